@@ -1,0 +1,2 @@
+//! Worker binary.
+fn main() {}
