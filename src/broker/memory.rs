@@ -1,0 +1,1 @@
+//! The embedded broker: everything in this process's memory.

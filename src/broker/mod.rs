@@ -1,0 +1,242 @@
+//! The index for dispatch: which jobs wait, which are due, who runs them.
+//!
+//! A broker may lose everything at any time; the ledger is the record, and what a broker lost is
+//! pushed again. The one thing only a broker knows is who runs a job now: a *lease*.
+//!
+//! Two implementations are held together by one conformance suite (`testing::broker`):
+//! [`memory::MemoryBroker`] and [`redis::RedisBroker`].
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::job::{DecodeError, Envelope, JobId, Queue, Timestamp, Token, WorkerId};
+
+pub mod memory;
+pub mod redis;
+
+/// Most jobs in one call of any method here.
+pub const BATCH_MAX: usize = 1_000;
+
+/// What went wrong between us and the broker.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The broker cannot be reached, or answers that it cannot serve now. Trying later helps.
+    #[error("the broker is unavailable")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The queue was never opened, or the broker restarted or lost its memory since: nothing may
+    /// be claimed until [`Broker::open`] was called with a new generation.
+    #[error("queue {queue} needs a new generation (the broker holds {held:?})")]
+    NeedsGeneration {
+        /// The queue.
+        queue: Queue,
+        /// The generation the broker still holds, if any.
+        held: Option<u32>,
+    },
+    /// The broker answered something that makes no sense; trying again does not help.
+    #[error("the broker answered nonsense: {0}")]
+    Protocol(String),
+    /// The broker refuses us: wrong password, missing permission, too old.
+    #[error("the broker refuses us")]
+    Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A job to put in.
+#[derive(Debug, Clone)]
+pub struct Push {
+    /// The job.
+    pub envelope: Envelope,
+    /// Whether the worker must ask the ledger before it starts the job. Only the enqueuing call,
+    /// right after the commit, may say no.
+    pub flagged: bool,
+    /// A push that lands later than this is flagged whatever `flagged` says: by then the relay
+    /// may have pushed the job as well.
+    pub fresh_until: Timestamp,
+}
+
+/// What became of a push.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pushed {
+    /// It waits now.
+    Added,
+    /// The broker already held a job of that id, waiting or running. Nothing was changed.
+    Held,
+}
+
+/// The right to run a job until a deadline, and the fence against those who had it before.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Lease {
+    /// The job.
+    pub id: JobId,
+    /// The claim's fencing token.
+    pub token: Token,
+    /// Who holds it.
+    pub worker: WorkerId,
+}
+
+/// A claimed job.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The queue it came from.
+    pub queue: Queue,
+    /// The right to run it.
+    pub lease: Lease,
+    /// The job, or why the broker's bytes cannot be read.
+    pub envelope: Result<Envelope, DecodeError>,
+    /// Whether the ledger must be asked before it starts.
+    pub flagged: bool,
+    /// How often a worker vanished while it ran this job.
+    pub orphaned: u8,
+}
+
+/// The answer to a claim.
+#[derive(Debug, Default)]
+pub struct Claimed {
+    /// The jobs, best first.
+    pub deliveries: Vec<Delivery>,
+    /// When the next delayed job falls due, if there is one.
+    pub next_due: Option<Timestamp>,
+    /// Whether due jobs are left.
+    pub more: bool,
+}
+
+/// What happens to a leased job.
+#[derive(Debug, Clone)]
+pub enum Then {
+    /// It ended, or waits in the ledger only: nothing of it stays.
+    Gone,
+    /// It waits again, flagged, with this envelope (whose `run_at` says until when).
+    Again(Box<Envelope>),
+    /// It goes back as it was claimed, flagged: due at once, nothing burnt.
+    Back,
+}
+
+/// A leased job and what happens to it.
+#[derive(Debug, Clone)]
+pub struct Settlement {
+    /// The right to say so.
+    pub lease: Lease,
+    /// What happens.
+    pub then: Then,
+}
+
+/// Whether a settlement counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// Done.
+    Done,
+    /// The lease was not held any more: nothing was changed.
+    Stale,
+}
+
+/// Whose leases to take back.
+#[derive(Debug, Clone, Copy)]
+pub enum Reap<'a> {
+    /// Those past their deadline.
+    Expired,
+    /// Those of a worker that is known to be gone.
+    Worker(&'a WorkerId),
+}
+
+/// Where the broker holds a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// Due.
+    Ready,
+    /// Waits for its time.
+    Delayed,
+    /// Leased.
+    Running(WorkerId),
+}
+
+/// What became of a removal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removed {
+    /// It waited, and is gone.
+    Removed,
+    /// A worker holds it; nothing was changed.
+    Running,
+    /// The broker does not hold it.
+    Absent,
+}
+
+/// How much is in a queue.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Depth {
+    /// Due and unclaimed.
+    pub ready: u64,
+    /// Waiting for their time.
+    pub delayed: u64,
+    /// Leased.
+    pub running: u64,
+    /// How long the oldest due job has waited, looking at the best-placed 100 only.
+    pub oldest_ready_age: Duration,
+}
+
+/// Holds the jobs that wait or run, and hands them out.
+///
+/// Every method may be repeated after an error without harm: a push skips what is held, a settle
+/// is fenced by its lease.
+#[async_trait]
+pub trait Broker: Send + Sync + 'static {
+    /// Puts jobs into a queue; answers one [`Pushed`] a job, in order.
+    async fn push(&self, queue: &Queue, jobs: &[Push]) -> Result<Vec<Pushed>, Error>;
+
+    /// Takes up to `limit` due jobs, best first, under a lease of length `lease`.
+    ///
+    /// Delayed jobs that fell due are promoted first, a bounded number a call. If due jobs are
+    /// left, another waiter is woken.
+    ///
+    /// # Errors
+    /// [`Error::NeedsGeneration`] until the queue was opened after the broker's last start.
+    async fn claim(
+        &self,
+        queue: &Queue,
+        worker: &WorkerId,
+        limit: usize,
+        lease: Duration,
+    ) -> Result<Claimed, Error>;
+
+    /// Ends leases; answers one [`Settled`] each, in order.
+    async fn settle(&self, queue: &Queue, jobs: &[Settlement]) -> Result<Vec<Settled>, Error>;
+
+    /// Lengthens leases to `lease` from now; answers for each whether it is still held.
+    async fn renew(
+        &self,
+        queue: &Queue,
+        leases: &[Lease],
+        lease: Duration,
+    ) -> Result<Vec<bool>, Error>;
+
+    /// Takes leases back, at most [`BATCH_MAX`]; their jobs are due at once, flagged, and count
+    /// one more vanished worker. Answers their ids.
+    async fn reap(&self, queue: &Queue, whose: Reap<'_>) -> Result<Vec<JobId>, Error>;
+
+    /// Takes a waiting job out.
+    async fn remove(&self, queue: &Queue, id: JobId) -> Result<Removed, Error>;
+
+    /// Where jobs are; `None` for those the broker does not hold.
+    async fn find(&self, queue: &Queue, ids: &[JobId]) -> Result<Vec<Option<Place>>, Error>;
+
+    /// How much is in each queue.
+    async fn depth(&self, queues: &[Queue]) -> Result<Vec<Depth>, Error>;
+
+    /// Allows claims in `generation`, if it is greater than the one held. Call it with a number
+    /// fresh from the ledger. Jobs and leases that survived stay, flagged.
+    async fn open(&self, queue: &Queue, generation: u32) -> Result<(), Error>;
+
+    /// Returns when a job may have become claimable in one of the queues, or after `timeout`.
+    async fn wait(&self, queues: &[Queue], timeout: Duration) -> Result<(), Error>;
+
+    /// The workers that have a connection open now. Workers of an embedded broker are those of
+    /// this process.
+    async fn connected(&self) -> Result<HashSet<WorkerId>, Error>;
+
+    /// Whether the broker answers.
+    async fn ping(&self) -> Result<(), Error>;
+
+    /// Another handle with connections of its own, for a caller that must not wait behind
+    /// others; made on the runtime that will use it.
+    async fn dedicated(&self) -> Result<std::sync::Arc<dyn Broker>, Error>;
+}

@@ -1,0 +1,91 @@
+//! The four built-in kinds: what producers send. The work itself is in `postworks-workers`.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{Job, RetryPolicy};
+
+/// Fetches what is new on a connected account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConnectorSync {
+    /// The account.
+    pub connector_id: Uuid,
+}
+
+impl Job for ConnectorSync {
+    const KIND: &'static str = "connector_sync";
+    const TIMEOUT: Duration = Duration::from_secs(120);
+
+    fn account(&self) -> Option<Uuid> {
+        Some(self.connector_id)
+    }
+}
+
+/// Publishes one post on one account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PostPublication {
+    /// The publication: the post, the account and what became of it.
+    pub publication_id: Uuid,
+}
+
+impl Job for PostPublication {
+    const KIND: &'static str = "post_publication";
+    const TIMEOUT: Duration = Duration::from_secs(60);
+    const EFFECT: bool = true;
+    /// A post is about when: ten attempts within a quarter of an hour, then a person decides.
+    const RETRY: RetryPolicy =
+        RetryPolicy { max_attempts: 10, cap: Duration::from_secs(120), ..RetryPolicy::DEFAULT };
+}
+
+/// Renews a connected account's tokens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenRefresh {
+    /// The account.
+    pub connector_id: Uuid,
+}
+
+impl Job for TokenRefresh {
+    const KIND: &'static str = "token_refresh";
+    /// A platform that is down for hours must not cost the account: tokens live long after.
+    const RETRY: RetryPolicy = RetryPolicy { max_attempts: 20, ..RetryPolicy::DEFAULT };
+
+    fn account(&self) -> Option<Uuid> {
+        Some(self.connector_id)
+    }
+}
+
+/// Deletes what is older than its retention.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataCleanup {
+    /// What to clean; everything if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<CleanupScope>,
+    /// Only count what would go.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// What a [`DataCleanup`] cleans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CleanupScope {
+    /// Ended jobs and their attempts.
+    Jobs,
+    /// Dead letters.
+    DeadLetters,
+    /// Posts fetched from platforms.
+    RemotePosts,
+    /// Ended publications, and posts all of whose publications are gone.
+    Publications,
+}
+
+impl Job for DataCleanup {
+    const KIND: &'static str = "data_cleanup";
+    const TIMEOUT: Duration = Duration::from_secs(300);
+}

@@ -1,0 +1,30 @@
+//! The words and the decisions: what a job is, what can happen to it, when it runs again.
+//!
+//! Everything here is pure: no IO, no clock, no randomness of its own. Time and jitter are
+//! passed in.
+
+mod catalog;
+mod envelope;
+mod error;
+mod id;
+mod kinds;
+mod name;
+mod outcome;
+mod request;
+mod retry;
+mod spec;
+mod state;
+mod time;
+
+pub use catalog::{Catalog, CatalogError};
+pub use envelope::{DecodeError, ENVELOPE_BYTES_MAX, Envelope};
+pub use error::{ErrorClass, FieldError, JobError};
+pub use id::{JobId, Token, WorkerId};
+pub use kinds::{CleanupScope, ConnectorSync, DataCleanup, PostPublication, TokenRefresh};
+pub use name::{InvalidName, Kind, Queue, QueuePattern};
+pub use outcome::{Category, Outcome, Reason, SnoozeReason};
+pub use request::{InvalidRequest, NewJob, PRIORITY_S_MAX, Request, RequestPolicy};
+pub use retry::{Attempt, RetryPolicy, decide};
+pub use spec::{Durability, Job, KindSpec};
+pub use state::State;
+pub use time::{InvalidTimestamp, Timestamp};

@@ -1,0 +1,348 @@
+//! The record of every job. What is committed here is accepted; everything else can be rebuilt
+//! from it.
+//!
+//! [`SqlLedger`] keeps it in PostgreSQL or, embedded, in SQLite; one conformance suite
+//! (`testing::ledger`) runs on both.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::Serialize;
+
+use crate::job::{
+    Category, JobId, Kind, NewJob, Queue, Reason, State, Timestamp, Token, WorkerId,
+};
+
+/// Most jobs in one call of any method here.
+pub const BATCH_MAX: usize = 1_000;
+
+/// What went wrong between us and the ledger.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database cannot be reached, is full or too busy. Trying later helps.
+    #[error("the ledger is unavailable")]
+    Unavailable(#[source] sqlx::Error),
+    /// The database refuses us: wrong password, missing permission.
+    #[error("the ledger refuses us")]
+    Refused(#[source] sqlx::Error),
+    /// The tables are missing or of another version.
+    #[error("the ledger's tables are not those of this program: run `postworks migrate` ({0})")]
+    Migrations(String),
+    /// Another process has the embedded ledger open.
+    #[error("another process has the ledger {0} open")]
+    Locked(String),
+    /// The database answered something that makes no sense; trying again does not help.
+    #[error("the ledger answered nonsense")]
+    Protocol(#[source] sqlx::Error),
+}
+
+/// What became of an enqueue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recorded {
+    /// The job was made.
+    Created,
+    /// A live job of the same kind has the unique key; this is its id.
+    Existing(JobId),
+}
+
+/// A run's outcome as the ledger records it.
+#[derive(Debug, Clone)]
+pub struct Verdict {
+    /// The job.
+    pub id: JobId,
+    /// The fencing token of the run.
+    pub token: Token,
+    /// What becomes of the job.
+    pub then: Next,
+    /// The failed attempt, if the run was one.
+    pub failed: Option<FailedAttempt>,
+}
+
+/// What becomes of a job after a run.
+#[derive(Debug, Clone)]
+pub enum Next {
+    /// Ended well.
+    Completed {
+        /// When.
+        at: Timestamp,
+    },
+    /// Waits again.
+    Waits {
+        /// Until when.
+        until: Timestamp,
+        /// Attempts that have failed so far.
+        failed_attempts: u32,
+    },
+    /// Waits for something outside, in the ledger only; looked at again at `until`.
+    Parked {
+        /// Until when at most.
+        until: Timestamp,
+        /// What it waits for, in one word.
+        why: &'static str,
+    },
+    /// For a person.
+    Dead {
+        /// When.
+        at: Timestamp,
+        /// Why.
+        reason: Reason,
+        /// Attempts that have failed in all.
+        failed_attempts: u32,
+        /// Set if the ledger has no row of the job yet (a kind of durability `broker`).
+        job: Option<Box<NewJob>>,
+    },
+    /// Ended by a person.
+    Cancelled {
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// A failed attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FailedAttempt {
+    /// Its number; 1 is the first.
+    pub n: u32,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Timestamp,
+    /// `retry` or `dead`.
+    pub outcome: String,
+    /// What went wrong, in words.
+    pub error: String,
+    /// Who ran it.
+    pub worker: WorkerId,
+}
+
+/// Whether a verdict counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// Recorded, now or by an earlier call whose answer was lost.
+    Done,
+    /// The job ended otherwise or is somebody else's: nothing was changed.
+    Stale,
+    /// The job is live, but a person cancelled it while it ran: it is recorded as cancelled.
+    Cancelled,
+}
+
+/// What a worker learns of a job before it starts it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// It is this claim's to run.
+    Yours {
+        /// Attempts that have failed so far, as recorded.
+        failed_attempts: u32,
+    },
+    /// It is live, but not due before this.
+    NotYet(Timestamp),
+    /// It ended; the broker's copy is left over.
+    Ended(State),
+    /// It is parked in the ledger.
+    Parked,
+    /// A claim with a greater token has it.
+    Superseded,
+    /// The ledger knows no such job.
+    Unknown,
+}
+
+/// A job's row.
+#[derive(Debug, Clone)]
+pub struct JobRow {
+    /// The job as it was recorded, with the attempts that have failed since and its present
+    /// `run_at`.
+    pub job: NewJob,
+    /// `Ready` stands for every state that only time and the broker tell apart (delayed, ready,
+    /// running).
+    pub state: State,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// Why it is dead.
+    pub reason: Option<Reason>,
+    /// What a parked job waits for.
+    pub parked_for: Option<String>,
+}
+
+/// Which jobs to list. Newest first.
+#[derive(Debug, Clone, Default)]
+pub struct JobFilter {
+    /// Only those of this state; `Delayed` and `Ready` are told apart by time, and a running job
+    /// is listed under `Running` only by a caller that asks the broker.
+    pub state: Option<State>,
+    /// Only those of this kind.
+    pub kind: Option<Kind>,
+    /// Only those of this queue.
+    pub queue: Option<Queue>,
+    /// Only those older than this id: the last one of the page before.
+    pub before: Option<JobId>,
+    /// At most this many.
+    pub limit: u32,
+}
+
+/// A job a person must look at.
+#[derive(Debug, Clone, Serialize)]
+pub struct DeadLetter {
+    /// The job.
+    pub id: JobId,
+    /// Its kind.
+    pub kind: Kind,
+    /// Its queue.
+    pub queue: Queue,
+    /// Why.
+    pub reason: Reason,
+    /// Groups letters of the same cause.
+    pub fingerprint: String,
+    /// Attempts made.
+    pub attempts: u32,
+    /// When it was enqueued.
+    pub created_at: Timestamp,
+    /// When it died.
+    pub died_at: Timestamp,
+}
+
+/// Which dead letters. Newest first.
+#[derive(Debug, Clone, Default)]
+pub struct DeadFilter {
+    /// Only these jobs, if any are named.
+    pub ids: Vec<JobId>,
+    /// Only those of this category.
+    pub category: Option<Category>,
+    /// Only those of this cause.
+    pub fingerprint: Option<String>,
+    /// Only those of this queue.
+    pub queue: Option<Queue>,
+    /// Only those of this kind.
+    pub kind: Option<Kind>,
+    /// Only those older than this id: the last one of the page before.
+    pub before: Option<JobId>,
+    /// At most this many.
+    pub limit: u32,
+}
+
+/// What became of putting dead letters back.
+#[derive(Debug, Clone, Default)]
+pub struct Redriven {
+    /// Put back, with all attempts before them; to be pushed.
+    pub jobs: Vec<NewJob>,
+    /// Left alone: a live job has their unique key.
+    pub superseded: Vec<JobId>,
+}
+
+/// What became of a cancellation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cancel {
+    /// The ledger knows no such job.
+    Unknown,
+    /// It had ended before.
+    Ended(State),
+    /// Recorded: it will not start any more. If a worker runs it now, the worker is told.
+    Marked {
+        /// The queue to remove it from.
+        queue: Queue,
+    },
+}
+
+/// What a cleanup deletes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prune {
+    /// Completed and cancelled jobs.
+    EndedJobs,
+    /// Dead jobs and their letters.
+    DeadLetters,
+}
+
+/// How many dead letters there are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DeadCount {
+    /// In this queue.
+    pub queue: Queue,
+    /// Of this category.
+    pub category: Category,
+    /// So many.
+    pub count: u64,
+}
+
+/// Keeps the record of every job.
+#[async_trait]
+pub trait Ledger: Send + Sync + 'static {
+    /// Records jobs in one transaction, all or none; answers one [`Recorded`] a job, in order.
+    async fn enqueue(&self, jobs: &[NewJob]) -> Result<Vec<Recorded>, Error>;
+
+    /// Records outcomes; answers one [`Settled`] each, in order. May be repeated.
+    ///
+    /// A verdict counts if the job is live and its token is unset or the verdict's own.
+    async fn settle(&self, verdicts: &[Verdict]) -> Result<Vec<Settled>, Error>;
+
+    /// Writes claims' tokens over smaller ones; answers what the claimer must know, in order.
+    async fn stamp(
+        &self,
+        claims: &[(JobId, Token)],
+        now: Timestamp,
+    ) -> Result<Vec<Standing>, Error>;
+
+    /// A job's row.
+    async fn job(&self, id: JobId) -> Result<Option<JobRow>, Error>;
+
+    /// A job's failed attempts, first to last.
+    async fn attempts(&self, id: JobId) -> Result<Vec<FailedAttempt>, Error>;
+
+    /// Lists jobs.
+    async fn jobs(&self, filter: &JobFilter, now: Timestamp) -> Result<Vec<JobRow>, Error>;
+
+    /// Ends a live job; its unique key is free at once.
+    async fn cancel(&self, id: JobId, now: Timestamp) -> Result<Cancel, Error>;
+
+    /// Lists dead letters.
+    async fn dead_letters(&self, filter: &DeadFilter) -> Result<Vec<DeadLetter>, Error>;
+
+    /// Counts dead letters.
+    async fn dead_counts(&self) -> Result<Vec<DeadCount>, Error>;
+
+    /// Puts dead letters back: live, due at `now`, no attempt failed, expiring `renewed_for`
+    /// later.
+    async fn redrive(
+        &self,
+        filter: &DeadFilter,
+        now: Timestamp,
+        renewed_for: Duration,
+    ) -> Result<Redriven, Error>;
+
+    /// Live jobs that a broker should hold, in id order: enqueued before `created_before`, due
+    /// before `due_before`, with an id greater than `after`; at most `limit`.
+    async fn open_jobs(
+        &self,
+        after: Option<JobId>,
+        created_before: Timestamp,
+        due_before: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<NewJob>, Error>;
+
+    /// Makes parked jobs live again: those of `account`, or those past their time. Answers how
+    /// many.
+    async fn unpark(&self, whose: Unpark, now: Timestamp) -> Result<u64, Error>;
+
+    /// The queue's next generation: greater than every one before and than `held`.
+    async fn next_generation(&self, queue: &Queue, held: Option<u32>) -> Result<u32, Error>;
+
+    /// Deletes at most `limit` rows that ended before `before`; answers how many went, or, in a
+    /// dry run, how many in all would go.
+    async fn prune(
+        &self,
+        what: Prune,
+        before: Timestamp,
+        limit: u32,
+        dry_run: bool,
+    ) -> Result<u64, Error>;
+
+    /// Whether the ledger answers and has this program's tables.
+    async fn check(&self) -> Result<(), Error>;
+}
+
+/// Whose parked jobs to release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unpark {
+    /// Those of an account that was connected again.
+    Account(uuid::Uuid),
+    /// Those whose time came.
+    Due,
+}
