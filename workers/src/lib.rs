@@ -1,1 +1,3 @@
 //! Workers.
+
+pub mod platforms;

@@ -1,0 +1,155 @@
+//! Platform clients: each speaks one API and turns its answers into the engine's error classes.
+//!
+//! A client knows no database, no queue and no retry. It does one request when it is told to and
+//! says what the answer means.
+
+use async_trait::async_trait;
+use postworks::job::{JobError, Timestamp};
+use secrecy::SecretString;
+use url::Url;
+use uuid::Uuid;
+
+/// What a platform is like: constants that handlers and the product decide by.
+#[derive(Debug, Clone, Copy)]
+pub struct Descriptor {
+    /// The name in queues and in the API, such as `bluesky`.
+    pub name: &'static str,
+    /// How a repeated publish is kept from publishing twice.
+    pub idempotency: Idempotency,
+    /// What a person enters as the account's secret.
+    pub secret: Secret,
+    /// Longest text of a post, in characters.
+    pub text_chars_max: usize,
+    /// Whether the platform may be reached over plain HTTP and on loopback without
+    /// `POSTWORKS_ALLOW_LOOPBACK`.
+    pub local: bool,
+}
+
+/// How a repeated publish is kept from publishing twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Idempotency {
+    /// We choose the record's id, so a repeat writes the same record.
+    DeterministicId,
+    /// The platform remembers a key that we send.
+    ClientKey,
+    /// The platform can only be asked whether the post is there.
+    LookUp,
+    /// The platform offers nothing.
+    None,
+}
+
+impl Idempotency {
+    /// Whether sending the same publish again is harmless.
+    pub const fn repeatable(self) -> bool {
+        matches!(self, Self::DeterministicId | Self::ClientKey)
+    }
+}
+
+/// What a person enters as an account's secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Secret {
+    /// A refresh token: used up by the first refresh.
+    RefreshToken,
+    /// A password for apps: kept, and used to sign in again.
+    Password,
+}
+
+/// The account a request is made for.
+#[derive(Debug, Clone)]
+pub struct Account {
+    /// Our id of it.
+    pub connector_id: Uuid,
+    /// Where its server is.
+    pub base_url: Url,
+    /// The handle or address a person entered.
+    pub identifier: String,
+    /// The platform's own id of it, once known (a DID on Bluesky).
+    pub remote_id: Option<String>,
+}
+
+/// A fresh set of tokens.
+#[derive(Debug, Clone)]
+pub struct TokenSet {
+    /// Proves who asks.
+    pub access: SecretString,
+    /// Gets the next set; `None` keeps the one there is.
+    pub refresh: Option<SecretString>,
+    /// When the access token ends, if the platform says so.
+    pub expires_at: Option<Timestamp>,
+    /// The platform's own id of the account, if it says so.
+    pub remote_id: Option<String>,
+}
+
+/// A post as it is sent: the same at every attempt.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    /// The publication's id: the idempotency key on platforms that take one.
+    pub publication_id: Uuid,
+    /// The text.
+    pub text: String,
+    /// The time shown on the post; also the source of deterministic record keys.
+    pub created_at: Timestamp,
+}
+
+/// Where a post went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// The platform's id of the post.
+    pub remote_id: String,
+    /// Where people see it, if the platform says so.
+    pub remote_url: Option<String>,
+}
+
+/// A post found on the platform.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RemotePost {
+    /// The platform's id of the post.
+    pub remote_id: String,
+    /// When it was posted, as far as the platform says.
+    pub created_at: Option<Timestamp>,
+    /// Its text.
+    pub text: String,
+}
+
+/// A page of a walk from the newest post back.
+#[derive(Debug, Clone, Default)]
+pub struct SyncPage {
+    /// The posts, newest first.
+    pub posts: Vec<RemotePost>,
+    /// Where the next page starts; `None` ends the walk.
+    pub next: Option<String>,
+}
+
+/// Speaks to one platform.
+#[async_trait]
+pub trait Platform: Send + Sync + 'static {
+    /// What the platform is like.
+    fn descriptor(&self) -> &'static Descriptor;
+
+    /// Gets the first tokens from the secret a person entered.
+    async fn sign_in(&self, account: &Account, secret: &SecretString)
+    -> Result<TokenSet, JobError>;
+
+    /// Gets new tokens. Once sent, this is never abandoned: the old token may be used up.
+    async fn refresh(
+        &self,
+        account: &Account,
+        refresh_token: &SecretString,
+    ) -> Result<TokenSet, JobError>;
+
+    /// Publishes: the one request that cannot be taken back.
+    async fn publish(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        post: &Outgoing,
+    ) -> Result<Published, JobError>;
+
+    /// Reads a page of the account's posts, newest first.
+    async fn posts(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        cursor: Option<&str>,
+    ) -> Result<SyncPage, JobError>;
+}
