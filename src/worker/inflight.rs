@@ -1,0 +1,151 @@
+//! The jobs this worker holds, and how many more it may take.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::{Delivery, Lease};
+use crate::job::{JobId, Queue};
+
+/// Runs that have ended but are not yet acknowledged by ledger and broker; at this many, nothing
+/// more is claimed until they are.
+const UNSETTLED_MAX: usize = 5_000;
+
+/// The jobs this worker holds.
+#[derive(Default)]
+pub(super) struct InFlight {
+    held: Mutex<HashMap<JobId, Held>>,
+    /// Claimed and not yet judged.
+    active: AtomicUsize,
+    /// Claimed and not yet handed to a handler.
+    buffered: AtomicUsize,
+    changed: Notify,
+}
+
+struct Held {
+    queue: Queue,
+    lease: Lease,
+    cancelled: CancellationToken,
+}
+
+impl InFlight {
+    fn held(&self) -> MutexGuard<'_, HashMap<JobId, Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of claimed jobs; answers the token that cancels each.
+    pub(super) fn claimed(&self, deliveries: &[Delivery]) -> Vec<CancellationToken> {
+        let mut held = self.held();
+        self.active.fetch_add(deliveries.len(), Ordering::SeqCst);
+        self.buffered.fetch_add(deliveries.len(), Ordering::SeqCst);
+        deliveries
+            .iter()
+            .map(|delivery| {
+                let cancelled = CancellationToken::new();
+                let entry = Held {
+                    queue: delivery.queue.clone(),
+                    lease: delivery.lease.clone(),
+                    cancelled: cancelled.clone(),
+                };
+                held.insert(delivery.lease.id, entry);
+                cancelled
+            })
+            .collect()
+    }
+
+    /// A handler has the job now.
+    pub(super) fn started(&self) {
+        self.buffered.fetch_sub(1, Ordering::SeqCst);
+        self.changed.notify_one();
+    }
+
+    /// A job that never reached a handler was judged.
+    pub(super) fn judged_unstarted(&self) {
+        self.buffered.fetch_sub(1, Ordering::SeqCst);
+        self.judged();
+    }
+
+    /// A job was judged.
+    pub(super) fn judged(&self) {
+        self.active.fetch_sub(1, Ordering::SeqCst);
+        self.changed.notify_one();
+    }
+
+    /// Ledger and broker know what became of these jobs.
+    pub(super) fn settled(&self, leases: impl Iterator<Item = Lease>) {
+        let mut held = self.held();
+        for lease in leases {
+            if held.get(&lease.id).is_some_and(|entry| entry.lease == lease) {
+                held.remove(&lease.id);
+            }
+        }
+        drop(held);
+        self.changed.notify_one();
+    }
+
+    /// Cancels the runs whose leases were lost.
+    pub(super) fn lost<'a>(&self, leases: impl Iterator<Item = &'a Lease>) {
+        let held = self.held();
+        for lease in leases {
+            if let Some(entry) = held.get(&lease.id).filter(|entry| entry.lease == *lease) {
+                entry.cancelled.cancel();
+            }
+        }
+    }
+
+    /// Cancels every run.
+    pub(super) fn cancel_all(&self) {
+        for entry in self.held().values() {
+            entry.cancelled.cancel();
+        }
+    }
+
+    /// Every lease held, by queue.
+    pub(super) fn leases(&self) -> HashMap<Queue, Vec<Lease>> {
+        let mut by_queue: HashMap<Queue, Vec<Lease>> = HashMap::new();
+        for entry in self.held().values() {
+            by_queue.entry(entry.queue.clone()).or_default().push(entry.lease.clone());
+        }
+        by_queue
+    }
+
+    /// Jobs claimed and not yet judged.
+    pub(super) fn active(&self) -> usize {
+        self.active.load(Ordering::SeqCst)
+    }
+
+    /// Jobs claimed and waiting for a handler.
+    pub(super) fn buffered(&self) -> usize {
+        self.buffered.load(Ordering::SeqCst)
+    }
+
+    /// Jobs held at all, until their settling is acknowledged.
+    pub(super) fn len(&self) -> usize {
+        self.held().len()
+    }
+
+    /// How many more jobs may be claimed when `active_max` may be under way.
+    pub(super) fn free(&self, active_max: usize) -> usize {
+        let active = self.active();
+        let unsettled = self.len().saturating_sub(active);
+        let room = UNSETTLED_MAX.saturating_sub(unsettled);
+        active_max.saturating_sub(active).min(room)
+    }
+
+    /// Returns when any count may have changed since the last call.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Returns when `done` says so; asked again whenever a count changes.
+    pub(super) async fn until(&self, done: impl Fn(&Self) -> bool) {
+        while !done(self) {
+            let tick = std::time::Duration::from_millis(50);
+            // The fetcher may consume a notification meant for us, hence the bound.
+            let _ = tokio::time::timeout(tick, self.changed.notified()).await;
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! From how a run ended to what ledger and broker are told.
+
+use std::time::Duration;
+
+use super::run::{Ended, Judgement, Run};
+use crate::broker::Then;
+use crate::job::{Attempt, Durability, Envelope, NewJob, Outcome, Queue, Timestamp, decide};
+use crate::ledger::{FailedAttempt, Next, Verdict};
+
+/// Jobs due later than this wait in the ledger only; the relay brings them in time.
+pub(crate) const BROKER_HORIZON: Duration = Duration::from_secs(3_600);
+
+/// A run's judgement and, for logs and metrics, its outcome.
+pub(super) fn judge(run: &Run, ended: &Ended, jitter: f64) -> (Judgement, Option<Outcome>) {
+    let Ended::Answered { started_at, ended_at, result } = ended else {
+        return (judgement(run, None, Then::Back), None);
+    };
+    let attempt = Attempt {
+        number: run.envelope.attempt(),
+        max: run.envelope.max_attempts,
+        expires_at: run.envelope.expires_at,
+        now: *ended_at,
+        jitter,
+    };
+    let outcome = decide(result.as_ref().map(|&()| ()), attempt, &run.spec.retry);
+    let failed = result.as_ref().err().map(|error| FailedAttempt {
+        n: attempt.number,
+        started_at: *started_at,
+        ended_at: *ended_at,
+        outcome: outcome.as_str().to_owned(),
+        error: error.chain(),
+        worker: run.lease.worker.clone(),
+    });
+    let next = next(run, &outcome, *ended_at);
+    let then = then(&run.envelope, &next, *ended_at);
+    // A snooze is no attempt, so it leaves no row.
+    let failed = failed.filter(|_| !matches!(outcome, Outcome::Snooze { .. }));
+    let recorded = run.envelope.durability == Durability::Ledger
+        || matches!(outcome, Outcome::Dead { .. });
+    let verdict = recorded.then(|| Verdict {
+        id: run.lease.id,
+        token: run.lease.token,
+        then: next,
+        failed,
+    });
+    (judgement(run, verdict, then), Some(outcome))
+}
+
+fn judgement(run: &Run, verdict: Option<Verdict>, then: Then) -> Judgement {
+    Judgement { queue: run.cx.queue.clone(), lease: run.lease.clone(), verdict, then }
+}
+
+fn next(run: &Run, outcome: &Outcome, at: Timestamp) -> Next {
+    let failed_attempts = run.envelope.failed_attempts;
+    match outcome {
+        Outcome::Completed => Next::Completed { at },
+        Outcome::Cancelled => Next::Cancelled { at },
+        Outcome::Retry { at, .. } => {
+            Next::Waits { until: *at, failed_attempts: run.envelope.attempt() }
+        }
+        Outcome::Snooze { until, why } if why.parks() => {
+            Next::Parked { until: *until, why: why.as_str() }
+        }
+        Outcome::Snooze { until, .. } => Next::Waits { until: *until, failed_attempts },
+        Outcome::Dead { reason } => Next::Dead {
+            at,
+            reason: reason.clone(),
+            failed_attempts: run.envelope.attempt(),
+            job: (run.envelope.durability == Durability::Broker)
+                .then(|| Box::new(row_of(&run.envelope, &run.cx.queue))),
+        },
+    }
+}
+
+/// What the broker does with a job that the ledger is told `next` of.
+fn then(envelope: &Envelope, next: &Next, now: Timestamp) -> Then {
+    let again = |run_at: Timestamp, failed_attempts: u32| {
+        Then::Again(Box::new(Envelope { run_at, failed_attempts, ..envelope.clone() }))
+    };
+    match next {
+        Next::Waits { until, failed_attempts }
+            if envelope.durability == Durability::Broker || *until < now.after(BROKER_HORIZON) =>
+        {
+            again(*until, *failed_attempts)
+        }
+        // Without a ledger row there is nowhere else to park.
+        Next::Parked { until, .. } if envelope.durability == Durability::Broker => {
+            again(*until, envelope.failed_attempts)
+        }
+        _ => Then::Gone,
+    }
+}
+
+/// The ledger row of a job that has none yet.
+pub(super) fn row_of(envelope: &Envelope, queue: &Queue) -> NewJob {
+    NewJob {
+        id: envelope.id,
+        kind: envelope.kind.clone(),
+        kind_version: envelope.kind_version,
+        queue: queue.clone(),
+        args: envelope.args.get().to_owned(),
+        failed_attempts: envelope.failed_attempts,
+        max_attempts: envelope.max_attempts,
+        priority_s: envelope.priority_s,
+        unique_key: None,
+        account: envelope.account,
+        run_at: envelope.run_at,
+        created_at: envelope.created_at,
+        expires_at: envelope.expires_at,
+        durability: envelope.durability,
+    }
+}

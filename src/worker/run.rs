@@ -1,0 +1,42 @@
+//! A claimed job on its way through the worker.
+
+use std::sync::Arc;
+
+use super::JobContext;
+use super::registry::Dispatch;
+use crate::broker::{Lease, Then};
+use crate::job::{Envelope, JobError, KindSpec, Queue, Timestamp};
+use crate::ledger::Verdict;
+
+/// A claimed job that is going to run.
+pub(super) struct Run {
+    pub(super) lease: Lease,
+    pub(super) envelope: Envelope,
+    pub(super) spec: Arc<KindSpec>,
+    pub(super) handler: Arc<dyn Dispatch>,
+    pub(super) cx: JobContext,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// The handler answered, or was cut off by its timeout or a panic.
+    Answered {
+        started_at: Timestamp,
+        ended_at: Timestamp,
+        result: Result<(), JobError>,
+    },
+    /// The worker took the job from its handler: it drains, or the lease was lost.
+    TakenAway,
+}
+
+/// What ledger and broker are told of a claimed job.
+#[derive(Debug)]
+pub(super) struct Judgement {
+    pub(super) queue: Queue,
+    pub(super) lease: Lease,
+    /// For the ledger; `None` if it has nothing to learn.
+    pub(super) verdict: Option<Verdict>,
+    /// For the broker.
+    pub(super) then: Then,
+}
