@@ -20,7 +20,7 @@ use axum::{
     serve::Listener,
 };
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
@@ -168,10 +168,10 @@ async fn connection(
             }
         }
     });
-    let mut builder = http1::Builder::new();
-    // With a timer, hyper drops clients that take more than 30 s to send their headers.
-    builder.timer(TokioTimer::new());
-    let mut serving = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    // No timer, so no header timeout: it would also close idle connections under their clients,
+    // and every cut here must be one that a rule asked for.
+    let serving = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    let mut serving = std::pin::pin!(serving);
     let served = tokio::select! {
         served = serving.as_mut() => served,
         () = stopping.cancelled() => {
