@@ -1,0 +1,50 @@
+//! The token endpoint of OAuth 2.0 (RFC 6749), as far as a publisher needs it.
+
+use std::sync::Arc;
+
+use axum::{extract::State, http::StatusCode, response::Response};
+use serde::{Deserialize, Serialize};
+
+use super::Sandbox;
+use crate::sandbox::{error::ApiError, extract::FormBody};
+
+/// Other parameters, such as a client's id, are ignored as the RFC demands.
+#[derive(Deserialize)]
+pub(super) struct TokenRequest {
+    grant_type: Option<String>,
+    refresh_token: Option<String>,
+}
+
+#[derive(Serialize)]
+struct TokenAnswer {
+    access_token: String,
+    refresh_token: String,
+    expires_in: i64,
+    token_type: &'static str,
+}
+
+/// `POST /oauth/token`.
+pub(super) async fn token(
+    State(sandbox): State<Arc<Sandbox>>,
+    FormBody(request): FormBody<TokenRequest>,
+) -> Result<Response, ApiError> {
+    let refused = |code, message| ApiError::new(StatusCode::BAD_REQUEST, code, message);
+    match request.grant_type.as_deref() {
+        Some("refresh_token") => {}
+        Some(_) => {
+            return Err(refused("unsupported_grant_type", "only refresh_token is supported"));
+        }
+        None => return Err(refused("invalid_request", "grant_type is missing")),
+    }
+    let Some(token) = request.refresh_token else {
+        return Err(refused("invalid_request", "refresh_token is missing"));
+    };
+    let outcome = sandbox.operate(|platform, now| platform.refresh(&token, now))?;
+    let answer = sandbox.answer(outcome, StatusCode::OK, |tokens| TokenAnswer {
+        access_token: tokens.access,
+        refresh_token: tokens.refresh,
+        expires_in: tokens.expires_in,
+        token_type: "bearer",
+    });
+    Ok(answer.await)
+}
