@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use crate::job::{DecodeError, Envelope, JobId, Queue, Timestamp, Token, WorkerId};
 
 pub mod memory;
+mod order;
 pub mod redis;
 
 /// Most jobs in one call of any method here.

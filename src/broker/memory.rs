@@ -1,1 +1,0 @@
-//! The embedded broker: everything in this process's memory.

@@ -1,0 +1,297 @@
+//! One queue's state and every step it can take. Knows no locks and no clock.
+//!
+//! This is also the model that the Redis scripts are tested against: a step here and a script
+//! there must give the same answers.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use crate::broker::{BATCH_MAX, order};
+use crate::broker::{
+    Claimed, Delivery, Depth, Lease, Place, Push, Pushed, Reap, Removed, Settled, Settlement, Then,
+};
+use crate::job::{Envelope, JobId, Queue, Timestamp, Token, WorkerId};
+
+/// Due jobs that are looked at for the oldest.
+const OLDEST_AMONG: usize = 100;
+
+/// Most often that vanished workers are counted for one job.
+const ORPHANED_MAX: u8 = 9;
+
+/// One queue.
+#[derive(Debug, Default)]
+pub(super) struct Lane {
+    generation: Option<u32>,
+    sequence: u64,
+    jobs: HashMap<JobId, Held>,
+    /// By score, the best first.
+    ready: BTreeSet<(i64, JobId)>,
+    /// By due time.
+    delayed: BTreeSet<(i64, JobId)>,
+    /// By deadline.
+    leased: BTreeSet<(i64, JobId)>,
+    wake: bool,
+}
+
+/// A job and the one place it is in.
+#[derive(Debug)]
+struct Held {
+    envelope: Envelope,
+    /// The generation in which it needs no question to the ledger; `None`: in none.
+    fresh_in: Option<u32>,
+    orphaned: u8,
+    spot: Spot,
+}
+
+#[derive(Debug)]
+enum Spot {
+    Ready,
+    Delayed,
+    Leased { token: Token, worker: WorkerId, deadline: i64 },
+}
+
+impl Lane {
+    pub(super) fn push(&mut self, jobs: &[Push], now: Timestamp) -> Vec<Pushed> {
+        jobs.iter()
+            .map(|push| {
+                if self.jobs.contains_key(&push.envelope.id) {
+                    return Pushed::Held;
+                }
+                let flagged = push.flagged || now > push.fresh_until;
+                let fresh_in = if flagged { None } else { self.generation };
+                self.put(push.envelope.id, push.envelope.clone(), fresh_in, 0, now);
+                Pushed::Added
+            })
+            .collect()
+    }
+
+    /// Claims, or answers the generation held when it is none.
+    pub(super) fn claim(
+        &mut self,
+        queue: &Queue,
+        worker: &WorkerId,
+        limit: usize,
+        lease: Duration,
+        now: Timestamp,
+    ) -> Option<Claimed> {
+        let generation = self.generation?;
+        let limit = limit.min(BATCH_MAX);
+        self.promote(order::promotions(limit), now);
+        self.sequence += 1;
+        let token = Token { generation, sequence: self.sequence };
+        let deadline = now.after(lease).as_millis();
+        let mut deliveries = Vec::new();
+        while deliveries.len() < limit {
+            let Some((_, id)) = self.ready.pop_first() else { break };
+            let Some(held) = self.jobs.get_mut(&id) else { continue };
+            held.spot = Spot::Leased { token, worker: worker.clone(), deadline };
+            self.leased.insert((deadline, id));
+            deliveries.push(Delivery {
+                queue: queue.clone(),
+                lease: Lease { id, token, worker: worker.clone() },
+                envelope: Ok(held.envelope.clone()),
+                flagged: held.fresh_in != Some(generation),
+                orphaned: held.orphaned,
+            });
+        }
+        let next_due = self.delayed.first().map(|(due, _)| Timestamp::from_millis(*due));
+        let more = !self.ready.is_empty() || next_due.is_some_and(|due| due <= now);
+        self.wake |= more;
+        Some(Claimed { deliveries, next_due, more })
+    }
+
+    pub(super) fn settle(&mut self, settlements: &[Settlement], now: Timestamp) -> Vec<Settled> {
+        settlements
+            .iter()
+            .map(|settlement| {
+                if !self.holds(&settlement.lease) {
+                    return Settled::Stale;
+                }
+                let id = settlement.lease.id;
+                let Some(held) = self.take(id) else { return Settled::Stale };
+                match &settlement.then {
+                    Then::Gone => {}
+                    Then::Again(again) => {
+                        self.put(id, (**again).clone(), None, held.orphaned, now);
+                    }
+                    Then::Back => self.put_ready(id, held.envelope, held.orphaned),
+                }
+                Settled::Done
+            })
+            .collect()
+    }
+
+    pub(super) fn renew(
+        &mut self,
+        leases: &[Lease],
+        length: Duration,
+        now: Timestamp,
+    ) -> Vec<bool> {
+        let until = now.after(length).as_millis();
+        leases.iter().map(|lease| self.holds(lease) && self.lengthen(lease.id, until)).collect()
+    }
+
+    pub(super) fn reap(&mut self, whose: Reap<'_>, now: Timestamp) -> Vec<JobId> {
+        let ids: Vec<JobId> = self
+            .leased
+            .iter()
+            .take_while(|(deadline, _)| match whose {
+                Reap::Expired => *deadline <= now.as_millis(),
+                Reap::Worker(_) => true,
+            })
+            .map(|(_, id)| *id)
+            .filter(|id| match whose {
+                Reap::Expired => true,
+                Reap::Worker(gone) => self.holder(*id) == Some(gone),
+            })
+            .take(BATCH_MAX)
+            .collect();
+        for id in &ids {
+            if let Some(held) = self.take(*id) {
+                self.put_ready(*id, held.envelope, ORPHANED_MAX.min(held.orphaned + 1));
+            }
+        }
+        ids
+    }
+
+    pub(super) fn remove(&mut self, id: JobId) -> Removed {
+        match self.jobs.get(&id).map(|held| &held.spot) {
+            None => Removed::Absent,
+            Some(Spot::Leased { .. }) => Removed::Running,
+            Some(Spot::Ready | Spot::Delayed) => {
+                self.take(id);
+                Removed::Removed
+            }
+        }
+    }
+
+    pub(super) fn find(&self, id: JobId) -> Option<Place> {
+        self.jobs.get(&id).map(|held| match &held.spot {
+            Spot::Ready => Place::Ready,
+            Spot::Delayed => Place::Delayed,
+            Spot::Leased { worker, .. } => Place::Running(worker.clone()),
+        })
+    }
+
+    pub(super) fn depth(&self, now: Timestamp) -> Depth {
+        let due = self.delayed.iter().take_while(|(due, _)| *due <= now.as_millis()).count();
+        let oldest = self
+            .ready
+            .iter()
+            .take(OLDEST_AMONG)
+            .filter_map(|(_, id)| self.jobs.get(id))
+            .map(|held| order::due_ms(&held.envelope))
+            .chain(self.delayed.first().map(|(due, _)| *due))
+            .min();
+        let oldest = oldest.map_or(now, Timestamp::from_millis);
+        Depth {
+            ready: count(self.ready.len() + due),
+            delayed: count(self.delayed.len() - due),
+            running: count(self.leased.len()),
+            oldest_ready_age: now.since(oldest),
+        }
+    }
+
+    /// Allows claims in `generation`, unless a later one is open already.
+    pub(super) fn open(&mut self, generation: u32) {
+        if self.generation.is_some_and(|held| held >= generation) {
+            return;
+        }
+        self.generation = Some(generation);
+        self.sequence = 0;
+        self.wake = true;
+    }
+
+    /// Takes the wake token, if there is one.
+    pub(super) fn take_wake(&mut self) -> bool {
+        std::mem::take(&mut self.wake)
+    }
+
+    pub(super) fn has_wake(&self) -> bool {
+        self.wake
+    }
+
+    /// Puts a job where its time says, and wakes a waiter if that changes what he waits for.
+    fn put(
+        &mut self,
+        id: JobId,
+        envelope: Envelope,
+        fresh_in: Option<u32>,
+        orphaned: u8,
+        now: Timestamp,
+    ) {
+        let due = order::due_ms(&envelope);
+        let spot = if due <= now.as_millis() {
+            self.ready.insert((order::score(&envelope), id));
+            self.wake = true;
+            Spot::Ready
+        } else {
+            self.wake |= self.delayed.first().is_none_or(|(earliest, _)| due < *earliest);
+            self.delayed.insert((due, id));
+            Spot::Delayed
+        };
+        self.jobs.insert(id, Held { envelope, fresh_in, orphaned, spot });
+    }
+
+    /// Puts a job that ran back where it was before, flagged, whatever its time says.
+    fn put_ready(&mut self, id: JobId, envelope: Envelope, orphaned: u8) {
+        self.ready.insert((order::score(&envelope), id));
+        self.jobs.insert(id, Held { envelope, fresh_in: None, orphaned, spot: Spot::Ready });
+        self.wake = true;
+    }
+
+    fn take(&mut self, id: JobId) -> Option<Held> {
+        let held = self.jobs.remove(&id)?;
+        match held.spot {
+            Spot::Ready => self.ready.remove(&(order::score(&held.envelope), id)),
+            Spot::Delayed => self.delayed.remove(&(order::due_ms(&held.envelope), id)),
+            Spot::Leased { deadline, .. } => self.leased.remove(&(deadline, id)),
+        };
+        Some(held)
+    }
+
+    fn promote(&mut self, most: usize, now: Timestamp) {
+        for _ in 0..most {
+            match self.delayed.first() {
+                Some((due, _)) if *due <= now.as_millis() => {}
+                _ => return,
+            }
+            let Some((_, id)) = self.delayed.pop_first() else { return };
+            let Some(held) = self.jobs.get_mut(&id) else { continue };
+            held.spot = Spot::Ready;
+            self.ready.insert((order::score(&held.envelope), id));
+        }
+    }
+
+    fn lengthen(&mut self, id: JobId, until: i64) -> bool {
+        let Some(Spot::Leased { deadline, .. }) = self.jobs.get_mut(&id).map(|held| &mut held.spot)
+        else {
+            return false;
+        };
+        if until > *deadline {
+            self.leased.remove(&(*deadline, id));
+            *deadline = until;
+            self.leased.insert((until, id));
+        }
+        true
+    }
+
+    fn holds(&self, lease: &Lease) -> bool {
+        matches!(
+            self.jobs.get(&lease.id).map(|held| &held.spot),
+            Some(Spot::Leased { token, worker, .. })
+                if *token == lease.token && *worker == lease.worker
+        )
+    }
+
+    fn holder(&self, id: JobId) -> Option<&WorkerId> {
+        match &self.jobs.get(&id)?.spot {
+            Spot::Leased { worker, .. } => Some(worker),
+            Spot::Ready | Spot::Delayed => None,
+        }
+    }
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}

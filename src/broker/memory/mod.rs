@@ -1,0 +1,161 @@
+//! The embedded broker: everything in this process's memory.
+//!
+//! It needs no service, and loses everything with its process; the ledger fills it again, as it
+//! fills a Redis that was wiped. It keeps every promise that the Redis broker keeps, and is the
+//! model in that broker's tests.
+
+mod lane;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::Notify;
+
+use self::lane::Lane;
+use super::{
+    Broker, Claimed, Depth, Error, Lease, Place, Push, Pushed, Reap, Removed, Settled, Settlement,
+};
+use crate::clock::SharedClock;
+use crate::job::{JobId, Queue, Timestamp, WorkerId};
+
+/// A broker in memory. Clones are handles to the same broker.
+#[derive(Clone)]
+pub struct MemoryBroker {
+    clock: SharedClock,
+    state: Arc<Mutex<State>>,
+    woken: Arc<Notify>,
+}
+
+#[derive(Default)]
+struct State {
+    lanes: HashMap<Queue, Lane>,
+    workers: HashSet<WorkerId>,
+}
+
+impl MemoryBroker {
+    /// An empty broker that tells the time by `clock`.
+    pub fn new(clock: SharedClock) -> Self {
+        Self { clock, state: Arc::default(), woken: Arc::default() }
+    }
+
+    /// Forgets a worker, as if its connection were gone; its leases stay until they are reaped.
+    ///
+    /// A worker is known from its first claim on.
+    pub fn disconnect(&self, worker: &WorkerId) {
+        self.lock().workers.remove(worker);
+    }
+
+    /// Loses everything, as a wiped Redis does: no queue is open afterwards.
+    pub fn wipe(&self) {
+        self.lock().lanes.clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No step panics between two changes that belong together.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a step in a queue at the present time, and wakes waiters if it left a token.
+    fn step<T>(&self, queue: &Queue, step: impl FnOnce(&mut Lane, Timestamp) -> T) -> T {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        let lane = state.lanes.entry(queue.clone()).or_default();
+        let answer = step(lane, now);
+        let wakes = lane.has_wake();
+        drop(state);
+        if wakes {
+            self.woken.notify_waiters();
+        }
+        answer
+    }
+
+    fn take_wake(&self, queues: &[Queue]) -> bool {
+        let mut state = self.lock();
+        queues.iter().any(|queue| state.lanes.get_mut(queue).is_some_and(Lane::take_wake))
+    }
+}
+
+#[async_trait]
+impl Broker for MemoryBroker {
+    async fn push(&self, queue: &Queue, jobs: &[Push]) -> Result<Vec<Pushed>, Error> {
+        Ok(self.step(queue, |lane, now| lane.push(jobs, now)))
+    }
+
+    async fn claim(
+        &self,
+        queue: &Queue,
+        worker: &WorkerId,
+        limit: usize,
+        lease: Duration,
+    ) -> Result<Claimed, Error> {
+        self.lock().workers.insert(worker.clone());
+        self.step(queue, |lane, now| lane.claim(queue, worker, limit, lease, now))
+            .ok_or_else(|| Error::NeedsGeneration { queue: queue.clone(), held: None })
+    }
+
+    async fn settle(&self, queue: &Queue, jobs: &[Settlement]) -> Result<Vec<Settled>, Error> {
+        Ok(self.step(queue, |lane, now| lane.settle(jobs, now)))
+    }
+
+    async fn renew(
+        &self,
+        queue: &Queue,
+        leases: &[Lease],
+        lease: Duration,
+    ) -> Result<Vec<bool>, Error> {
+        Ok(self.step(queue, |lane, now| lane.renew(leases, lease, now)))
+    }
+
+    async fn reap(&self, queue: &Queue, whose: Reap<'_>) -> Result<Vec<JobId>, Error> {
+        Ok(self.step(queue, |lane, now| lane.reap(whose, now)))
+    }
+
+    async fn remove(&self, queue: &Queue, id: JobId) -> Result<Removed, Error> {
+        Ok(self.step(queue, |lane, _| lane.remove(id)))
+    }
+
+    async fn find(&self, queue: &Queue, ids: &[JobId]) -> Result<Vec<Option<Place>>, Error> {
+        Ok(self.step(queue, |lane, _| ids.iter().map(|id| lane.find(*id)).collect()))
+    }
+
+    async fn depth(&self, queues: &[Queue]) -> Result<Vec<Depth>, Error> {
+        Ok(queues.iter().map(|queue| self.step(queue, |lane, now| lane.depth(now))).collect())
+    }
+
+    async fn open(&self, queue: &Queue, generation: u32) -> Result<(), Error> {
+        self.step(queue, |lane, _| lane.open(generation));
+        Ok(())
+    }
+
+    async fn wait(&self, queues: &[Queue], timeout: Duration) -> Result<(), Error> {
+        let over = tokio::time::sleep(timeout);
+        tokio::pin!(over);
+        loop {
+            let woken = self.woken.notified();
+            tokio::pin!(woken);
+            // Listening starts before the look, so that no token falls between the two.
+            woken.as_mut().enable();
+            if self.take_wake(queues) {
+                return Ok(());
+            }
+            tokio::select! {
+                () = &mut over => return Ok(()),
+                () = woken => {}
+            }
+        }
+    }
+
+    async fn connected(&self) -> Result<HashSet<WorkerId>, Error> {
+        Ok(self.lock().workers.clone())
+    }
+
+    async fn ping(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn dedicated(&self) -> Result<Arc<dyn Broker>, Error> {
+        Ok(Arc::new(self.clone()))
+    }
+}
