@@ -227,8 +227,9 @@ pub trait Broker: Send + Sync + 'static {
     /// fresh from the ledger. Jobs and leases that survived stay, flagged.
     async fn open(&self, queue: &Queue, generation: u32) -> Result<(), Error>;
 
-    /// Returns when a job may have become claimable in one of the queues, or after `timeout`.
-    async fn wait(&self, queues: &[Queue], timeout: Duration) -> Result<(), Error>;
+    /// Returns the queue in which a job became claimable, or `None` after `timeout`. One waiter
+    /// is woken; a claim that leaves work behind wakes the next.
+    async fn wait(&self, queues: &[Queue], timeout: Duration) -> Result<Option<Queue>, Error>;
 
     /// The workers that have a connection open now. Workers of an embedded broker are those of
     /// this process.

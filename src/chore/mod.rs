@@ -1,1 +1,7 @@
-//! chore.
+//! Chores: what keeps broker and ledger in step. Any node may run any of them, at any time.
+
+mod reaper;
+mod relay;
+
+pub use reaper::Reaper;
+pub use relay::Relay;

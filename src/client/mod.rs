@@ -1,1 +1,163 @@
-//! client.
+//! The producers' library: makes jobs, records them, and tells the broker.
+//!
+//! "Accepted" means committed in the ledger. The push to the broker that follows is a hint: it may
+//! fail or be lost with this process, and the relay pushes what the broker never got.
+
+mod dispatch;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::broker::{self, Broker, Push, Pushed};
+use crate::clock::SharedClock;
+use crate::job::{
+    Catalog, Durability, Envelope, InvalidRequest, Job, JobId, NewJob, Queue, Request,
+};
+use crate::ledger::{self, Ledger, Recorded};
+
+use dispatch::Dispatcher;
+
+/// A push that lands later than this after the job was made is flagged: by then the relay may
+/// have pushed the job as well (it looks at jobs older than two of these).
+pub(crate) const FRESH: Duration = Duration::from_secs(1);
+
+/// Why a job was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The request is wrong.
+    #[error(transparent)]
+    Invalid(#[from] InvalidRequest),
+    /// The ledger did not take it.
+    #[error(transparent)]
+    Ledger(#[from] ledger::Error),
+    /// The broker did not take a job that is kept nowhere else.
+    #[error(transparent)]
+    Broker(#[from] broker::Error),
+}
+
+/// What became of one job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Enqueued {
+    /// The job's id; that of the live job with the same unique key if there was one.
+    pub id: JobId,
+    /// Whether the job was made.
+    pub created: bool,
+}
+
+/// Makes, records and dispatches jobs. Cheap to clone.
+#[derive(Clone)]
+pub struct Producer {
+    ledger: Arc<dyn Ledger>,
+    broker: Arc<dyn Broker>,
+    catalog: Arc<Catalog>,
+    clock: SharedClock,
+    dispatcher: Dispatcher,
+}
+
+impl Producer {
+    /// A producer over these stores, on the current runtime.
+    pub fn new(
+        ledger: Arc<dyn Ledger>,
+        broker: Arc<dyn Broker>,
+        catalog: Arc<Catalog>,
+        clock: SharedClock,
+    ) -> Self {
+        let dispatcher = Dispatcher::start(Arc::clone(&broker));
+        Self { ledger, broker, catalog, clock, dispatcher }
+    }
+
+    /// The kinds this producer knows.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// Checks a request and makes the job, in the kind's own queue, without recording it.
+    ///
+    /// # Errors
+    /// Every fault found, with its field.
+    pub fn prepare(&self, request: Request) -> Result<NewJob, InvalidRequest> {
+        let now = self.clock.now();
+        request.into_job(&self.catalog, JobId::at(now, rand::random()), now)
+    }
+
+    /// Enqueues one job of a known type in `queue`, due now.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn enqueue_one<J: Job>(&self, job: &J, queue: Queue) -> Result<Enqueued, Error> {
+        let request = Request::of(job).map_err(|error| {
+            InvalidRequest(vec![crate::job::FieldError::new("/args", error.to_string())])
+        })?;
+        let job = NewJob { queue, ..self.prepare(request)? };
+        let id = job.id;
+        let answers = self.enqueue(vec![job]).await?;
+        Ok(answers.first().copied().unwrap_or(Enqueued { id, created: true }))
+    }
+
+    /// Records jobs, all or none, and dispatches them; answers in order.
+    ///
+    /// # Errors
+    /// See [`Error`]. After an error of the ledger nothing is recorded, unless the answer to the
+    /// commit was lost; repeating the call with the same jobs is harmless.
+    pub async fn enqueue(&self, jobs: Vec<NewJob>) -> Result<Vec<Enqueued>, Error> {
+        let mut answers: Vec<Enqueued> =
+            jobs.iter().map(|job| Enqueued { id: job.id, created: true }).collect();
+        let (recorded, unrecorded): (Vec<_>, Vec<_>) =
+            jobs.into_iter().enumerate().partition(|(_, job)| job.durability == Durability::Ledger);
+        if !recorded.is_empty() {
+            let (places, rows): (Vec<usize>, Vec<NewJob>) = recorded.into_iter().unzip();
+            let outcomes = self.ledger.enqueue(&rows).await?;
+            let mut fresh = Vec::with_capacity(rows.len());
+            for ((place, row), outcome) in places.into_iter().zip(rows).zip(outcomes) {
+                match outcome {
+                    Recorded::Created => fresh.push(row),
+                    Recorded::Existing(id) => {
+                        if let Some(answer) = answers.get_mut(place) {
+                            *answer = Enqueued { id, created: false };
+                        }
+                    }
+                }
+            }
+            self.dispatch(fresh);
+        }
+        let unrecorded: Vec<NewJob> = unrecorded.into_iter().map(|(_, job)| job).collect();
+        push_all(self.broker.as_ref(), &unrecorded, false).await?;
+        Ok(answers)
+    }
+
+    /// Tells the broker of jobs that were just committed, for instance in a transaction of the
+    /// caller's own. Never waits and never fails: what the broker does not get, the relay pushes.
+    pub fn dispatch(&self, committed: Vec<NewJob>) {
+        let horizon = self.clock.now().after(crate::worker::BROKER_HORIZON);
+        self.dispatcher.send(committed.into_iter().filter(|job| job.run_at < horizon).collect());
+    }
+
+    /// Returns when everything dispatched so far was offered to the broker.
+    pub async fn flush(&self) {
+        self.dispatcher.flush().await;
+    }
+}
+
+/// Pushes recorded jobs, queue by queue; answers how many the broker did not hold before.
+pub(crate) async fn push_all(
+    broker: &dyn Broker,
+    jobs: &[NewJob],
+    flagged: bool,
+) -> Result<usize, broker::Error> {
+    let mut by_queue: HashMap<&Queue, Vec<Push>> = HashMap::new();
+    for job in jobs {
+        let envelope = Envelope::of(job)
+            .map_err(|error| broker::Error::Protocol(format!("job {}: {error}", job.id)))?;
+        let fresh_until = job.created_at.after(FRESH);
+        by_queue.entry(&job.queue).or_default().push(Push { envelope, flagged, fresh_until });
+    }
+    let mut added = 0;
+    for (queue, pushes) in by_queue {
+        for batch in pushes.chunks(broker::BATCH_MAX) {
+            let answers = broker.push(queue, batch).await?;
+            added += answers.iter().filter(|answer| **answer == Pushed::Added).count();
+        }
+    }
+    Ok(added)
+}

@@ -109,6 +109,13 @@ impl Envelope {
         Ok(envelope)
     }
 
+    /// The same job, to run at another time.
+    #[must_use]
+    pub fn due_at(mut self, run_at: Timestamp) -> Self {
+        self.run_at = run_at;
+        self
+    }
+
     /// The number of the attempt that runs now; 1 is the first.
     pub fn attempt(&self) -> u32 {
         self.failed_attempts.saturating_add(1)

@@ -25,7 +25,7 @@ pub use name::{InvalidName, Kind, Queue, QueuePattern};
 pub use outcome::{Category, Outcome, Reason, SnoozeReason};
 pub use request::{InvalidRequest, NewJob, PRIORITY_S_MAX, Request, RequestPolicy};
 pub use retry::{Attempt, RetryPolicy, decide};
-pub use spec::{Durability, Job, KindSpec};
 pub(crate) use spec::decode_args;
+pub use spec::{Durability, Job, KindSpec};
 pub use state::State;
 pub use time::{InvalidTimestamp, Timestamp};

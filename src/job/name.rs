@@ -81,6 +81,11 @@ impl Queue {
         Ok(Self(text.into()))
     }
 
+    /// The kind part.
+    pub fn kind(&self) -> Kind {
+        Kind(self.0.split('.').next().unwrap_or_default().into())
+    }
+
     /// The platform part, if there is one.
     pub fn platform(&self) -> Option<&str> {
         self.0.split_once('.').map(|(_, platform)| platform)
@@ -134,9 +139,9 @@ impl QueuePattern {
         let invalid =
             || InvalidName { what: "queue pattern", text: text.chars().take(80).collect() };
         let stem = text.strip_suffix('*').unwrap_or(text);
-        let fits = stem.bytes().all(|b| {
-            b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'.'
-        });
+        let fits = stem
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'.');
         if text.is_empty() || text.len() > 2 * PART_BYTES_MAX || !fits {
             return Err(invalid());
         }

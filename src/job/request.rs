@@ -5,9 +5,7 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{
-    Catalog, Durability, FieldError, JobId, Kind, KindSpec, Queue, Timestamp,
-};
+use super::{Catalog, Durability, FieldError, JobId, Kind, KindSpec, Queue, Timestamp};
 
 /// The most a job may be preferred, in seconds of head start.
 pub const PRIORITY_S_MAX: u32 = 3_600;
@@ -105,13 +103,17 @@ impl Request {
         now: Timestamp,
     ) -> Result<NewJob, InvalidRequest> {
         let Some(spec) = catalog.get(&self.kind) else {
-            return Err(InvalidRequest(vec![FieldError::new("/kind", catalog.unknown(&self.kind))]));
+            return Err(InvalidRequest(vec![FieldError::new(
+                "/kind",
+                catalog.unknown(&self.kind),
+            )]));
         };
         let mut faults = self.policy.faults(spec, now);
         let checked = (spec.check)(self.args.get()).unwrap_or_else(|args| {
-            faults.extend(args.into_iter().map(|fault| {
-                FieldError::new(format!("/args{}", fault.field), fault.message)
-            }));
+            faults.extend(
+                args.into_iter()
+                    .map(|fault| FieldError::new(format!("/args{}", fault.field), fault.message)),
+            );
             super::spec::Checked::default()
         });
         if self.args.get().contains("\\u0000") {

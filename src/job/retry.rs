@@ -18,11 +18,8 @@ pub struct RetryPolicy {
 impl RetryPolicy {
     /// 8 attempts, from 1 second up to 15 minutes: a failing platform has about 2 minutes in the
     /// mean, 4 at most, to come back before the cap matters.
-    pub const DEFAULT: Self = Self {
-        base: Duration::from_secs(1),
-        cap: Duration::from_secs(15 * 60),
-        max_attempts: 8,
-    };
+    pub const DEFAULT: Self =
+        Self { base: Duration::from_secs(1), cap: Duration::from_secs(15 * 60), max_attempts: 8 };
 
     /// The wait after failed attempt `attempt` (1 is the first): `jitter` (0 to 1) of the bound.
     pub fn delay(&self, attempt: u32, jitter: f64) -> Duration {
@@ -69,10 +66,9 @@ pub fn decide(result: Result<(), &JobError>, attempt: Attempt, policy: &RetryPol
         ErrorClass::Unavailable { until } => {
             snooze(SnoozeReason::Unavailable, until, reason, attempt)
         }
-        ErrorClass::AuthRevoked => Outcome::Snooze {
-            until: attempt.expires_at,
-            why: SnoozeReason::NeedsReauth,
-        },
+        ErrorClass::AuthRevoked => {
+            Outcome::Snooze { until: attempt.expires_at, why: SnoozeReason::NeedsReauth }
+        }
         ErrorClass::Unknown { repeatable: false } | ErrorClass::Invalid | ErrorClass::Bug => {
             Outcome::Dead { reason }
         }

@@ -103,7 +103,8 @@ pub(crate) fn decode_args<J: Job>(args: &str) -> Result<J, FieldError> {
     let mut deserializer = serde_json::Deserializer::from_str(args);
     let job = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
-        let pointer = if path == "." { String::new() } else { format!("/{}", path.replace('.', "/")) };
+        let pointer =
+            if path == "." { String::new() } else { format!("/{}", path.replace('.', "/")) };
         FieldError::new(pointer, plain(&error.into_inner()))
     })?;
     deserializer.end().map_err(|error| FieldError::new("", plain(&error)))?;

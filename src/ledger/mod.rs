@@ -9,9 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::Serialize;
 
-use crate::job::{
-    Category, JobId, Kind, NewJob, Queue, Reason, State, Timestamp, Token, WorkerId,
-};
+use crate::job::{Category, JobId, Kind, NewJob, Queue, Reason, State, Timestamp, Token, WorkerId};
 
 /// Most jobs in one call of any method here.
 pub const BATCH_MAX: usize = 1_000;

@@ -121,7 +121,8 @@ where
     }
 
     fn call(&mut self, task: Task<Arc<Run>>) -> Self::Future {
-        let guard = Guard { run: Some(Arc::clone(&task.args)), on_ended: Arc::clone(&self.on_ended) };
+        let guard =
+            Guard { run: Some(Arc::clone(&task.args)), on_ended: Arc::clone(&self.on_ended) };
         SettleFuture { attempt: self.inner.call(task), guard }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +15,9 @@ use crate::job::{JobId, Queue};
 /// more is claimed until they are.
 const UNSETTLED_MAX: usize = 5_000;
 
+/// A caller of [`InFlight::until`] looks again after this even if nothing told it to.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
 /// The jobs this worker holds.
 #[derive(Default)]
 pub(super) struct InFlight {
@@ -22,7 +26,12 @@ pub(super) struct InFlight {
     active: AtomicUsize,
     /// Claimed and not yet handed to a handler.
     buffered: AtomicUsize,
+    /// Judged since the last look of the pace.
+    ended: AtomicUsize,
+    /// For the fetcher.
     changed: Notify,
+    /// For everybody else.
+    quieter: Notify,
 }
 
 struct Held {
@@ -59,7 +68,7 @@ impl InFlight {
     /// A handler has the job now.
     pub(super) fn started(&self) {
         self.buffered.fetch_sub(1, Ordering::SeqCst);
-        self.changed.notify_one();
+        self.note_change();
     }
 
     /// A job that never reached a handler was judged.
@@ -70,8 +79,9 @@ impl InFlight {
 
     /// A job was judged.
     pub(super) fn judged(&self) {
+        self.ended.fetch_add(1, Ordering::Relaxed);
         self.active.fetch_sub(1, Ordering::SeqCst);
-        self.changed.notify_one();
+        self.note_change();
     }
 
     /// Ledger and broker know what became of these jobs.
@@ -83,7 +93,7 @@ impl InFlight {
             }
         }
         drop(held);
-        self.changed.notify_one();
+        self.note_change();
     }
 
     /// Cancels the runs whose leases were lost.
@@ -122,6 +132,11 @@ impl InFlight {
         self.buffered.load(Ordering::SeqCst)
     }
 
+    /// Jobs judged since the last call.
+    pub(super) fn take_ended(&self) -> usize {
+        self.ended.swap(0, Ordering::Relaxed)
+    }
+
     /// Jobs held at all, until their settling is acknowledged.
     pub(super) fn len(&self) -> usize {
         self.held().len()
@@ -135,7 +150,12 @@ impl InFlight {
         active_max.saturating_sub(active).min(room)
     }
 
-    /// Returns when any count may have changed since the last call.
+    fn note_change(&self) {
+        self.changed.notify_one();
+        self.quieter.notify_one();
+    }
+
+    /// Returns when any count may have changed since the last call. For one caller only.
     pub(super) async fn changed(&self) {
         self.changed.notified().await;
     }
@@ -143,9 +163,8 @@ impl InFlight {
     /// Returns when `done` says so; asked again whenever a count changes.
     pub(super) async fn until(&self, done: impl Fn(&Self) -> bool) {
         while !done(self) {
-            let tick = std::time::Duration::from_millis(50);
-            // The fetcher may consume a notification meant for us, hence the bound.
-            let _ = tokio::time::timeout(tick, self.changed.notified()).await;
+            // Bounded, since another caller may get the notification meant for us.
+            let _ = tokio::time::timeout(LOOK_AGAIN, self.quieter.notified()).await;
         }
     }
 }

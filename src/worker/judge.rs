@@ -35,14 +35,10 @@ pub(super) fn judge(run: &Run, ended: &Ended, jitter: f64) -> (Judgement, Option
     let then = then(&run.envelope, &next, *ended_at);
     // A snooze is no attempt, so it leaves no row.
     let failed = failed.filter(|_| !matches!(outcome, Outcome::Snooze { .. }));
-    let recorded = run.envelope.durability == Durability::Ledger
-        || matches!(outcome, Outcome::Dead { .. });
-    let verdict = recorded.then(|| Verdict {
-        id: run.lease.id,
-        token: run.lease.token,
-        then: next,
-        failed,
-    });
+    let recorded =
+        run.envelope.durability == Durability::Ledger || matches!(outcome, Outcome::Dead { .. });
+    let verdict =
+        recorded.then(|| Verdict { id: run.lease.id, token: run.lease.token, then: next, failed });
     (judgement(run, verdict, then), Some(outcome))
 }
 
@@ -75,7 +71,9 @@ fn next(run: &Run, outcome: &Outcome, at: Timestamp) -> Next {
 /// What the broker does with a job that the ledger is told `next` of.
 fn then(envelope: &Envelope, next: &Next, now: Timestamp) -> Then {
     let again = |run_at: Timestamp, failed_attempts: u32| {
-        Then::Again(Box::new(Envelope { run_at, failed_attempts, ..envelope.clone() }))
+        let mut again = envelope.clone().due_at(run_at);
+        again.failed_attempts = failed_attempts;
+        Then::Again(Box::new(again))
     };
     match next {
         Next::Waits { until, failed_attempts }

@@ -21,11 +21,7 @@ pub(super) struct Run {
 #[derive(Debug)]
 pub(super) enum Ended {
     /// The handler answered, or was cut off by its timeout or a panic.
-    Answered {
-        started_at: Timestamp,
-        ended_at: Timestamp,
-        result: Result<(), JobError>,
-    },
+    Answered { started_at: Timestamp, ended_at: Timestamp, result: Result<(), JobError> },
     /// The worker took the job from its handler: it drains, or the lease was lost.
     TakenAway,
 }

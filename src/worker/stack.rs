@@ -8,17 +8,51 @@
 //!    a panic while the handler is dropped is caught too.
 //! 4. *timeout*: innermost, so that only the handler's own time is counted.
 
+use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
+use apalis_core::task::Task;
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tower::Service;
 use tracing::Instrument;
 
+use super::inflight::InFlight;
 use super::run::{Ended, Run};
-use crate::clock::Clock;
+use crate::clock::SharedClock;
 use crate::job::JobError;
 
+/// Attempts as a service, which is what apalis runs.
+pub(super) struct Attempts {
+    pub(super) inflight: Arc<InFlight>,
+    pub(super) clock: SharedClock,
+}
+
+impl Service<Task<Arc<Run>>> for Attempts {
+    type Response = Ended;
+    type Error = Infallible;
+    /// Boxed, so that apalis' own future stays small.
+    type Future = BoxFuture<'static, Result<Ended, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, task: Task<Arc<Run>>) -> Self::Future {
+        let (inflight, clock) = (Arc::clone(&self.inflight), Arc::clone(&self.clock));
+        async move {
+            inflight.started();
+            Ok(attempt(task.args, clock).await)
+        }
+        .boxed()
+    }
+}
+
 /// Runs one attempt.
-pub(super) async fn attempt(run: &Run, clock: &dyn Clock) -> Ended {
+async fn attempt(run: Arc<Run>, clock: SharedClock) -> Ended {
+    let run = run.as_ref();
     let span = tracing::info_span!(
         "attempt",
         job.id = %run.cx.id,

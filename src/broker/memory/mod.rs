@@ -71,9 +71,12 @@ impl MemoryBroker {
         answer
     }
 
-    fn take_wake(&self, queues: &[Queue]) -> bool {
+    fn take_wake(&self, queues: &[Queue]) -> Option<Queue> {
         let mut state = self.lock();
-        queues.iter().any(|queue| state.lanes.get_mut(queue).is_some_and(Lane::take_wake))
+        queues
+            .iter()
+            .find(|queue| state.lanes.get_mut(*queue).is_some_and(Lane::take_wake))
+            .cloned()
     }
 }
 
@@ -129,7 +132,7 @@ impl Broker for MemoryBroker {
         Ok(())
     }
 
-    async fn wait(&self, queues: &[Queue], timeout: Duration) -> Result<(), Error> {
+    async fn wait(&self, queues: &[Queue], timeout: Duration) -> Result<Option<Queue>, Error> {
         let over = tokio::time::sleep(timeout);
         tokio::pin!(over);
         loop {
@@ -137,11 +140,11 @@ impl Broker for MemoryBroker {
             tokio::pin!(woken);
             // Listening starts before the look, so that no token falls between the two.
             woken.as_mut().enable();
-            if self.take_wake(queues) {
-                return Ok(());
+            if let Some(queue) = self.take_wake(queues) {
+                return Ok(Some(queue));
             }
             tokio::select! {
-                () = &mut over => return Ok(()),
+                () = &mut over => return Ok(None),
                 () = woken => {}
             }
         }

@@ -1,0 +1,275 @@
+//! Looks at claimed jobs before they run: what cannot or must not run is judged here.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::JobContext;
+use super::judge::row_of;
+use super::registry::{Registry, Route};
+use super::run::{Judgement, Run};
+use crate::broker::{Delivery, Then};
+use crate::clock::SharedClock;
+use crate::job::{
+    Category, DecodeError, Durability, Envelope, JobId, NewJob, Reason, SnoozeReason, Timestamp,
+    Token,
+};
+use crate::ledger::{self, Ledger, Next, Standing, Verdict};
+
+/// A job that took this many workers down with it is not run again.
+const ORPHANED_MAX: u8 = 3;
+/// A job for a newer worker is offered again after this long.
+const PARK: Duration = Duration::from_secs(300);
+
+/// Decides which claimed jobs run.
+pub(super) struct Admission {
+    pub(super) registry: Registry,
+    pub(super) ledger: Arc<dyn Ledger>,
+    pub(super) clock: SharedClock,
+}
+
+/// What becomes of claimed jobs.
+#[derive(Default)]
+pub(super) struct Admitted {
+    pub(super) runs: Vec<Run>,
+    pub(super) judged: Vec<Judgement>,
+    /// Some jobs must be pushed anew from the ledger.
+    pub(super) reload: bool,
+}
+
+/// A delivery that passed the checks that need no ledger.
+struct Candidate {
+    delivery: Delivery,
+    envelope: Envelope,
+    route: Route,
+    cancelled: CancellationToken,
+}
+
+impl Admission {
+    /// Sorts claimed jobs into those that run and those that do not.
+    ///
+    /// # Errors
+    /// The ledger had to be asked and cannot be reached; nothing was changed, ask again.
+    pub(super) async fn admit(
+        &self,
+        claimed: &mut Vec<(Delivery, CancellationToken)>,
+    ) -> Result<Admitted, ledger::Error> {
+        let now = self.clock.now();
+        let asked: Vec<(JobId, Token)> = claimed
+            .iter()
+            .filter(|(delivery, _)| self.needs_ledger(delivery))
+            .map(|(delivery, _)| (delivery.lease.id, delivery.lease.token))
+            .collect();
+        let mut known = HashMap::new();
+        if !asked.is_empty() {
+            let standings = self.ledger.stamp(&asked, now).await?;
+            known.extend(asked.into_iter().map(|(id, _)| id).zip(standings));
+        }
+        let mut admitted = Admitted::default();
+        for (delivery, cancelled) in claimed.drain(..) {
+            let standing = known.remove(&delivery.lease.id);
+            self.sort(delivery, cancelled, standing, now, &mut admitted);
+        }
+        Ok(admitted)
+    }
+
+    /// Every delivery that is not provably the first, and every one of an effect, is checked and
+    /// stamped in the ledger before it starts.
+    fn needs_ledger(&self, delivery: &Delivery) -> bool {
+        match &delivery.envelope {
+            Ok(envelope) => {
+                envelope.durability == Durability::Ledger
+                    && (delivery.flagged
+                        || self
+                            .registry
+                            .route(&envelope.kind)
+                            .is_none_or(|route| route.spec.effect))
+            }
+            Err(_) => true,
+        }
+    }
+
+    fn sort(
+        &self,
+        mut delivery: Delivery,
+        cancelled: CancellationToken,
+        standing: Option<Standing>,
+        now: Timestamp,
+        admitted: &mut Admitted,
+    ) {
+        let envelope = std::mem::replace(&mut delivery.envelope, Err(DecodeError::TooLong(0)));
+        let mut envelope = match envelope {
+            Ok(envelope) => envelope,
+            Err(error) => {
+                admitted.reload = true;
+                admitted.judged.push(unreadable(delivery, &error, standing, now));
+                return;
+            }
+        };
+        match standing {
+            None => {}
+            Some(Standing::Yours { failed_attempts }) => envelope.failed_attempts = failed_attempts,
+            Some(standing) => {
+                admitted.judged.push(refused(delivery, envelope, &standing, now));
+                return;
+            }
+        }
+        let Some(route) = self.known(&envelope) else {
+            admitted.judged.push(for_newer_worker(delivery, envelope, now));
+            return;
+        };
+        let candidate = Candidate { delivery, envelope, route, cancelled };
+        if let Some(reason) = candidate.hopeless(now) {
+            admitted.judged.push(candidate.dead(reason, now));
+            return;
+        }
+        admitted.runs.push(candidate.into_run(now));
+    }
+
+    fn known(&self, envelope: &Envelope) -> Option<Route> {
+        let route = self.registry.route(&envelope.kind)?;
+        (envelope.kind_version <= route.spec.version).then(|| route.clone())
+    }
+}
+
+impl Candidate {
+    fn hopeless(&self, now: Timestamp) -> Option<Reason> {
+        let (category, message) = if self.delivery.orphaned >= ORPHANED_MAX {
+            let times = self.delivery.orphaned;
+            (Category::Poison, format!("{times} workers vanished while they ran this job"))
+        } else if self.envelope.expires_at <= now {
+            let at = self.envelope.expires_at;
+            (Category::Expired, format!("expired at {at} before it could run"))
+        } else {
+            return None;
+        };
+        Some(Reason { category, class: category.as_str().to_owned(), message })
+    }
+
+    fn dead(self, reason: Reason, at: Timestamp) -> Judgement {
+        let job = (self.envelope.durability == Durability::Broker)
+            .then(|| Box::new(row_of(&self.envelope, &self.delivery.queue)));
+        let failed_attempts = self.envelope.failed_attempts;
+        judged(self.delivery, Some(Next::Dead { at, reason, failed_attempts, job }), Then::Gone)
+    }
+
+    fn into_run(self, now: Timestamp) -> Run {
+        let Self { delivery, envelope, route, cancelled } = self;
+        let cx = JobContext {
+            id: envelope.id,
+            kind: envelope.kind.clone(),
+            queue: delivery.queue,
+            attempt: envelope.attempt(),
+            max_attempts: envelope.max_attempts,
+            created_at: envelope.created_at,
+            deadline: now.after(route.spec.timeout),
+            token: delivery.lease.token,
+            worker: delivery.lease.worker.clone(),
+            cancelled,
+        };
+        Run { lease: delivery.lease, envelope, spec: route.spec, handler: route.handler, cx }
+    }
+}
+
+fn judged(delivery: Delivery, next: Option<Next>, then: Then) -> Judgement {
+    let verdict = next.map(|then| Verdict {
+        id: delivery.lease.id,
+        token: delivery.lease.token,
+        then,
+        failed: None,
+    });
+    Judgement { queue: delivery.queue, lease: delivery.lease, verdict, then }
+}
+
+/// The ledger says that the broker's copy is out of date.
+fn refused(
+    delivery: Delivery,
+    envelope: Envelope,
+    standing: &Standing,
+    now: Timestamp,
+) -> Judgement {
+    match standing {
+        Standing::NotYet(run_at) => {
+            let again = Then::Again(Box::new(envelope.due_at(*run_at)));
+            judged(delivery, None, again)
+        }
+        Standing::Unknown => {
+            let job = row_of(&envelope, &delivery.queue);
+            let message = "the ledger knows no such job; somebody else wrote it into the broker";
+            dead_as_bug(delivery, message.to_owned(), job, now)
+        }
+        Standing::Yours { .. } | Standing::Ended(_) | Standing::Parked | Standing::Superseded => {
+            judged(delivery, None, Then::Gone)
+        }
+    }
+}
+
+/// Bytes we cannot read: what the ledger knows is pushed anew, the rest is kept for a person.
+fn unreadable(
+    delivery: Delivery,
+    error: &DecodeError,
+    standing: Option<Standing>,
+    now: Timestamp,
+) -> Judgement {
+    tracing::error!(
+        job.id = %delivery.lease.id, job.queue = %delivery.queue,
+        error = error as &dyn std::error::Error,
+        "the broker held an envelope that cannot be read"
+    );
+    match (standing, error) {
+        (Some(Standing::Unknown) | None, _) => {
+            let job = stand_in(&delivery, now);
+            dead_as_bug(delivery, format!("unreadable envelope in the broker: {error}"), job, now)
+        }
+        (Some(Standing::Yours { .. }), DecodeError::Newer(_)) => {
+            let parked = newer_worker(now);
+            judged(delivery, Some(parked), Then::Gone)
+        }
+        _ => judged(delivery, None, Then::Gone),
+    }
+}
+
+fn for_newer_worker(delivery: Delivery, envelope: Envelope, now: Timestamp) -> Judgement {
+    tracing::warn!(
+        job.id = %envelope.id, job.kind = %envelope.kind, version = envelope.kind_version,
+        "no handler here for this kind and version; parked for a newer worker"
+    );
+    if envelope.durability == Durability::Broker {
+        let again = Then::Again(Box::new(envelope.due_at(now.after(PARK))));
+        return judged(delivery, None, again);
+    }
+    judged(delivery, Some(newer_worker(now)), Then::Gone)
+}
+
+fn newer_worker(now: Timestamp) -> Next {
+    Next::Parked { until: now.after(PARK), why: SnoozeReason::NewerWorker.as_str() }
+}
+
+fn dead_as_bug(delivery: Delivery, message: String, job: NewJob, at: Timestamp) -> Judgement {
+    let reason = Reason { category: Category::Bug, class: "bug".to_owned(), message };
+    let job = Some(Box::new(job));
+    let next = Next::Dead { at, reason, failed_attempts: 0, job };
+    judged(delivery, Some(next), Then::Gone)
+}
+
+/// A row for a job of which nothing but the id can be read.
+fn stand_in(delivery: &Delivery, now: Timestamp) -> NewJob {
+    NewJob {
+        id: delivery.lease.id,
+        kind: delivery.queue.kind(),
+        kind_version: 0,
+        queue: delivery.queue.clone(),
+        args: "null".to_owned(),
+        failed_attempts: 0,
+        max_attempts: 1,
+        priority_s: 0,
+        unique_key: None,
+        account: None,
+        run_at: now,
+        created_at: now,
+        expires_at: now,
+        durability: Durability::Ledger,
+    }
+}

@@ -1,0 +1,310 @@
+//! A worker: its tasks, and how they start and stop.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use apalis::layers::WorkerBuilderExt;
+use apalis::prelude::WorkerBuilder;
+use apalis_core::error::WorkerError;
+use apalis_core::worker::ext::parallelize::ParallelizeExt;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::admit::Admission;
+use super::backend::{Buffer, ClaimedJobs, OnEnded, take_back};
+use super::fetch::Fetcher;
+use super::inflight::InFlight;
+use super::judge::judge;
+use super::lease::{Renewer, Watchdog};
+use super::meter::Meter;
+use super::pace::AHEAD_MAX;
+use super::registry::Registry;
+use super::run::{Ended, Judgement, Run};
+use super::settle::Settler;
+use super::stack::Attempts;
+use crate::broker::Broker;
+use crate::clock::SharedClock;
+use crate::job::{Outcome, Queue, WorkerId};
+use crate::ledger::Ledger;
+
+/// After the grace, cancelled handlers get this long to let go.
+const LET_GO: Duration = Duration::from_secs(2);
+/// After the last handler, outcomes get this long to be recorded.
+const FLUSH: Duration = Duration::from_secs(5);
+
+/// How a worker works.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Who it is.
+    pub id: WorkerId,
+    /// The queues it serves.
+    pub queues: Vec<Queue>,
+    /// Jobs that run at the same time, at least 1.
+    pub concurrency: usize,
+    /// How long a lease lasts; a vanished worker's jobs run again after this at the latest.
+    pub lease: Duration,
+    /// How often leases are renewed; well below `lease`.
+    pub renew: Duration,
+    /// How long running jobs may go on after the stop signal.
+    pub grace: Duration,
+}
+
+/// Stops a worker, in two steps.
+#[derive(Debug, Clone, Default)]
+pub struct Stop {
+    /// Claim nothing more; let running jobs finish within the grace.
+    pub drain: CancellationToken,
+    /// Take running jobs from their handlers now.
+    pub now: CancellationToken,
+}
+
+/// How a worker ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drained {
+    /// Jobs that went back unfinished, at no attempt's cost.
+    pub handed_back: usize,
+    /// Jobs whose end could not be recorded: they run again when their leases expire.
+    pub unsettled: usize,
+}
+
+/// Why a worker could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No queue to serve.
+    #[error("no queue to serve: the patterns choose none of the known queues")]
+    NoQueues,
+    /// The operating system gives no thread.
+    #[error("no thread for the lease renewer")]
+    Thread(#[from] std::io::Error),
+    /// apalis gave up, which our backend gives it no reason to.
+    #[error("the executor ended: {0}")]
+    Executor(String),
+}
+
+/// A worker, ready to run.
+pub struct Worker {
+    registry: Registry,
+    broker: Arc<dyn Broker>,
+    ledger: Arc<dyn Ledger>,
+    clock: SharedClock,
+    options: Options,
+    refill: Arc<Notify>,
+}
+
+/// The running parts.
+struct Parts {
+    inflight: Arc<InFlight>,
+    buffer: Buffer,
+    judgements: mpsc::UnboundedSender<Judgement>,
+    settling: JoinHandle<()>,
+    fetching: JoinHandle<()>,
+    executor: JoinHandle<Result<(), WorkerError>>,
+}
+
+impl Worker {
+    /// A worker over these stores. `refill` is told when jobs must be pushed anew from the ledger.
+    pub fn new(
+        registry: Registry,
+        broker: Arc<dyn Broker>,
+        ledger: Arc<dyn Ledger>,
+        clock: SharedClock,
+        options: Options,
+        refill: Arc<Notify>,
+    ) -> Self {
+        Self { registry, broker, ledger, clock, options, refill }
+    }
+
+    /// Works until it is stopped.
+    ///
+    /// # Errors
+    /// There is no queue to serve, or a part of the worker itself broke. An outage of a store is
+    /// no error: the worker waits for it to end.
+    pub async fn run(self, stop: Stop) -> Result<Drained, Error> {
+        if self.options.queues.is_empty() {
+            return Err(Error::NoQueues);
+        }
+        let grace = self.options.grace;
+        let renewing = CancellationToken::new();
+        let _end_with_us = renewing.clone().drop_guard();
+        let mut parts = self.start(&stop, &renewing)?;
+        tokio::select! {
+            () = stop.drain.cancelled() => {}
+            () = stop.now.cancelled() => stop.drain.cancel(),
+            ended = &mut parts.executor => {
+                stop.drain.cancel();
+                return Err(match ended {
+                    Ok(Err(error)) => Error::Executor(error.to_string()),
+                    Ok(Ok(())) => Error::Executor("it was told to stop by nobody".to_owned()),
+                    Err(error) => Error::Executor(error.to_string()),
+                });
+            }
+        }
+        Ok(parts.drain(grace, &stop).await)
+    }
+
+    fn start(self, stop: &Stop, renewing: &CancellationToken) -> Result<Parts, Error> {
+        let inflight = Arc::new(InFlight::default());
+        let meter = Arc::new(Meter::new(&self.registry));
+        let (judgements, to_settle) = mpsc::unbounded_channel();
+        let (runs, buffer) = mpsc::channel(self.options.concurrency + AHEAD_MAX);
+        let buffer: Buffer = Arc::new(Mutex::new(buffer));
+        let watchdog = Watchdog::start(renewing.clone());
+        let renewer = Renewer {
+            broker: Arc::clone(&self.broker),
+            inflight: Arc::clone(&inflight),
+            watchdog,
+            lease: self.options.lease,
+            every: self.options.renew,
+            stop: renewing.clone(),
+        };
+        renewer.spawn()?;
+        let settler = Settler {
+            ledger: Arc::clone(&self.ledger),
+            broker: Arc::clone(&self.broker),
+            inflight: Arc::clone(&inflight),
+            meter: Arc::clone(&meter),
+        };
+        let on_ended = on_ended(Arc::clone(&inflight), meter, judgements.clone());
+        let executor = execute(
+            &self.options.id,
+            self.options.concurrency,
+            ClaimedJobs { buffer: Arc::clone(&buffer), on_ended },
+            Attempts { inflight: Arc::clone(&inflight), clock: Arc::clone(&self.clock) },
+        );
+        let fetcher = self.fetcher(&inflight, runs, judgements.clone(), stop);
+        Ok(Parts {
+            inflight,
+            buffer,
+            judgements,
+            settling: tokio::spawn(settler.run(to_settle)),
+            fetching: tokio::spawn(fetcher.run()),
+            executor,
+        })
+    }
+
+    fn fetcher(
+        self,
+        inflight: &Arc<InFlight>,
+        runs: mpsc::Sender<Arc<Run>>,
+        judgements: mpsc::UnboundedSender<Judgement>,
+        stop: &Stop,
+    ) -> Fetcher {
+        Fetcher {
+            broker: self.broker,
+            ledger: Arc::clone(&self.ledger),
+            admission: Admission {
+                registry: self.registry,
+                ledger: self.ledger,
+                clock: Arc::clone(&self.clock),
+            },
+            inflight: Arc::clone(inflight),
+            clock: self.clock,
+            worker: self.options.id,
+            queues: self.options.queues,
+            lease: self.options.lease,
+            concurrency: self.options.concurrency,
+            runs,
+            judgements,
+            refill: self.refill,
+            stop: stop.drain.clone(),
+        }
+    }
+}
+
+impl Parts {
+    /// Claims have stopped: hands back what waits, lets running jobs finish within the grace,
+    /// takes the rest away, and sees that everything is recorded.
+    async fn drain(self, grace: Duration, stop: &Stop) -> Drained {
+        let _ = self.fetching.await;
+        let mut handed_back = 0;
+        while let Some(run) = take_back(&self.buffer) {
+            let (judgement, _) = judge(&run, &Ended::TakenAway, 0.0);
+            self.inflight.judged_unstarted();
+            let _ = self.judgements.send(judgement);
+            handed_back += 1;
+        }
+        let idle = self.inflight.until(|held| held.active() == 0);
+        tokio::select! {
+            () = idle => {}
+            () = tokio::time::sleep(grace) => {}
+            () = stop.now.cancelled() => {}
+        }
+        handed_back += self.inflight.active();
+        self.inflight.cancel_all();
+        let gone = self.inflight.until(|held| held.active() == 0);
+        if tokio::time::timeout(LET_GO, gone).await.is_err() {
+            tracing::warn!(jobs = self.inflight.active(), "handlers that do not let go");
+        }
+        let recorded = self.inflight.until(|held| held.len() == 0);
+        let _ = tokio::time::timeout(FLUSH, recorded).await;
+        let unsettled = self.inflight.len();
+        self.executor.abort();
+        self.settling.abort();
+        Drained { handed_back, unsettled }
+    }
+}
+
+/// What happens with every run that ended: it is judged, counted and sent to be recorded.
+fn on_ended(
+    inflight: Arc<InFlight>,
+    meter: Arc<Meter>,
+    judgements: mpsc::UnboundedSender<Judgement>,
+) -> OnEnded {
+    Arc::new(move |run: &Run, ended: Ended| {
+        let (judgement, outcome) = judge(run, &ended, rand::random());
+        if let Some(outcome) = outcome {
+            observe(run, &ended, &outcome, &meter);
+        }
+        inflight.judged();
+        // Closed only when the worker is gone; then the lease runs out and the job runs again.
+        let _ = judgements.send(judgement);
+    })
+}
+
+/// Counts and logs an attempt. A failure is logged here and nowhere else.
+fn observe(run: &Run, ended: &Ended, outcome: &Outcome, meter: &Meter) {
+    let Ended::Answered { started_at, ended_at, .. } = ended else { return };
+    let took = ended_at.since(*started_at);
+    meter.attempt(&run.cx.queue, outcome);
+    meter.times(&run.envelope.kind, started_at.since(run.envelope.run_at), took);
+    if matches!(outcome, Outcome::Completed | Outcome::Dead { .. } | Outcome::Cancelled) {
+        meter.total(&run.envelope.kind, ended_at.since(run.envelope.created_at));
+    }
+    let (id, kind, attempt) = (run.cx.id, &run.cx.kind, run.cx.attempt);
+    let duration_ms = took.as_millis();
+    match outcome {
+        Outcome::Completed | Outcome::Cancelled => {
+            tracing::debug!(job.id = %id, job.kind = %kind, job.attempt = attempt, duration_ms,
+                "job {}", outcome.as_str());
+        }
+        Outcome::Snooze { until, why } => {
+            tracing::info!(job.id = %id, job.kind = %kind, job.attempt = attempt, duration_ms,
+                %until, why = why.as_str(), "job snoozed");
+        }
+        Outcome::Retry { at, reason } => {
+            tracing::info!(job.id = %id, job.kind = %kind, job.attempt = attempt, duration_ms,
+                %at, class = reason.class, error = reason.message, "attempt failed, another follows");
+        }
+        Outcome::Dead { reason } => {
+            tracing::warn!(job.id = %id, job.kind = %kind, job.attempt = attempt, duration_ms,
+                category = %reason.category, class = reason.class, error = reason.message,
+                "job is dead");
+        }
+    }
+}
+
+/// Runs claimed jobs on apalis until the task is aborted.
+fn execute(
+    id: &WorkerId,
+    concurrency: usize,
+    jobs: ClaimedJobs,
+    attempts: Attempts,
+) -> JoinHandle<Result<(), WorkerError>> {
+    let worker = WorkerBuilder::new(id.as_str())
+        .backend(jobs)
+        .concurrency(concurrency)
+        .parallelize(tokio::spawn)
+        .build(attempts);
+    tokio::spawn(worker.run())
+}

@@ -1,0 +1,279 @@
+//! Claims jobs for the free places of this worker.
+//!
+//! No polling: a queue is claimed from while it has due work, then again when the broker wakes us,
+//! when its next delayed job falls due, or, in case a wake-up was lost, every [`FALLBACK`].
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::admit::{Admission, Admitted};
+use super::inflight::InFlight;
+use super::pace::Pace;
+use super::run::{Judgement, Run};
+use crate::broker::{self, Broker, Claimed, Delivery, Then};
+use crate::clock::SharedClock;
+use crate::job::{Queue, Timestamp, WorkerId};
+use crate::ledger::Ledger;
+
+/// Every queue is looked at this often even if nothing woke us: a wake-up that a dying worker
+/// took with it costs no more than this.
+const FALLBACK: Duration = Duration::from_secs(10);
+/// While a queue is busy, the wake-ups that its own claims leave behind are taken no faster.
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
+/// After an error of broker or ledger, at first and at most.
+const RETRY_MIN: Duration = Duration::from_millis(50);
+const RETRY_MAX: Duration = Duration::from_secs(1);
+
+/// Claims jobs.
+pub(super) struct Fetcher {
+    pub(super) broker: Arc<dyn Broker>,
+    pub(super) ledger: Arc<dyn Ledger>,
+    pub(super) admission: Admission,
+    pub(super) inflight: Arc<InFlight>,
+    pub(super) clock: SharedClock,
+    pub(super) worker: WorkerId,
+    pub(super) queues: Vec<Queue>,
+    pub(super) lease: Duration,
+    pub(super) concurrency: usize,
+    pub(super) runs: mpsc::Sender<Arc<Run>>,
+    pub(super) judgements: mpsc::UnboundedSender<Judgement>,
+    /// Told when jobs must be pushed anew from the ledger.
+    pub(super) refill: Arc<Notify>,
+    pub(super) stop: CancellationToken,
+}
+
+/// Which queues may have due work.
+struct Schedule {
+    /// To be claimed from now, in turn.
+    turn: VecDeque<Queue>,
+    /// When the next delayed job of a queue falls due.
+    due: HashMap<Queue, Instant>,
+    fallback: Instant,
+}
+
+impl Fetcher {
+    /// Claims until `stop`.
+    pub(super) async fn run(mut self) {
+        let (woken, mut wake_ups) = mpsc::channel(1);
+        let listener = Listener {
+            broker: Arc::clone(&self.broker),
+            inflight: Arc::clone(&self.inflight),
+            queues: self.queues.clone(),
+            concurrency: self.concurrency,
+            woken,
+        };
+        let listening = tokio::spawn(listener.run());
+        let mut schedule = Schedule::new(&self.queues);
+        let mut pace = Pace::new(self.concurrency);
+        let mut retry = RETRY_MIN;
+        let stop = self.stop.clone();
+        while !stop.is_cancelled() {
+            schedule.wake_due(&self.queues);
+            while let Ok(queue) = wake_ups.try_recv() {
+                schedule.wake(queue);
+            }
+            if schedule.turn.is_empty() {
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = tokio::time::sleep(schedule.until_next()) => {}
+                    Some(queue) = wake_ups.recv() => schedule.wake(queue),
+                }
+                continue;
+            }
+            match self.round(&mut schedule, &mut pace).await {
+                Ok(()) => retry = RETRY_MIN,
+                Err(error) => {
+                    if retry == RETRY_MIN {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::warn!(error, "cannot claim now; trying again");
+                    }
+                    tokio::select! {
+                        () = stop.cancelled() => {}
+                        () = tokio::time::sleep(retry) => {}
+                    }
+                    retry = (retry * 2).min(RETRY_MAX);
+                }
+            }
+        }
+        listening.abort();
+    }
+
+    /// Waits for free places, then claims from the queue whose turn it is.
+    async fn round(
+        &mut self,
+        schedule: &mut Schedule,
+        pace: &mut Pace,
+    ) -> Result<(), broker::Error> {
+        let wanted = pace.wanted(&self.inflight);
+        if wanted == 0 {
+            tokio::select! {
+                () = self.stop.cancelled() => {}
+                () = self.inflight.changed() => {}
+            }
+            return Ok(());
+        }
+        let Some(queue) = schedule.turn.pop_front() else { return Ok(()) };
+        let fair = wanted.div_ceil(schedule.turn.len() + 1).min(broker::BATCH_MAX);
+        // Back on the schedule first: an error must not lose the queue's turn.
+        schedule.turn.push_back(queue.clone());
+        let claimed = match self.broker.claim(&queue, &self.worker, fair, self.lease).await {
+            Err(broker::Error::NeedsGeneration { queue, held }) => {
+                return self.open(&queue, held).await;
+            }
+            claimed => claimed?,
+        };
+        if !claimed.more && claimed.deliveries.len() < fair {
+            schedule.rest(&queue, claimed.next_due, self.clock.now());
+        }
+        self.take(claimed).await;
+        Ok(())
+    }
+
+    /// Opens a queue in a new generation; whatever the broker lost is pushed anew.
+    async fn open(&self, queue: &Queue, held: Option<u32>) -> Result<(), broker::Error> {
+        let generation = self
+            .ledger
+            .next_generation(queue, held)
+            .await
+            .map_err(|error| broker::Error::Unavailable(Box::new(error)))?;
+        self.broker.open(queue, generation).await?;
+        tracing::debug!(job.queue = %queue, generation, "queue opened");
+        self.refill.notify_one();
+        Ok(())
+    }
+
+    /// Admits claimed jobs and hands them on. Their leases are renewed from here on.
+    async fn take(&mut self, claimed: Claimed) {
+        let tokens = self.inflight.claimed(&claimed.deliveries);
+        let mut waiting: Vec<_> = claimed.deliveries.into_iter().zip(tokens).collect();
+        let Some(admitted) = self.admit(&mut waiting).await else {
+            for (delivery, _) in waiting {
+                self.hand_back(delivery);
+            }
+            return;
+        };
+        if admitted.reload {
+            self.refill.notify_one();
+        }
+        for judgement in admitted.judged {
+            self.inflight.judged_unstarted();
+            let _ = self.judgements.send(judgement);
+        }
+        for run in admitted.runs {
+            // The channel has room for every job that may be claimed.
+            let _ = self.runs.send(Arc::new(run)).await;
+        }
+    }
+
+    /// Asks the ledger until it answers; `None` if the worker drains before.
+    async fn admit(&self, waiting: &mut Vec<(Delivery, CancellationToken)>) -> Option<Admitted> {
+        let mut retry = RETRY_MIN;
+        loop {
+            match self.admission.admit(waiting).await {
+                Ok(admitted) => return Some(admitted),
+                Err(error) => {
+                    if retry == RETRY_MIN {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::warn!(error, "cannot ask the ledger now; claimed jobs wait");
+                    }
+                }
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => return None,
+                () = tokio::time::sleep(retry) => {}
+            }
+            retry = (retry * 2).min(RETRY_MAX);
+        }
+    }
+
+    fn hand_back(&self, delivery: Delivery) {
+        self.inflight.judged_unstarted();
+        let Delivery { queue, lease, .. } = delivery;
+        let back = Judgement { queue, lease, verdict: None, then: Then::Back };
+        let _ = self.judgements.send(back);
+    }
+}
+
+/// Waits for the broker's wake-ups beside the claims, so that a busy queue does not deafen us to
+/// the others. A worker without a free place does not listen: the wake-up is another's.
+struct Listener {
+    broker: Arc<dyn Broker>,
+    inflight: Arc<InFlight>,
+    queues: Vec<Queue>,
+    concurrency: usize,
+    woken: mpsc::Sender<Queue>,
+}
+
+impl Listener {
+    async fn run(self) {
+        loop {
+            self.inflight.until(|held| held.free(self.concurrency) > 0).await;
+            match self.broker.wait(&self.queues, FALLBACK).await {
+                Ok(None) => {}
+                Ok(Some(queue)) => {
+                    if self.woken.send(queue).await.is_err() {
+                        return;
+                    }
+                    if self.inflight.active() > 0 {
+                        tokio::time::sleep(BUSY_PAUSE).await;
+                    }
+                }
+                // The claims notice and report an outage.
+                Err(_) => tokio::time::sleep(RETRY_MAX).await,
+            }
+        }
+    }
+}
+
+impl Schedule {
+    fn new(queues: &[Queue]) -> Self {
+        Self {
+            turn: queues.iter().cloned().collect(),
+            due: HashMap::new(),
+            fallback: Instant::now() + FALLBACK,
+        }
+    }
+
+    fn wake(&mut self, queue: Queue) {
+        if !self.turn.contains(&queue) {
+            self.turn.push_back(queue);
+        }
+    }
+
+    /// Puts the queues whose time has come on the schedule.
+    fn wake_due(&mut self, queues: &[Queue]) {
+        let now = Instant::now();
+        if self.fallback <= now {
+            self.fallback = now + FALLBACK;
+            for queue in queues {
+                self.wake(queue.clone());
+            }
+        }
+        let due: Vec<Queue> =
+            self.due.iter().filter(|(_, at)| **at <= now).map(|(queue, _)| queue.clone()).collect();
+        for queue in due {
+            self.due.remove(&queue);
+            self.wake(queue);
+        }
+    }
+
+    /// Takes a queue without due work off the schedule until its next job falls due.
+    fn rest(&mut self, queue: &Queue, next_due: Option<Timestamp>, now: Timestamp) {
+        self.turn.retain(|other| other != queue);
+        match next_due {
+            Some(at) => self.due.insert(queue.clone(), Instant::now() + at.since(now)),
+            None => self.due.remove(queue),
+        };
+    }
+
+    fn until_next(&self) -> Duration {
+        let next = self.due.values().copied().fold(self.fallback, Instant::min);
+        // A millisecond more, since the broker's clock counts in whole ones.
+        next.saturating_duration_since(Instant::now()) + Duration::from_millis(1)
+    }
+}

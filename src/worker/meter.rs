@@ -1,0 +1,138 @@
+//! What the worker counts.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use metrics::{Counter, Histogram, counter, histogram};
+
+use super::registry::Registry;
+use crate::job::{Category, Kind, Outcome, Queue, SnoozeReason};
+
+/// Outcomes of an attempt, as labels.
+const OUTCOMES: [&str; 5] = ["completed", "retry", "snooze", "dead", "cancelled"];
+
+/// The worker's metrics, looked up once: a name and its labels are not hashed for every job.
+pub(super) struct Meter {
+    queues: HashMap<Queue, QueueMeter>,
+    kinds: HashMap<Kind, KindMeter>,
+    leases_lost: Counter,
+    stale_settles: Counter,
+}
+
+struct QueueMeter {
+    attempts: HashMap<&'static str, Counter>,
+    dead: HashMap<Category, Counter>,
+    snoozed: HashMap<SnoozeReason, Counter>,
+}
+
+struct KindMeter {
+    wait: Histogram,
+    run: Histogram,
+    total: Histogram,
+}
+
+impl Meter {
+    /// The metrics of every queue and kind, all starting at zero.
+    pub(super) fn new(registry: &Registry) -> Self {
+        let kinds = registry.catalog().iter().map(|spec| {
+            let kind = spec.kind.to_string();
+            let meter = KindMeter {
+                wait: histogram!("postworks_job_wait_seconds", "kind" => kind.clone()),
+                run: histogram!("postworks_job_run_seconds", "kind" => kind.clone()),
+                total: histogram!("postworks_job_total_seconds", "kind" => kind),
+            };
+            (spec.kind.clone(), meter)
+        });
+        Self {
+            queues: registry.queues().map(|queue| (queue.clone(), queue_meter(queue))).collect(),
+            kinds: kinds.collect(),
+            leases_lost: counter!("postworks_leases_lost_total"),
+            stale_settles: counter!("postworks_stale_settles_total"),
+        }
+    }
+
+    /// An attempt ended.
+    pub(super) fn attempt(&self, queue: &Queue, outcome: &Outcome) {
+        let Some(meter) = self.queues.get(queue) else { return };
+        if let Some(attempts) = meter.attempts.get(outcome.as_str()) {
+            attempts.increment(1);
+        }
+        match outcome {
+            Outcome::Dead { reason } => self.dead(queue, reason.category),
+            Outcome::Snooze { why, .. } => {
+                if let Some(snoozed) = meter.snoozed.get(why) {
+                    snoozed.increment(1);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A job died.
+    pub(super) fn dead(&self, queue: &Queue, category: Category) {
+        if let Some(dead) = self.queues.get(queue).and_then(|meter| meter.dead.get(&category)) {
+            dead.increment(1);
+        }
+    }
+
+    /// How long a job waited after it was due, and how long its handler ran.
+    pub(super) fn times(&self, kind: &Kind, wait: Duration, run: Duration) {
+        if let Some(meter) = self.kinds.get(kind) {
+            meter.wait.record(wait.as_secs_f64());
+            meter.run.record(run.as_secs_f64());
+        }
+    }
+
+    /// A job ended, so long after it was enqueued.
+    pub(super) fn total(&self, kind: &Kind, total: Duration) {
+        if let Some(meter) = self.kinds.get(kind) {
+            meter.total.record(total.as_secs_f64());
+        }
+    }
+
+    pub(super) fn leases_lost(&self, count: usize) {
+        self.leases_lost.increment(count as u64);
+    }
+
+    pub(super) fn stale_settle(&self) {
+        self.stale_settles.increment(1);
+    }
+}
+
+fn queue_meter(queue: &Queue) -> QueueMeter {
+    let kind = queue.as_str().split('.').next().unwrap_or_default().to_owned();
+    let name = queue.to_string();
+    QueueMeter {
+        attempts: OUTCOMES
+            .into_iter()
+            .map(|outcome| {
+                let counter = counter!(
+                    "postworks_job_attempts_total",
+                    "queue" => name.clone(), "kind" => kind.clone(), "outcome" => outcome
+                );
+                (outcome, counter)
+            })
+            .collect(),
+        dead: Category::ALL
+            .into_iter()
+            .map(|category| {
+                let counter = counter!(
+                    "postworks_dead_lettered_total",
+                    "queue" => name.clone(), "kind" => kind.clone(),
+                    "category" => category.as_str()
+                );
+                (category, counter)
+            })
+            .collect(),
+        snoozed: SnoozeReason::ALL
+            .into_iter()
+            .map(|why| {
+                let counter = counter!(
+                    "postworks_jobs_snoozed_total",
+                    "queue" => name.clone(), "reason" => why.as_str()
+                );
+                (why, counter)
+            })
+            .collect(),
+    }
+}

@@ -1,0 +1,127 @@
+//! Records what became of jobs: the ledger first, then the broker, each in batches of whatever is
+//! there.
+//!
+//! Both stages repeat a failed batch until it is taken: every call may be repeated without harm,
+//! and the leases are renewed meanwhile. How much may wait here is bounded by the claims.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use tokio::sync::mpsc;
+
+use super::inflight::InFlight;
+use super::meter::Meter;
+use super::run::Judgement;
+use crate::broker::{self, Broker, Settlement, Then};
+use crate::job::Queue;
+use crate::ledger::{self, Ledger, Verdict};
+
+/// Records judgements.
+pub(super) struct Settler {
+    pub(super) ledger: Arc<dyn Ledger>,
+    pub(super) broker: Arc<dyn Broker>,
+    pub(super) inflight: Arc<InFlight>,
+    pub(super) meter: Arc<Meter>,
+}
+
+impl Settler {
+    /// Records judgements until the channel closes and everything in it is recorded.
+    pub(super) async fn run(self, judgements: mpsc::UnboundedReceiver<Judgement>) {
+        let settler = Arc::new(self);
+        let (recorded, to_broker) = mpsc::channel(4);
+        tokio::join!(Arc::clone(&settler).record(judgements, recorded), settler.release(to_broker));
+    }
+
+    /// The first stage: the ledger.
+    async fn record(
+        self: Arc<Self>,
+        mut judgements: mpsc::UnboundedReceiver<Judgement>,
+        recorded: mpsc::Sender<Vec<Judgement>>,
+    ) {
+        let mut batch = Vec::new();
+        while judgements.recv_many(&mut batch, ledger::BATCH_MAX).await > 0 {
+            self.record_batch(&mut batch).await;
+            if recorded.send(std::mem::take(&mut batch)).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn record_batch(&self, batch: &mut [Judgement]) {
+        let (places, verdicts): (Vec<usize>, Vec<Verdict>) = batch
+            .iter_mut()
+            .enumerate()
+            .filter_map(|(place, judgement)| Some((place, judgement.verdict.take()?)))
+            .unzip();
+        if verdicts.is_empty() {
+            return;
+        }
+        let answers = until_done("ledger", || self.ledger.settle(&verdicts)).await;
+        for (place, answer) in places.into_iter().zip(answers) {
+            if let (Some(judgement), ledger::Settled::Stale | ledger::Settled::Cancelled) =
+                (batch.get_mut(place), answer)
+            {
+                // Somebody else's, or ended meanwhile: our copy must not run again.
+                judgement.then = Then::Gone;
+                self.meter.stale_settle();
+            }
+        }
+    }
+
+    /// The second stage: the broker.
+    async fn release(self: Arc<Self>, mut recorded: mpsc::Receiver<Vec<Judgement>>) {
+        while let Some(batch) = recorded.recv().await {
+            let mut by_queue: HashMap<Queue, Vec<Settlement>> = HashMap::new();
+            for Judgement { queue, lease, then, .. } in batch {
+                by_queue.entry(queue).or_default().push(Settlement { lease, then });
+            }
+            let queues = by_queue.iter().map(|(queue, batch)| self.release_queue(queue, batch));
+            futures_util::future::join_all(queues).await;
+        }
+    }
+
+    async fn release_queue(&self, queue: &Queue, batch: &[Settlement]) {
+        let answers = until_done("broker", || self.broker.settle(queue, batch)).await;
+        let stale = answers.iter().filter(|answer| **answer == broker::Settled::Stale).count();
+        self.meter.leases_lost(stale);
+        self.inflight.settled(batch.iter().map(|settlement| settlement.lease.clone()));
+    }
+}
+
+/// Repeats `call` until it succeeds, with growing waits up to a second.
+///
+/// An outage is logged when it starts and when it ends.
+async fn until_done<T, E, F>(store: &'static str, call: impl Fn() -> F) -> T
+where
+    E: std::error::Error + 'static,
+    F: Future<Output = Result<T, E>>,
+{
+    let mut waits = ExponentialBuilder::default()
+        .with_jitter()
+        .with_min_delay(Duration::from_millis(20))
+        .with_max_delay(Duration::from_secs(1))
+        .without_max_times()
+        .build();
+    let mut failures = 0u32;
+    loop {
+        match call().await {
+            Ok(answer) => {
+                if failures > 0 {
+                    tracing::info!(store, failures, "settling works again");
+                }
+                return answer;
+            }
+            Err(error) => {
+                if failures == 0 {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(store, error, "cannot settle now; leases are kept meanwhile");
+                }
+                failures += 1;
+                let wait = waits.next().unwrap_or(Duration::from_secs(1));
+                tokio::time::sleep(wait).await;
+            }
+        }
+    }
+}
