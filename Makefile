@@ -1,0 +1,47 @@
+# Everything a person or CI does with the project. `make` alone explains itself.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-platforms build test test-platforms lint fmt bench demo
+
+NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
+PLATFORM_TESTS := test(/real_/)
+
+help: ## Shows this
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Installs what the tests need and this machine lacks: Redis and PostgreSQL
+	@.ci/setup servers
+
+setup-platforms: ## Installs the real platform servers that test-platforms runs (needs Node 20)
+	@.ci/setup platforms
+
+build: ## Builds every binary
+	cargo build --workspace --all-targets
+
+test: setup build ## Runs the tests, on private servers of their own
+ifdef NEXTEST
+	cargo nextest run --workspace -E 'not $(PLATFORM_TESTS)'
+else
+	cargo test --workspace --lib --bins --tests -- --skip real_
+endif
+
+test-platforms: setup setup-platforms build ## Runs the tests against real platform servers
+ifdef NEXTEST
+	cargo nextest run --workspace -E '$(PLATFORM_TESTS)'
+else
+	cargo test --workspace --tests -- real_
+endif
+
+lint: ## Checks format, lints and documentation
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+
+fmt: ## Formats the code
+	cargo fmt --all
+
+bench: setup ## Measures throughput, latency, idle cost and memory (minutes; prints a table)
+	cargo run --release --quiet --package postworks-server --example bench
+
+demo: ## Runs a thousand jobs with nothing installed
+	cargo run --release -- demo
