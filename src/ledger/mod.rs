@@ -9,6 +9,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::Serialize;
 
+mod connect;
+mod db;
+mod fault;
+mod fingerprint;
+mod migrations;
+mod sql;
+
+pub use connect::{PostgresOptions, SqliteFile};
+pub use db::{Db, Tx};
+pub use sql::SqlLedger;
+
 use crate::job::{Category, JobId, Kind, NewJob, Queue, Reason, State, Timestamp, Token, WorkerId};
 
 /// Most jobs in one call of any method here.
@@ -26,6 +37,10 @@ pub enum Error {
     /// The tables are missing or of another version.
     #[error("the ledger's tables are not those of this program: run `postworks migrate` ({0})")]
     Migrations(String),
+    /// The database's address is none. The text never holds the address itself, which may hold
+    /// a password.
+    #[error("not the address of a database: {0}")]
+    Url(String),
     /// Another process has the embedded ledger open.
     #[error("another process has the ledger {0} open")]
     Locked(String),
