@@ -37,8 +37,12 @@ pub(super) fn judge(run: &Run, ended: &Ended, jitter: f64) -> (Judgement, Option
     let failed = failed.filter(|_| !matches!(outcome, Outcome::Snooze { .. }));
     let recorded =
         run.envelope.durability == Durability::Ledger || matches!(outcome, Outcome::Dead { .. });
-    let verdict =
-        recorded.then(|| Verdict { id: run.lease.id, token: run.lease.token, then: next, failed });
+    let verdict = recorded.then_some(Verdict {
+        id: run.lease.id,
+        token: run.lease.token,
+        then: next,
+        failed,
+    });
     (judgement(run, verdict, then), Some(outcome))
 }
 

@@ -20,7 +20,7 @@ pub trait Handler<J: Job>: Send + Sync + 'static {
     /// Runs one attempt.
     async fn handle(&self, job: J, cx: &JobContext) -> Result<(), JobError>;
 
-    /// The class of an attempt that was cut off in the middle: by its timeout or a panic.
+    /// The class of an attempt that its timeout cut off in the middle.
     ///
     /// By default an effect may have happened and must not be repeated blindly, and everything
     /// else may run again.

@@ -22,7 +22,7 @@ use tracing::Instrument;
 use super::inflight::InFlight;
 use super::run::{Ended, Run};
 use crate::clock::SharedClock;
-use crate::job::JobError;
+use crate::job::{ErrorClass, JobError};
 
 /// Attempts as a service, which is what apalis runs.
 pub(super) struct Attempts {
@@ -61,7 +61,7 @@ async fn attempt(run: Arc<Run>, clock: SharedClock) -> Ended {
         job.attempt = run.cx.attempt,
     );
     let started_at = clock.now();
-    let answer = catch_panic(run, timeout(run)).instrument(span);
+    let answer = catch_panic(timeout(run)).instrument(span);
     tokio::select! {
         biased;
         () = run.cx.cancelled.cancelled() => Ended::TakenAway,
@@ -81,17 +81,13 @@ async fn timeout(run: &Run) -> Result<(), JobError> {
     }
 }
 
-async fn catch_panic(
-    run: &Run,
-    attempt: impl Future<Output = Result<(), JobError>>,
-) -> Result<(), JobError> {
+async fn catch_panic(attempt: impl Future<Output = Result<(), JobError>>) -> Result<(), JobError> {
     AssertUnwindSafe(attempt).catch_unwind().await.unwrap_or_else(|panic| {
         let words = panic
             .downcast_ref::<&str>()
             .map(|text| (*text).to_owned())
             .or_else(|| panic.downcast_ref::<String>().cloned())
             .unwrap_or_else(|| "no message".to_owned());
-        let class = run.handler.interrupted(&run.cx.queue);
-        Err(JobError::new(class, format!("the handler panicked: {words}")))
+        Err(JobError::new(ErrorClass::Bug, format!("the handler panicked: {words}")))
     })
 }

@@ -1,0 +1,6 @@
+//! The engine's integration tests: one binary, a module a subject.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod life;
+mod tidy;

@@ -1,0 +1,174 @@
+//! The house rules of `ARCHITECTURE.md` that a machine can see.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A library and the folders that may name it.
+const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
+    ("apalis", &["src/worker"]),
+    ("redis", &["src/broker/redis", "src/testing", "tests", "benches", "server/tests"]),
+    (
+        "sqlx",
+        &[
+            "src/ledger",
+            "src/testing",
+            "workers/src/store",
+            "workers/tests",
+            "tests",
+            "server/tests",
+        ],
+    ),
+    (
+        "reqwest",
+        &[
+            "workers/src/platforms",
+            "workers/src/testing",
+            "workers/tests",
+            "server/src/cli",
+            "server/tests",
+        ],
+    ),
+];
+
+/// A folder and the modules of ours that it must not name.
+const MUST_NOT_KNOW: &[(&str, &[&str])] = &[
+    ("src/job", &["crate::broker", "crate::ledger", "crate::worker", "crate::clock", "tokio::"]),
+    ("src/broker", &["crate::ledger", "crate::worker", "crate::chore", "crate::client"]),
+    ("src/ledger", &["crate::broker", "crate::worker", "crate::chore", "crate::client"]),
+    ("src", &["postworks_workers", "postworks_server"]),
+    ("workers/src", &["postworks_server"]),
+    ("workers/src/platforms", &["crate::store", "crate::handlers"]),
+    ("workers/src/handlers", &["tokio::time::sleep", "tracing::error", "tracing::warn"]),
+];
+
+const LINES_MAX: usize = 450;
+const BANNED_NAMES: &[&str] = &["manager", "helper", "util", "common", "misc"];
+const SOURCES: &[&str] = &[
+    "src",
+    "tests",
+    "benches",
+    "examples",
+    "workers/src",
+    "workers/tests",
+    "server/src",
+    "server/tests",
+];
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn rust_files() -> Vec<(String, String)> {
+    let mut folders: Vec<PathBuf> = SOURCES.iter().map(|folder| root().join(folder)).collect();
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        for entry in entries {
+            let path = entry.unwrap().path();
+            if path.is_dir() && !path.ends_with("node_modules") {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let name = path.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
+                files.push((name, fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    assert!(files.len() > 20, "found too few files to judge: {}", files.len());
+    files
+}
+
+/// Lines of code: no comments.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"))
+}
+
+/// Whether `line` names the crate `name` (`redis::`, `use redis`), not a module or word like it.
+fn names_crate(line: &str, name: &str) -> bool {
+    line.match_indices(name).any(|(at, _)| {
+        let before = line[..at].chars().next_back();
+        let after = &line[at + name.len()..];
+        let starts = before.is_none_or(|c| !c.is_alphanumeric() && c != '_' && c != ':');
+        // apalis_core and apalis_redis count as apalis.
+        let ends = after.starts_with("::") || after.starts_with('_') && name == "apalis";
+        starts && ends
+    })
+}
+
+fn within(file: &str, folder: &str) -> bool {
+    Path::new(file).starts_with(folder)
+}
+
+fn report(faults: &[String]) {
+    assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
+}
+
+#[test]
+fn each_library_is_named_only_where_it_belongs() {
+    let mut faults = Vec::new();
+    for (file, text) in rust_files() {
+        for (library, folders) in NAMED_ONLY_IN {
+            if folders.iter().any(|folder| within(&file, folder)) {
+                continue;
+            }
+            for (at, _) in code(&text).filter(|(_, line)| names_crate(line, library)) {
+                faults.push(format!("{file}:{}: names {library}", at + 1));
+            }
+        }
+    }
+    report(&faults);
+}
+
+#[test]
+fn nothing_points_against_the_direction() {
+    let mut faults = Vec::new();
+    for (file, text) in rust_files() {
+        for (folder, words) in MUST_NOT_KNOW.iter().filter(|(folder, _)| within(&file, folder)) {
+            for (at, line) in code(&text) {
+                if let Some(word) = words.iter().find(|word| line.contains(**word)) {
+                    faults.push(format!("{file}:{}: {folder} must not know {word}", at + 1));
+                }
+            }
+        }
+    }
+    report(&faults);
+}
+
+#[test]
+fn files_stay_small_and_are_named_for_what_they_do() {
+    let mut faults = Vec::new();
+    for (file, text) in rust_files() {
+        let lines = text.lines().count();
+        if lines > LINES_MAX {
+            faults.push(format!("{file}: {lines} lines; divide it by responsibility"));
+        }
+        let stem = Path::new(&file).file_stem().unwrap().to_string_lossy().into_owned();
+        if let Some(word) = BANNED_NAMES.iter().find(|word| stem.contains(**word)) {
+            faults.push(format!("{file}: {word} says nothing; name what it does"));
+        }
+        let first = text.lines().next().unwrap_or_default();
+        if !first.starts_with("//!") {
+            faults.push(format!("{file}: must open with what it is for"));
+        }
+    }
+    report(&faults);
+}
+
+#[test]
+fn nothing_is_left_unfinished_or_skipped() {
+    let marks = [
+        concat!("todo", "!("),
+        concat!("unimpl", "emented!("),
+        concat!("#[", "ignore"),
+        concat!("FIX", "ME"),
+        concat!("dbg", "!("),
+    ];
+    let mut faults = Vec::new();
+    for (file, text) in rust_files() {
+        for (at, line) in text.lines().enumerate() {
+            if let Some(mark) = marks.iter().find(|mark| line.contains(**mark)) {
+                faults.push(format!("{file}:{}: {mark}", at + 1));
+            }
+        }
+    }
+    report(&faults);
+}
