@@ -77,7 +77,8 @@ impl Lane {
         let generation = self.generation?;
         let limit = limit.min(BATCH_MAX);
         self.promote(order::promotions(limit), now);
-        self.sequence += 1;
+        // A claim that finds nothing takes no number: an idle broker is not written to.
+        self.sequence += u64::from(limit > 0 && !self.ready.is_empty());
         let token = Token { generation, sequence: self.sequence };
         let deadline = now.after(lease).as_millis();
         let mut deliveries = Vec::new();

@@ -1,1 +1,358 @@
-//! The broker on Redis.
+//! The broker on Redis 7.0 or later.
+//!
+//! Each operation is one script (`scripts/*.lua`), so each is atomic; this module fills in their
+//! arguments and reads their answers. The names of all keys are in `keys.rs`, what is stored
+//! under them in `value.rs`.
+//!
+//! Time is what Redis tells (`TIME`), so that workers whose clocks differ agree.
+
+mod connection;
+mod error;
+mod facts;
+mod keys;
+mod listen;
+mod options;
+mod reply;
+mod script;
+mod value;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use redis::{Cmd, Value};
+
+use self::connection::{Commands, Connector};
+use self::keys::Keys;
+use self::listen::Listener;
+use self::script::Scripts;
+use super::{
+    BATCH_MAX, Broker, Claimed, Delivery, Depth, Error, Lease, Place, Push, Pushed, Reap, Removed,
+    Settled, Settlement, Then, order,
+};
+use crate::job::{JobId, Queue, Timestamp, Token, WorkerId};
+
+pub use self::facts::ServerFacts;
+pub use self::options::RedisOptions;
+
+/// Due jobs that are looked at for the oldest.
+const OLDEST_AMONG: usize = 100;
+
+/// Longest lease: beyond it a number in a script would lose digits.
+const LEASE_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// A broker on Redis.
+#[derive(Debug)]
+pub struct RedisBroker {
+    options: RedisOptions,
+    keys: Keys,
+    scripts: Scripts,
+    commands: Commands,
+    listener: Listener,
+}
+
+impl RedisBroker {
+    /// A broker on the Redis that `options` name.
+    ///
+    /// Nothing is sent yet: connections are made when they are needed, and again after they broke,
+    /// so a Redis that is down only makes the single calls fail.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if the URL, the prefix or the worker's id is malformed.
+    pub fn connect(options: RedisOptions) -> Result<Self, Error> {
+        let keys = Keys::new(&options.prefix).ok_or_else(|| {
+            Error::Refused("the key prefix must be 1 to 60 of letters, digits and _-.:".into())
+        })?;
+        let connector = Arc::new(Connector::new(&options.url, &options.worker)?);
+        Ok(Self {
+            options,
+            keys,
+            scripts: Scripts::new(),
+            commands: Commands::new(Arc::clone(&connector)),
+            listener: Listener::new(connector),
+        })
+    }
+
+    /// What this Redis says about itself.
+    pub async fn server_facts(&self) -> Result<ServerFacts, Error> {
+        let info = reply::text(self.commands.query(&redis::cmd("INFO")).await?)?;
+        // Hosted servers often forbid CONFIG.
+        let save = self.commands.query(redis::cmd("CONFIG").arg("GET").arg("save")).await;
+        let save = save.and_then(reply::list).ok().and_then(|mut pair| pair.pop());
+        Ok(ServerFacts::read(&info, save.and_then(|save| reply::text(save).ok())))
+    }
+
+    fn skew_ms(&self) -> i64 {
+        (self.options.skew_ms)()
+    }
+
+    /// Calls the script that `chosen` picks on a queue's keys, with the arguments `fill` adds.
+    async fn call(
+        &self,
+        chosen: impl Fn(&Scripts) -> &script::Script + Send,
+        queue: &Queue,
+        fill: impl FnOnce(&mut Cmd) + Send,
+    ) -> Result<Value, Error> {
+        let script = chosen(&self.scripts);
+        let mut call = script.call(&self.keys.of(queue));
+        fill(&mut call);
+        self.commands.call(script, &call).await
+    }
+
+    async fn push_batch(&self, queue: &Queue, jobs: &[Push]) -> Result<Vec<bool>, Error> {
+        let answer = self
+            .call(
+                |scripts| &scripts.push,
+                queue,
+                |call| {
+                    call.arg(self.skew_ms());
+                    for push in jobs {
+                        call.arg(value::id(push.envelope.id))
+                            .arg(value::head_start(&push.envelope))
+                            .arg(value::due(&push.envelope))
+                            .arg(u8::from(push.flagged))
+                            .arg(push.fresh_until.as_millis())
+                            .arg(push.envelope.encode());
+                    }
+                },
+            )
+            .await?;
+        reply::verdicts(answer, jobs.len())
+    }
+
+    async fn settle_batch(&self, queue: &Queue, jobs: &[Settlement]) -> Result<Vec<bool>, Error> {
+        let answer = self
+            .call(
+                |scripts| &scripts.settle,
+                queue,
+                |call| {
+                    call.arg(self.skew_ms());
+                    for Settlement { lease, then } in jobs {
+                        let member = value::member(lease);
+                        match then {
+                            Then::Gone => call.arg("gone").arg(member),
+                            Then::Back => call.arg("back").arg(member),
+                            Then::Again(again) => call
+                                .arg("again")
+                                .arg(member)
+                                .arg(value::head_start(again))
+                                .arg(value::due(again))
+                                .arg(again.encode()),
+                        };
+                    }
+                },
+            )
+            .await?;
+        reply::verdicts(answer, jobs.len())
+    }
+
+    async fn find_batch(&self, queue: &Queue, ids: &[JobId]) -> Result<Vec<Option<Place>>, Error> {
+        let fill = |call: &mut Cmd| {
+            for id in ids {
+                call.arg(value::id(*id));
+            }
+        };
+        let answers = reply::list(self.call(|scripts| &scripts.find, queue, fill).await?)?;
+        answers
+            .into_iter()
+            .map(|answer| {
+                let answer = reply::text(answer)?;
+                Ok(match answer.split_once(' ') {
+                    Some((_, worker)) => Some(Place::Running(WorkerId::from_text(worker))),
+                    None if answer == "ready" => Some(Place::Ready),
+                    None if answer == "delayed" => Some(Place::Delayed),
+                    None => None,
+                })
+            })
+            .collect()
+    }
+}
+
+#[async_trait]
+impl Broker for RedisBroker {
+    async fn push(&self, queue: &Queue, jobs: &[Push]) -> Result<Vec<Pushed>, Error> {
+        let mut answers = Vec::with_capacity(jobs.len());
+        for batch in jobs.chunks(BATCH_MAX) {
+            let added = self.push_batch(queue, batch).await?;
+            answers.extend(
+                added.into_iter().map(|added| if added { Pushed::Added } else { Pushed::Held }),
+            );
+        }
+        Ok(answers)
+    }
+
+    async fn claim(
+        &self,
+        queue: &Queue,
+        worker: &WorkerId,
+        limit: usize,
+        lease: Duration,
+    ) -> Result<Claimed, Error> {
+        let limit = limit.min(BATCH_MAX);
+        let fill = |call: &mut Cmd| {
+            call.arg(self.skew_ms())
+                .arg(worker.as_str())
+                .arg(limit)
+                .arg(millis(lease))
+                .arg(order::promotions(limit));
+        };
+        claimed(queue, worker, self.call(|scripts| &scripts.claim, queue, fill).await?)
+    }
+
+    async fn settle(&self, queue: &Queue, jobs: &[Settlement]) -> Result<Vec<Settled>, Error> {
+        let mut answers = Vec::with_capacity(jobs.len());
+        for batch in jobs.chunks(BATCH_MAX) {
+            let done = self.settle_batch(queue, batch).await?;
+            answers.extend(
+                done.into_iter().map(|done| if done { Settled::Done } else { Settled::Stale }),
+            );
+        }
+        Ok(answers)
+    }
+
+    async fn renew(
+        &self,
+        queue: &Queue,
+        leases: &[Lease],
+        lease: Duration,
+    ) -> Result<Vec<bool>, Error> {
+        let mut answers = Vec::with_capacity(leases.len());
+        for batch in leases.chunks(BATCH_MAX) {
+            let fill = |call: &mut Cmd| {
+                call.arg(self.skew_ms()).arg(millis(lease));
+                for lease in batch {
+                    call.arg(value::member(lease));
+                }
+            };
+            let held = self.call(|scripts| &scripts.renew, queue, fill).await?;
+            answers.extend(reply::verdicts(held, batch.len())?);
+        }
+        Ok(answers)
+    }
+
+    async fn reap(&self, queue: &Queue, whose: Reap<'_>) -> Result<Vec<JobId>, Error> {
+        let gone = match whose {
+            Reap::Expired => "",
+            Reap::Worker(worker) => worker.as_str(),
+        };
+        let fill = |call: &mut Cmd| {
+            call.arg(self.skew_ms()).arg(gone).arg(BATCH_MAX);
+        };
+        let ids = reply::list(self.call(|scripts| &scripts.reap, queue, fill).await?)?;
+        // A member that is no lease was thrown out; there is no job to speak of.
+        Ok(ids.into_iter().filter_map(|id| reply::parsed(id).ok()).collect())
+    }
+
+    async fn remove(&self, queue: &Queue, id: JobId) -> Result<Removed, Error> {
+        let fill = |call: &mut Cmd| {
+            call.arg(value::id(id));
+        };
+        let answer = reply::text(self.call(|scripts| &scripts.remove, queue, fill).await?)?;
+        match answer.as_str() {
+            "removed" => Ok(Removed::Removed),
+            "running" => Ok(Removed::Running),
+            "absent" => Ok(Removed::Absent),
+            other => Err(Error::Protocol(format!("unexpected {other:?}"))),
+        }
+    }
+
+    async fn find(&self, queue: &Queue, ids: &[JobId]) -> Result<Vec<Option<Place>>, Error> {
+        let mut answers = Vec::with_capacity(ids.len());
+        for batch in ids.chunks(BATCH_MAX) {
+            answers.extend(self.find_batch(queue, batch).await?);
+        }
+        Ok(answers)
+    }
+
+    async fn depth(&self, queues: &[Queue]) -> Result<Vec<Depth>, Error> {
+        if queues.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut calls = redis::pipe();
+        for queue in queues {
+            let mut call = self.scripts.depth.call(&self.keys.of(queue));
+            call.arg(self.skew_ms()).arg(OLDEST_AMONG);
+            calls.add_command(call);
+        }
+        let answers = self.commands.call_all(&self.scripts.depth, &calls).await?;
+        answers.into_iter().map(depth).collect()
+    }
+
+    async fn open(&self, queue: &Queue, generation: u32) -> Result<(), Error> {
+        let fill = |call: &mut Cmd| {
+            call.arg(value::generation(generation));
+        };
+        let held = reply::text(self.call(|scripts| &scripts.open, queue, fill).await?)?;
+        if held.is_empty() {
+            return Ok(());
+        }
+        Err(Error::NeedsGeneration { queue: queue.clone(), held: held.parse().ok() })
+    }
+
+    async fn wait(&self, queues: &[Queue], timeout: Duration) -> Result<(), Error> {
+        let keys = queues.iter().map(|queue| self.keys.wake(queue)).collect();
+        self.listener.wait(keys, timeout).await
+    }
+
+    async fn connected(&self) -> Result<HashSet<WorkerId>, Error> {
+        let list = self.commands.query(redis::cmd("CLIENT").arg("LIST")).await?;
+        Ok(connection::workers(&reply::text(list)?).collect())
+    }
+
+    async fn ping(&self) -> Result<(), Error> {
+        self.commands.query(&redis::cmd("PING")).await.map(drop)
+    }
+
+    async fn dedicated(&self) -> Result<Arc<dyn Broker>, Error> {
+        Ok(Arc::new(Self::connect(self.options.clone())?))
+    }
+}
+
+fn millis(lease: Duration) -> u64 {
+    u64::try_from(lease.min(LEASE_MAX).as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Reads the answer of `claim.lua`.
+fn claimed(queue: &Queue, worker: &WorkerId, answer: Value) -> Result<Claimed, Error> {
+    let mut answer = reply::list(answer)?.into_iter();
+    let mut next = || answer.next().ok_or_else(reply::incomplete);
+    if reply::count(&next()?)? == 0 {
+        let held = reply::text(next()?)?.parse().ok();
+        return Err(Error::NeedsGeneration { queue: queue.clone(), held });
+    }
+    let token = Token { generation: reply::parsed(next()?)?, sequence: reply::parsed(next()?)? };
+    let next_due = due(&reply::text(next()?)?);
+    let more = reply::count(&next()?)? > 0;
+    let dropped = reply::count(&next()?)?;
+    if dropped > 0 {
+        tracing::warn!(%queue, dropped, "threw out entries that hold no job");
+    }
+    let mut deliveries: Vec<Delivery> = Vec::with_capacity(answer.len() / 2);
+    while let Some(id) = answer.next() {
+        let stored = reply::bytes(answer.next().ok_or_else(reply::incomplete)?)?;
+        let lease = Lease { id: reply::parsed(id)?, token, worker: worker.clone() };
+        deliveries.push(value::delivery(queue, lease, &stored));
+    }
+    Ok(Claimed { deliveries, next_due, more })
+}
+
+/// Reads a sorted set's score; one that is no time is no time to wait for.
+fn due(score: &str) -> Option<Timestamp> {
+    let due: f64 = score.parse().ok()?;
+    // In range and whole after this, so nothing is cut off.
+    #[expect(clippy::cast_possible_truncation, reason = "clamped to 14 digits")]
+    due.is_finite().then(|| Timestamp::from_millis(due.clamp(0.0, 99_999_999_999_999.0) as i64))
+}
+
+/// Reads the answer of `depth.lua`.
+fn depth(answer: Value) -> Result<Depth, Error> {
+    let answer = reply::list(answer)?;
+    let number = |at: usize| reply::count(answer.get(at).ok_or_else(reply::incomplete)?);
+    Ok(Depth {
+        ready: number(0)?,
+        delayed: number(1)?,
+        running: number(2)?,
+        oldest_ready_age: Duration::from_millis(number(3)?),
+    })
+}

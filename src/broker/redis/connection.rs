@@ -1,0 +1,253 @@
+//! Connections: named, bounded in time, replaced when they break.
+//!
+//! The client library's own manager does not name the connections it makes, and a worker whose
+//! connection has no name counts as dead. So connections are made here: lazily, one attempt at a
+//! time, at growing intervals. The command that met the broken connection fails and is not sent
+//! again, since nobody knows whether it was carried out.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, Cmd, IntoConnectionInfo, Pipeline, ProtocolVersion};
+use redis::{RedisError, RedisResult, Value};
+use tokio::time::Instant;
+
+use super::error::{classify, ends_connection, is_unknown_script};
+use super::script::Script;
+use crate::broker::Error;
+use crate::job::WorkerId;
+
+/// Longest wait for a connection. The ledger carries on meanwhile.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Longest wait for an answer: the slowest script takes milliseconds.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// First and longest pause between attempts: a Redis that restarted is found within half a second.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
+
+/// What a worker's connections are named, before its id.
+const NAME_PREFIX: &str = "postworks:";
+
+/// Makes connections.
+#[derive(Debug)]
+pub(super) struct Connector {
+    client: Client,
+    name: String,
+}
+
+impl Connector {
+    /// Reads a URL.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if the URL is malformed, or the worker's id is no name.
+    pub(super) fn new(url: &str, worker: &WorkerId) -> Result<Self, Error> {
+        let name = format!("{NAME_PREFIX}{worker}");
+        if !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(Error::Refused("a worker's id must be plain characters".into()));
+        }
+        let info = url.into_connection_info().map_err(classify)?;
+        // The answers are the same in both protocols; the older one needs no handshake.
+        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP2);
+        let client = Client::open(info.set_redis_settings(settings)).map_err(classify)?;
+        Ok(Self { client, name })
+    }
+
+    /// Opens a connection whose commands are given up when no answer came within `answer`.
+    pub(super) async fn open(&self, answer: Duration) -> RedisResult<MultiplexedConnection> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(Some(ANSWER_TIMEOUT));
+        let mut connection =
+            self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        redis::cmd("CLIENT")
+            .arg("SETNAME")
+            .arg(&self.name)
+            .exec_async(&mut connection)
+            .await?;
+        connection.set_response_timeout(answer);
+        Ok(connection)
+    }
+}
+
+/// The workers in the answer to `CLIENT LIST`.
+pub(super) fn workers(list: &str) -> impl Iterator<Item = WorkerId> {
+    list.split_ascii_whitespace()
+        .filter_map(|field| field.strip_prefix("name="))
+        .filter_map(|name| name.strip_prefix(NAME_PREFIX))
+        .map(WorkerId::from_text)
+}
+
+/// When the next attempt may be made.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    failures: u32,
+    not_before: Option<Instant>,
+}
+
+impl Pace {
+    /// Notes a failure; answers the pause before the next attempt: doubled each time, with jitter
+    /// so that a fleet does not come back in step.
+    pub(super) fn failed(&mut self) -> Duration {
+        let (first, longest) = PAUSE;
+        let pause = longest.min(first * 2_u32.saturating_pow(self.failures.min(8)));
+        let pause = pause.mul_f64(rand::random_range(0.5..1.0));
+        self.failures = self.failures.saturating_add(1);
+        self.not_before = Some(Instant::now() + pause);
+        pause
+    }
+
+    pub(super) fn succeeded(&mut self) {
+        *self = Self::default();
+    }
+
+    fn must_pause(&self) -> bool {
+        self.not_before.is_some_and(|time| Instant::now() < time)
+    }
+}
+
+/// The connection that commands share.
+#[derive(Debug)]
+pub(super) struct Commands {
+    connector: Arc<Connector>,
+    current: Mutex<Current>,
+    connecting: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Current {
+    /// Counts connections, so that a late error of an old one does not end its successor.
+    number: u64,
+    connection: Option<MultiplexedConnection>,
+    pace: Pace,
+}
+
+impl Commands {
+    pub(super) fn new(connector: Arc<Connector>) -> Self {
+        Self { connector, current: Mutex::default(), connecting: tokio::sync::Mutex::default() }
+    }
+
+    /// Sends one command.
+    pub(super) async fn query(&self, command: &Cmd) -> Result<Value, Error> {
+        self.send(command).await.map_err(classify)
+    }
+
+    /// Calls a script; makes it known to the server first where that is needed.
+    pub(super) async fn call(&self, script: &Script, call: &Cmd) -> Result<Value, Error> {
+        match self.send(call).await {
+            Err(unknown) if is_unknown_script(&unknown) => {
+                self.query(&script.load()).await?;
+                self.query(call).await
+            }
+            answer => answer.map_err(classify),
+        }
+    }
+
+    /// Calls a script several times in one round trip.
+    pub(super) async fn call_all(
+        &self,
+        script: &Script,
+        calls: &Pipeline,
+    ) -> Result<Vec<Value>, Error> {
+        match self.send_all(calls).await {
+            Err(unknown) if is_unknown_script(&unknown) => {
+                self.query(&script.load()).await?;
+                self.send_all(calls).await.map_err(classify)
+            }
+            answer => answer.map_err(classify),
+        }
+    }
+
+    async fn send(&self, command: &Cmd) -> RedisResult<Value> {
+        let (number, mut connection) = self.connection().await?;
+        let answer = command.query_async(&mut connection).await;
+        self.note(number, answer)
+    }
+
+    async fn send_all(&self, commands: &Pipeline) -> RedisResult<Vec<Value>> {
+        let (number, mut connection) = self.connection().await?;
+        let answer = commands.query_async(&mut connection).await;
+        self.note(number, answer)
+    }
+
+    /// The connection, made now if there is none.
+    async fn connection(&self) -> RedisResult<(u64, MultiplexedConnection)> {
+        if let Some(found) = self.lock().found() {
+            return Ok(found);
+        }
+        // One attempt at a time. Those who waited for it find its connection, or its pause.
+        let _connecting = self.connecting.lock().await;
+        {
+            let current = self.lock();
+            if let Some(found) = current.found() {
+                return Ok(found);
+            }
+            if current.pace.must_pause() {
+                return Err(RedisError::from(std::io::Error::new(
+                    std::io::ErrorKind::NotConnected,
+                    "the last attempt to connect failed a moment ago",
+                )));
+            }
+        }
+        let opened = self.connector.open(ANSWER_TIMEOUT).await;
+        let mut current = self.lock();
+        match opened {
+            Ok(connection) => {
+                current.number += 1;
+                current.connection = Some(connection.clone());
+                current.pace.succeeded();
+                Ok((current.number, connection))
+            }
+            Err(error) => {
+                current.pace.failed();
+                Err(error)
+            }
+        }
+    }
+
+    fn note<T>(&self, number: u64, answer: RedisResult<T>) -> RedisResult<T> {
+        if let Err(error) = &answer
+            && ends_connection(error)
+        {
+            let mut current = self.lock();
+            if current.number == number {
+                current.connection = None;
+            }
+        }
+        answer
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Current {
+    fn found(&self) -> Option<(u64, MultiplexedConnection)> {
+        self.connection.clone().map(|connection| (self.number, connection))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_are_read_from_the_names_of_connections() {
+        let list = "id=3 addr=127.0.0.1:5 name=postworks:host:7:0123456789ab db=0 cmd=blpop\n\
+                    id=4 addr=127.0.0.1:6 name= db=0\nid=5 name=other:x db=0\n";
+        let found: Vec<WorkerId> = workers(list).collect();
+        assert_eq!(found, [WorkerId::from_text("host:7:0123456789ab")]);
+    }
+
+    #[test]
+    fn pauses_grow_to_half_a_second_and_no_further() {
+        let mut pace = Pace::default();
+        assert!(pace.failed() <= PAUSE.0);
+        for _ in 0..50 {
+            assert!(pace.failed() <= PAUSE.1);
+        }
+        assert!(pace.must_pause());
+        pace.succeeded();
+        assert!(!pace.must_pause());
+    }
+}

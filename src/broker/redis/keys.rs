@@ -1,0 +1,70 @@
+//! Every key name, in one place.
+//!
+//! A queue's keys share one hash tag, so that a queue lies on one node of a Cluster and queues
+//! spread over all nodes.
+
+use crate::job::Queue;
+
+/// Longest prefix, in bytes.
+const PREFIX_BYTES_MAX: usize = 60;
+
+/// Names the keys of one installation.
+#[derive(Debug, Clone)]
+pub(super) struct Keys {
+    prefix: String,
+}
+
+impl Keys {
+    /// Names keys under `prefix`; `None` if it could break out of the name.
+    pub(super) fn new(prefix: &str) -> Option<Self> {
+        let fits = (1..=PREFIX_BYTES_MAX).contains(&prefix.len())
+            && prefix.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.:".contains(&b));
+        fits.then(|| Self { prefix: prefix.to_owned() })
+    }
+
+    /// A queue's keys, in the order in which every script takes them.
+    ///
+    /// - `jobs`, hash: id → header and envelope (`value.rs`)
+    /// - `ready`, sorted set: ids by due time less head start, in ms
+    /// - `delayed`, sorted set: ids by due time, in ms
+    /// - `leases`, sorted set: `id|token|worker` by deadline, in ms; the only record of "running"
+    /// - `wake`, list: at most one token, for waiters to block on
+    /// - `boot`, hash: `run` (the run id of the Redis that the queue was opened on), `generation`
+    ///   and `sequence` (the last claim's number in it)
+    /// - `gate`, string: `paused` while nothing may be claimed
+    pub(super) fn of(&self, queue: &Queue) -> [String; 7] {
+        ["jobs", "ready", "delayed", "leases", "wake", "boot", "gate"]
+            .map(|part| self.key(queue, part))
+    }
+
+    /// The list that waiters for a queue block on.
+    pub(super) fn wake(&self, queue: &Queue) -> String {
+        self.key(queue, "wake")
+    }
+
+    fn key(&self, queue: &Queue, part: &str) -> String {
+        format!("{}:{{{queue}}}:{part}", self.prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_keys_of_a_queue_share_its_hash_tag() {
+        let keys = Keys::new("postworks").unwrap();
+        let queue = Queue::parse("post_publication.bluesky").unwrap();
+        for key in keys.of(&queue) {
+            assert!(key.starts_with("postworks:{post_publication.bluesky}:"), "{key}");
+        }
+        assert_eq!(keys.of(&queue)[4], keys.wake(&queue));
+    }
+
+    #[test]
+    fn a_prefix_with_a_hash_tag_of_its_own_is_refused() {
+        for bad in ["", "a{b}", "a b", "a\n", &"a".repeat(61)] {
+            assert!(Keys::new(bad).is_none(), "{bad:?}");
+        }
+    }
+}

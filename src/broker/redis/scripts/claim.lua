@@ -1,0 +1,101 @@
+#!lua flags=allow-oom
+-- Takes due jobs, best first, under a lease.
+--
+-- KEYS  jobs ready delayed leases wake boot gate
+-- ARGV  1 clock skew in ms, 2 worker, 3 most jobs (at most 1,000), 4 length of the lease in ms,
+--       5 most delayed jobs to promote (at most 1,000)
+-- Returns {0, generation held or ""} if the queue was not opened since Redis started; else
+--       {1, generation, sequence, due time of the next delayed job or "", 1 if due jobs are left,
+--        entries dropped, id, value, id, value, ...}.
+--
+-- Atomic, since a job must never be out of all of ready, delayed and leases.
+-- allow-oom: at maxmemory workers must go on, or nothing would ever free memory.
+
+local jobs, ready, delayed, leases, wake, boot, gate = unpack(KEYS)
+local limit = tonumber(ARGV[3])
+
+-- The run id is read each time (6 µs): one kept in the client would outlive a restart.
+local held = redis.call('HMGET', boot, 'run', 'generation')
+local generation = string.match(held[2] or '', '^%d%d%d%d%d%d%d%d%d%d$')
+local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+if held[1] ~= run or not generation then
+  return { 0, generation or '' }
+end
+if redis.call('GET', gate) == 'paused' then
+  return { 1, generation, '0', '', 0, 0 }
+end
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[1]
+-- A wrong type anywhere is an error now, rather than half-way.
+redis.call('HLEN', jobs)
+redis.call('ZCARD', leases)
+redis.call('LLEN', wake)
+local waiting = redis.call('ZCARD', ready)
+local due = redis.call('ZRANGE', delayed, '-inf', now, 'BYSCORE', 'LIMIT', 0, ARGV[5])
+
+local function write(command, key, list)
+  for from = 1, #list, 1000 do
+    redis.call(command, key, unpack(list, from, math.min(from + 999, #list)))
+  end
+end
+
+-- One number for the whole batch, and none for an empty claim.
+local sequence = '0'
+if limit > 0 and (waiting > 0 or #due > 0) then
+  sequence = string.format('%.0f', redis.call('HINCRBY', boot, 'sequence', 1))
+end
+
+if #due > 0 then
+  local values = redis.call('HMGET', jobs, unpack(due))
+  local promoted = {}
+  for i, id in ipairs(due) do
+    if values[i] then
+      -- The place is due time less head start; garbage goes where it would go if pushed now.
+      local head_start, due_ms = string.match(string.sub(values[i], 12, 29), '^(%d%d%d%d)(%d+)$')
+      promoted[#promoted + 1] = due_ms and due_ms - head_start * 1000 or now
+      promoted[#promoted + 1] = id
+    end
+  end
+  write('ZADD', ready, promoted)
+  write('ZREM', delayed, due)
+end
+
+local answer = { 1, generation, sequence, '', 0, 0 }
+local dropped = 0
+if limit > 0 then
+  local popped = redis.call('ZPOPMIN', ready, limit)
+  local ids = {}
+  for i = 1, #popped, 2 do
+    ids[#ids + 1] = popped[i]
+  end
+  if #ids > 0 then
+    local values = redis.call('HMGET', jobs, unpack(ids))
+    local deadline = now + ARGV[4]
+    local suffix = '|' .. tonumber(generation) .. '-' .. sequence .. '|' .. ARGV[2]
+    local leased, nonsense = {}, {}
+    for i, id in ipairs(ids) do
+      if #id ~= 32 or string.find(id, '[^0-9a-f]') then
+        nonsense[#nonsense + 1] = id
+      elseif values[i] then
+        leased[#leased + 1] = deadline
+        leased[#leased + 1] = id .. suffix
+        answer[#answer + 1] = id
+        answer[#answer + 1] = values[i]
+      end
+    end
+    write('ZADD', leases, leased)
+    write('HDEL', jobs, nonsense)
+    dropped = #ids - #leased / 2
+  end
+end
+
+local upcoming = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]
+local more = redis.call('ZCARD', ready) > 0 or (upcoming and tonumber(upcoming) <= now)
+if more and redis.call('LLEN', wake) == 0 then
+  redis.call('RPUSH', wake, '1')
+end
+answer[4] = upcoming or ''
+answer[5] = more and 1 or 0
+answer[6] = dropped
+return answer

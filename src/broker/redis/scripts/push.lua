@@ -1,0 +1,95 @@
+#!lua
+-- Puts jobs into a queue, unless they are held already.
+--
+-- KEYS  jobs ready delayed leases wake boot gate
+-- ARGV  1 clock skew in ms; then six for each job (at most 1,000 jobs):
+--       id, head start in seconds (4 digits), due time in ms (14 digits),
+--       "1" if it is flagged, time in ms from which it is flagged anyway, envelope
+-- Returns one character a job: "1" added, "0" held.
+--
+-- Atomic, since "is it held?" and "put it in" must not be parted: the relay and the enqueuing
+-- call may push the same job at the same time.
+-- Without allow-oom: a full Redis refuses new jobs, so that workers have room to drain it.
+
+local jobs, ready, delayed, leases, wake, boot = unpack(KEYS)
+local SCANNED_MAX = 20000
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[1]
+local generation = redis.call('HGET', boot, 'generation') or '0000000000'
+-- A wrong type anywhere is an error now, rather than half-way.
+redis.call('HLEN', jobs)
+redis.call('ZCARD', ready)
+redis.call('ZCARD', leases)
+redis.call('LLEN', wake)
+local first = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')
+local earliest = first[2] and tonumber(first[2]) or math.huge
+
+-- Jobs that are held but do not wait: leased, or left over from a set that somebody deleted.
+local doubtful, doubts = {}, 0
+local known = {}
+for i = 2, #ARGV, 6 do
+  local id = ARGV[i]
+  if redis.call('HEXISTS', jobs, id) == 1 then
+    known[id] = true
+    if not (redis.call('ZSCORE', ready, id) or redis.call('ZSCORE', delayed, id)) then
+      doubtful[id] = true
+      doubts = doubts + 1
+    end
+  end
+end
+if doubts > 0 and redis.call('ZCARD', leases) <= SCANNED_MAX then
+  for from = 0, SCANNED_MAX - 1, 1000 do
+    local members = redis.call('ZRANGE', leases, from, from + 999)
+    for _, member in ipairs(members) do
+      doubtful[string.sub(member, 1, 32)] = nil
+    end
+    if #members < 1000 then
+      break
+    end
+  end
+  -- What is left is in no place at all: pushing it again brings it back.
+  for id in pairs(doubtful) do
+    known[id] = nil
+  end
+end
+
+local answers, values, due_now, due_later = {}, {}, {}, {}
+local wakes = false
+for i = 2, #ARGV, 6 do
+  local id, head_start, due = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  if known[id] then
+    answers[#answers + 1] = '0'
+  else
+    known[id] = true
+    answers[#answers + 1] = '1'
+    local fresh_in = generation
+    if ARGV[i + 3] == '1' or now > tonumber(ARGV[i + 4]) then
+      fresh_in = '0000000000'
+    end
+    values[#values + 1] = id
+    values[#values + 1] = fresh_in .. '0' .. head_start .. due .. ARGV[i + 5]
+    if tonumber(due) <= now then
+      due_now[#due_now + 1] = due - head_start * 1000
+      due_now[#due_now + 1] = id
+      wakes = true
+    else
+      due_later[#due_later + 1] = due
+      due_later[#due_later + 1] = id
+      wakes = wakes or tonumber(due) < earliest
+    end
+  end
+end
+
+local function write(command, key, list)
+  for from = 1, #list, 1000 do
+    redis.call(command, key, unpack(list, from, math.min(from + 999, #list)))
+  end
+end
+write('HSET', jobs, values)
+write('ZADD', ready, due_now)
+write('ZADD', delayed, due_later)
+if wakes and redis.call('LLEN', wake) == 0 then
+  redis.call('RPUSH', wake, '1')
+end
+return table.concat(answers)

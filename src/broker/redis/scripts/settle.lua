@@ -1,0 +1,87 @@
+#!lua flags=allow-oom
+-- Ends leases.
+--
+-- KEYS  jobs ready delayed leases wake boot gate
+-- ARGV  1 clock skew in ms; then for each lease (at most 1,000) one of
+--       "gone", member                                    nothing of the job stays
+--       "back", member                                    it is due again, as it was
+--       "again", member, head start (4 digits), due time in ms (14 digits), envelope
+-- Returns one character a lease: "1" done, "0" stale.
+--
+-- Atomic, since the fence is the removal itself: who removes the member was the holder, and only
+-- he may touch the job.
+-- allow-oom: at maxmemory workers must go on, or nothing would ever free memory.
+
+local jobs, ready, delayed, leases, wake = unpack(KEYS)
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[1]
+-- A wrong type anywhere is an error now, rather than half-way.
+redis.call('HLEN', jobs)
+redis.call('ZCARD', ready)
+redis.call('ZCARD', leases)
+redis.call('LLEN', wake)
+local first = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')
+local earliest = first[2] and tonumber(first[2]) or math.huge
+
+local answers, gone = {}, {}
+local wakes = false
+
+-- The job's value, flagged: the first ten digits name the generation it is fresh in, 0 is none.
+local function back(id)
+  local value = redis.call('HGET', jobs, id)
+  if not value then
+    return
+  end
+  local score = now
+  local head_start, due = string.match(string.sub(value, 12, 29), '^(%d%d%d%d)(%d+)$')
+  if due and #due == 14 then
+    redis.call('HSET', jobs, id, '0000000000' .. string.sub(value, 11))
+    score = due - head_start * 1000
+  end
+  redis.call('ZADD', ready, score, id)
+  wakes = true
+end
+
+local function again(id, head_start, due, envelope)
+  local value = redis.call('HGET', jobs, id) or ''
+  local orphaned = string.match(string.sub(value, 11, 11), '%d') or '0'
+  redis.call('HSET', jobs, id, '0000000000' .. orphaned .. head_start .. due .. envelope)
+  if tonumber(due) <= now then
+    redis.call('ZREM', delayed, id)
+    redis.call('ZADD', ready, due - head_start * 1000, id)
+    wakes = true
+  else
+    redis.call('ZREM', ready, id)
+    redis.call('ZADD', delayed, due, id)
+    wakes = wakes or tonumber(due) < earliest
+  end
+end
+
+local i = 2
+while i <= #ARGV do
+  local member = ARGV[i + 1]
+  local id = string.sub(member, 1, 32)
+  local mine = redis.call('ZREM', leases, member) == 1
+  answers[#answers + 1] = mine and '1' or '0'
+  if ARGV[i] == 'again' then
+    if mine then
+      again(id, ARGV[i + 2], ARGV[i + 3], ARGV[i + 4])
+    end
+    i = i + 5
+  else
+    if mine and ARGV[i] == 'gone' then
+      gone[#gone + 1] = id
+    elseif mine then
+      back(id)
+    end
+    i = i + 2
+  end
+end
+for from = 1, #gone, 1000 do
+  redis.call('HDEL', jobs, unpack(gone, from, math.min(from + 999, #gone)))
+end
+if wakes and redis.call('LLEN', wake) == 0 then
+  redis.call('RPUSH', wake, '1')
+end
+return table.concat(answers)

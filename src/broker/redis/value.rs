@@ -1,0 +1,111 @@
+//! What the broker writes for a job and for a lease, and how it is read.
+//!
+//! A job's value is a header of digits and the envelope. Scripts rewrite the header by position
+//! and never read JSON:
+//!
+//! | digits | what |
+//! |---|---|
+//! | 10 | the generation in which the job is fresh; 0 (none) for a flagged job |
+//! | 1 | how often a worker vanished while it ran the job, 9 at most |
+//! | 4 | head start in seconds |
+//! | 14 | due time in ms since 1970 |
+
+use serde::de::Error as _;
+
+use crate::broker::{Delivery, Lease, order};
+use crate::job::{DecodeError, Envelope, JobId, Queue};
+
+/// Length of the header.
+const HEADER_BYTES: usize = 29;
+
+/// A job's id as a key: 32 hexadecimal digits, shorter than with dashes.
+pub(super) fn id(id: JobId) -> String {
+    id.as_uuid().simple().to_string()
+}
+
+/// A lease's member in the set.
+pub(super) fn member(lease: &Lease) -> String {
+    format!("{}|{}|{}", lease.id.as_uuid().simple(), lease.token, lease.worker)
+}
+
+/// The header's head start.
+pub(super) fn head_start(envelope: &Envelope) -> String {
+    format!("{:04}", order::head_start_s(envelope))
+}
+
+/// The header's due time.
+pub(super) fn due(envelope: &Envelope) -> String {
+    format!("{:014}", order::due_ms(envelope))
+}
+
+/// The header's generation.
+pub(super) fn generation(number: u32) -> String {
+    format!("{number:010}")
+}
+
+/// Reads a claimed job's value. What cannot be read is delivered as such, flagged.
+pub(super) fn delivery(queue: &Queue, lease: Lease, value: &[u8]) -> Delivery {
+    let (header, envelope) = value.split_at(value.len().min(HEADER_BYTES));
+    let header = std::str::from_utf8(header)
+        .ok()
+        .filter(|header| header.len() == HEADER_BYTES)
+        .filter(|header| header.bytes().all(|b| b.is_ascii_digit()));
+    let fresh_in = header.and_then(|header| header[..10].parse::<u32>().ok());
+    let orphaned = header.and_then(|header| header[10..11].parse().ok());
+    let envelope = match header {
+        Some(_) => decode(lease.id, envelope),
+        None => Err(malformed("its header is no number")),
+    };
+    Delivery {
+        queue: queue.clone(),
+        flagged: fresh_in != Some(lease.token.generation),
+        orphaned: orphaned.unwrap_or(0),
+        lease,
+        envelope,
+    }
+}
+
+fn decode(id: JobId, bytes: &[u8]) -> Result<Envelope, DecodeError> {
+    let envelope = Envelope::decode(bytes)?;
+    if envelope.id == id { Ok(envelope) } else { Err(malformed("it is another job's")) }
+}
+
+fn malformed(why: &str) -> DecodeError {
+    DecodeError::Malformed(serde_json::Error::custom(why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::{Token, WorkerId};
+
+    fn read(value: &[u8]) -> Delivery {
+        let lease = Lease {
+            id: "0198f3a0-0000-7000-8000-000000000001".parse().unwrap(),
+            token: Token { generation: 7, sequence: 1 },
+            worker: WorkerId::from_text("w"),
+        };
+        delivery(&Queue::parse("q").unwrap(), lease, value)
+    }
+
+    #[test]
+    fn a_job_is_fresh_in_one_generation_only() {
+        assert!(!read(b"00000000070006000000000000009{}").flagged);
+        for flagged in ["0000000000", "0000000006", "0000000008", "9999999999"] {
+            let value = format!("{flagged}3006000000000000009{{}}");
+            let delivery = read(value.as_bytes());
+            assert!(delivery.flagged, "{flagged}");
+            assert_eq!(delivery.orphaned, 3);
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_the_reader_panic() {
+        for value in ["", "f", "ää", "0000000007", "0000000007000600000000000000é{}"] {
+            let delivery = read(value.as_bytes());
+            assert!(delivery.flagged);
+            assert!(delivery.envelope.is_err());
+        }
+        assert!(read(&[0xff; 64]).envelope.is_err());
+    }
+}
