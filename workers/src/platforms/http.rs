@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use http::Method;
 use postworks::job::{ErrorClass, JobError};
-use reqwest::{Client, RequestBuilder, redirect, retry};
+pub(crate) use reqwest::RequestBuilder;
+use reqwest::{Client, redirect, retry};
 use secrecy::SecretString;
 use url::Url;
 use zeroize::Zeroizing;
