@@ -1,7 +1,7 @@
 //! The one place that builds HTTP clients for platforms, sends their requests and says what a
 //! failed exchange means.
 //!
-//! It knows no platform's wire format; see [`super::answer`] for what is made of an answer.
+//! It knows no platform's wire format; `answer` says what an answer means.
 
 use std::error::Error as StdError;
 use std::time::Duration;
@@ -239,4 +239,45 @@ pub(crate) fn endpoint(base: &Url, path: &str) -> Url {
     let mut url = base.clone();
     url.set_path(&format!("{}/{path}", base.path().trim_end_matches('/')));
     url
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::platforms::bluesky::DESCRIPTOR;
+
+    #[tokio::test]
+    async fn a_name_that_leads_to_this_machine_is_refused_for_good() {
+        let http = Http::new(NetworkPolicy::default()).unwrap();
+        let secret = SecretString::from("s");
+        let call = Call { descriptor: &DESCRIPTOR, step: Step::Publish, secret: &secret };
+        // Past the check of the URL, as any other name with such an address would get.
+        let error = http.public.get("http://localhost:9/").send().await.unwrap_err();
+        let failed = http.failed(call, error);
+        assert_eq!(failed.class(), ErrorClass::Invalid);
+        assert!(failed.to_string().contains("localhost is this machine"), "{failed}");
+    }
+
+    #[tokio::test]
+    async fn a_name_that_does_not_exist_was_sent_nothing() {
+        let http = Http::new(NetworkPolicy::default()).unwrap();
+        let secret = SecretString::from("s");
+        let call = Call { descriptor: &DESCRIPTOR, step: Step::Publish, secret: &secret };
+        // A label may have 63 characters, so the resolver refuses this without asking anybody.
+        let url = format!("https://{}.example/", "a".repeat(64)).parse().unwrap();
+        let request = http.request(&DESCRIPTOR, Method::POST, url);
+        let error = http.send(call, request).await.err().unwrap();
+        assert_eq!(error.class(), ErrorClass::NotSent, "{}", error.chain());
+    }
+
+    #[test]
+    fn a_path_is_added_to_the_address() {
+        for (base, url) in [
+            ("https://a.example", "https://a.example/xrpc/x"),
+            ("https://a.example/", "https://a.example/xrpc/x"),
+            ("https://a.example/pds/", "https://a.example/pds/xrpc/x"),
+        ] {
+            assert_eq!(endpoint(&base.parse().unwrap(), "xrpc/x").as_str(), url);
+        }
+    }
 }

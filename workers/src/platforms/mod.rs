@@ -9,6 +9,8 @@ pub mod http;
 mod known;
 mod network;
 mod rate;
+#[cfg(test)]
+mod responder;
 pub mod sandbox;
 
 pub use known::{Platforms, UnknownPlatform, all};

@@ -21,7 +21,8 @@ pub enum Loss {
     AnswerSilently,
 }
 
-/// Forwards HTTP/1.1 requests to a server on loopback, one for each connection.
+/// Forwards HTTP/1.1 requests to a server on loopback, one for each connection. A body must come
+/// with its length, as those of our clients do.
 #[derive(Debug)]
 pub struct LossyProxy {
     address: SocketAddr,

@@ -192,7 +192,6 @@ async fn spawn(script: &str, env: &[(&str, String)]) -> Child {
     let mut child = Command::new("node")
         .args(["-r", "./lo.js", script])
         .current_dir(folder)
-        .env("NODE_ENV", "test")
         .envs(env.iter().map(|(name, value)| (name, value)))
         // Its end tells the script to end, should we be killed.
         .stdin(Stdio::piped())
@@ -212,6 +211,8 @@ async fn spawn(script: &str, env: &[(&str, String)]) -> Child {
     };
     let ready = tokio::time::timeout(START_LIMIT, ready).await;
     assert_eq!(ready, Ok(true), "{script} did not start");
+    // Read on: a script that writes to a closed pipe ends.
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
     child
 }
 

@@ -7,7 +7,7 @@
 
 use super::super::answer::{ALWAYS, FOR_TOKENS, Rule, Verdict, WITH_ACCESS};
 
-/// `putRecord` with `swapRecord: null` found another record: "Record was at <cid>".
+/// `putRecord` with `swapRecord: null` found another record: "Record was at …".
 pub(super) const INVALID_SWAP: &str = "InvalidSwap";
 /// `getRecord` found none.
 pub(super) const RECORD_NOT_FOUND: &str = "RecordNotFound";

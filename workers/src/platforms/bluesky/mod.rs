@@ -16,12 +16,11 @@ use async_trait::async_trait;
 use http::Method;
 use postworks::clock::SharedClock;
 use postworks::job::{ErrorClass, JobError};
-use reqwest::RequestBuilder;
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 
 use self::wire::{Found, NewSession, Page, Post, Put, Session, Written};
-use super::http::{Call, Http, Step, endpoint};
+use super::http::{Call, Http, RequestBuilder, Step, endpoint};
 use super::{
     Account, Descriptor, Idempotency, Outgoing, Platform, Published, RemotePost, Secret, SyncPage,
     TokenSet,
@@ -200,3 +199,6 @@ impl Platform for BlueskyClient {
         Ok(SyncPage { posts: posts.collect(), next: page.cursor })
     }
 }
+
+#[cfg(test)]
+mod tests;

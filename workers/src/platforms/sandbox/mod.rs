@@ -13,14 +13,13 @@ use async_trait::async_trait;
 use http::Method;
 use postworks::clock::SharedClock;
 use postworks::job::{ErrorClass, JobError};
-use reqwest::RequestBuilder;
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use url::Url;
 
 use self::wire::{Created, NewPost, Page, RefreshGrant, Tokens};
 use super::answer::{ALWAYS, FOR_TOKENS, Rule, Verdict, WITH_ACCESS};
-use super::http::{Call, Http, Step, endpoint};
+use super::http::{Call, Http, RequestBuilder, Step, endpoint};
 use super::{
     Account, Descriptor, Idempotency, Outgoing, Platform, Published, RemotePost, Secret, SyncPage,
     TokenSet,
@@ -206,3 +205,6 @@ impl Platform for SandboxClient {
         Ok(page.items.into_iter().next_back().map(|item| Self::published(account, item.id)))
     }
 }
+
+#[cfg(test)]
+mod tests;
