@@ -1,3 +1,5 @@
 //! Workers.
 
 pub mod platforms;
+#[cfg(feature = "testing")]
+pub mod testing;
