@@ -59,11 +59,7 @@ impl Connector {
             .set_response_timeout(Some(ANSWER_TIMEOUT));
         let mut connection =
             self.client.get_multiplexed_async_connection_with_config(&config).await?;
-        redis::cmd("CLIENT")
-            .arg("SETNAME")
-            .arg(&self.name)
-            .exec_async(&mut connection)
-            .await?;
+        redis::cmd("CLIENT").arg("SETNAME").arg(&self.name).exec_async(&mut connection).await?;
         connection.set_response_timeout(answer);
         Ok(connection)
     }

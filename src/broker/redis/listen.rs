@@ -47,7 +47,7 @@ struct State {
 struct Blocking {
     keys: Vec<String>,
     attended: Arc<AtomicBool>,
-    task: JoinHandle<RedisResult<(MultiplexedConnection, bool)>>,
+    task: JoinHandle<RedisResult<(MultiplexedConnection, Option<String>)>>,
 }
 
 impl Drop for Blocking {
@@ -76,22 +76,26 @@ impl Listener {
         Self { connector, state: Mutex::default() }
     }
 
-    /// Returns when a token came to one of the `keys`, or after `timeout`.
+    /// Returns the key to which a token came, or `None` after `timeout`.
     ///
     /// # Errors
     /// After a bounded pause if the server cannot be reached.
-    pub(super) async fn wait(&self, keys: Vec<String>, timeout: Duration) -> Result<(), Error> {
+    pub(super) async fn wait(
+        &self,
+        keys: Vec<String>,
+        timeout: Duration,
+    ) -> Result<Option<String>, Error> {
         if keys.is_empty() {
             tokio::time::sleep(timeout).await;
-            return Ok(());
+            return Ok(None);
         }
         let over = tokio::time::sleep(timeout);
         tokio::pin!(over);
         loop {
             let mut attended = self.attend(&keys);
-            let Some(blocking) = attended.blocking.as_mut() else { return Ok(()) };
+            let Some(blocking) = attended.blocking.as_mut() else { return Ok(None) };
             let ended = tokio::select! {
-                () = &mut over => return Ok(()),
+                () = &mut over => return Ok(None),
                 ended = &mut blocking.task => ended,
             };
             attended.blocking = None;
@@ -102,12 +106,12 @@ impl Listener {
                         state.spare.truncate(KEPT_MAX - 1);
                         state.spare.push(connection);
                     });
-                    if woken {
-                        return Ok(());
+                    if woken.is_some() {
+                        return Ok(woken);
                     }
                 }
-                Ok(Err(error)) => return self.failed(error, &mut over).await,
-                Err(_aborted) => return Ok(()),
+                Ok(Err(error)) => return Err(self.failed(error, &mut over).await),
+                Err(_aborted) => return Ok(None),
             }
         }
     }
@@ -117,10 +121,10 @@ impl Listener {
         &self,
         error: RedisError,
         over: &mut std::pin::Pin<&mut tokio::time::Sleep>,
-    ) -> Result<(), Error> {
+    ) -> Error {
         let pause = self.with(|state| state.pace.failed());
         tokio::time::sleep_until(over.deadline().min(Instant::now() + pause)).await;
-        Err(classify(error))
+        classify(error)
     }
 
     /// Takes over the call that blocks on these keys, or starts one.
@@ -166,13 +170,13 @@ impl Listener {
     }
 }
 
-/// Blocks once; answers the connection and whether a token came for somebody.
+/// Blocks once; answers the connection and the key of a token that came for somebody.
 async fn block(
     connector: Arc<Connector>,
     spare: Option<MultiplexedConnection>,
     keys: Vec<String>,
     attended: Arc<AtomicBool>,
-) -> RedisResult<(MultiplexedConnection, bool)> {
+) -> RedisResult<(MultiplexedConnection, Option<String>)> {
     let mut connection = match spare {
         Some(connection) => connection,
         None => connector.open(SLICE + GRACE).await?,
@@ -180,12 +184,11 @@ async fn block(
     let mut blpop = redis::cmd("BLPOP");
     blpop.arg(&keys).arg(SLICE.as_secs());
     let answer: Value = blpop.query_async(&mut connection).await?;
-    let Value::Array(answer) = answer else { return Ok((connection, false)) };
+    let Value::Array(answer) = answer else { return Ok((connection, None)) };
+    let Some(Value::BulkString(key)) = answer.first() else { return Ok((connection, None)) };
     if attended.load(Ordering::SeqCst) {
-        return Ok((connection, true));
+        return Ok((connection, Some(String::from_utf8_lossy(key).into_owned())));
     }
-    if let Some(Value::BulkString(key)) = answer.first() {
-        redis::cmd("EVAL").arg(WAKE).arg(1).arg(key).exec_async(&mut connection).await?;
-    }
-    Ok((connection, false))
+    redis::cmd("EVAL").arg(WAKE).arg(1).arg(key).exec_async(&mut connection).await?;
+    Ok((connection, None))
 }

@@ -290,9 +290,11 @@ impl Broker for RedisBroker {
         Err(Error::NeedsGeneration { queue: queue.clone(), held: held.parse().ok() })
     }
 
-    async fn wait(&self, queues: &[Queue], timeout: Duration) -> Result<(), Error> {
-        let keys = queues.iter().map(|queue| self.keys.wake(queue)).collect();
-        self.listener.wait(keys, timeout).await
+    async fn wait(&self, queues: &[Queue], timeout: Duration) -> Result<Option<Queue>, Error> {
+        let keys: Vec<String> = queues.iter().map(|queue| self.keys.wake(queue)).collect();
+        let woken = self.listener.wait(keys.clone(), timeout).await?;
+        let place = woken.and_then(|woken| keys.into_iter().position(|key| key == woken));
+        Ok(place.and_then(|place| queues.get(place)).cloned())
     }
 
     async fn connected(&self) -> Result<HashSet<WorkerId>, Error> {
