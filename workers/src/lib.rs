@@ -1,3 +1,5 @@
 //! Workers.
 
+pub mod health;
 pub mod platforms;
+pub mod telemetry;
