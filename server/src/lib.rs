@@ -1,1 +1,3 @@
-//! Server.
+//! Postworks' API and command line.
+
+pub mod app;
