@@ -1,1 +1,281 @@
-//! config.
+//! The configuration: one validated value, read once at start and passed down.
+//!
+//! Defaults (`config/default.toml`, embedded) < a file < the environment < flags. Every fault is
+//! reported at once, with its place. Secrets and addresses of servers are no part of it: they
+//! come from the environment alone ([`Environment`]).
+
+mod check;
+mod environment;
+mod error;
+mod layers;
+mod values;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use crate::job::{Catalog, Durability, Kind, QueuePattern};
+
+pub use environment::{Environment, MasterKey, StoreUrls, without_password};
+pub use error::{ConfigError, ConfigErrors, Origin};
+use layers::Layers;
+pub use layers::Sources;
+pub use values::{ByteSize, parse_duration, parse_listen};
+
+/// The defaults, with a comment on every key.
+pub const DEFAULTS: &str = include_str!("../../config/default.toml");
+
+/// Everything that can be set, checked.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The HTTP API.
+    pub api: Api,
+    /// Workers.
+    pub worker: Worker,
+    /// The broker.
+    pub broker: Broker,
+    /// The ledger.
+    pub ledger: Ledger,
+    /// Leases.
+    pub lease: Lease,
+    /// Retries of every kind.
+    pub retry: Retry,
+    /// Circuit breakers: nothing to set yet.
+    pub breaker: Empty,
+    /// Admission: nothing to set yet.
+    pub admission: Empty,
+    /// Kinds by name.
+    pub kinds: BTreeMap<String, KindPolicy>,
+    /// Platforms by name.
+    pub platforms: BTreeMap<String, Platform>,
+    /// How long ended rows are kept.
+    pub retention: Retention,
+    #[serde(skip)]
+    values: Table,
+    #[serde(skip)]
+    origins: BTreeMap<String, Origin>,
+}
+
+/// The HTTP API.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Api {
+    /// Where it listens.
+    #[serde(deserialize_with = "values::listen")]
+    pub listen: SocketAddr,
+    /// The longest body.
+    pub body_limit: ByteSize,
+    /// The longest body of a bulk enqueue.
+    pub bulk_body_limit: ByteSize,
+    /// The longest a request may take.
+    #[serde(deserialize_with = "values::duration")]
+    pub request_timeout: Duration,
+}
+
+/// Workers.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Worker {
+    /// The queues served.
+    #[serde(deserialize_with = "values::patterns")]
+    pub queues: Vec<QueuePattern>,
+    /// Jobs that run at the same time.
+    pub concurrency: u32,
+    /// How long jobs may take to finish after a signal.
+    #[serde(deserialize_with = "values::duration")]
+    pub grace: Duration,
+    /// Where the health pages are, if anywhere.
+    #[serde(deserialize_with = "values::listen_or_none")]
+    pub metrics_listen: Option<SocketAddr>,
+}
+
+/// The broker.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Broker {
+    /// Starts every key.
+    pub prefix: String,
+}
+
+/// The ledger.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ledger {
+    /// Connections, a process.
+    pub pool_size: u32,
+    /// How long to wait for one.
+    #[serde(deserialize_with = "values::duration")]
+    pub acquire_timeout: Duration,
+}
+
+/// Leases.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lease {
+    /// How long a silent worker keeps its jobs.
+    #[serde(deserialize_with = "values::duration")]
+    pub duration: Duration,
+    /// How often a lease is renewed.
+    #[serde(deserialize_with = "values::duration")]
+    pub renew: Duration,
+}
+
+/// Retries of every kind; `None` leaves each kind its own.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retry {
+    /// The bound after the first failure.
+    #[serde(deserialize_with = "values::duration_or_none")]
+    pub base: Option<Duration>,
+    /// What the bound doubles up to.
+    #[serde(deserialize_with = "values::duration_or_none")]
+    pub cap: Option<Duration>,
+}
+
+/// A section that may be there but has no keys yet.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Empty {}
+
+/// How a kind's jobs are run; `None` leaves what the kind says.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KindPolicy {
+    /// How long one attempt may take.
+    #[serde(default, deserialize_with = "values::duration_or_none")]
+    pub timeout: Option<Duration>,
+    /// Attempts in all.
+    pub max_attempts: Option<u32>,
+    /// How long after its time a job is still of use.
+    #[serde(default, deserialize_with = "values::duration_or_none")]
+    pub expires_after: Option<Duration>,
+    /// Where jobs are recorded.
+    pub durability: Option<Durability>,
+}
+
+/// A platform.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Platform {
+    /// Whether accounts on it may be connected and its jobs run.
+    pub enabled: bool,
+}
+
+/// How long ended rows are kept.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retention {
+    /// Completed and cancelled jobs.
+    #[serde(deserialize_with = "values::duration")]
+    pub jobs: Duration,
+    /// Dead letters.
+    #[serde(deserialize_with = "values::duration")]
+    pub dead_letters: Duration,
+    /// Posts fetched from platforms.
+    #[serde(deserialize_with = "values::duration")]
+    pub remote_posts: Duration,
+    /// Ended publications.
+    #[serde(deserialize_with = "values::duration")]
+    pub publications: Duration,
+    /// Rows deleted at a time.
+    pub batch: u32,
+}
+
+impl Config {
+    /// Reads and checks everything.
+    ///
+    /// # Errors
+    /// Every fault found.
+    pub fn load(sources: &Sources) -> Result<Self, ConfigErrors> {
+        let broken =
+            |message: String| ConfigErrors(vec![ConfigError::new("", Origin::Default, message)]);
+        let defaults: Table =
+            DEFAULTS.parse().map_err(|error: toml::de::Error| broken(error.to_string()))?;
+        let mut layers = Layers::new(defaults, sources);
+        let config = loop {
+            let values = Value::Table(layers.values.clone());
+            match serde_path_to_error::deserialize::<_, Self>(values) {
+                Ok(config) => break config,
+                Err(error) => {
+                    let path = error.path().to_string();
+                    let message = error.into_inner().message().to_owned();
+                    // Each turn takes one value away, so this ends.
+                    let Some((key, origin)) = layers.reset(&path) else {
+                        return Err(broken(format!("{path}: {message}")));
+                    };
+                    layers.faults.push(ConfigError::new(key, origin, message));
+                }
+            }
+        };
+        let mut faults = std::mem::take(&mut layers.faults);
+        faults.extend(check::check(&config).into_iter().map(|(key, message)| {
+            let origin = layers.origin(&key);
+            ConfigError::new(key, origin, message)
+        }));
+        if !faults.is_empty() {
+            return Err(ConfigErrors(faults));
+        }
+        Ok(Self { values: layers.values, origins: layers.origins, ..config })
+    }
+
+    /// The values in effect as TOML; those that are no defaults say where they come from.
+    pub fn print(&self) -> String {
+        let mut text = String::new();
+        self.print_table(&mut text, &mut Vec::new(), &self.values);
+        text
+    }
+
+    /// The values in effect.
+    pub fn values(&self) -> &Table {
+        &self.values
+    }
+
+    /// Changes the kinds as `[kinds]` and `[retry]` say.
+    pub fn apply(&self, catalog: &mut Catalog) {
+        let kinds: Vec<Kind> = catalog.iter().map(|spec| spec.kind.clone()).collect();
+        for kind in kinds {
+            let Some(spec) = catalog.get_mut(&kind) else { continue };
+            spec.retry.base = self.retry.base.unwrap_or(spec.retry.base);
+            spec.retry.cap = self.retry.cap.unwrap_or(spec.retry.cap);
+            let Some(policy) = self.kinds.get(kind.as_str()) else { continue };
+            spec.timeout = policy.timeout.unwrap_or(spec.timeout);
+            spec.retry.max_attempts = policy.max_attempts.unwrap_or(spec.retry.max_attempts);
+            spec.expires_after = policy.expires_after.unwrap_or(spec.expires_after);
+            spec.durability = policy.durability.unwrap_or(spec.durability);
+        }
+    }
+
+    /// Whether accounts on a platform may be connected.
+    pub fn platform_enabled(&self, name: &str) -> bool {
+        self.platforms.get(name).is_none_or(|platform| platform.enabled)
+    }
+
+    fn print_table(&self, text: &mut String, path: &mut Vec<String>, table: &Table) {
+        use std::fmt::Write as _;
+        let inner = |value: &&Value| value.is_table();
+        if !path.is_empty() && (table.is_empty() || !table.values().all(|value| inner(&value))) {
+            let _ = writeln!(text, "[{}]", path.join("."));
+        }
+        for (name, value) in table.iter().filter(|(_, value)| !inner(value)) {
+            let key = format!("{}.{name}", path.join("."));
+            let _ = match self.origins.get(&key) {
+                Some(origin) => writeln!(text, "{name} = {value}  # {origin}"),
+                None => writeln!(text, "{name} = {value}"),
+            };
+        }
+        for (name, value) in table {
+            if let Value::Table(inner) = value {
+                path.push(name.clone());
+                self.print_table(text, path, inner);
+                path.pop();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,145 @@
+//! Accounts, posts and publications: checks their form and leaves the rest to the product.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use postworks::job::FieldError;
+use secrecy::ExposeSecret;
+use url::Url;
+use uuid::Uuid;
+
+use super::paging::Wanted;
+use super::product::{NewConnector, Slice};
+use super::types::{
+    AddConnector, AddPost, Connector, Created, Page, PageQuery, Post, Publication, Publications,
+    Publish,
+};
+use super::{App, Error};
+
+/// Longest handle or address, in bytes.
+const IDENTIFIER_BYTES_MAX: usize = 255;
+/// Longest secret, in bytes; refresh tokens may be signed documents.
+const SECRET_BYTES_MAX: usize = 8_192;
+/// Longest post, in characters; each platform has its own, smaller limit.
+const TEXT_CHARS_MAX: usize = 20_000;
+/// Most accounts in one request to publish.
+const CONNECTORS_MAX: usize = 100;
+/// A time this far back still means "now".
+const PAST_MAX: Duration = Duration::from_secs(24 * 3600);
+/// A time further ahead is taken for a mistake.
+const AHEAD_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
+
+impl App {
+    /// Connects an account.
+    pub async fn add_connector(&self, connector: AddConnector) -> Result<Created, Error> {
+        let mut faults = Vec::new();
+        text(&mut faults, "/platform", &connector.platform, IDENTIFIER_BYTES_MAX);
+        text(&mut faults, "/identifier", &connector.identifier, IDENTIFIER_BYTES_MAX);
+        text(&mut faults, "/secret", connector.secret.expose_secret(), SECRET_BYTES_MAX);
+        let base_url = base_url(&connector.base_url);
+        let base_url = match base_url {
+            Ok(url) if faults.is_empty() => url,
+            Ok(_) => return Err(Error::Invalid(faults)),
+            Err(message) => {
+                faults.push(FieldError::new("/base_url", message));
+                return Err(Error::Invalid(faults));
+            }
+        };
+        let id = self
+            .product
+            .add_connector(NewConnector {
+                platform: connector.platform,
+                base_url,
+                identifier: connector.identifier,
+                secret: connector.secret,
+            })
+            .await?;
+        Ok(Created { id })
+    }
+
+    /// Lists accounts.
+    pub async fn connectors(&self, query: &PageQuery) -> Result<Page<Connector>, Error> {
+        let wanted = Wanted::read(query.limit, query.cursor.as_deref())?;
+        let slice = Slice { before: wanted.before, limit: wanted.probe() };
+        Ok(wanted.page(self.product.connectors(slice).await?, |connector| connector.id))
+    }
+
+    /// Keeps a post.
+    pub async fn add_post(&self, post: &AddPost) -> Result<Created, Error> {
+        let mut faults = Vec::new();
+        text(&mut faults, "/text", &post.text, 4 * TEXT_CHARS_MAX);
+        if faults.is_empty() && post.text.chars().count() > TEXT_CHARS_MAX {
+            let message = format!("must be at most {TEXT_CHARS_MAX} characters");
+            faults.push(FieldError::new("/text", message));
+        }
+        if !faults.is_empty() {
+            return Err(Error::Invalid(faults));
+        }
+        Ok(Created { id: self.product.add_post(&post.text).await? })
+    }
+
+    /// Lists posts.
+    pub async fn posts(&self, query: &PageQuery) -> Result<Page<Post>, Error> {
+        let wanted = Wanted::read(query.limit, query.cursor.as_deref())?;
+        let slice = Slice { before: wanted.before, limit: wanted.probe() };
+        Ok(wanted.page(self.product.posts(slice).await?, |post| post.id))
+    }
+
+    /// Publishes a post on accounts.
+    pub async fn publish(&self, publish: &Publish) -> Result<Publications, Error> {
+        let mut faults = Vec::new();
+        let connectors = &publish.connector_ids;
+        if !(1..=CONNECTORS_MAX).contains(&connectors.len()) {
+            let message = format!("must hold 1 to {CONNECTORS_MAX} ids");
+            faults.push(FieldError::new("/connector_ids", message));
+        }
+        let mut seen = HashSet::new();
+        for (at, id) in connectors.iter().enumerate().filter(|(_, id)| !seen.insert(**id)) {
+            let message = format!("{id} is there twice");
+            faults.push(FieldError::new(format!("/connector_ids/{at}"), message));
+        }
+        let now = self.clock.now();
+        if publish.at.is_some_and(|at| at < now.before(PAST_MAX)) {
+            faults.push(FieldError::new("/at", "is more than 24 hours in the past"));
+        }
+        if publish.at.is_some_and(|at| at > now.after(AHEAD_MAX)) {
+            faults.push(FieldError::new("/at", "is more than 366 days ahead"));
+        }
+        if !faults.is_empty() {
+            return Err(Error::Invalid(faults));
+        }
+        let publications = self.product.publish(publish.post_id, connectors, publish.at).await?;
+        Ok(Publications { publications })
+    }
+
+    /// A publication.
+    pub async fn publication(&self, id: Uuid) -> Result<Publication, Error> {
+        let found = self.product.publication(id).await?;
+        found.ok_or_else(|| Error::NotFound(format!("there is no publication {id}")))
+    }
+}
+
+fn text(faults: &mut Vec<FieldError>, field: &str, text: &str, bytes_max: usize) {
+    if text.trim().is_empty() {
+        faults.push(FieldError::new(field, "must not be empty"));
+    } else if text.len() > bytes_max {
+        faults.push(FieldError::new(field, format!("must be at most {bytes_max} bytes")));
+    } else if text.contains('\0') {
+        faults.push(FieldError::new(field, "must not hold the character U+0000"));
+    }
+}
+
+fn base_url(text: &str) -> Result<Url, String> {
+    const FORM: &str = "must be an address such as https://bsky.social";
+    let url = Url::parse(text).map_err(|_| FORM.to_owned())?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() || text.len() > 2_048 {
+        return Err(FORM.to_owned());
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(format!("{FORM}, with no user or password in it"));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(format!("{FORM}, with no query or fragment"));
+    }
+    Ok(url)
+}

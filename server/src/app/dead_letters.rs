@@ -1,0 +1,132 @@
+//! Dead letters: showing them, and putting them back.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use postworks::job::{Category, JobId, Kind, Queue};
+use postworks::ledger::{DeadFilter, DeadLetter};
+
+use super::jobs::parse;
+use super::paging::Wanted;
+use super::types::{DeadChoice, DeadLetterView, DeadQuery, DeadRetry, Page, Plan, Planned};
+use super::{App, Error};
+
+/// Letters put back in one step.
+const STEP: u32 = 500;
+/// Most ids that a caller may name.
+const IDS_MAX: usize = 1_000;
+/// How long a job of a kind that is unknown by now is of use again.
+const RENEWED: Duration = Duration::from_secs(24 * 3600);
+
+impl App {
+    /// Lists dead letters.
+    pub async fn dead_letters(&self, query: &DeadQuery) -> Result<Page<DeadLetterView>, Error> {
+        let wanted = Wanted::read(query.limit, query.cursor.as_deref())?;
+        let filter = DeadFilter {
+            ids: Vec::new(),
+            category: parse("/category", query.category.as_deref(), str::parse::<Category>)?,
+            fingerprint: query.fingerprint.clone(),
+            queue: parse("/queue", query.queue.as_deref(), Queue::parse)?,
+            kind: query.kind.as_deref().map(|kind| self.kind(kind)).transpose()?,
+            before: wanted.before.map(JobId::from_uuid),
+            limit: wanted.probe(),
+        };
+        let letters = self.ledger.dead_letters(&filter).await?;
+        let views = letters.into_iter().map(DeadLetterView::from).collect();
+        Ok(wanted.page(views, |letter: &DeadLetterView| letter.id.as_uuid()))
+    }
+
+    /// A dead letter.
+    pub async fn dead_letter(&self, id: JobId) -> Result<DeadLetterView, Error> {
+        let filter = DeadFilter { ids: vec![id], limit: 1, ..DeadFilter::default() };
+        let found = self.ledger.dead_letters(&filter).await?.into_iter().next();
+        found
+            .map(DeadLetterView::from)
+            .ok_or_else(|| Error::NotFound(format!("there is no dead letter of job {id}")))
+    }
+
+    /// Puts dead letters back, or says what would happen.
+    ///
+    /// What was perhaps done is put back only if its id is named: then a person has looked.
+    pub async fn dlq_retry(&self, retry: &DeadRetry) -> Result<Planned, Error> {
+        let mut filter = self.dead_filter(&retry.filter)?;
+        let named = !filter.ids.is_empty();
+        let mut plan = Plan::default();
+        loop {
+            let letters = self.ledger.dead_letters(&filter).await?;
+            let Some(last) = letters.last() else { break };
+            filter.before = Some(last.id);
+            plan.matched += count(letters.len());
+            let (unknown, runnable): (Vec<DeadLetter>, Vec<DeadLetter>) = letters
+                .into_iter()
+                .partition(|letter| letter.reason.category == Category::UnknownOutcome && !named);
+            plan.unknown += count(unknown.len());
+            if retry.dry_run {
+                plan.runnable += count(runnable.len());
+            } else {
+                self.redrive(runnable, &mut plan).await?;
+            }
+        }
+        Ok(Planned { plan })
+    }
+
+    async fn redrive(&self, letters: Vec<DeadLetter>, plan: &mut Plan) -> Result<(), Error> {
+        let mut by_kind: BTreeMap<Kind, Vec<JobId>> = BTreeMap::new();
+        for letter in letters {
+            by_kind.entry(letter.kind).or_default().push(letter.id);
+        }
+        for (kind, ids) in by_kind {
+            let renewed =
+                self.catalog.get(kind.as_str()).map_or(RENEWED, |spec| spec.expires_after);
+            let filter = DeadFilter { ids, limit: STEP, ..DeadFilter::default() };
+            let redriven = self.ledger.redrive(&filter, self.clock.now(), renewed).await?;
+            plan.runnable += count(redriven.jobs.len());
+            plan.superseded += count(redriven.superseded.len());
+            self.producer.push(redriven.jobs, true).await;
+        }
+        Ok(())
+    }
+
+    fn dead_filter(&self, choice: &DeadChoice) -> Result<DeadFilter, Error> {
+        if choice.ids.len() > IDS_MAX {
+            let message = format!("must be at most {IDS_MAX} ids");
+            return Err(Error::field("/filter/ids", message));
+        }
+        let kind = choice.kind.as_ref().map(|kind| self.kind(kind.as_str())).transpose();
+        let kind = kind.map_err(|error| match error {
+            Error::Invalid(mut faults) => {
+                faults.iter_mut().for_each(|fault| fault.field.insert_str(0, "/filter"));
+                Error::Invalid(faults)
+            }
+            other => other,
+        })?;
+        Ok(DeadFilter {
+            ids: choice.ids.clone(),
+            category: choice.category,
+            fingerprint: choice.fingerprint.clone(),
+            queue: choice.queue.clone(),
+            kind,
+            before: None,
+            limit: STEP,
+        })
+    }
+}
+
+fn count(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}
+
+impl From<DeadLetter> for DeadLetterView {
+    fn from(letter: DeadLetter) -> Self {
+        Self {
+            id: letter.id,
+            kind: letter.kind,
+            queue: letter.queue,
+            reason: letter.reason,
+            fingerprint: letter.fingerprint,
+            attempts: letter.attempts,
+            created_at: letter.created_at,
+            died_at: letter.died_at,
+        }
+    }
+}

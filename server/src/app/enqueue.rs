@@ -1,0 +1,114 @@
+//! Enqueueing: check everything, route, record.
+
+use postworks::job::{ENVELOPE_BYTES_MAX, FieldError, NewJob, Request, RequestPolicy, State};
+use postworks::ledger::BATCH_MAX;
+
+use super::types::{BulkEnqueued, EnqueueBulk, EnqueueJob, Enqueued, EnqueuedBulk};
+use super::{App, Error};
+
+/// Longest arguments, in bytes: the API's body limit. An envelope has room for them and the rest.
+const ARGS_BYTES_MAX: usize = 64 * 1024;
+const _: () = assert!(ARGS_BYTES_MAX < ENVELOPE_BYTES_MAX);
+
+impl App {
+    /// Enqueues a job.
+    pub async fn enqueue(&self, job: EnqueueJob) -> Result<Enqueued, Error> {
+        let jobs = self.route(self.prepare(vec![job], false)?, false).await?;
+        let due = jobs.first().map(|job| job.run_at);
+        let recorded = self.producer.enqueue(jobs).await?;
+        let Some((&(id, created), due)) = recorded.first().zip(due) else {
+            return Err(Error::Broken("the ledger answered nothing for a job".into()));
+        };
+        let state = if created {
+            if due > self.clock.now() { State::Delayed } else { State::Ready }
+        } else {
+            self.state(id).await?
+        };
+        Ok(Enqueued { id, state, created })
+    }
+
+    /// Enqueues up to 1,000 jobs, all or none.
+    pub async fn enqueue_bulk(&self, bulk: EnqueueBulk) -> Result<EnqueuedBulk, Error> {
+        if !(1..=BATCH_MAX).contains(&bulk.jobs.len()) {
+            return Err(Error::field("/jobs", format!("must hold 1 to {BATCH_MAX} jobs")));
+        }
+        let jobs = self.route(self.prepare(bulk.jobs, true)?, true).await?;
+        let recorded = self.producer.enqueue(jobs).await?;
+        let jobs = recorded.into_iter().map(|(id, created)| BulkEnqueued { id, created }).collect();
+        Ok(EnqueuedBulk { jobs })
+    }
+
+    fn prepare(&self, jobs: Vec<EnqueueJob>, bulk: bool) -> Result<Vec<NewJob>, Error> {
+        let mut faults = Vec::new();
+        let mut prepared = Vec::with_capacity(jobs.len());
+        for (at, job) in jobs.into_iter().enumerate() {
+            match self.prepare_one(job) {
+                Ok(job) => prepared.push(job),
+                Err(found) => faults.extend(found.into_iter().map(|fault| placed(fault, at, bulk))),
+            }
+        }
+        if faults.is_empty() { Ok(prepared) } else { Err(Error::Invalid(faults)) }
+    }
+
+    fn prepare_one(&self, job: EnqueueJob) -> Result<NewJob, Vec<FieldError>> {
+        let mut faults = Vec::new();
+        if job.run_at.is_some() && job.delay_ms.is_some() {
+            faults.push(FieldError::new("/delay_ms", "cannot be given together with run_at"));
+        }
+        if job.args.get().len() > ARGS_BYTES_MAX {
+            let message = format!("must be at most {ARGS_BYTES_MAX} bytes");
+            faults.push(FieldError::new("/args", message));
+            return Err(faults);
+        }
+        let delayed = job.delay_ms.is_some();
+        let request = Request {
+            policy: RequestPolicy {
+                run_at: job.due(self.clock.now()),
+                unique_key: job.unique_key,
+                priority_s: job.priority,
+                max_attempts: job.max_attempts,
+                expires_at: job.expires_at,
+            },
+            kind: job.kind,
+            args: job.args,
+        };
+        match self.producer.prepare(request) {
+            Ok(job) if faults.is_empty() => Ok(job),
+            Ok(_) => Err(faults),
+            Err(invalid) => {
+                faults.extend(invalid.0.into_iter().map(|fault| named(fault, delayed)));
+                Err(faults)
+            }
+        }
+    }
+
+    async fn route(&self, mut jobs: Vec<NewJob>, bulk: bool) -> Result<Vec<NewJob>, Error> {
+        let unrouted = self.product.route(&mut jobs).await?;
+        if unrouted.is_empty() {
+            return Ok(jobs);
+        }
+        let faults = unrouted.into_iter().map(|job| placed(job.fault, job.at, bulk)).collect();
+        Err(Error::Invalid(faults))
+    }
+}
+
+/// The fault with its pointer seen from the whole document.
+fn placed(fault: FieldError, at: usize, bulk: bool) -> FieldError {
+    if !bulk {
+        return fault;
+    }
+    FieldError::new(format!("/jobs/{at}{}", fault.field), fault.message)
+}
+
+/// The fault under the name that the caller used.
+fn named(fault: FieldError, delayed: bool) -> FieldError {
+    if delayed && fault.field == "/run_at" {
+        return FieldError::new("/delay_ms", fault.message);
+    }
+    // A missing field is reported at what should hold it.
+    let missing = fault.message.strip_prefix("missing field `").and_then(|m| m.split('`').next());
+    match missing {
+        Some(name) => FieldError::new(format!("{}/{name}", fault.field), "is missing"),
+        None => fault,
+    }
+}

@@ -1,0 +1,79 @@
+//! Why the application said no, in terms that HTTP statuses and exit codes follow from.
+
+use postworks::job::FieldError;
+use postworks::{broker, ledger};
+
+use super::product;
+
+/// Why the application said no.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The request is wrong; every fault found.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Invalid(Vec<FieldError>),
+    /// There is no such thing.
+    #[error("{0}")]
+    NotFound(String),
+    /// It cannot be done as things are.
+    #[error("{0}")]
+    Conflict(String),
+    /// A server we need is not there. Nothing was accepted; trying later helps.
+    #[error("{what} is unavailable; nothing was accepted")]
+    Unavailable {
+        /// The server.
+        what: &'static str,
+        /// The cause.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The tables are missing or of another version.
+    #[error("{0}")]
+    Migrations(String),
+    /// Our fault.
+    #[error("something is broken in the server")]
+    Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Error {
+    /// One wrong field.
+    pub fn field(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Invalid(vec![FieldError::new(field, message)])
+    }
+}
+
+impl From<ledger::Error> for Error {
+    fn from(error: ledger::Error) -> Self {
+        match error {
+            ledger::Error::Unavailable(_) | ledger::Error::Refused(_) => {
+                Self::Unavailable { what: "the ledger", source: Box::new(error) }
+            }
+            ledger::Error::Locked(_) => Self::Conflict(error.to_string()),
+            ledger::Error::Migrations(_) => Self::Migrations(error.to_string()),
+            ledger::Error::Protocol(_) => Self::Broken(Box::new(error)),
+        }
+    }
+}
+
+impl From<broker::Error> for Error {
+    fn from(error: broker::Error) -> Self {
+        match error {
+            broker::Error::Unavailable(_)
+            | broker::Error::Refused(_)
+            | broker::Error::NeedsGeneration { .. } => {
+                Self::Unavailable { what: "the broker", source: Box::new(error) }
+            }
+            broker::Error::Protocol(_) => Self::Broken(Box::new(error)),
+        }
+    }
+}
+
+impl From<product::Error> for Error {
+    fn from(error: product::Error) -> Self {
+        match error {
+            product::Error::Invalid(faults) => Self::Invalid(faults),
+            product::Error::NotFound(what) => Self::NotFound(what),
+            product::Error::Ledger(error) => error.into(),
+            product::Error::Broken(source) => Self::Broken(source),
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! What is in the queues.
+
+use std::collections::BTreeMap;
+
+use postworks::job::{Kind, Queue};
+
+use super::types::{Page, QueueView};
+use super::{App, Error};
+
+impl App {
+    /// Every queue and what is in it.
+    pub async fn queues(&self) -> Result<Page<QueueView>, Error> {
+        let queues: Vec<Queue> =
+            self.product.queues().into_iter().map(|(queue, _)| queue).collect();
+        let mut dead: BTreeMap<Queue, u64> = BTreeMap::new();
+        for count in self.ledger.dead_counts().await? {
+            *dead.entry(count.queue).or_default() += count.count;
+        }
+        let depths = self.broker.depth(&queues).await?;
+        let views = queues.into_iter().zip(depths).map(|(queue, depth)| QueueView {
+            dead: dead.get(&queue).copied().unwrap_or(0),
+            ready: depth.ready,
+            delayed: depth.delayed,
+            running: depth.running,
+            oldest_ready_age_seconds: depth.oldest_ready_age.as_secs_f64(),
+            queue,
+        });
+        Ok(Page { items: views.collect(), next: None })
+    }
+
+    /// Every queue that jobs can be routed to, and the kind of its jobs.
+    pub fn queue_kinds(&self) -> Vec<(Queue, Kind)> {
+        self.product.queues()
+    }
+}

@@ -1,0 +1,130 @@
+//! Ranges, and what must hold between settings.
+
+use std::time::Duration;
+
+use super::Config;
+
+const fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+const HOUR: Duration = seconds(3_600);
+const DAY: Duration = seconds(24 * 3_600);
+/// No retention is longer: a hundred years, so that no date overflows.
+const FOR_EVER: Duration = seconds(100 * 366 * 24 * 3_600);
+
+/// Every key out of its range, and what the range is.
+pub(super) fn check(config: &Config) -> Vec<(String, String)> {
+    let mut faults = Faults(Vec::new());
+    api(config, &mut faults);
+    worker(config, &mut faults);
+    lease(config, &mut faults);
+    retry(config, &mut faults);
+    retention(config, &mut faults);
+    faults.0
+}
+
+struct Faults(Vec<(String, String)>);
+
+impl Faults {
+    fn unless(&mut self, holds: bool, key: &str, message: impl Into<String>) {
+        if !holds {
+            self.0.push((key.to_owned(), message.into()));
+        }
+    }
+
+    fn span(&mut self, key: &str, span: Duration, least: Duration, most: Duration) {
+        self.unless((least..=most).contains(&span), key, {
+            let (least, most) =
+                (humantime::format_duration(least), humantime::format_duration(most));
+            format!("must be {least} to {most}")
+        });
+    }
+
+    fn number(&mut self, key: &str, number: u32, least: u32, most: u32) {
+        let message = format!("must be {least} to {most}");
+        self.unless((least..=most).contains(&number), key, message);
+    }
+}
+
+fn api(config: &Config, faults: &mut Faults) {
+    let api = &config.api;
+    let limit = api.body_limit.0;
+    // Longer arguments would not fit into an envelope (ENVELOPE_BYTES_MAX).
+    faults.unless((1 << 10..=64 << 10).contains(&limit), "api.body_limit", "must be 1KiB to 64KiB");
+    faults.unless(
+        (limit..=16 << 20).contains(&api.bulk_body_limit.0),
+        "api.bulk_body_limit",
+        "must be at least api.body_limit and at most 16MiB",
+    );
+    faults.span("api.request_timeout", api.request_timeout, Duration::from_millis(100), HOUR);
+}
+
+fn worker(config: &Config, faults: &mut Faults) {
+    let worker = &config.worker;
+    faults.unless(!worker.queues.is_empty(), "worker.queues", "must name a queue; [\"*\"] is all");
+    faults.number("worker.concurrency", worker.concurrency, 1, 10_000);
+    faults.span("worker.grace", worker.grace, Duration::ZERO, HOUR);
+    let prefix = &config.broker.prefix;
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    faults.unless(
+        (1..=40).contains(&prefix.len()) && prefix.chars().all(plain),
+        "broker.prefix",
+        "must be 1 to 40 letters, digits, '_', '-' or '.'",
+    );
+    faults.number("ledger.pool_size", config.ledger.pool_size, 1, 1_000);
+    let (least, most) = (Duration::from_millis(50), seconds(300));
+    faults.span("ledger.acquire_timeout", config.ledger.acquire_timeout, least, most);
+}
+
+fn lease(config: &Config, faults: &mut Faults) {
+    let lease = &config.lease;
+    faults.span("lease.duration", lease.duration, Duration::from_millis(200), HOUR);
+    faults.span("lease.renew", lease.renew, Duration::from_millis(20), HOUR);
+    // Two lost renewals must not cost a worker that lives its jobs.
+    faults.unless(
+        lease.renew.saturating_mul(3) < lease.duration,
+        "lease.renew",
+        "must be less than a third of lease.duration",
+    );
+}
+
+fn retry(config: &Config, faults: &mut Faults) {
+    let retry = &config.retry;
+    for (key, span) in [("retry.base", retry.base), ("retry.cap", retry.cap)] {
+        if let Some(span) = span {
+            faults.span(key, span, Duration::from_millis(1), DAY);
+        }
+    }
+    if let (Some(base), Some(cap)) = (retry.base, retry.cap) {
+        faults.unless(base <= cap, "retry.base", "must not be more than retry.cap");
+    }
+    for (name, kind) in &config.kinds {
+        let key = |last: &str| format!("kinds.{name}.{last}");
+        if let Some(timeout) = kind.timeout {
+            faults.span(&key("timeout"), timeout, Duration::from_millis(10), DAY);
+        }
+        if let Some(attempts) = kind.max_attempts {
+            faults.number(&key("max_attempts"), attempts, 1, 100);
+        }
+        if let Some(after) = kind.expires_after {
+            let least = kind.timeout.unwrap_or(seconds(1));
+            let most = seconds(366 * 24 * 3_600);
+            let message = "must be at least the kind's timeout and at most 366d";
+            faults.unless((least..=most).contains(&after), &key("expires_after"), message);
+        }
+    }
+}
+
+fn retention(config: &Config, faults: &mut Faults) {
+    let kept = &config.retention;
+    for (key, span) in [
+        ("retention.jobs", kept.jobs),
+        ("retention.dead_letters", kept.dead_letters),
+        ("retention.remote_posts", kept.remote_posts),
+        ("retention.publications", kept.publications),
+    ] {
+        faults.unless(span <= FOR_EVER, key, "must be at most 36600d");
+    }
+    faults.number("retention.batch", kept.batch, 1, 1_000);
+}

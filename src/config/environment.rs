@@ -1,0 +1,254 @@
+//! What comes from the environment alone: addresses of servers, and secrets.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+use zeroize::Zeroizing;
+
+use super::error::{ConfigError, ConfigErrors, Origin};
+
+/// What the environment says.
+#[derive(Debug)]
+pub struct Environment {
+    /// The configuration file.
+    pub config: Option<PathBuf>,
+    /// The database and Redis; without them the program is embedded.
+    pub stores: Option<StoreUrls>,
+    /// Where an embedded program keeps its files.
+    pub data_dir: PathBuf,
+    /// The API that the command line talks to.
+    pub server: Option<Url>,
+    /// Proves to the API who asks.
+    pub api_key: Option<SecretString>,
+    /// The keys that stored tokens are encrypted with; the first is used for new ones.
+    pub keys: Vec<MasterKey>,
+    /// Whether callers must prove who they are.
+    pub auth: bool,
+    /// Whether platforms may be reached over plain HTTP and on loopback.
+    pub allow_loopback: bool,
+    /// Whether the API limits how often it is called.
+    pub rate_limit: bool,
+}
+
+/// The addresses of the servers, with their passwords.
+#[derive(Debug)]
+pub struct StoreUrls {
+    /// PostgreSQL.
+    pub database: SecretString,
+    /// Redis.
+    pub redis: SecretString,
+}
+
+/// A key that stored tokens are encrypted with.
+#[derive(Clone)]
+pub struct MasterKey {
+    /// Names the key in stored rows.
+    pub id: String,
+    /// The key.
+    pub bytes: Zeroizing<[u8; 32]>,
+}
+
+impl fmt::Debug for MasterKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MasterKey").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Environment {
+    /// Reads the environment through `lookup`; a name that ends in `_FILE` names a file.
+    ///
+    /// # Errors
+    /// Every fault found; no message holds a secret.
+    pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
+        let mut reader = Reader { lookup, faults: Vec::new() };
+        let environment = Self {
+            config: reader.text("POSTWORKS_CONFIG").map(PathBuf::from),
+            stores: reader.stores(),
+            data_dir: reader
+                .text("POSTWORKS_DATA_DIR")
+                .map_or_else(|| PathBuf::from("./.postworks"), PathBuf::from),
+            server: reader.server(),
+            api_key: reader.text_or_file("POSTWORKS_API_KEY").map(SecretString::from),
+            keys: reader.keys(),
+            auth: reader.switch("POSTWORKS_AUTH").unwrap_or(false),
+            allow_loopback: reader.switch("POSTWORKS_ALLOW_LOOPBACK").unwrap_or(false),
+            rate_limit: reader.rate_limit(),
+        };
+        if reader.faults.is_empty() { Ok(environment) } else { Err(ConfigErrors(reader.faults)) }
+    }
+
+    /// The servers' addresses, for roles that cannot do without.
+    ///
+    /// # Errors
+    /// They are not set; the message says what to do.
+    pub fn stores_for(&self, role: &str) -> Result<&StoreUrls, ConfigErrors> {
+        self.stores.as_ref().ok_or_else(|| {
+            let message = format!(
+                "`{role}` needs DATABASE_URL (PostgreSQL) and REDIS_URL; set both, or run \
+                 `postworks up`, which needs neither"
+            );
+            fault("DATABASE_URL", message)
+        })
+    }
+}
+
+/// An address as it may be shown: the password, if there is one, is `***`.
+pub fn without_password(address: &SecretString) -> String {
+    let Ok(mut url) = Url::parse(address.expose_secret()) else { return "***".to_owned() };
+    if url.password().is_some() && url.set_password(Some("***")).is_err() {
+        return "***".to_owned();
+    }
+    let hidden = url.query_pairs().any(|(name, _)| name.to_lowercase().contains("pass"));
+    if hidden {
+        url.set_query(Some("***"));
+    }
+    url.to_string()
+}
+
+fn fault(name: &str, message: impl Into<String>) -> ConfigErrors {
+    ConfigErrors(vec![ConfigError::new("", Origin::Env(name.to_owned()), message)])
+}
+
+struct Reader<L> {
+    lookup: L,
+    faults: Vec<ConfigError>,
+}
+
+impl<L: Fn(&str) -> Option<String>> Reader<L> {
+    fn fault(&mut self, name: &str, message: impl Into<String>) {
+        self.faults.extend(fault(name, message).0);
+    }
+
+    /// A variable; one that is set to nothing counts as not set, as compose files do it.
+    fn text(&self, name: &str) -> Option<String> {
+        (self.lookup)(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+    }
+
+    fn text_or_file(&mut self, name: &str) -> Option<String> {
+        let file_name = format!("{name}_FILE");
+        match (self.text(name), self.text(&file_name)) {
+            (Some(_), Some(_)) => {
+                self.fault(name, format!("is set, and {file_name} too: keep one of them"));
+                None
+            }
+            (Some(text), None) => Some(text),
+            (None, Some(path)) => match std::fs::read_to_string(&path) {
+                Ok(text) => Some(text.trim().to_owned()).filter(|text| !text.is_empty()),
+                Err(error) => {
+                    self.fault(&file_name, format!("the file {path:?} cannot be read: {error}"));
+                    None
+                }
+            },
+            (None, None) => None,
+        }
+    }
+
+    fn switch(&mut self, name: &str) -> Option<bool> {
+        let text = self.text(name)?;
+        match text.to_ascii_lowercase().as_str() {
+            "on" | "1" | "true" | "yes" => Some(true),
+            "off" | "0" | "false" | "no" => Some(false),
+            _ => {
+                self.fault(name, "must be on or off");
+                None
+            }
+        }
+    }
+
+    fn rate_limit(&mut self) -> bool {
+        let on = self.switch("POSTWORKS_RATE_LIMIT");
+        let disabled = self.switch("DISABLE_RATE_LIMITING");
+        on.unwrap_or(disabled != Some(true))
+    }
+
+    fn server(&mut self) -> Option<Url> {
+        let text = self.text("POSTWORKS_SERVER")?;
+        match Url::parse(&text) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Some(url),
+            _ => {
+                self.fault("POSTWORKS_SERVER", "must be an address such as http://127.0.0.1:7000");
+                None
+            }
+        }
+    }
+
+    fn stores(&mut self) -> Option<StoreUrls> {
+        let before = self.faults.len();
+        let database = self.address("DATABASE_URL", &["postgres", "postgresql"]);
+        let redis = self.address("REDIS_URL", &["redis", "rediss", "valkey", "valkeys", "unix"]);
+        if self.faults.len() > before {
+            return None;
+        }
+        match (database, redis) {
+            (Some(database), Some(redis)) => Some(StoreUrls { database, redis }),
+            (None, None) => None,
+            (Some(_), None) => {
+                self.alone("DATABASE_URL", "REDIS_URL");
+                None
+            }
+            (None, Some(_)) => {
+                self.alone("REDIS_URL", "DATABASE_URL");
+                None
+            }
+        }
+    }
+
+    fn alone(&mut self, set: &str, missing: &str) {
+        let message = format!(
+            "is set, but {missing} is not: set both to use PostgreSQL and Redis, or neither to \
+             run embedded"
+        );
+        self.fault(set, message);
+    }
+
+    fn address(&mut self, name: &str, schemes: &[&str]) -> Option<SecretString> {
+        let text = self.text_or_file(name)?;
+        let scheme = text.split_once("://").map(|(scheme, _)| scheme);
+        let fits =
+            scheme.is_some_and(|scheme| schemes.contains(&scheme)) && Url::parse(&text).is_ok();
+        if !fits {
+            self.fault(name, format!("must be an address that starts with {}://", schemes[0]));
+            return None;
+        }
+        Some(SecretString::from(text))
+    }
+
+    fn keys(&mut self) -> Vec<MasterKey> {
+        const NAME: &str = "POSTWORKS_KEYS";
+        let Some(text) = self.text_or_file(NAME) else { return Vec::new() };
+        let text = Zeroizing::new(text);
+        let mut keys: Vec<MasterKey> = Vec::new();
+        for (at, part) in text.split(',').map(str::trim).enumerate() {
+            match parse_key(part) {
+                Ok(key) if keys.iter().any(|other| other.id == key.id) => {
+                    self.fault(NAME, format!("key {} ({:?}) is there twice", at + 1, key.id));
+                }
+                Ok(key) => keys.push(key),
+                Err(message) => self.fault(NAME, format!("key {} {message}", at + 1)),
+            }
+        }
+        keys
+    }
+}
+
+/// Reads `id:base64`; a message names the id at most, and only if there is one.
+fn parse_key(text: &str) -> Result<MasterKey, String> {
+    const FORM: &str = "must be id:base64 of 32 bytes, as in k1:$(openssl rand -base64 32)";
+    let (id, encoded) = text.split_once(':').ok_or_else(|| FORM.to_owned())?;
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+    if !(1..=32).contains(&id.len()) || !id.bytes().all(plain) {
+        return Err(format!("{FORM}; the id is 1 to 32 letters, digits, '_' or '-'"));
+    }
+    let decoded = Zeroizing::new(
+        STANDARD.decode(encoded).map_err(|_| format!("({id:?}) is no base64; it {FORM}"))?,
+    );
+    let bytes: [u8; 32] = decoded
+        .as_slice()
+        .try_into()
+        .map_err(|_| format!("({id:?}) has {} bytes; it {FORM}", decoded.len()))?;
+    Ok(MasterKey { id: id.to_owned(), bytes: Zeroizing::new(bytes) })
+}

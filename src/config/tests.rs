@@ -1,0 +1,208 @@
+//! The configuration's promises.
+
+use secrecy::SecretString;
+
+use super::*;
+use crate::job::KindSpec;
+
+fn faults(sources: &Sources) -> Vec<String> {
+    Config::load(sources).unwrap_err().0.iter().map(ToString::to_string).collect()
+}
+
+fn env(vars: &[(&str, &str)]) -> Sources {
+    Sources::default().env(vars.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())))
+}
+
+#[test]
+fn the_defaults_load_alone_and_change_no_kind() {
+    let config = Config::load(&Sources::default()).unwrap();
+    assert_eq!(config.api.listen.to_string(), "127.0.0.1:7000");
+    assert_eq!(config.api.body_limit, ByteSize(65_536));
+    assert_eq!(config.worker.metrics_listen, None);
+    let plain = Catalog::builtin().unwrap();
+    let mut configured = plain.clone();
+    config.apply(&mut configured);
+    let constants =
+        |spec: &KindSpec| (spec.timeout, spec.retry, spec.expires_after, spec.durability);
+    for (plain, configured) in plain.iter().zip(configured.iter()) {
+        let policy = &config.kinds[plain.kind.as_str()];
+        assert!(policy.timeout.is_some() && policy.max_attempts.is_some(), "{}", plain.kind);
+        assert!(policy.expires_after.is_some() && policy.durability.is_some(), "{}", plain.kind);
+        assert_eq!(constants(plain), constants(configured), "{}", plain.kind);
+    }
+}
+
+#[test]
+fn every_default_has_a_comment() {
+    let keys = DEFAULTS.lines().skip_while(|line| !line.starts_with('['));
+    let mut before = "";
+    let mut section = "";
+    for line in keys {
+        if line.starts_with('[') {
+            section = line;
+        }
+        let named = section.starts_with("[kinds.") || section.starts_with("[platforms.");
+        if line.contains(" = ") && !line.starts_with('#') && !named {
+            assert!(before.starts_with("# "), "{line:?} in {section}");
+        }
+        before = line;
+    }
+}
+
+#[test]
+fn later_layers_win() {
+    let sources = env(&[
+        ("POSTWORKS__WORKER__CONCURRENCY", "7"),
+        ("POSTWORKS__WORKER__QUEUES", "post_publication.*, data_cleanup"),
+        ("POSTWORKS__PLATFORMS__BLUESKY__ENABLED", "false"),
+        ("OTHER__WORKER__CONCURRENCY", "9"),
+    ])
+    .file("my.toml", "[worker]\nconcurrency = 5\ngrace = \"1m\"\n[lease]\nduration = \"20s\"\n")
+    .flag("worker.grace", Some("3s"))
+    .flag("api.listen", None::<String>);
+    let config = Config::load(&sources).unwrap();
+    assert_eq!(config.worker.concurrency, 7);
+    assert_eq!(config.worker.grace, Duration::from_secs(3));
+    assert_eq!(config.lease.duration, Duration::from_secs(20));
+    assert_eq!(config.worker.queues.len(), 2);
+    assert!(!config.platform_enabled("bluesky"));
+    let printed = config.print();
+    assert!(printed.contains("concurrency = 7  # POSTWORKS__WORKER__CONCURRENCY\n"), "{printed}");
+    assert!(printed.contains("grace = \"3s\"  # --grace\n"), "{printed}");
+    assert!(printed.contains("duration = \"20s\"  # my.toml:5\n"), "{printed}");
+    assert!(Config::load(&Sources::default().file("printed", printed)).is_ok());
+}
+
+#[test]
+fn all_faults_are_reported_at_once_with_their_places() {
+    let sources = env(&[("POSTWORKS__WORKER__CONCURENCY", "7"), ("POSTWORKS__LEASE__RENEW", "4s")])
+        .file(
+            "my.toml",
+            "[api]\nlisten = \"everywhere\"\nbody_limit = 12\n\n[ledger]\npool_size = 0\n\
+             [kinds.post_publicaton]\ntimeout = \"1s\"\n[admission]\ndepth = 1\n",
+        )
+        .flag("worker.grace", Some("soon"));
+    let faults = faults(&sources);
+    let all = faults.join("\n");
+    for expected in [
+        "worker.concurency (POSTWORKS__WORKER__CONCURENCY): unknown key; did you mean concurrency?",
+        "lease.renew (POSTWORKS__LEASE__RENEW): must be less than a third of lease.duration",
+        "api.listen (my.toml:2): \"everywhere\" is no address",
+        "api.body_limit (my.toml:3): invalid type: integer `12`",
+        "ledger.pool_size (my.toml:6): must be 1 to 1000",
+        "kinds.post_publicaton (my.toml:7): unknown key; did you mean post_publication?",
+        "admission.depth (my.toml:10): unknown key; there is nothing to set here yet",
+        "worker.grace (--grace): \"soon\" is no duration",
+    ] {
+        assert!(all.contains(expected), "{expected}\nis missing in\n{all}");
+    }
+    assert_eq!(faults.len(), 8, "{all}");
+}
+
+#[test]
+fn a_section_is_no_value_and_a_value_no_section() {
+    let all = faults(
+        &env(&[("POSTWORKS__WORKER", "1"), ("POSTWORKS__WORKER__GRACE__X", "1")])
+            .file("my.toml", "api = 5\n[lease.renew]\nx = 1\n"),
+    )
+    .join("\n");
+    assert!(all.contains("worker (POSTWORKS__WORKER): is a section"), "{all}");
+    assert!(all.contains("worker.grace.x (POSTWORKS__WORKER__GRACE__X): is a value"), "{all}");
+    assert!(all.contains("api (my.toml:1): is a section"), "{all}");
+    assert!(all.contains("lease.renew (my.toml:2): invalid type: map"), "{all}");
+}
+
+#[test]
+fn what_is_no_toml_is_told_with_its_line() {
+    let all = faults(&Sources::default().file("my.toml", "[api]\nlisten = \n"));
+    assert!(all[0].starts_with("(my.toml:2): is no TOML"), "{all:?}");
+}
+
+#[test]
+fn a_kind_of_the_program_may_be_set_too() {
+    let text = "[kinds.send_digest]\ntimeout = \"5s\"\n";
+    assert_eq!(faults(&Sources::default().file("my.toml", text)).len(), 1);
+    let sources = Sources::default().file("my.toml", text).kinds(["send_digest".to_owned()]);
+    let config = Config::load(&sources).unwrap();
+    assert_eq!(config.kinds["send_digest"].timeout, Some(Duration::from_secs(5)));
+    assert_eq!(config.kinds["send_digest"].max_attempts, None);
+}
+
+#[test]
+fn a_value_may_come_from_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("size");
+    std::fs::write(&path, " 3\n").unwrap();
+    let path = path.display().to_string();
+    let config = Config::load(&env(&[("POSTWORKS__LEDGER__POOL_SIZE_FILE", &path)])).unwrap();
+    assert_eq!(config.ledger.pool_size, 3);
+    let missing = faults(&env(&[("POSTWORKS__LEDGER__POOL_SIZE_FILE", "/none")]));
+    assert!(missing[0].contains("cannot be read"), "{missing:?}");
+}
+
+fn environment(vars: &[(&str, &str)]) -> Result<Environment, ConfigErrors> {
+    Environment::read(|name| {
+        vars.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+    })
+}
+
+const KEY: &str = "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+#[test]
+fn an_empty_environment_is_an_embedded_one() {
+    let environment = environment(&[("DATABASE_URL", ""), ("REDIS_URL", " ")]).unwrap();
+    assert!(environment.stores.is_none());
+    assert_eq!(environment.data_dir.display().to_string(), "./.postworks");
+    assert!(!environment.auth && !environment.allow_loopback && environment.rate_limit);
+    let told = environment.stores_for("api").unwrap_err().to_string();
+    assert!(told.contains("postworks up"), "{told}");
+}
+
+#[test]
+fn one_store_without_the_other_is_refused_with_what_to_do() {
+    for (name, url) in
+        [("DATABASE_URL", "postgres://u:hush@h/d"), ("REDIS_URL", "redis://:hush@h:6379")]
+    {
+        let told = environment(&[(name, url)]).unwrap_err().to_string();
+        assert!(told.contains("set both") && told.contains("or neither"), "{told}");
+        assert!(told.contains(name) && !told.contains("hush"), "{told}");
+    }
+    let both = [("DATABASE_URL", "postgres://u:p@h/d"), ("REDIS_URL", "redis://h:6379")];
+    assert!(environment(&both).unwrap().stores.is_some());
+    let wrong = [("DATABASE_URL", "mysql://u:hush@h/d"), ("REDIS_URL", "redis://h")];
+    let told = environment(&wrong).unwrap_err().to_string();
+    assert!(told.contains("postgres://") && !told.contains("hush"), "{told}");
+}
+
+#[test]
+fn a_bad_key_is_named_without_its_bytes() {
+    let keys = format!("{KEY},k2:hush!,k3:AAAA,{KEY}");
+    let told = environment(&[("POSTWORKS_KEYS", &keys)]).unwrap_err();
+    assert_eq!(told.0.len(), 3, "{told}");
+    let told = told.to_string();
+    assert!(told.contains("key 2 (\"k2\") is no base64"), "{told}");
+    assert!(told.contains("key 3 (\"k3\") has 3 bytes"), "{told}");
+    assert!(told.contains("key 4 (\"k1\") is there twice"), "{told}");
+    assert!(!told.contains("hush") && !told.contains("AAEC"), "{told}");
+    let good = environment(&[("POSTWORKS_KEYS", KEY)]).unwrap();
+    assert_eq!((good.keys[0].id.as_str(), good.keys[0].bytes[31]), ("k1", 31));
+    assert!(!format!("{good:?}").contains("31"), "{good:?}");
+}
+
+#[test]
+fn switches_are_on_or_off() {
+    let limits = |vars: &[(&str, &str)]| environment(vars).unwrap().rate_limit;
+    assert!(!limits(&[("DISABLE_RATE_LIMITING", "true")]));
+    assert!(!limits(&[("POSTWORKS_RATE_LIMIT", "off")]));
+    assert!(environment(&[("POSTWORKS_AUTH", "perhaps")]).is_err());
+    assert!(environment(&[("POSTWORKS_ALLOW_LOOPBACK", "1")]).unwrap().allow_loopback);
+}
+
+#[test]
+fn a_password_is_never_shown() {
+    let shown = |text: &str| without_password(&SecretString::from(text));
+    assert_eq!(shown("postgres://u:hush@h/d"), "postgres://u:***@h/d");
+    assert_eq!(shown("redis://h:6379"), "redis://h:6379");
+    assert_eq!(shown("postgres://h/d?user=u&password=hush"), "postgres://h/d?***");
+    assert_eq!(shown("hush"), "***");
+}

@@ -1,0 +1,101 @@
+//! Logs and metrics of the binaries: where they go and in what form.
+
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use metrics_exporter_prometheus::{
+    BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
+};
+use postworks::telemetry::metrics as names;
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+/// How often histograms are folded when nobody scrapes, so that they do not grow.
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// Sends logs to stderr: text for a person at a terminal, JSON lines else.
+///
+/// `POSTWORKS_LOG`, or else `RUST_LOG`, chooses what is logged, as in `info,postworks=debug`.
+/// Does nothing if logs go somewhere already.
+pub fn install_logs() {
+    let filter = ["POSTWORKS_LOG", "RUST_LOG"]
+        .into_iter()
+        .find_map(|name| std::env::var(name).ok().filter(|text| !text.is_empty()))
+        .unwrap_or_else(|| "info".to_owned());
+    let (filter, fault) = match EnvFilter::try_new(&filter) {
+        Ok(filter) => (filter, None),
+        Err(error) => (EnvFilter::new("info"), Some(error)),
+    };
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let installed = if std::io::stderr().is_terminal() {
+        logs.with_target(false).try_init()
+    } else {
+        logs.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
+    };
+    if let (Ok(()), Some(error)) = (installed, fault) {
+        tracing::warn!(%error, "the log filter cannot be read; using info");
+    }
+}
+
+/// Counts into a recorder whose text the handle writes.
+///
+/// # Errors
+/// Metrics go somewhere already.
+pub fn install_metrics() -> Result<PrometheusHandle, BuildError> {
+    let recorder = recorder()?;
+    let handle = recorder.handle();
+    metrics::set_global_recorder(recorder)?;
+    names::describe();
+    Ok(handle)
+}
+
+/// A recorder with each histogram's buckets.
+///
+/// # Errors
+/// A histogram has no buckets.
+pub fn recorder() -> Result<PrometheusRecorder, BuildError> {
+    let mut builder = PrometheusBuilder::new();
+    for (name, buckets) in names::BUCKETS {
+        builder = builder.set_buckets_for_metric(Matcher::Full(name.to_owned()), buckets)?;
+    }
+    Ok(builder.build_recorder())
+}
+
+/// Keeps histograms small until `stop`; every process that installed metrics runs this.
+pub async fn upkeep(handle: PrometheusHandle, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(UPKEEP_EVERY);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => handle.run_upkeep(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use postworks::job::{Kind, Queue};
+
+    #[test]
+    fn counters_start_at_zero_and_histograms_have_buckets() {
+        let recorder = recorder().unwrap();
+        let handle = recorder.handle();
+        metrics::with_local_recorder(&recorder, || {
+            names::describe();
+            let queue = Queue::parse("post_publication.bluesky").unwrap();
+            names::start_at_zero(&[(queue, Kind::parse("post_publication").unwrap())]);
+            metrics::histogram!(names::JOB_RUN, "kind" => "post_publication").record(0.2);
+        });
+        let text = handle.render();
+        for expected in [
+            "postworks_jobs_reclaimed_total 0",
+            "queue=\"post_publication.bluesky\",kind=\"post_publication\",outcome=\"dead\"} 0",
+            "category=\"unknown_outcome\"} 0",
+            "postworks_job_run_seconds_bucket{kind=\"post_publication\",le=\"0.25\"} 1",
+            "# HELP postworks_job_run_seconds How long a run took",
+        ] {
+            assert!(text.contains(expected), "{expected} is missing in\n{text}");
+        }
+    }
+}
