@@ -9,9 +9,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::Serialize;
 
-use crate::job::{
-    Category, JobId, Kind, NewJob, Queue, Reason, State, Timestamp, Token, WorkerId,
-};
+mod connect;
+mod db;
+mod fault;
+mod migrations;
+
+pub use connect::{PostgresOptions, SqliteFile};
+pub use db::{Db, Tx};
+
+use crate::job::{Category, JobId, Kind, NewJob, Queue, Reason, State, Timestamp, Token, WorkerId};
 
 /// Most jobs in one call of any method here.
 pub const BATCH_MAX: usize = 1_000;
@@ -28,6 +34,10 @@ pub enum Error {
     /// The tables are missing or of another version.
     #[error("the ledger's tables are not those of this program: run `postworks migrate` ({0})")]
     Migrations(String),
+    /// The database's address is none. The text never holds the address itself, which may hold
+    /// a password.
+    #[error("not the address of a database: {0}")]
+    Url(String),
     /// Another process has the embedded ledger open.
     #[error("another process has the ledger {0} open")]
     Locked(String),

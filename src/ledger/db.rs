@@ -1,0 +1,115 @@
+//! One handle for both databases, so that one SQL text serves both where it can.
+//!
+//! PostgreSQL and SQLite both accept `$1` placeholders; ids are `Uuid` (16 bytes in either) and
+//! times are milliseconds in a BIGINT. [`on_db!`](crate::on_db) runs a read and
+//! [`on_tx!`](crate::on_tx) a statement of a transaction, with the same body for each database.
+
+use sqlx::{PgPool, Postgres, Sqlite, Transaction};
+
+use super::{Error, SqliteFile};
+
+/// A database: PostgreSQL, or the embedded SQLite file.
+///
+/// Cheap to clone. Reads go through [`on_db!`](crate::on_db); every change goes through
+/// [`Db::begin`], since SQLite has exactly one connection that may write.
+#[derive(Debug, Clone)]
+pub enum Db {
+    /// A pool of connections to PostgreSQL.
+    Postgres(PgPool),
+    /// The embedded file.
+    Sqlite(SqliteFile),
+}
+
+/// A transaction. Dropping it rolls it back.
+#[derive(Debug)]
+pub enum Tx {
+    /// On PostgreSQL.
+    Postgres(Transaction<'static, Postgres>),
+    /// On SQLite's writer.
+    Sqlite(Transaction<'static, Sqlite>),
+}
+
+impl Db {
+    /// Starts a transaction that may write.
+    ///
+    /// On SQLite this waits for the writer, and takes the write lock at once, so that no
+    /// statement later finds the database busy.
+    pub async fn begin(&self) -> Result<Tx, Error> {
+        Ok(match self {
+            Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+            Self::Sqlite(file) => Tx::Sqlite(file.writer().begin_with("BEGIN IMMEDIATE").await?),
+        })
+    }
+
+    /// Closes every connection, and releases the embedded file's lock once the last clone is
+    /// gone.
+    pub async fn close(&self) {
+        match self {
+            Self::Postgres(pool) => pool.close().await,
+            Self::Sqlite(file) => file.close().await,
+        }
+    }
+}
+
+impl Tx {
+    /// Makes the transaction's changes durable.
+    ///
+    /// # Errors
+    /// After [`Error::Unavailable`] the outcome is unknown: the commit may have happened and its
+    /// reply got lost.
+    pub async fn commit(self) -> Result<(), Error> {
+        match self {
+            Self::Postgres(tx) => tx.commit().await?,
+            Self::Sqlite(tx) => tx.commit().await?,
+        }
+        Ok(())
+    }
+
+    /// Undoes the transaction's changes, and waits until that is done.
+    pub async fn rollback(self) -> Result<(), Error> {
+        match self {
+            Self::Postgres(tx) => tx.rollback().await?,
+            Self::Sqlite(tx) => tx.rollback().await?,
+        }
+        Ok(())
+    }
+}
+
+/// Reads: `on_db!(&db, pool => sqlx::query_as(SQL).bind(id).fetch_one(pool).await)`.
+///
+/// The body is expanded once for each database, with the name bound to its pool. On SQLite that
+/// is the readers' pool, which refuses every change.
+#[macro_export]
+macro_rules! on_db {
+    ($db:expr, $pool:ident => $body:expr) => {
+        match $db {
+            $crate::ledger::Db::Postgres(postgres) => {
+                let $pool = postgres;
+                $body
+            }
+            $crate::ledger::Db::Sqlite(file) => {
+                let $pool = file.readers();
+                $body
+            }
+        }
+    };
+}
+
+/// A statement of a transaction: `on_tx!(&mut tx, conn => sqlx::query(SQL).execute(conn).await)`.
+///
+/// The body is expanded once for each database, with the name bound to `&mut` its connection.
+#[macro_export]
+macro_rules! on_tx {
+    ($tx:expr, $conn:ident => $body:expr) => {
+        match $tx {
+            $crate::ledger::Tx::Postgres(postgres) => {
+                let $conn = &mut **postgres;
+                $body
+            }
+            $crate::ledger::Tx::Sqlite(sqlite) => {
+                let $conn = &mut **sqlite;
+                $body
+            }
+        }
+    };
+}

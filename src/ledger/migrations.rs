@@ -1,0 +1,75 @@
+//! The tables this program expects: makes them, or says which are missing.
+
+use sqlx::migrate::{Migrate, Migrator};
+use sqlx::{ConnectOptions, Connection};
+
+use super::{Db, Error};
+
+static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
+static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
+
+impl Db {
+    /// Applies the migrations that are missing. Several processes may do so at once.
+    ///
+    /// Migrations of a newer program are left alone: they only ever add, so that old and new
+    /// workers can run side by side.
+    pub async fn migrate(&self) -> Result<(), Error> {
+        match self {
+            Self::Postgres(pool) => {
+                // A connection of its own: a migration may take longer than any statement of
+                // ours, and a second process waits for the first one's lock.
+                let mut conn = pool.connect_options().connect().await?;
+                let limits = "SET statement_timeout = 0; SET lock_timeout = '60s'; \
+                     SET idle_in_transaction_session_timeout = 0";
+                sqlx::raw_sql(limits).execute(&mut conn).await?;
+                apply(&POSTGRES, &mut conn).await?;
+                conn.close().await?;
+            }
+            Self::Sqlite(file) => {
+                let mut conn = file.writer().acquire().await?;
+                apply(&SQLITE, &mut *conn).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the database answers and has this program's tables.
+    ///
+    /// # Errors
+    /// [`Error::Migrations`] names the migrations that are missing, changed or half applied.
+    pub async fn check(&self) -> Result<(), Error> {
+        let (migrator, applied) = match self {
+            Self::Postgres(_) => (&POSTGRES, self.applied().await),
+            Self::Sqlite(_) => (&SQLITE, self.applied().await),
+        };
+        let applied = match applied {
+            // No such table: nothing was ever applied.
+            Err(Error::Migrations(_)) => Vec::new(),
+            other => other?,
+        };
+        let mut wrong = Vec::new();
+        for migration in migrator.iter() {
+            let name = format!("{:04} {}", migration.version, migration.description);
+            match applied.iter().find(|(version, ..)| *version == migration.version) {
+                None => wrong.push(format!("{name} is missing")),
+                Some((_, checksum, _)) if **checksum != *migration.checksum => {
+                    wrong.push(format!("{name} was applied with other contents"));
+                }
+                Some((_, _, false)) => wrong.push(format!("{name} is half applied")),
+                Some(_) => {}
+            }
+        }
+        if wrong.is_empty() { Ok(()) } else { Err(Error::Migrations(wrong.join(", "))) }
+    }
+
+    async fn applied(&self) -> Result<Vec<(i64, Vec<u8>, bool)>, Error> {
+        const SQL: &str = "SELECT version, checksum, success FROM _sqlx_migrations";
+        Ok(crate::on_db!(self, pool => sqlx::query_as(SQL).fetch_all(pool).await)?)
+    }
+}
+
+async fn apply<C: Migrate>(migrator: &Migrator, conn: &mut C) -> Result<(), Error> {
+    let mut migrator = Migrator { migrations: migrator.migrations.clone(), ..Migrator::DEFAULT };
+    migrator.set_ignore_missing(true);
+    Ok(migrator.run_direct(None, conn, false).await?)
+}
