@@ -1,3 +1,4 @@
 //! Workers.
 
 pub mod platforms;
+pub mod secrets;
