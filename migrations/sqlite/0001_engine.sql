@@ -40,13 +40,16 @@ CREATE INDEX jobs_ended ON jobs (finished_at) WHERE state IN ('completed', 'canc
 -- One row for each failed attempt; a success is an update of the job alone.
 CREATE TABLE attempts (
     job_id     blob    NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+    -- The run's fencing token. It tells the attempts of a job apart also after it was put back
+    -- and its attempts are numbered from 1 again.
+    token      bigint  NOT NULL,
     n          integer NOT NULL,
     started_at bigint  NOT NULL,
     ended_at   bigint  NOT NULL,
     outcome    text    NOT NULL,
     error      text    NOT NULL,
     worker     text    NOT NULL,
-    PRIMARY KEY (job_id, n)
+    PRIMARY KEY (job_id, token)
 ) WITHOUT ROWID;
 
 -- Why a dead job is dead: exactly one row for each job in state dead.

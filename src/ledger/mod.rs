@@ -12,10 +12,13 @@ use serde::Serialize;
 mod connect;
 mod db;
 mod fault;
+mod fingerprint;
 mod migrations;
+mod sql;
 
 pub use connect::{PostgresOptions, SqliteFile};
 pub use db::{Db, Tx};
+pub use sql::SqlLedger;
 
 use crate::job::{Category, JobId, Kind, NewJob, Queue, Reason, State, Timestamp, Token, WorkerId};
 

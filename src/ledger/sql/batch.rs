@@ -1,0 +1,96 @@
+//! Statements over a whole batch: one round trip, whatever its size.
+
+use uuid::Uuid;
+
+use super::stored::Fence;
+use super::{postgres, sqlite};
+use crate::job::NewJob;
+use crate::ledger::{Error, Tx};
+
+/// A verdict as columns. `None` leaves a column as it is, except that `finished_at` and
+/// `parked_for` are always written.
+#[derive(Debug)]
+pub(super) struct SettledRow {
+    pub(super) id: Uuid,
+    pub(super) token: i64,
+    pub(super) state: &'static str,
+    pub(super) finished_at: Option<i64>,
+    pub(super) run_at: Option<i64>,
+    pub(super) failed_attempts: Option<i32>,
+    pub(super) parked_for: Option<&'static str>,
+}
+
+/// A failed attempt as columns.
+#[derive(Debug)]
+pub(super) struct AttemptRow {
+    pub(super) job_id: Uuid,
+    pub(super) token: i64,
+    pub(super) n: i32,
+    pub(super) started_at: i64,
+    pub(super) ended_at: i64,
+    pub(super) outcome: String,
+    pub(super) error: String,
+    pub(super) worker: String,
+}
+
+/// A dead letter as columns; the rest comes from the job's row.
+#[derive(Debug)]
+pub(super) struct LetterRow {
+    pub(super) job_id: Uuid,
+    pub(super) category: &'static str,
+    pub(super) class: String,
+    pub(super) message: String,
+    pub(super) fingerprint: String,
+    pub(super) attempts: i32,
+    pub(super) died_at: i64,
+}
+
+macro_rules! each {
+    ($(#[$doc:meta])* $name:ident($($arg:ident: $type:ty),*) -> $out:ty) => {
+        $(#[$doc])*
+        pub(super) async fn $name(tx: &mut Tx, $($arg: $type),*) -> Result<$out, Error> {
+            Ok(match tx {
+                Tx::Postgres(tx) => postgres::$name(&mut **tx, $($arg),*).await?,
+                Tx::Sqlite(tx) => sqlite::$name(&mut **tx, $($arg),*).await?,
+            })
+        }
+    };
+}
+
+each! {
+    /// Inserts jobs, leaving out those whose id or unique key is taken; answers the ids that
+    /// went in.
+    insert(jobs: &[&NewJob]) -> Vec<Uuid>
+}
+each! {
+    /// The ids among these that have a row.
+    present(ids: &[Uuid]) -> Vec<Uuid>
+}
+each! {
+    /// The live jobs that hold these unique keys: id, kind, key.
+    holders(keys: &[(&str, &str)]) -> Vec<(Uuid, String, String)>
+}
+each! {
+    /// Writes verdicts where the fence lets them; answers the ids that were written.
+    settle(rows: &[SettledRow]) -> Vec<Uuid>
+}
+each! {
+    /// Writes tokens over smaller ones, on due jobs; answers ids and failed attempts.
+    stamp(claims: &[(Uuid, i64)], now: i64) -> Vec<(Uuid, i32)>
+}
+each! {
+    /// What stands in the way of claims.
+    fences(ids: &[Uuid]) -> Vec<Fence>
+}
+each! {
+    /// The kinds of jobs.
+    kinds(ids: &[Uuid]) -> Vec<(Uuid, String)>
+}
+each! {
+    /// Adds failed attempts, leaving out those that are there.
+    insert_attempts(rows: &[AttemptRow]) -> ()
+}
+each! {
+    /// Adds dead letters, leaving out those that are there.
+    insert_letters(rows: &[LetterRow]) -> ()
+}

@@ -1,0 +1,108 @@
+//! Ends jobs by hand, and deletes what ended long ago.
+
+use super::stored::{nonsense, state};
+use crate::job::{JobId, Queue, Timestamp};
+use crate::ledger::{Cancel, Db, Error, Prune, Tx};
+use crate::{on_db, on_tx};
+
+/// Ends a live job.
+pub(super) async fn cancel(db: &Db, id: JobId, now: Timestamp) -> Result<Cancel, Error> {
+    const CANCEL: &str = "UPDATE jobs SET state = 'cancelled', finished_at = $2, \
+             parked_for = NULL \
+         WHERE id = $1 AND state IN ('open', 'parked') RETURNING queue";
+    const LOOK: &str = "SELECT state FROM jobs WHERE id = $1";
+    let mut tx = db.begin().await?;
+    let queue: Option<String> = on_tx!(&mut tx, conn => {
+        sqlx::query_scalar(CANCEL)
+            .bind(id.as_uuid())
+            .bind(now.as_millis())
+            .fetch_optional(conn)
+            .await
+    })?;
+    let answer = match queue {
+        Some(queue) => Cancel::Marked { queue: Queue::parse(&queue).map_err(nonsense)? },
+        None => {
+            let held: Option<String> = on_tx!(&mut tx, conn => {
+                sqlx::query_scalar(LOOK).bind(id.as_uuid()).fetch_optional(conn).await
+            })?;
+            held.map_or(Ok(Cancel::Unknown), |held| state(&held).map(Cancel::Ended))?
+        }
+    };
+    tx.commit().await?;
+    Ok(answer)
+}
+
+/// Deletes rows that ended before a time, or counts them. Attempts and letters go with their job.
+pub(super) async fn prune(
+    db: &Db,
+    what: Prune,
+    before: Timestamp,
+    limit: u32,
+    dry_run: bool,
+) -> Result<u64, Error> {
+    let before = before.as_millis();
+    if dry_run {
+        let count: i64 = on_db!(db, pool => {
+            sqlx::query_scalar(count(what)).bind(before).fetch_one(pool).await
+        })?;
+        return Ok(u64::try_from(count).unwrap_or(0));
+    }
+    let limit = i64::from(limit);
+    let mut tx = db.begin().await?;
+    let gone = match &mut tx {
+        Tx::Postgres(tx) => {
+            let query = sqlx::query(postgres(what)).bind(before).bind(limit);
+            query.execute(&mut **tx).await?.rows_affected()
+        }
+        Tx::Sqlite(tx) => {
+            let query = sqlx::query(sqlite(what)).bind(before).bind(limit);
+            query.execute(&mut **tx).await?.rows_affected()
+        }
+    };
+    tx.commit().await?;
+    Ok(gone)
+}
+
+fn count(what: Prune) -> &'static str {
+    match what {
+        Prune::EndedJobs => {
+            "SELECT count(*) FROM jobs \
+             WHERE state IN ('completed', 'cancelled') AND finished_at < $1"
+        }
+        Prune::DeadLetters => "SELECT count(*) FROM dead_letters WHERE died_at < $1",
+    }
+}
+
+/// `SKIP LOCKED` lets several cleanups run side by side. The array makes the planner choose the
+/// rows once; a subquery with a limit could be run again for each row.
+fn postgres(what: Prune) -> &'static str {
+    match what {
+        Prune::EndedJobs => {
+            "DELETE FROM jobs WHERE id = ANY(ARRAY( \
+                 SELECT id FROM jobs \
+                 WHERE state IN ('completed', 'cancelled') AND finished_at < $1 \
+                 ORDER BY finished_at LIMIT $2 FOR UPDATE SKIP LOCKED))"
+        }
+        Prune::DeadLetters => {
+            "DELETE FROM jobs WHERE id = ANY(ARRAY( \
+                 SELECT jobs.id FROM dead_letters JOIN jobs ON jobs.id = dead_letters.job_id \
+                 WHERE dead_letters.died_at < $1 AND jobs.state = 'dead' \
+                 ORDER BY dead_letters.died_at LIMIT $2 FOR UPDATE OF jobs SKIP LOCKED))"
+        }
+    }
+}
+
+fn sqlite(what: Prune) -> &'static str {
+    match what {
+        Prune::EndedJobs => {
+            "DELETE FROM jobs WHERE id IN ( \
+                 SELECT id FROM jobs \
+                 WHERE state IN ('completed', 'cancelled') AND finished_at < $1 \
+                 ORDER BY finished_at LIMIT $2)"
+        }
+        Prune::DeadLetters => {
+            "DELETE FROM jobs WHERE id IN ( \
+                 SELECT job_id FROM dead_letters WHERE died_at < $1 ORDER BY died_at LIMIT $2)"
+        }
+    }
+}

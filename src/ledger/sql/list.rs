@@ -1,0 +1,114 @@
+//! Reads jobs.
+
+use sqlx::{Database, Encode, QueryBuilder, Type};
+use uuid::Uuid;
+
+use super::stored::{StoredAttempt, StoredJob, StoredRow, job_columns};
+use crate::job::{JobId, NewJob, State, Timestamp};
+use crate::ledger::{Db, Error, FailedAttempt, JobFilter, JobRow};
+use crate::on_db;
+
+const ROWS: &str = concat!(
+    "SELECT ",
+    job_columns!(),
+    ", jobs.state, jobs.finished_at, jobs.parked_for, dead_letters.category, \
+     dead_letters.class, dead_letters.message \
+     FROM jobs LEFT JOIN dead_letters ON dead_letters.job_id = jobs.id WHERE "
+);
+
+/// A job's row.
+pub(super) async fn job(db: &Db, id: JobId) -> Result<Option<JobRow>, Error> {
+    let row: Option<StoredRow> = on_db!(db, pool => {
+        let mut query = QueryBuilder::new(ROWS);
+        query.push("jobs.id = ").push_bind(id.as_uuid());
+        query.build_query_as().fetch_optional(pool).await
+    })?;
+    row.map(JobRow::try_from).transpose()
+}
+
+/// A job's failed attempts, first to last.
+pub(super) async fn attempts(db: &Db, id: JobId) -> Result<Vec<FailedAttempt>, Error> {
+    const SQL: &str = "SELECT n, started_at, ended_at, outcome, error, worker FROM attempts \
+         WHERE job_id = $1 ORDER BY token";
+    let rows: Vec<StoredAttempt> = on_db!(db, pool => {
+        sqlx::query_as(SQL).bind(id.as_uuid()).fetch_all(pool).await
+    })?;
+    Ok(rows.into_iter().map(FailedAttempt::from).collect())
+}
+
+/// Lists jobs, newest first.
+pub(super) async fn jobs(
+    db: &Db,
+    filter: &JobFilter,
+    now: Timestamp,
+) -> Result<Vec<JobRow>, Error> {
+    // Only a broker knows what runs.
+    if filter.state == Some(State::Running) {
+        return Ok(Vec::new());
+    }
+    let rows: Vec<StoredRow> = on_db!(db, pool => {
+        let mut query = QueryBuilder::new(ROWS);
+        narrow(&mut query, filter, now);
+        query.build_query_as().fetch_all(pool).await
+    })?;
+    rows.into_iter().map(JobRow::try_from).collect()
+}
+
+fn narrow<DB: Database>(query: &mut QueryBuilder<DB>, filter: &JobFilter, now: Timestamp)
+where
+    Uuid: for<'q> Encode<'q, DB> + Type<DB>,
+    String: for<'q> Encode<'q, DB> + Type<DB>,
+    i64: for<'q> Encode<'q, DB> + Type<DB>,
+{
+    // Spelled out rather than bound, so that the planner sees which partial index serves.
+    query.push(match filter.state {
+        None | Some(State::Running) => "true",
+        Some(State::Delayed | State::Ready) => "jobs.state = 'open'",
+        Some(State::Parked) => "jobs.state = 'parked'",
+        Some(State::Completed) => "jobs.state = 'completed'",
+        Some(State::Dead) => "jobs.state = 'dead'",
+        Some(State::Cancelled) => "jobs.state = 'cancelled'",
+    });
+    match filter.state {
+        Some(State::Delayed) => query.push(" AND jobs.run_at > ").push_bind(now.as_millis()),
+        Some(State::Ready) => query.push(" AND jobs.run_at <= ").push_bind(now.as_millis()),
+        _ => query,
+    };
+    if let Some(kind) = &filter.kind {
+        query.push(" AND jobs.kind = ").push_bind(kind.as_str().to_owned());
+    }
+    if let Some(queue) = &filter.queue {
+        query.push(" AND jobs.queue = ").push_bind(queue.as_str().to_owned());
+    }
+    if let Some(before) = filter.before {
+        query.push(" AND jobs.id < ").push_bind(before.as_uuid());
+    }
+    query.push(" ORDER BY jobs.id DESC LIMIT ").push_bind(i64::from(filter.limit));
+}
+
+/// Live jobs that a broker should hold, in id order.
+pub(super) async fn open_jobs(
+    db: &Db,
+    after: Option<JobId>,
+    created_before: Timestamp,
+    due_before: Timestamp,
+    limit: u32,
+) -> Result<Vec<NewJob>, Error> {
+    const SQL: &str = concat!(
+        "SELECT ",
+        job_columns!(),
+        " FROM jobs WHERE state = 'open' AND id > $1 AND created_at < $2 AND run_at < $3 \
+         ORDER BY id LIMIT $4"
+    );
+    let after = after.map_or(Uuid::nil(), JobId::as_uuid);
+    let rows: Vec<StoredJob> = on_db!(db, pool => {
+        sqlx::query_as(SQL)
+            .bind(after)
+            .bind(created_before.as_millis())
+            .bind(due_before.as_millis())
+            .bind(i64::from(limit))
+            .fetch_all(pool)
+            .await
+    })?;
+    rows.into_iter().map(NewJob::try_from).collect()
+}

@@ -1,0 +1,143 @@
+//! The ledger in a SQL database.
+//!
+//! Statements over whole batches have a text for each database (`postgres`: arrays, `sqlite`:
+//! JSON); every other statement has one text for both.
+
+mod batch;
+mod dead;
+mod end;
+mod enqueue;
+mod list;
+mod postgres;
+mod redrive;
+mod settle;
+mod sqlite;
+mod stamp;
+mod stored;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::{
+    Cancel, Db, DeadCount, DeadFilter, DeadLetter, Error, FailedAttempt, JobFilter, JobRow, Ledger,
+    Prune, Recorded, Redriven, Settled, Standing, Tx, Unpark, Verdict,
+};
+use crate::job::{JobId, NewJob, Queue, Timestamp, Token};
+
+/// Keeps the record of every job in PostgreSQL or SQLite.
+#[derive(Debug, Clone)]
+pub struct SqlLedger {
+    db: Db,
+}
+
+impl SqlLedger {
+    /// A ledger in this database, whose tables must be there ([`Db::migrate`]).
+    pub fn new(db: Db) -> Self {
+        Self { db }
+    }
+
+    /// The database, for callers whose own rows share it.
+    pub fn db(&self) -> &Db {
+        &self.db
+    }
+
+    /// Records jobs in the caller's own transaction, so that they exist if and only if the
+    /// caller's rows do; answers one [`Recorded`] a job, in order.
+    ///
+    /// # Errors
+    /// After an error the transaction must be rolled back.
+    pub async fn enqueue_in(tx: &mut Tx, jobs: &[NewJob]) -> Result<Vec<Recorded>, Error> {
+        enqueue::enqueue(tx, jobs).await
+    }
+}
+
+#[async_trait]
+impl Ledger for SqlLedger {
+    async fn enqueue(&self, jobs: &[NewJob]) -> Result<Vec<Recorded>, Error> {
+        if jobs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut tx = self.db.begin().await?;
+        let recorded = enqueue::enqueue(&mut tx, jobs).await?;
+        tx.commit().await?;
+        Ok(recorded)
+    }
+
+    async fn settle(&self, verdicts: &[Verdict]) -> Result<Vec<Settled>, Error> {
+        settle::settle(&self.db, verdicts).await
+    }
+
+    async fn stamp(
+        &self,
+        claims: &[(JobId, Token)],
+        now: Timestamp,
+    ) -> Result<Vec<Standing>, Error> {
+        stamp::stamp(&self.db, claims, now).await
+    }
+
+    async fn job(&self, id: JobId) -> Result<Option<JobRow>, Error> {
+        list::job(&self.db, id).await
+    }
+
+    async fn attempts(&self, id: JobId) -> Result<Vec<FailedAttempt>, Error> {
+        list::attempts(&self.db, id).await
+    }
+
+    async fn jobs(&self, filter: &JobFilter, now: Timestamp) -> Result<Vec<JobRow>, Error> {
+        list::jobs(&self.db, filter, now).await
+    }
+
+    async fn cancel(&self, id: JobId, now: Timestamp) -> Result<Cancel, Error> {
+        end::cancel(&self.db, id, now).await
+    }
+
+    async fn dead_letters(&self, filter: &DeadFilter) -> Result<Vec<DeadLetter>, Error> {
+        dead::letters(&self.db, filter).await
+    }
+
+    async fn dead_counts(&self) -> Result<Vec<DeadCount>, Error> {
+        dead::counts(&self.db).await
+    }
+
+    async fn redrive(
+        &self,
+        filter: &DeadFilter,
+        now: Timestamp,
+        renewed_for: Duration,
+    ) -> Result<Redriven, Error> {
+        redrive::redrive(&self.db, filter, now, renewed_for).await
+    }
+
+    async fn open_jobs(
+        &self,
+        after: Option<JobId>,
+        created_before: Timestamp,
+        due_before: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<NewJob>, Error> {
+        list::open_jobs(&self.db, after, created_before, due_before, limit).await
+    }
+
+    async fn unpark(&self, whose: Unpark, now: Timestamp) -> Result<u64, Error> {
+        redrive::unpark(&self.db, whose, now).await
+    }
+
+    async fn next_generation(&self, queue: &Queue, held: Option<u32>) -> Result<u32, Error> {
+        stamp::next_generation(&self.db, queue, held).await
+    }
+
+    async fn prune(
+        &self,
+        what: Prune,
+        before: Timestamp,
+        limit: u32,
+        dry_run: bool,
+    ) -> Result<u64, Error> {
+        end::prune(&self.db, what, before, limit, dry_run).await
+    }
+
+    async fn check(&self) -> Result<(), Error> {
+        self.db.check().await
+    }
+}

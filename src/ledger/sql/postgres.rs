@@ -1,0 +1,154 @@
+//! Batches on PostgreSQL: a column is an array.
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::batch::{AttemptRow, LetterRow, SettledRow};
+use super::stored::{Fence, number};
+use crate::job::NewJob;
+
+type Answer<T> = Result<T, sqlx::Error>;
+
+/// One column of a batch.
+fn column<'a, R, T>(rows: &'a [R], of: impl Fn(&'a R) -> T) -> Vec<T> {
+    rows.iter().map(of).collect()
+}
+
+pub(super) async fn insert(conn: &mut PgConnection, jobs: &[&NewJob]) -> Answer<Vec<Uuid>> {
+    const SQL: &str = "INSERT INTO jobs (id, kind, kind_version, queue, args, failed_attempts, \
+             max_attempts, priority_s, unique_key, account, run_at, created_at, expires_at) \
+         SELECT * FROM unnest($1::uuid[], $2::text[], $3::int[], $4::text[], $5::text[], \
+             $6::int[], $7::int[], $8::int[], $9::text[], $10::uuid[], $11::bigint[], \
+             $12::bigint[], $13::bigint[]) \
+         ON CONFLICT DO NOTHING RETURNING id";
+    sqlx::query_scalar(SQL)
+        .bind(column(jobs, |job| job.id.as_uuid()))
+        .bind(column(jobs, |job| job.kind.as_str()))
+        .bind(column(jobs, |job| i32::from(job.kind_version)))
+        .bind(column(jobs, |job| job.queue.as_str()))
+        .bind(column(jobs, |job| job.args.as_str()))
+        .bind(column(jobs, |job| number(job.failed_attempts)))
+        .bind(column(jobs, |job| number(job.max_attempts)))
+        .bind(column(jobs, |job| number(job.priority_s)))
+        .bind(column(jobs, |job| job.unique_key.as_deref()))
+        .bind(column(jobs, |job| job.account))
+        .bind(column(jobs, |job| job.run_at.as_millis()))
+        .bind(column(jobs, |job| job.created_at.as_millis()))
+        .bind(column(jobs, |job| job.expires_at.as_millis()))
+        .fetch_all(conn)
+        .await
+}
+
+pub(super) async fn present(conn: &mut PgConnection, ids: &[Uuid]) -> Answer<Vec<Uuid>> {
+    const SQL: &str = "SELECT id FROM jobs WHERE id = ANY($1)";
+    sqlx::query_scalar(SQL).bind(ids).fetch_all(conn).await
+}
+
+pub(super) async fn holders(
+    conn: &mut PgConnection,
+    keys: &[(&str, &str)],
+) -> Answer<Vec<(Uuid, String, String)>> {
+    const SQL: &str = "SELECT jobs.id, jobs.kind, jobs.unique_key FROM jobs \
+         JOIN unnest($1::text[], $2::text[]) AS u(kind, unique_key) \
+             ON jobs.kind = u.kind AND jobs.unique_key = u.unique_key \
+         WHERE jobs.unique_key IS NOT NULL AND jobs.state IN ('open', 'parked')";
+    sqlx::query_as(SQL)
+        .bind(column(keys, |(kind, _)| *kind))
+        .bind(column(keys, |(_, key)| *key))
+        .fetch_all(conn)
+        .await
+}
+
+pub(super) async fn settle(conn: &mut PgConnection, rows: &[SettledRow]) -> Answer<Vec<Uuid>> {
+    const SQL: &str = "UPDATE jobs SET state = u.state, token = u.token, settled = true, \
+             finished_at = u.finished_at, run_at = coalesce(u.run_at, jobs.run_at), \
+             failed_attempts = coalesce(u.failed_attempts, jobs.failed_attempts), \
+             parked_for = u.parked_for \
+         FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::bigint[], $5::bigint[], \
+             $6::int[], $7::text[]) AS u(id, token, state, finished_at, run_at, \
+             failed_attempts, parked_for) \
+         WHERE jobs.id = u.id AND jobs.state IN ('open', 'parked') \
+             AND (jobs.token IS NULL OR (jobs.token = u.token AND NOT jobs.settled)) \
+         RETURNING jobs.id";
+    sqlx::query_scalar(SQL)
+        .bind(column(rows, |row| row.id))
+        .bind(column(rows, |row| row.token))
+        .bind(column(rows, |row| row.state))
+        .bind(column(rows, |row| row.finished_at))
+        .bind(column(rows, |row| row.run_at))
+        .bind(column(rows, |row| row.failed_attempts))
+        .bind(column(rows, |row| row.parked_for))
+        .fetch_all(conn)
+        .await
+}
+
+pub(super) async fn stamp(
+    conn: &mut PgConnection,
+    claims: &[(Uuid, i64)],
+    now: i64,
+) -> Answer<Vec<(Uuid, i32)>> {
+    const SQL: &str = "UPDATE jobs SET token = u.token, settled = false \
+         FROM unnest($1::uuid[], $2::bigint[]) AS u(id, token) \
+         WHERE jobs.id = u.id AND jobs.state = 'open' AND jobs.run_at <= $3 \
+             AND (jobs.token IS NULL OR jobs.token < u.token) \
+         RETURNING jobs.id, jobs.failed_attempts";
+    sqlx::query_as(SQL)
+        .bind(column(claims, |(id, _)| *id))
+        .bind(column(claims, |(_, token)| *token))
+        .bind(now)
+        .fetch_all(conn)
+        .await
+}
+
+pub(super) async fn fences(conn: &mut PgConnection, ids: &[Uuid]) -> Answer<Vec<Fence>> {
+    const SQL: &str = "SELECT id, state, token, settled, run_at, failed_attempts FROM jobs \
+         WHERE id = ANY($1)";
+    sqlx::query_as(SQL).bind(ids).fetch_all(conn).await
+}
+
+pub(super) async fn kinds(conn: &mut PgConnection, ids: &[Uuid]) -> Answer<Vec<(Uuid, String)>> {
+    const SQL: &str = "SELECT id, kind FROM jobs WHERE id = ANY($1)";
+    sqlx::query_as(SQL).bind(ids).fetch_all(conn).await
+}
+
+pub(super) async fn insert_attempts(conn: &mut PgConnection, rows: &[AttemptRow]) -> Answer<()> {
+    const SQL: &str = "INSERT INTO attempts \
+             (job_id, token, n, started_at, ended_at, outcome, error, worker) \
+         SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::int[], $4::bigint[], $5::bigint[], \
+             $6::text[], $7::text[], $8::text[]) \
+         ON CONFLICT DO NOTHING";
+    sqlx::query(SQL)
+        .bind(column(rows, |row| row.job_id))
+        .bind(column(rows, |row| row.token))
+        .bind(column(rows, |row| row.n))
+        .bind(column(rows, |row| row.started_at))
+        .bind(column(rows, |row| row.ended_at))
+        .bind(column(rows, |row| row.outcome.as_str()))
+        .bind(column(rows, |row| row.error.as_str()))
+        .bind(column(rows, |row| row.worker.as_str()))
+        .execute(conn)
+        .await
+        .map(|_| ())
+}
+
+pub(super) async fn insert_letters(conn: &mut PgConnection, rows: &[LetterRow]) -> Answer<()> {
+    const SQL: &str = "INSERT INTO dead_letters (job_id, kind, queue, category, class, message, \
+             fingerprint, attempts, created_at, died_at) \
+         SELECT jobs.id, jobs.kind, jobs.queue, u.category, u.class, u.message, u.fingerprint, \
+             u.attempts, jobs.created_at, u.died_at \
+         FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int[], \
+             $7::bigint[]) AS u(id, category, class, message, fingerprint, attempts, died_at) \
+         JOIN jobs ON jobs.id = u.id \
+         ON CONFLICT DO NOTHING";
+    sqlx::query(SQL)
+        .bind(column(rows, |row| row.job_id))
+        .bind(column(rows, |row| row.category))
+        .bind(column(rows, |row| row.class.as_str()))
+        .bind(column(rows, |row| row.message.as_str()))
+        .bind(column(rows, |row| row.fingerprint.as_str()))
+        .bind(column(rows, |row| row.attempts))
+        .bind(column(rows, |row| row.died_at))
+        .execute(conn)
+        .await
+        .map(|_| ())
+}

@@ -1,0 +1,117 @@
+//! Brings jobs back to life: dead ones by a person, parked ones by time or a reconnected account.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::dead;
+use super::stored::{StoredJob, job_columns};
+use crate::job::{JobId, Timestamp};
+use crate::ledger::{Db, DeadFilter, Error, Redriven, Tx, Unpark};
+use crate::on_tx;
+
+/// How often a call is repeated whose jobs' unique keys were taken while it ran.
+const ROUNDS: usize = 5;
+
+/// Puts dead letters back.
+pub(super) async fn redrive(
+    db: &Db,
+    filter: &DeadFilter,
+    now: Timestamp,
+    renewed_for: Duration,
+) -> Result<Redriven, Error> {
+    let mut round = 1;
+    loop {
+        match once(db, filter, now, now.after(renewed_for)).await {
+            // A unique key was taken between the look and the change: look again.
+            Err(Error::Protocol(sqlx::Error::Database(error)))
+                if error.is_unique_violation() && round < ROUNDS =>
+            {
+                round += 1;
+            }
+            other => return other,
+        }
+    }
+}
+
+async fn once(
+    db: &Db,
+    filter: &DeadFilter,
+    now: Timestamp,
+    expires_at: Timestamp,
+) -> Result<Redriven, Error> {
+    let mut tx = db.begin().await?;
+    let mut redriven = Redriven::default();
+    let mut ids = dead::ids(&mut tx, filter).await?;
+    // Oldest first: of two that share a unique key, the older one lives. Also the order in which
+    // every other batch locks its rows.
+    ids.sort_unstable();
+    for id in ids {
+        match revive(&mut tx, id, now, expires_at).await? {
+            Some(job) => redriven.jobs.push(job.try_into()?),
+            None if is_dead(&mut tx, id).await? => redriven.superseded.push(JobId::from_uuid(id)),
+            // Somebody else put it back or deleted it meanwhile.
+            None => {}
+        }
+    }
+    tx.commit().await?;
+    Ok(redriven)
+}
+
+/// Makes a dead job live again, unless a live job has its unique key. Its token stays, so that
+/// whoever ran it before stays fenced out.
+async fn revive(
+    tx: &mut Tx,
+    id: Uuid,
+    now: Timestamp,
+    expires_at: Timestamp,
+) -> Result<Option<StoredJob>, Error> {
+    const REVIVE: &str = concat!(
+        "UPDATE jobs SET state = 'open', failed_attempts = 0, run_at = $2, expires_at = $3, \
+             finished_at = NULL \
+         WHERE id = $1 AND state = 'dead' AND (unique_key IS NULL OR NOT EXISTS ( \
+             SELECT 1 FROM jobs AS holder WHERE holder.kind = jobs.kind \
+                 AND holder.unique_key = jobs.unique_key \
+                 AND holder.unique_key IS NOT NULL AND holder.state IN ('open', 'parked'))) \
+         RETURNING ",
+        job_columns!()
+    );
+    const FORGET: &str = "DELETE FROM dead_letters WHERE job_id = $1";
+    let job: Option<StoredJob> = on_tx!(tx, conn => {
+        sqlx::query_as(REVIVE)
+            .bind(id)
+            .bind(now.as_millis())
+            .bind(expires_at.as_millis())
+            .fetch_optional(conn)
+            .await
+    })?;
+    if job.is_some() {
+        on_tx!(tx, conn => sqlx::query(FORGET).bind(id).execute(conn).await.map(|_| ()))?;
+    }
+    Ok(job)
+}
+
+async fn is_dead(tx: &mut Tx, id: Uuid) -> Result<bool, Error> {
+    const SQL: &str = "SELECT count(*) FROM jobs WHERE id = $1 AND state = 'dead'";
+    let count: i64 = on_tx!(tx, conn => sqlx::query_scalar(SQL).bind(id).fetch_one(conn).await)?;
+    Ok(count > 0)
+}
+
+/// Makes parked jobs live again; answers how many.
+pub(super) async fn unpark(db: &Db, whose: Unpark, now: Timestamp) -> Result<u64, Error> {
+    const ACCOUNT: &str = "UPDATE jobs SET state = 'open', parked_for = NULL, run_at = $1 \
+         WHERE state = 'parked' AND account = $2";
+    const DUE: &str = "UPDATE jobs SET state = 'open', parked_for = NULL \
+         WHERE state = 'parked' AND run_at <= $1";
+    let now = now.as_millis();
+    let mut tx = db.begin().await?;
+    let released = on_tx!(&mut tx, conn => match whose {
+        Unpark::Account(account) => sqlx::query(ACCOUNT).bind(now).bind(account),
+        Unpark::Due => sqlx::query(DUE).bind(now),
+    }
+    .execute(conn)
+    .await
+    .map(|done| done.rows_affected()))?;
+    tx.commit().await?;
+    Ok(released)
+}

@@ -1,0 +1,169 @@
+//! Batches on SQLite: a batch is one JSON text, ids are written in hexadecimal.
+
+use serde::Serialize;
+use sqlx::SqliteConnection;
+use uuid::Uuid;
+
+use super::batch::{AttemptRow, LetterRow, SettledRow};
+use super::stored::Fence;
+use crate::job::NewJob;
+
+type Answer<T> = Result<T, sqlx::Error>;
+
+/// A batch as JSON: an array with one element a row.
+fn json<'a, R, T: Serialize>(rows: &'a [R], of: impl Fn(&'a R) -> T) -> Answer<String> {
+    let rows: Vec<T> = rows.iter().map(of).collect();
+    serde_json::to_string(&rows).map_err(|error| sqlx::Error::Encode(Box::new(error)))
+}
+
+fn hex(id: Uuid) -> String {
+    id.simple().to_string()
+}
+
+fn ids_json(ids: &[Uuid]) -> Answer<String> {
+    json(ids, |id| hex(*id))
+}
+
+pub(super) async fn insert(conn: &mut SqliteConnection, jobs: &[&NewJob]) -> Answer<Vec<Uuid>> {
+    // "WHERE true" keeps the parser from taking ON for a join's.
+    const SQL: &str = "INSERT INTO jobs (id, kind, kind_version, queue, args, failed_attempts, \
+             max_attempts, priority_s, unique_key, account, run_at, created_at, expires_at) \
+         SELECT unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, value ->> 4, \
+             value ->> 5, value ->> 6, value ->> 7, value ->> 8, unhex(value ->> 9), \
+             value ->> 10, value ->> 11, value ->> 12 \
+         FROM json_each($1) WHERE true \
+         ON CONFLICT DO NOTHING RETURNING id";
+    let rows = json(jobs, |job| {
+        (
+            hex(job.id.as_uuid()),
+            job.kind.as_str(),
+            job.kind_version,
+            job.queue.as_str(),
+            job.args.as_str(),
+            job.failed_attempts,
+            job.max_attempts,
+            job.priority_s,
+            job.unique_key.as_deref(),
+            job.account.map(hex),
+            job.run_at.as_millis(),
+            job.created_at.as_millis(),
+            job.expires_at.as_millis(),
+        )
+    })?;
+    sqlx::query_scalar(SQL).bind(rows).fetch_all(conn).await
+}
+
+pub(super) async fn present(conn: &mut SqliteConnection, ids: &[Uuid]) -> Answer<Vec<Uuid>> {
+    const SQL: &str = "SELECT id FROM jobs WHERE id IN (SELECT unhex(value) FROM json_each($1))";
+    sqlx::query_scalar(SQL).bind(ids_json(ids)?).fetch_all(conn).await
+}
+
+pub(super) async fn holders(
+    conn: &mut SqliteConnection,
+    keys: &[(&str, &str)],
+) -> Answer<Vec<(Uuid, String, String)>> {
+    const SQL: &str = "SELECT jobs.id, jobs.kind, jobs.unique_key \
+         FROM (SELECT value ->> 0 AS kind, value ->> 1 AS unique_key FROM json_each($1)) AS u \
+         CROSS JOIN jobs ON jobs.kind = u.kind AND jobs.unique_key = u.unique_key \
+         WHERE jobs.unique_key IS NOT NULL AND jobs.state IN ('open', 'parked')";
+    sqlx::query_as(SQL).bind(json(keys, |key| *key)?).fetch_all(conn).await
+}
+
+pub(super) async fn settle(conn: &mut SqliteConnection, rows: &[SettledRow]) -> Answer<Vec<Uuid>> {
+    const SQL: &str = "UPDATE jobs SET state = u.state, token = u.token, settled = true, \
+             finished_at = u.finished_at, run_at = coalesce(u.run_at, jobs.run_at), \
+             failed_attempts = coalesce(u.failed_attempts, jobs.failed_attempts), \
+             parked_for = u.parked_for \
+         FROM (SELECT unhex(value ->> 0) AS id, value ->> 1 AS token, value ->> 2 AS state, \
+             value ->> 3 AS finished_at, value ->> 4 AS run_at, value ->> 5 AS failed_attempts, \
+             value ->> 6 AS parked_for FROM json_each($1)) AS u \
+         WHERE jobs.id = u.id AND jobs.state IN ('open', 'parked') \
+             AND (jobs.token IS NULL OR (jobs.token = u.token AND NOT jobs.settled)) \
+         RETURNING id";
+    let rows = json(rows, |row| {
+        (
+            hex(row.id),
+            row.token,
+            row.state,
+            row.finished_at,
+            row.run_at,
+            row.failed_attempts,
+            row.parked_for,
+        )
+    })?;
+    sqlx::query_scalar(SQL).bind(rows).fetch_all(conn).await
+}
+
+pub(super) async fn stamp(
+    conn: &mut SqliteConnection,
+    claims: &[(Uuid, i64)],
+    now: i64,
+) -> Answer<Vec<(Uuid, i32)>> {
+    const SQL: &str = "UPDATE jobs SET token = u.token, settled = false \
+         FROM (SELECT unhex(value ->> 0) AS id, value ->> 1 AS token FROM json_each($1)) AS u \
+         WHERE jobs.id = u.id AND jobs.state = 'open' AND jobs.run_at <= $2 \
+             AND (jobs.token IS NULL OR jobs.token < u.token) \
+         RETURNING id, failed_attempts";
+    let claims = json(claims, |(id, token)| (hex(*id), *token))?;
+    sqlx::query_as(SQL).bind(claims).bind(now).fetch_all(conn).await
+}
+
+pub(super) async fn fences(conn: &mut SqliteConnection, ids: &[Uuid]) -> Answer<Vec<Fence>> {
+    const SQL: &str = "SELECT id, state, token, settled, run_at, failed_attempts FROM jobs \
+         WHERE id IN (SELECT unhex(value) FROM json_each($1))";
+    sqlx::query_as(SQL).bind(ids_json(ids)?).fetch_all(conn).await
+}
+
+pub(super) async fn kinds(
+    conn: &mut SqliteConnection,
+    ids: &[Uuid],
+) -> Answer<Vec<(Uuid, String)>> {
+    const SQL: &str =
+        "SELECT id, kind FROM jobs WHERE id IN (SELECT unhex(value) FROM json_each($1))";
+    sqlx::query_as(SQL).bind(ids_json(ids)?).fetch_all(conn).await
+}
+
+pub(super) async fn insert_attempts(
+    conn: &mut SqliteConnection,
+    rows: &[AttemptRow],
+) -> Answer<()> {
+    const SQL: &str = "INSERT INTO attempts \
+             (job_id, token, n, started_at, ended_at, outcome, error, worker) \
+         SELECT unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, value ->> 4, \
+             value ->> 5, value ->> 6, value ->> 7 \
+         FROM json_each($1) WHERE true ON CONFLICT DO NOTHING";
+    let rows = json(rows, |row| {
+        (
+            hex(row.job_id),
+            row.token,
+            row.n,
+            row.started_at,
+            row.ended_at,
+            row.outcome.as_str(),
+            row.error.as_str(),
+            row.worker.as_str(),
+        )
+    })?;
+    sqlx::query(SQL).bind(rows).execute(conn).await.map(|_| ())
+}
+
+pub(super) async fn insert_letters(conn: &mut SqliteConnection, rows: &[LetterRow]) -> Answer<()> {
+    const SQL: &str = "INSERT INTO dead_letters (job_id, kind, queue, category, class, message, \
+             fingerprint, attempts, created_at, died_at) \
+         SELECT jobs.id, jobs.kind, jobs.queue, value ->> 1, value ->> 2, value ->> 3, \
+             value ->> 4, value ->> 5, jobs.created_at, value ->> 6 \
+         FROM json_each($1) CROSS JOIN jobs ON jobs.id = unhex(value ->> 0) \
+         WHERE true ON CONFLICT DO NOTHING";
+    let rows = json(rows, |row| {
+        (
+            hex(row.job_id),
+            row.category,
+            row.class.as_str(),
+            row.message.as_str(),
+            row.fingerprint.as_str(),
+            row.attempts,
+            row.died_at,
+        )
+    })?;
+    sqlx::query(SQL).bind(rows).execute(conn).await.map(|_| ())
+}

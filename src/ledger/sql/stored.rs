@@ -1,0 +1,194 @@
+//! Rows as the databases hold them, and what they mean.
+
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use crate::job::{
+    Category, Durability, JobId, Kind, NewJob, Queue, Reason, State, Timestamp, WorkerId,
+};
+use crate::ledger::{DeadLetter, Error, FailedAttempt, JobRow};
+
+/// The columns of a [`StoredJob`].
+macro_rules! job_columns {
+    () => {
+        "jobs.id, jobs.kind, jobs.kind_version, jobs.queue, jobs.args, jobs.failed_attempts, \
+         jobs.max_attempts, jobs.priority_s, jobs.unique_key, jobs.account, jobs.run_at, \
+         jobs.created_at, jobs.expires_at"
+    };
+}
+pub(super) use job_columns;
+
+/// What a job was recorded with.
+#[derive(Debug, FromRow)]
+pub(super) struct StoredJob {
+    id: Uuid,
+    kind: String,
+    kind_version: i32,
+    queue: String,
+    args: String,
+    failed_attempts: i32,
+    max_attempts: i32,
+    priority_s: i32,
+    unique_key: Option<String>,
+    account: Option<Uuid>,
+    run_at: i64,
+    created_at: i64,
+    expires_at: i64,
+}
+
+/// A job and what became of it.
+#[derive(Debug, FromRow)]
+pub(super) struct StoredRow {
+    #[sqlx(flatten)]
+    job: StoredJob,
+    state: String,
+    finished_at: Option<i64>,
+    parked_for: Option<String>,
+    category: Option<String>,
+    class: Option<String>,
+    message: Option<String>,
+}
+
+/// What decides whether a claim may do something to a job.
+#[derive(Debug, FromRow)]
+pub(super) struct Fence {
+    pub(super) id: Uuid,
+    pub(super) state: String,
+    pub(super) token: Option<i64>,
+    pub(super) settled: bool,
+    pub(super) run_at: i64,
+    pub(super) failed_attempts: i32,
+}
+
+/// A dead letter.
+#[derive(Debug, FromRow)]
+pub(super) struct StoredLetter {
+    pub(super) job_id: Uuid,
+    kind: String,
+    queue: String,
+    category: String,
+    class: String,
+    message: String,
+    fingerprint: String,
+    attempts: i32,
+    created_at: i64,
+    died_at: i64,
+}
+
+/// A failed attempt.
+#[derive(Debug, FromRow)]
+pub(super) struct StoredAttempt {
+    n: i32,
+    started_at: i64,
+    ended_at: i64,
+    outcome: String,
+    error: String,
+    worker: String,
+}
+
+/// What a row says that this program cannot have written.
+pub(super) fn nonsense(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::Protocol(sqlx::Error::Decode(Box::new(error)))
+}
+
+/// A count as a column's number. None of ours comes near the end of the range.
+pub(super) fn number(count: u32) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
+}
+
+/// Text as PostgreSQL takes it: it refuses U+0000, which a platform may well send us.
+pub(super) fn plain(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
+fn count(number: i32) -> u32 {
+    u32::try_from(number).unwrap_or(0)
+}
+
+/// The state of a row. `Ready` stands for all that only time and the broker tell apart.
+pub(super) fn state(text: &str) -> Result<State, Error> {
+    if text == "open" { Ok(State::Ready) } else { text.parse().map_err(nonsense) }
+}
+
+impl TryFrom<StoredJob> for NewJob {
+    type Error = Error;
+
+    fn try_from(row: StoredJob) -> Result<Self, Error> {
+        Ok(Self {
+            id: JobId::from_uuid(row.id),
+            kind: Kind::parse(&row.kind).map_err(nonsense)?,
+            kind_version: u16::try_from(row.kind_version).map_err(nonsense)?,
+            queue: Queue::parse(&row.queue).map_err(nonsense)?,
+            args: row.args,
+            failed_attempts: count(row.failed_attempts),
+            max_attempts: count(row.max_attempts),
+            priority_s: count(row.priority_s),
+            unique_key: row.unique_key,
+            account: row.account,
+            run_at: Timestamp::from_millis(row.run_at),
+            created_at: Timestamp::from_millis(row.created_at),
+            expires_at: Timestamp::from_millis(row.expires_at),
+            // What has a row is recorded, also if its kind is not: once dead and put back, it
+            // must be settled here.
+            durability: Durability::Ledger,
+        })
+    }
+}
+
+impl TryFrom<StoredRow> for JobRow {
+    type Error = Error;
+
+    fn try_from(row: StoredRow) -> Result<Self, Error> {
+        let reason = match (row.category, row.class, row.message) {
+            (Some(category), Some(class), Some(message)) => {
+                Some(Reason { category: category.parse().map_err(nonsense)?, class, message })
+            }
+            _ => None,
+        };
+        Ok(Self {
+            state: state(&row.state)?,
+            finished_at: row.finished_at.map(Timestamp::from_millis),
+            reason,
+            parked_for: row.parked_for,
+            job: row.job.try_into()?,
+        })
+    }
+}
+
+impl TryFrom<StoredLetter> for DeadLetter {
+    type Error = Error;
+
+    fn try_from(row: StoredLetter) -> Result<Self, Error> {
+        let category: Category = row.category.parse().map_err(nonsense)?;
+        Ok(Self {
+            id: JobId::from_uuid(row.job_id),
+            kind: Kind::parse(&row.kind).map_err(nonsense)?,
+            queue: Queue::parse(&row.queue).map_err(nonsense)?,
+            reason: Reason { category, class: row.class, message: row.message },
+            fingerprint: row.fingerprint,
+            attempts: count(row.attempts),
+            created_at: Timestamp::from_millis(row.created_at),
+            died_at: Timestamp::from_millis(row.died_at),
+        })
+    }
+}
+
+impl From<StoredAttempt> for FailedAttempt {
+    fn from(row: StoredAttempt) -> Self {
+        Self {
+            n: count(row.n),
+            started_at: Timestamp::from_millis(row.started_at),
+            ended_at: Timestamp::from_millis(row.ended_at),
+            outcome: row.outcome,
+            error: row.error,
+            worker: WorkerId::from_text(&row.worker),
+        }
+    }
+}
+
+impl Fence {
+    /// How many attempts have failed.
+    pub(super) fn failed_attempts(&self) -> u32 {
+        count(self.failed_attempts)
+    }
+}
