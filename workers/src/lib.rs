@@ -2,3 +2,4 @@
 
 pub mod platforms;
 pub mod secrets;
+pub mod store;
