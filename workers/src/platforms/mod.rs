@@ -3,8 +3,19 @@
 //! A client knows no database, no queue and no retry. It does one request when it is told to and
 //! says what the answer means.
 
+mod answer;
+pub mod bluesky;
+pub mod http;
+mod known;
+mod network;
+mod rate;
+pub mod sandbox;
+
+pub use known::{Platforms, UnknownPlatform, all};
+pub use network::{NetworkPolicy, check_base_url};
+
 use async_trait::async_trait;
-use postworks::job::{JobError, Timestamp};
+use postworks::job::{ErrorClass, JobError, Timestamp};
 use secrecy::SecretString;
 use url::Url;
 use uuid::Uuid;
@@ -152,4 +163,17 @@ pub trait Platform: Send + Sync + 'static {
         access: &SecretString,
         cursor: Option<&str>,
     ) -> Result<SyncPage, JobError>;
+
+    /// Asks whether a post is there, after a publish whose outcome is unknown. Only platforms
+    /// with [`Idempotency::LookUp`] are asked; on the others repeating is the way, or there is none.
+    async fn look_up(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        post: &Outgoing,
+    ) -> Result<Option<Published>, JobError> {
+        let _ = (account, access, post);
+        let words = format!("{} has no way of looking a post up", self.descriptor().name);
+        Err(JobError::new(ErrorClass::Bug, words))
+    }
 }

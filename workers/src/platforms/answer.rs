@@ -1,0 +1,173 @@
+//! What is made of a platform's answer: a value, or an error class read off the platform's table.
+
+use http::{HeaderMap, StatusCode};
+use postworks::clock::Clock;
+use postworks::job::{ErrorClass, JobError};
+use secrecy::ExposeSecret;
+use serde::de::DeserializeOwned;
+use zeroize::Zeroizing;
+
+use super::http::{Call, Step};
+use super::rate;
+
+/// Longest piece of a platform's own words in an error, in characters.
+const WORDS_CHARS_MAX: usize = 300;
+
+/// A whole answer. It has no `Debug`: its body may hold tokens.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Zeroizing<Vec<u8>>,
+}
+
+/// A row of a platform's error table.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rule {
+    /// The steps it holds for.
+    pub(crate) steps: &'static [Step],
+    /// The status it holds for; 0 for any.
+    pub(crate) status: u16,
+    /// The error's name in the body.
+    pub(crate) error: &'static str,
+    /// What it means.
+    pub(crate) verdict: Verdict,
+}
+
+impl Rule {
+    pub(crate) const fn new(
+        steps: &'static [Step],
+        status: u16,
+        error: &'static str,
+        verdict: Verdict,
+    ) -> Self {
+        Self { steps, status, error, verdict }
+    }
+}
+
+/// What a refusal means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Get new tokens.
+    Expired,
+    /// A person must reconnect the account.
+    Revoked,
+    /// Wrong and will stay wrong.
+    Invalid,
+}
+
+/// Steps that carry an access token.
+pub(crate) const WITH_ACCESS: &[Step] = &[Step::Publish, Step::Read];
+/// Steps that fetch tokens.
+pub(crate) const FOR_TOKENS: &[Step] = &[Step::SignIn, Step::Refresh];
+/// Every step.
+pub(crate) const ALWAYS: &[Step] = &[Step::SignIn, Step::Refresh, Step::Publish, Step::Read];
+
+/// The platform's words about a refusal; both platforms say `{"error", "message"}`, and OAuth
+/// has a name of its own for the second (RFC 6749 §5.2).
+#[derive(Debug, Default)]
+struct Words {
+    error: String,
+    message: String,
+}
+
+impl Answer {
+    /// The value of a success, or what the refusal means by `rules` and, failing these, by status.
+    pub(crate) fn value<T: DeserializeOwned>(
+        &self,
+        call: Call<'_>,
+        rules: &[Rule],
+        clock: &dyn Clock,
+    ) -> Result<T, JobError> {
+        if !self.status.is_success() {
+            return Err(self.refusal(call, rules, clock));
+        }
+        serde_json::from_slice(&self.body).map_err(|error| {
+            // The cause is left out but for its place: it may quote the body.
+            let place = format!("line {}, column {}", error.line(), error.column());
+            let words = format!("{} with an answer of another form ({place})", self.status);
+            call.error(call.unanswered(), &words)
+        })
+    }
+
+    /// The error's name in the body, if there is one.
+    pub(crate) fn error_name(&self) -> String {
+        self.words().error
+    }
+
+    fn refusal(&self, call: Call<'_>, rules: &[Rule], clock: &dyn Clock) -> JobError {
+        let words = self.words();
+        let class = self.class(call, &words.error, rules, clock);
+        let place = self.headers.get(http::header::LOCATION).and_then(|value| value.to_str().ok());
+        let mut said = format!("{} {}", self.status.as_u16(), words.error);
+        for part in [words.message.as_str(), place.unwrap_or_default()] {
+            if !part.is_empty() {
+                said = format!("{}: {part}", said.trim_end());
+            }
+        }
+        call.error(class, &printable(said.trim_end(), call.secret.expose_secret()))
+    }
+
+    fn class(&self, call: Call<'_>, error: &str, rules: &[Rule], clock: &dyn Clock) -> ErrorClass {
+        let status = self.status.as_u16();
+        if status == 429 {
+            return ErrorClass::RateLimited {
+                until: rate::blocked_until(&self.headers, clock.now()),
+            };
+        }
+        let rule = rules.iter().find(|rule| {
+            rule.steps.contains(&call.step)
+                && (rule.status == 0 || rule.status == status)
+                && rule.error == error
+        });
+        match (rule.map(|rule| rule.verdict), status) {
+            (Some(Verdict::Expired), _) => ErrorClass::AuthExpired,
+            (Some(Verdict::Revoked), _) => ErrorClass::AuthRevoked,
+            (Some(Verdict::Invalid), _) => ErrorClass::Invalid,
+            // An unknown reason for 401: new tokens help, or their refusal says more.
+            (None, 401) if WITH_ACCESS.contains(&call.step) => ErrorClass::AuthExpired,
+            // 408 and 425 are the server's, or a front server's, "later".
+            (None, 408 | 425 | 500..) => call.unanswered(),
+            (None, _) => ErrorClass::Invalid,
+        }
+    }
+
+    fn words(&self) -> Words {
+        let Ok(body) = serde_json::from_slice::<serde_json::Value>(&self.body) else {
+            return Words::default();
+        };
+        let text = |name| body.get(name).and_then(|value| value.as_str()).unwrap_or_default();
+        let message = match text("message") {
+            "" => text("error_description"),
+            message => message,
+        };
+        Words { error: text("error").to_owned(), message: message.to_owned() }
+    }
+}
+
+/// A platform's words without the secret that was sent, on one line, and not too long.
+fn printable(text: &str, secret: &str) -> String {
+    let text = if secret.is_empty() { text.to_owned() } else { text.replace(secret, "[secret]") };
+    let mut line: String = text
+        .chars()
+        .map(|char| if char.is_control() { ' ' } else { char })
+        .take(WORDS_CHARS_MAX + 1)
+        .collect();
+    if let Some((cut, _)) = line.char_indices().nth(WORDS_CHARS_MAX) {
+        line.truncate(cut);
+        line.push('…');
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_platforms_words_are_printed_without_the_secret_and_not_in_full() {
+        assert_eq!(printable("token s3cret\nis old", "s3cret"), "token [secret] is old");
+        let long = printable(&"é".repeat(1_000), "");
+        assert_eq!(long.chars().count(), WORDS_CHARS_MAX + 1);
+        assert!(long.ends_with('…'));
+    }
+}

@@ -1,0 +1,202 @@
+//! The client of Bluesky: XRPC against any personal data server (PDS).
+//!
+//! A post is written with `putRecord` under a record key that follows from the publication, with
+//! `swapRecord: null` ("only if nothing is there") and a frozen `createdAt`: writing it again is
+//! answered with the record that is there, so a repeat is harmless at any time.
+//!
+//! Facts that no lexicon states were tried on `@atproto/pds` 0.4.217; `tests/it/real_bluesky.rs`
+//! repeats them.
+
+mod errors;
+mod tid;
+mod token;
+mod wire;
+
+use async_trait::async_trait;
+use http::Method;
+use postworks::clock::SharedClock;
+use postworks::job::{ErrorClass, JobError};
+use reqwest::RequestBuilder;
+use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
+
+use self::wire::{Found, NewSession, Page, Post, Put, Session, Written};
+use super::http::{Call, Http, Step, endpoint};
+use super::{
+    Account, Descriptor, Idempotency, Outgoing, Platform, Published, RemotePost, Secret, SyncPage,
+    TokenSet,
+};
+
+/// What Bluesky is like.
+pub static DESCRIPTOR: Descriptor = Descriptor {
+    name: "bluesky",
+    idempotency: Idempotency::DeterministicId,
+    secret: Secret::Password,
+    // The app's limit, in graphemes (`maxGraphemes` in the lexicon app.bsky.feed.post). The server
+    // itself refuses from 3,000 bytes.
+    text_chars_max: 300,
+    local: false,
+};
+
+/// The collection that holds posts.
+const POSTS: &str = "app.bsky.feed.post";
+/// Posts in a page; the lexicon permits 100. A record may carry embeds, and the whole page must
+/// stay far below the longest answer we read.
+const PAGE_POSTS: u32 = 50;
+
+/// Speaks to Bluesky.
+pub struct BlueskyClient {
+    http: Http,
+    clock: SharedClock,
+}
+
+impl BlueskyClient {
+    /// A client; each account names its own server.
+    pub fn new(http: Http, clock: SharedClock) -> Self {
+        Self { http, clock }
+    }
+
+    fn request(&self, account: &Account, method: Method, name: &str) -> RequestBuilder {
+        let url = endpoint(&account.base_url, &format!("xrpc/{name}"));
+        self.http.request(&DESCRIPTOR, method, url)
+    }
+
+    async fn exchange<T: DeserializeOwned>(
+        &self,
+        call: Call<'_>,
+        request: RequestBuilder,
+    ) -> Result<T, JobError> {
+        self.http.send(call, request).await?.value(call, errors::RULES, self.clock.as_ref())
+    }
+
+    fn tokens(account: &Account, call: Call<'_>, session: Session) -> Result<TokenSet, JobError> {
+        // Tokens of another account must never be used to publish as this one.
+        if account.remote_id.as_ref().is_some_and(|known| *known != session.did) {
+            let words = format!("the server answered for another account, {}", session.did);
+            return Err(call.error(ErrorClass::AuthRevoked, &words));
+        }
+        Ok(TokenSet {
+            expires_at: token::expires_at(session.access_jwt.expose_secret()),
+            access: session.access_jwt,
+            refresh: Some(session.refresh_jwt),
+            remote_id: Some(session.did),
+        })
+    }
+
+    /// Something else is where the post was to be written: ours from before, if the text agrees.
+    async fn compare(
+        &self,
+        account: &Account,
+        call: Call<'_>,
+        post: &Outgoing,
+        key: &str,
+    ) -> Result<Published, JobError> {
+        let request = self
+            .request(account, Method::GET, "com.atproto.repo.getRecord")
+            .query(&[("repo", repo(account)), ("collection", POSTS), ("rkey", key)])
+            .bearer_auth(call.secret.expose_secret());
+        let answer = self.http.send(call, request).await?;
+        if answer.error_name() == errors::RECORD_NOT_FOUND {
+            let words = "a record was there and is gone again; writing once more will tell";
+            return Err(call.error(call.unanswered(), words));
+        }
+        let found: Found = answer.value(call, errors::RULES, self.clock.as_ref())?;
+        if found.value.text.as_deref() == Some(post.text.as_str()) {
+            return Ok(published(found.uri, key));
+        }
+        let words = format!("another record is there: {}", found.uri);
+        Err(call.error(ErrorClass::Invalid, &words))
+    }
+}
+
+/// The repository: the DID once it is known, since handles change hands.
+fn repo(account: &Account) -> &str {
+    account.remote_id.as_deref().unwrap_or(&account.identifier)
+}
+
+/// `uri` is `at://<did>/<collection>/<rkey>`.
+fn published(uri: String, key: &str) -> Published {
+    let did = uri.strip_prefix("at://").and_then(|rest| rest.split('/').next());
+    let remote_url = did.map(|did| format!("https://bsky.app/profile/{did}/post/{key}"));
+    Published { remote_id: uri, remote_url }
+}
+
+#[async_trait]
+impl Platform for BlueskyClient {
+    fn descriptor(&self) -> &'static Descriptor {
+        &DESCRIPTOR
+    }
+
+    async fn sign_in(
+        &self,
+        account: &Account,
+        secret: &SecretString,
+    ) -> Result<TokenSet, JobError> {
+        let call = Call { descriptor: &DESCRIPTOR, step: Step::SignIn, secret };
+        let session =
+            NewSession { identifier: &account.identifier, password: secret.expose_secret() };
+        let request =
+            self.request(account, Method::POST, "com.atproto.server.createSession").json(&session);
+        Self::tokens(account, call, self.exchange(call, request).await?)
+    }
+
+    async fn refresh(
+        &self,
+        account: &Account,
+        refresh_token: &SecretString,
+    ) -> Result<TokenSet, JobError> {
+        let call = Call { descriptor: &DESCRIPTOR, step: Step::Refresh, secret: refresh_token };
+        let request = self
+            .request(account, Method::POST, "com.atproto.server.refreshSession")
+            .bearer_auth(refresh_token.expose_secret());
+        Self::tokens(account, call, self.exchange(call, request).await?)
+    }
+
+    async fn publish(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        post: &Outgoing,
+    ) -> Result<Published, JobError> {
+        let call = Call { descriptor: &DESCRIPTOR, step: Step::Publish, secret: access };
+        let key = tid::record_key(post.publication_id, post.created_at);
+        let record = Post { kind: POSTS, text: &post.text, created_at: post.created_at };
+        let put =
+            Put { repo: repo(account), collection: POSTS, rkey: &key, record, swap_record: None };
+        let request = self
+            .request(account, Method::POST, "com.atproto.repo.putRecord")
+            .bearer_auth(access.expose_secret())
+            .json(&put);
+        let answer = self.http.send(call, request).await?;
+        if answer.error_name() == errors::INVALID_SWAP {
+            return self.compare(account, call, post, &key).await;
+        }
+        let written: Written = answer.value(call, errors::RULES, self.clock.as_ref())?;
+        Ok(published(written.uri, &key))
+    }
+
+    async fn posts(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        cursor: Option<&str>,
+    ) -> Result<SyncPage, JobError> {
+        let call = Call { descriptor: &DESCRIPTOR, step: Step::Read, secret: access };
+        let mut request = self
+            .request(account, Method::GET, "com.atproto.repo.listRecords")
+            .query(&[("repo", repo(account)), ("collection", POSTS)])
+            .query(&[("limit", PAGE_POSTS)])
+            .bearer_auth(access.expose_secret());
+        if let Some(cursor) = cursor {
+            request = request.query(&[("cursor", cursor)]);
+        }
+        let page: Page = self.exchange(call, request).await?;
+        let posts = page.records.into_iter().map(|record| RemotePost {
+            remote_id: record.uri,
+            created_at: record.value.created_at.and_then(|text| text.parse().ok()),
+            text: record.value.text.unwrap_or_default(),
+        });
+        // A full last page still carries a cursor; the empty page after it does not.
+        Ok(SyncPage { posts: posts.collect(), next: page.cursor })
+    }
+}

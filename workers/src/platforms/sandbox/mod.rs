@@ -1,0 +1,208 @@
+//! The client of the sandbox, our own test double of a social platform.
+//!
+//! One server stands for three kinds of platform, so that each way of keeping a repeat from
+//! publishing twice can be tried: a key that the platform remembers (`sandbox`), a reference that
+//! it can be asked for (`sandbox_lookup`), nothing at all (`sandbox_blind`).
+//! The wire format is the SANDBOX part of the public contract.
+
+mod wire;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use http::Method;
+use postworks::clock::SharedClock;
+use postworks::job::{ErrorClass, JobError};
+use reqwest::RequestBuilder;
+use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use self::wire::{Created, NewPost, Page, RefreshGrant, Tokens};
+use super::answer::{ALWAYS, FOR_TOKENS, Rule, Verdict, WITH_ACCESS};
+use super::http::{Call, Http, Step, endpoint};
+use super::{
+    Account, Descriptor, Idempotency, Outgoing, Platform, Published, RemotePost, Secret, SyncPage,
+    TokenSet,
+};
+
+/// Remembers an idempotency key.
+pub static SANDBOX: Descriptor = describe("sandbox", Idempotency::ClientKey);
+/// Takes no key, and can be asked for a reference.
+pub static SANDBOX_LOOKUP: Descriptor = describe("sandbox_lookup", Idempotency::LookUp);
+/// Takes neither.
+pub static SANDBOX_BLIND: Descriptor = describe("sandbox_blind", Idempotency::None);
+
+const fn describe(name: &'static str, idempotency: Idempotency) -> Descriptor {
+    Descriptor {
+        name,
+        idempotency,
+        secret: Secret::RefreshToken,
+        // The server's own limit.
+        text_chars_max: 5_000,
+        local: true,
+    }
+}
+
+/// The refusals whose meaning is not in the status alone.
+const RULES: [Rule; 4] = [
+    Rule::new(WITH_ACCESS, 401, "token_expired", Verdict::Expired),
+    Rule::new(ALWAYS, 401, "token_revoked", Verdict::Revoked),
+    Rule::new(ALWAYS, 401, "invalid_token", Verdict::Revoked),
+    Rule::new(FOR_TOKENS, 400, "invalid_grant", Verdict::Revoked),
+];
+
+/// Speaks to the sandbox.
+pub struct SandboxClient {
+    descriptor: &'static Descriptor,
+    http: Http,
+    clock: SharedClock,
+}
+
+impl SandboxClient {
+    /// A client that behaves as `descriptor` says.
+    pub fn new(descriptor: &'static Descriptor, http: Http, clock: SharedClock) -> Self {
+        Self { descriptor, http, clock }
+    }
+
+    fn call<'a>(&self, step: Step, secret: &'a SecretString) -> Call<'a> {
+        Call { descriptor: self.descriptor, step, secret }
+    }
+
+    fn request(&self, method: Method, url: Url) -> RequestBuilder {
+        self.http.request(self.descriptor, method, url)
+    }
+
+    async fn exchange<T: DeserializeOwned>(
+        &self,
+        call: Call<'_>,
+        request: RequestBuilder,
+    ) -> Result<T, JobError> {
+        self.http.send(call, request).await?.value(call, &RULES, self.clock.as_ref())
+    }
+
+    /// The refresh grant of OAuth 2.0 (RFC 6749 §6). Rotation is strict: the token is used up.
+    async fn grant(
+        &self,
+        step: Step,
+        account: &Account,
+        token: &SecretString,
+    ) -> Result<TokenSet, JobError> {
+        // Before sending, so that the new token never seems to live longer than it does.
+        let asked_at = self.clock.now();
+        let form =
+            RefreshGrant { grant_type: "refresh_token", refresh_token: token.expose_secret() };
+        let request =
+            self.request(Method::POST, endpoint(&account.base_url, "oauth/token")).form(&form);
+        let tokens: Tokens = self.exchange(self.call(step, token), request).await?;
+        Ok(TokenSet {
+            access: tokens.access_token,
+            refresh: tokens.refresh_token,
+            expires_at: tokens.expires_in.map(|s| asked_at.after(Duration::from_secs(s))),
+            remote_id: None,
+        })
+    }
+
+    async fn list(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        filters: &[(&str, Option<&str>)],
+    ) -> Result<Page, JobError> {
+        let mut url = endpoint(&account.base_url, "posts");
+        let owner = account.remote_id.as_deref().unwrap_or(&account.identifier);
+        url.query_pairs_mut().append_pair("account", owner);
+        for (name, value) in filters {
+            if let Some(value) = value {
+                url.query_pairs_mut().append_pair(name, value);
+            }
+        }
+        let request = self.request(Method::GET, url).bearer_auth(access.expose_secret());
+        self.exchange(self.call(Step::Read, access), request).await
+    }
+
+    fn published(account: &Account, id: String) -> Published {
+        let mut url = endpoint(&account.base_url, "posts");
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.push(&id);
+        }
+        Published { remote_id: id, remote_url: Some(url.into()) }
+    }
+}
+
+#[async_trait]
+impl Platform for SandboxClient {
+    fn descriptor(&self) -> &'static Descriptor {
+        self.descriptor
+    }
+
+    async fn sign_in(
+        &self,
+        account: &Account,
+        secret: &SecretString,
+    ) -> Result<TokenSet, JobError> {
+        self.grant(Step::SignIn, account, secret).await
+    }
+
+    async fn refresh(
+        &self,
+        account: &Account,
+        refresh_token: &SecretString,
+    ) -> Result<TokenSet, JobError> {
+        self.grant(Step::Refresh, account, refresh_token).await
+    }
+
+    async fn publish(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        post: &Outgoing,
+    ) -> Result<Published, JobError> {
+        let reference = post.publication_id.to_string();
+        let (key, client_ref) = match self.descriptor.idempotency {
+            Idempotency::ClientKey => (true, Some(reference.as_str())),
+            Idempotency::LookUp => (false, Some(reference.as_str())),
+            Idempotency::DeterministicId | Idempotency::None => (false, None),
+        };
+        let mut request = self
+            .request(Method::POST, endpoint(&account.base_url, "posts"))
+            .bearer_auth(access.expose_secret())
+            .json(&NewPost { text: &post.text, client_ref });
+        if key {
+            request = request.header("idempotency-key", &reference);
+        }
+        let created: Created = self.exchange(self.call(Step::Publish, access), request).await?;
+        Ok(Self::published(account, created.id))
+    }
+
+    async fn posts(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        cursor: Option<&str>,
+    ) -> Result<SyncPage, JobError> {
+        let page = self.list(account, access, &[("cursor", cursor)]).await?;
+        let posts = page.items.into_iter().map(|item| RemotePost {
+            remote_id: item.id,
+            created_at: item.created_at.and_then(|text| text.parse().ok()),
+            text: item.text,
+        });
+        Ok(SyncPage { posts: posts.collect(), next: page.next })
+    }
+
+    async fn look_up(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        post: &Outgoing,
+    ) -> Result<Option<Published>, JobError> {
+        if self.descriptor.idempotency == Idempotency::None {
+            let words = "posts carry no reference that could be looked up";
+            return Err(self.call(Step::Read, access).error(ErrorClass::Invalid, words));
+        }
+        let reference = post.publication_id.to_string();
+        let page = self.list(account, access, &[("client_ref", Some(&reference))]).await?;
+        // Newest first: the last is the one that the first attempt made.
+        Ok(page.items.into_iter().next_back().map(|item| Self::published(account, item.id)))
+    }
+}

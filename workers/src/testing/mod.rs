@@ -1,0 +1,6 @@
+//! Real platforms, and networks that fail, for the tests of this package and of the server.
+
+#![expect(clippy::expect_used, reason = "a test that cannot be set up must stop, and say why")]
+
+pub mod lossy_proxy;
+pub mod pds;
