@@ -1,9 +1,4 @@
-<<<<<<< HEAD
-//! Server.
-
-pub mod sandbox;
-=======
-//! Postworks' API and command line.
+//! Postworks' API and command line, and the sandbox: a social platform for demos and tests.
 
 pub mod app;
->>>>>>> server
+pub mod sandbox;

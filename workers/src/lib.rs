@@ -1,7 +1,13 @@
-//! Workers.
+//! What the jobs do: handlers, one for each kind; clients, one for each platform; and the product's
+//! tables.
+//!
+//! The engine in `postworks` runs the handlers and decides what becomes of a failure. Here is what
+//! it must not know: platforms, accounts, posts.
 
 pub mod health;
 pub mod platforms;
+pub mod secrets;
+pub mod store;
 pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -1,0 +1,185 @@
+//! The master keys, by id; the first is the current one.
+
+use std::fmt;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
+
+/// Longest id of a key, in bytes: its length takes one byte of a sealed value.
+const ID_BYTES_MAX: usize = 40;
+
+/// Master keys by id. New values are sealed under the first; all of them open old ones.
+#[derive(Clone)]
+pub struct KeyRing(Arc<[MasterKey]>);
+
+struct MasterKey {
+    id: String,
+    bytes: Zeroizing<[u8; 32]>,
+}
+
+/// A key ring that cannot be used. The texts hold no key material.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyRingError {
+    /// There is no key in it.
+    #[error("the key ring is empty; expected id:base64 of 32 bytes, more after commas")]
+    Empty,
+    /// An entry is none.
+    #[error("key {0} of the key ring is not id:base64 of 32 bytes")]
+    Malformed(usize),
+    /// The id does not fit.
+    #[error("key {0} of the key ring: an id is 1 to {ID_BYTES_MAX} of a-z, A-Z, 0-9, - and _")]
+    Id(usize),
+    /// Two keys have the same id.
+    #[error("the key ring has two keys {0:?}")]
+    Twice(String),
+    /// Others may read the file.
+    #[error("others may read the key ring {0}: run `chmod 600` on it")]
+    Open(PathBuf),
+    /// The file cannot be read or made.
+    #[error("cannot use the key ring {path}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl KeyRing {
+    /// Reads `id:base64,id:base64,…`.
+    pub fn parse(text: &str) -> Result<Self, KeyRingError> {
+        let mut keys: Vec<MasterKey> = Vec::new();
+        let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+        for (n, entry) in (1..).zip(entries) {
+            let (id, encoded) = entry.split_once(':').ok_or(KeyRingError::Malformed(n))?;
+            let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+            if !(1..=ID_BYTES_MAX).contains(&id.len()) || !id.bytes().all(fits) {
+                return Err(KeyRingError::Id(n));
+            }
+            if keys.iter().any(|key| key.id == id) {
+                return Err(KeyRingError::Twice(id.to_owned()));
+            }
+            let decoded =
+                Zeroizing::new(STANDARD.decode(encoded).map_err(|_| KeyRingError::Malformed(n))?);
+            let bytes: &[u8; 32] =
+                decoded.as_slice().try_into().map_err(|_| KeyRingError::Malformed(n))?;
+            keys.push(MasterKey { id: id.to_owned(), bytes: Zeroizing::new(*bytes) });
+        }
+        if keys.is_empty() { Err(KeyRingError::Empty) } else { Ok(Self(keys.into())) }
+    }
+
+    /// Reads the key ring in `path`, or makes one with a random key that only this user can read.
+    ///
+    /// For the embedded set-up, where nobody hands keys in. Who loses the file loses the accounts'
+    /// tokens: a new ring has a key of another id and opens none of them.
+    pub fn load_or_create(path: &Path) -> Result<Self, KeyRingError> {
+        let fault = |source| KeyRingError::File { path: path.to_owned(), source };
+        match std::fs::read_to_string(path).map(Zeroizing::new) {
+            Ok(text) => {
+                let mode = std::fs::metadata(path).map_err(fault)?.permissions().mode();
+                if mode & 0o077 != 0 {
+                    return Err(KeyRingError::Open(path.to_owned()));
+                }
+                Self::parse(text.trim())
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                match create(path) {
+                    // Another process was faster; its ring is the one.
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                    other => other.map_err(fault)?,
+                }
+                let text = Zeroizing::new(std::fs::read_to_string(path).map_err(fault)?);
+                Self::parse(text.trim())
+            }
+            Err(error) => Err(fault(error)),
+        }
+    }
+
+    /// The id of the key that seals new values.
+    pub fn current_id(&self) -> &str {
+        self.current().0
+    }
+
+    pub(super) fn current(&self) -> (&str, &[u8; 32]) {
+        // A ring is never empty: `parse`, the only way to make one, refuses that.
+        let key = &self.0[0];
+        (&key.id, &key.bytes)
+    }
+
+    pub(super) fn get(&self, id: &str) -> Option<&[u8; 32]> {
+        self.0.iter().find(|key| key.id == id).map(|key| &*key.bytes)
+    }
+}
+
+/// Writes a new ring so that the file is there whole or not at all, and never replaces one.
+fn create(path: &Path) -> io::Result<()> {
+    let id: u32 = rand::random();
+    let key = Zeroizing::new(rand::random::<[u8; 32]>());
+    let encoded = Zeroizing::new(STANDARD.encode(key.as_slice()));
+    let ring = Zeroizing::new(format!("k{id:08x}:{}\n", *encoded));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)?;
+    let draft = folder.join(format!(".keys-{id:08x}"));
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+    let written = file
+        .write_all(ring.as_bytes())
+        .and_then(|()| file.sync_all())
+        .and_then(|()| std::fs::hard_link(&draft, path));
+    std::fs::remove_file(&draft)?;
+    written?;
+    std::fs::File::open(folder)?.sync_all()
+}
+
+impl fmt::Debug for KeyRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|key| &key.id)).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
+
+    #[test]
+    fn a_fault_names_the_entry_and_never_the_key() {
+        for (text, fault) in [
+            (String::new(), "is empty"),
+            (format!("a:{KEY},b"), "key 2 "),
+            ("a:c2hvcnQ=".to_owned(), "key 1 "),
+            (format!("a b:{KEY}"), "an id is"),
+            (format!("a:{KEY},a:{KEY}"), "two keys \"a\""),
+        ] {
+            let error = KeyRing::parse(&text).unwrap_err().to_string();
+            assert!(error.contains(fault), "{error}");
+            assert!(!error.contains(KEY) && !error.contains("c2hvcnQ"), "{error}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_ids_only() {
+        let ring = KeyRing::parse(&format!("new:{KEY}, old:{KEY}")).unwrap();
+        assert_eq!(format!("{ring:?}"), r#"["new", "old"]"#);
+    }
+
+    #[test]
+    fn a_made_ring_is_private_and_found_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data/keys");
+        let made = KeyRing::load_or_create(&path).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let found = KeyRing::load_or_create(&path).unwrap();
+        assert_eq!(made.current(), found.current());
+        assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "no draft left");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(matches!(KeyRing::load_or_create(&path), Err(KeyRingError::Open(_))));
+    }
+}

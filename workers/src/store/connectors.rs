@@ -1,0 +1,175 @@
+//! Connected accounts.
+
+use std::fmt;
+
+use postworks::job::Timestamp;
+use postworks::{on_db, on_tx};
+use secrecy::SecretString;
+use serde::Serialize;
+use url::Url;
+use uuid::Uuid;
+
+use super::{Error, Store, below, page_limit, time};
+use crate::platforms::Account;
+
+/// An account to connect.
+#[derive(Debug)]
+pub struct NewConnector {
+    /// The platform's name.
+    pub platform: String,
+    /// Where its server is.
+    pub base_url: Url,
+    /// The handle or address a person entered.
+    pub identifier: String,
+    /// The secret a person entered.
+    pub secret: SecretString,
+}
+
+/// What became of connecting an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connected {
+    /// The account.
+    pub id: Uuid,
+    /// It was there before: its parked jobs may be released now.
+    pub again: bool,
+}
+
+/// A connected account.
+#[derive(Debug, Clone, Serialize)]
+pub struct Connector {
+    /// Its id.
+    pub id: Uuid,
+    /// The platform's name.
+    pub platform: String,
+    /// Where its server is.
+    pub base_url: Url,
+    /// The handle or address a person entered.
+    pub identifier: String,
+    /// The platform's own id of it, once known.
+    pub remote_id: Option<String>,
+    /// Whether it can be used.
+    pub state: ConnectorState,
+    /// Why it cannot.
+    pub state_reason: Option<String>,
+    /// When it was first connected.
+    pub created_at: Timestamp,
+}
+
+/// Whether an account can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConnectorState {
+    /// It can.
+    Active,
+    /// A person must connect it again.
+    NeedsReauth,
+}
+
+impl ConnectorState {
+    /// The name in the API and in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::NeedsReauth => "needs_reauth",
+        }
+    }
+}
+
+impl fmt::Display for ConnectorState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Connector {
+    /// The account as a platform client needs it.
+    pub fn account(&self) -> Account {
+        Account {
+            connector_id: self.id,
+            base_url: self.base_url.clone(),
+            identifier: self.identifier.clone(),
+            remote_id: self.remote_id.clone(),
+        }
+    }
+}
+
+/// A row of `connectors`.
+#[derive(sqlx::FromRow)]
+pub(super) struct Row {
+    id: Uuid,
+    platform: String,
+    base_url: String,
+    identifier: String,
+    remote_id: Option<String>,
+    state: String,
+    state_reason: Option<String>,
+    created_at: i64,
+}
+
+impl TryFrom<Row> for Connector {
+    type Error = Error;
+
+    fn try_from(row: Row) -> Result<Self, Error> {
+        Ok(Self {
+            id: row.id,
+            platform: row.platform,
+            base_url: Url::parse(&row.base_url)
+                .map_err(|_| Error::Corrupt(format!("the base_url {:?}", row.base_url)))?,
+            identifier: row.identifier,
+            remote_id: row.remote_id,
+            state: match row.state.as_str() {
+                "active" => ConnectorState::Active,
+                "needs_reauth" => ConnectorState::NeedsReauth,
+                other => return Err(Error::Corrupt(format!("the connector state {other:?}"))),
+            },
+            state_reason: row.state_reason,
+            created_at: time(row.created_at),
+        })
+    }
+}
+
+impl Store {
+    /// Connects an account, or connects it again: then its secret is replaced, its tokens are
+    /// forgotten and it is active. The caller releases the account's parked jobs.
+    pub async fn add_connector(&self, new: NewConnector) -> Result<Connected, Error> {
+        const SQL: &str = "INSERT INTO connectors (id, platform, base_url, identifier, created_at) \
+             VALUES ($1, $2, $3, $4, $5) \
+             ON CONFLICT (platform, base_url, identifier) \
+             DO UPDATE SET state = 'active', state_reason = NULL RETURNING id";
+        let fresh = self.new_id();
+        let mut tx = self.db.begin().await?;
+        let id: Uuid = on_tx!(&mut tx, conn => sqlx::query_scalar(SQL)
+            .bind(fresh)
+            .bind(&new.platform)
+            .bind(new.base_url.as_str())
+            .bind(&new.identifier)
+            .bind(self.now().as_millis())
+            .fetch_one(conn)
+            .await)?;
+        self.put_secret(&mut tx, id, &new.secret).await?;
+        tx.commit().await?;
+        Ok(Connected { id, again: id != fresh })
+    }
+
+    /// An account.
+    pub async fn connector(&self, id: Uuid) -> Result<Option<Connector>, Error> {
+        const SQL: &str = "SELECT * FROM connectors WHERE id = $1";
+        let row: Option<Row> = on_db!(&self.db, pool => {
+            sqlx::query_as(SQL).bind(id).fetch_optional(pool).await
+        })?;
+        row.map(Connector::try_from).transpose()
+    }
+
+    /// Accounts, newest first; those older than `before`, the last one of the page before.
+    pub async fn connectors(
+        &self,
+        before: Option<Uuid>,
+        limit: u32,
+    ) -> Result<Vec<Connector>, Error> {
+        const SQL: &str = "SELECT * FROM connectors WHERE id < $1 ORDER BY id DESC LIMIT $2";
+        let rows: Vec<Row> = on_db!(&self.db, pool => {
+            sqlx::query_as(SQL).bind(below(before)).bind(page_limit(limit)).fetch_all(pool).await
+        })?;
+        rows.into_iter().map(Connector::try_from).collect()
+    }
+}

@@ -1,0 +1,109 @@
+//! The product's rows: accounts, their tokens, posts, publications and what was found on the
+//! platforms. They share a database, and where it matters a transaction, with the ledger.
+//!
+//! A file a table. Nothing here speaks to a platform or decides what becomes of a job.
+
+mod cleanup;
+mod connectors;
+mod cursors;
+mod posts;
+mod publications;
+mod routes;
+mod schedule;
+mod tokens;
+
+pub use connectors::{Connected, Connector, ConnectorState, NewConnector};
+pub use cursors::Cursor;
+pub use posts::Post;
+pub use publications::{Frozen, Publication, PublicationState, Resolution};
+pub use routes::Route;
+pub use schedule::{Publish, Scheduled};
+pub use tokens::{Access, CoolDown, Held, Renewed};
+
+use postworks::clock::SharedClock;
+use postworks::job::{FieldError, InvalidRequest, JobId, Timestamp};
+use postworks::ledger::{self, Db};
+use uuid::Uuid;
+
+use crate::secrets::{KeyRing, SealError};
+
+/// Most rows on a page.
+pub const PAGE_MAX: u32 = 500;
+
+/// The product's rows. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    db: Db,
+    keys: KeyRing,
+    clock: SharedClock,
+}
+
+/// What went wrong between us and the product's rows.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database.
+    #[error(transparent)]
+    Database(#[from] ledger::Error),
+    /// Something the caller gave us is wrong.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Fields(Vec<FieldError>),
+    /// An account's secrets cannot be sealed or opened.
+    #[error("the secrets of account {connector_id}")]
+    Sealed {
+        /// The account.
+        connector_id: Uuid,
+        /// Why.
+        source: SealError,
+    },
+    /// A row holds what this program never writes.
+    #[error("a row holds {0}, which this program never writes")]
+    Corrupt(String),
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+impl From<InvalidRequest> for Error {
+    fn from(InvalidRequest(faults): InvalidRequest) -> Self {
+        Self::Fields(faults)
+    }
+}
+
+impl Error {
+    fn field(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Fields(vec![FieldError::new(field, message)])
+    }
+}
+
+impl Store {
+    /// The product's rows in `db`, which is the ledger's database too; secrets are sealed with
+    /// `keys`.
+    pub fn new(db: Db, keys: KeyRing, clock: SharedClock) -> Self {
+        Self { db, keys, clock }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// A new row's id: sorts by time, as a job's does.
+    fn new_id(&self) -> Uuid {
+        JobId::at(self.now(), rand::random()).as_uuid()
+    }
+}
+
+/// The id a page starts below; without a cursor, the greatest there is.
+fn below(before: Option<Uuid>) -> Uuid {
+    before.unwrap_or(Uuid::max())
+}
+
+fn page_limit(limit: u32) -> i64 {
+    i64::from(limit.clamp(1, PAGE_MAX))
+}
+
+fn time(millis: i64) -> Timestamp {
+    Timestamp::from_millis(millis)
+}

@@ -1,0 +1,147 @@
+//! Publishing: the publications and their jobs come into being together or not at all.
+
+use std::collections::HashMap;
+
+use postworks::job::{
+    FieldError, InvalidRequest, NewJob, PostPublication, Queue, Request, Timestamp,
+};
+use postworks::ledger::{SqlLedger, Tx};
+use postworks::on_tx;
+use uuid::Uuid;
+
+use super::{Error, Store};
+
+/// Most accounts in one request.
+const CONNECTORS_MAX: usize = 100;
+
+/// What to publish, and where.
+#[derive(Debug, Clone)]
+pub struct Publish {
+    /// The post.
+    pub post_id: Uuid,
+    /// The accounts, each once.
+    pub connector_ids: Vec<Uuid>,
+    /// When; now if absent.
+    pub at: Option<Timestamp>,
+}
+
+/// A publication that was scheduled.
+#[derive(Debug, Clone)]
+pub struct Scheduled {
+    /// The publication.
+    pub publication_id: Uuid,
+    /// Its account.
+    pub connector_id: Uuid,
+    /// Its job, recorded; the caller pushes it to the broker.
+    pub job: NewJob,
+}
+
+impl Store {
+    /// Schedules a post on some accounts: a publication and its job for each, in one transaction.
+    ///
+    /// `prepare` makes a job of a request, as the engine's producer does; the queue and the
+    /// account are filled in here.
+    pub async fn publish(
+        &self,
+        publish: &Publish,
+        prepare: impl Fn(Request) -> Result<NewJob, InvalidRequest>,
+    ) -> Result<Vec<Scheduled>, Error> {
+        check(&publish.connector_ids)?;
+        let mut tx = self.db.begin().await?;
+        let platforms = platforms(&mut tx, publish).await?;
+        let mut scheduled = Vec::with_capacity(publish.connector_ids.len());
+        for (connector_id, platform) in publish.connector_ids.iter().zip(platforms) {
+            scheduled.push(self.schedule(publish, *connector_id, &platform, &prepare)?);
+        }
+        for row in &scheduled {
+            self.insert(&mut tx, publish.post_id, row).await?;
+        }
+        let jobs: Vec<NewJob> = scheduled.iter().map(|row| row.job.clone()).collect();
+        SqlLedger::enqueue_in(&mut tx, &jobs).await?;
+        tx.commit().await?;
+        Ok(scheduled)
+    }
+
+    fn schedule(
+        &self,
+        publish: &Publish,
+        connector_id: Uuid,
+        platform: &str,
+        prepare: &impl Fn(Request) -> Result<NewJob, InvalidRequest>,
+    ) -> Result<Scheduled, Error> {
+        let publication_id = self.new_id();
+        let mut request = Request::of(&PostPublication { publication_id })
+            .map_err(|error| Error::Corrupt(error.to_string()))?;
+        request.policy.run_at = publish.at;
+        // One live job a publication, also when somebody enqueues another by hand.
+        request.policy.unique_key = Some(publication_id.to_string());
+        let mut job = prepare(request).map_err(|InvalidRequest(faults)| {
+            // To this caller the job's time is called `at`.
+            let at = |fault: FieldError| match fault.field.as_str() {
+                "/run_at" => FieldError::new("/at", fault.message),
+                _ => fault,
+            };
+            Error::Fields(faults.into_iter().map(at).collect())
+        })?;
+        job.queue = Queue::of_platform(&job.kind, platform)
+            .map_err(|_| Error::Corrupt(format!("the platform {platform:?}")))?;
+        job.account = Some(connector_id);
+        Ok(Scheduled { publication_id, connector_id, job })
+    }
+
+    async fn insert(&self, tx: &mut Tx, post_id: Uuid, row: &Scheduled) -> Result<(), Error> {
+        const SQL: &str = "INSERT INTO publications \
+             (id, post_id, connector_id, job_id, created_at, scheduled_at) \
+             VALUES ($1, $2, $3, $4, $5, $6)";
+        Ok(on_tx!(tx, conn => sqlx::query(SQL)
+            .bind(row.publication_id)
+            .bind(post_id)
+            .bind(row.connector_id)
+            .bind(row.job.id.as_uuid())
+            .bind(self.now().as_millis())
+            .bind(row.job.run_at.as_millis())
+            .execute(conn)
+            .await
+            .map(drop))?)
+    }
+}
+
+fn check(connector_ids: &[Uuid]) -> Result<(), Error> {
+    if !(1..=CONNECTORS_MAX).contains(&connector_ids.len()) {
+        let words = format!("must name 1 to {CONNECTORS_MAX} accounts");
+        return Err(Error::field("/connector_ids", words));
+    }
+    let mut first = HashMap::new();
+    for (n, id) in connector_ids.iter().enumerate() {
+        if let Some(before) = first.insert(id, n) {
+            let words = format!("is the same account as /connector_ids/{before}");
+            return Err(Error::field(format!("/connector_ids/{n}"), words));
+        }
+    }
+    Ok(())
+}
+
+/// The platform of each account, in order; every id that is none is named.
+async fn platforms(tx: &mut Tx, publish: &Publish) -> Result<Vec<String>, Error> {
+    const POST: &str = "SELECT id FROM posts WHERE id = $1";
+    const CONNECTOR: &str = "SELECT platform FROM connectors WHERE id = $1";
+    let mut faults = Vec::new();
+    let post: Option<Uuid> = on_tx!(&mut *tx, conn => {
+        sqlx::query_scalar(POST).bind(publish.post_id).fetch_optional(conn).await
+    })?;
+    if post.is_none() {
+        faults.push(FieldError::new("/post_id", "no post with this id"));
+    }
+    let mut platforms = Vec::with_capacity(publish.connector_ids.len());
+    for (n, id) in publish.connector_ids.iter().enumerate() {
+        let platform: Option<String> = on_tx!(&mut *tx, conn => {
+            sqlx::query_scalar(CONNECTOR).bind(id).fetch_optional(conn).await
+        })?;
+        match platform {
+            Some(platform) => platforms.push(platform),
+            None => faults
+                .push(FieldError::new(format!("/connector_ids/{n}"), "no connector with this id")),
+        }
+    }
+    if faults.is_empty() { Ok(platforms) } else { Err(Error::Fields(faults)) }
+}

@@ -1,0 +1,316 @@
+//! The accounts' secrets, and the lease that lets one caller at a time renew them.
+//!
+//! A refresh is: acquire the lease on the version that was found stale, ask the platform, commit
+//! on that version while still the owner. Whoever lost the lease or the version changes nothing.
+//! Leases are measured with our clocks, so machines whose clocks differ by most of a lease could
+//! both ask; the commit still keeps one answer.
+
+use postworks::job::Timestamp;
+use postworks::ledger::Tx;
+use postworks::{on_db, on_tx};
+use secrecy::SecretString;
+use uuid::Uuid;
+
+use super::{Connector, Error, Store, connectors, time};
+use crate::secrets::Place;
+
+/// An account with its access token and what is known about its renewal.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// The account.
+    pub connector: Connector,
+    /// The version of its secrets.
+    pub version: i64,
+    /// The access token, if there ever was one.
+    pub token: Option<SecretString>,
+    /// When the access token ends, if the platform said so.
+    pub expires_at: Option<Timestamp>,
+    /// When the platform last gave tokens.
+    pub refreshed_at: Option<Timestamp>,
+    /// Who renews it now, or did when its process died.
+    pub lease_owner: Option<Uuid>,
+    /// Nobody else may renew it before this.
+    pub lease_until: Option<Timestamp>,
+    /// Set while it is unknown what became of a request for new tokens.
+    pub refresh_started_at: Option<Timestamp>,
+    /// Renewals that failed in a row.
+    pub failures: u32,
+}
+
+/// The lease, and what only its owner may see.
+#[derive(Debug)]
+pub struct Held {
+    /// Gets the next tokens, if there were some before.
+    pub refresh: Option<SecretString>,
+    /// What a person entered, as long as it is of use.
+    pub secret: Option<SecretString>,
+}
+
+/// What an account's secrets become.
+#[derive(Debug)]
+pub struct Renewed {
+    /// The access token.
+    pub access: SecretString,
+    /// Gets the next tokens.
+    pub refresh: Option<SecretString>,
+    /// What a person entered, if it is still of use.
+    pub secret: Option<SecretString>,
+    /// When the access token ends.
+    pub expires_at: Option<Timestamp>,
+    /// The platform's own id of the account, if it said so.
+    pub remote_id: Option<String>,
+}
+
+/// What a failed renewal leaves behind.
+#[derive(Debug)]
+pub struct CoolDown {
+    /// Nobody tries again before this.
+    pub until: Timestamp,
+    /// Whether the old tokens may have been used up by the request.
+    pub unknown: bool,
+    /// What went wrong; no secrets.
+    pub error: String,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    #[sqlx(flatten)]
+    connector: connectors::Row,
+    access_ct: Option<Vec<u8>>,
+    version: i64,
+    expires_at: Option<i64>,
+    refreshed_at: Option<i64>,
+    lease_owner: Option<Uuid>,
+    lease_until: Option<i64>,
+    refresh_started_at: Option<i64>,
+    failures: i64,
+}
+
+const ACCESS: &str = "access_ct";
+const REFRESH: &str = "refresh_ct";
+const SECRET: &str = "secret_ct";
+
+impl Store {
+    fn seal(&self, place: Place, value: &SecretString) -> Result<Vec<u8>, Error> {
+        let connector_id = place.connector_id;
+        self.keys.seal(&place, value).map_err(|source| Error::Sealed { connector_id, source })
+    }
+
+    fn open(&self, place: Place, value: Option<&[u8]>) -> Result<Option<SecretString>, Error> {
+        let connector_id = place.connector_id;
+        let open = |bytes| self.keys.open(&place, bytes);
+        value.map(open).transpose().map_err(|source| Error::Sealed { connector_id, source })
+    }
+
+    /// Replaces everything an account has by what a person entered.
+    pub(super) async fn put_secret(
+        &self,
+        tx: &mut Tx,
+        connector_id: Uuid,
+        secret: &SecretString,
+    ) -> Result<(), Error> {
+        // The first statement locks the row and tells the version to seal for; the second, on a
+        // row that only this transaction can see change, fills in what was sealed.
+        const NEXT: &str = "INSERT INTO connector_tokens (connector_id, key_id, version) \
+             VALUES ($1, $2, 1) ON CONFLICT (connector_id) \
+             DO UPDATE SET version = connector_tokens.version + 1, key_id = $2 RETURNING version";
+        const FILL: &str = "UPDATE connector_tokens SET secret_ct = $2, access_ct = NULL, \
+             refresh_ct = NULL, expires_at = NULL, lease_owner = NULL, lease_until = NULL, \
+             refresh_started_at = NULL, failures = 0 WHERE connector_id = $1";
+        let version: i64 = on_tx!(&mut *tx, conn => sqlx::query_scalar(NEXT)
+            .bind(connector_id)
+            .bind(self.keys.current_id())
+            .fetch_one(conn)
+            .await)?;
+        let sealed = self.seal(Place { connector_id, column: SECRET, version }, secret)?;
+        on_tx!(tx, conn => sqlx::query(FILL)
+            .bind(connector_id)
+            .bind(sealed)
+            .execute(conn)
+            .await
+            .map(drop))?;
+        Ok(())
+    }
+
+    /// An account with its access token.
+    pub async fn access(&self, connector_id: Uuid) -> Result<Option<Access>, Error> {
+        const SQL: &str = "SELECT c.*, t.access_ct, t.version, t.expires_at, t.refreshed_at, \
+             t.lease_owner, t.lease_until, t.refresh_started_at, t.failures \
+             FROM connectors c JOIN connector_tokens t ON t.connector_id = c.id WHERE c.id = $1";
+        let row: Option<Row> = on_db!(&self.db, pool => {
+            sqlx::query_as(SQL).bind(connector_id).fetch_optional(pool).await
+        })?;
+        let Some(row) = row else { return Ok(None) };
+        let place = Place { connector_id, column: ACCESS, version: row.version };
+        Ok(Some(Access {
+            connector: row.connector.try_into()?,
+            version: row.version,
+            token: self.open(place, row.access_ct.as_deref())?,
+            expires_at: row.expires_at.map(time),
+            refreshed_at: row.refreshed_at.map(time),
+            lease_owner: row.lease_owner,
+            lease_until: row.lease_until.map(time),
+            refresh_started_at: row.refresh_started_at.map(time),
+            failures: u32::try_from(row.failures).unwrap_or(u32::MAX),
+        }))
+    }
+
+    /// Takes the lease on the row as it was `seen`, or prolongs it for the same owner. `None` if
+    /// somebody else has it or the row has changed since.
+    pub async fn acquire_refresh(
+        &self,
+        seen: &Access,
+        owner: Uuid,
+        until: Timestamp,
+    ) -> Result<Option<Held>, Error> {
+        // The comparison of refresh_started_at makes sure that a crash we did not see in `seen`
+        // is not mistaken for a first try.
+        const SQL: &str = "UPDATE connector_tokens \
+             SET lease_owner = $2, lease_until = $3, refresh_started_at = $4 \
+             WHERE connector_id = $1 AND version = $5 AND (lease_owner = $2 OR (\
+             (lease_until IS NULL OR lease_until <= $4) \
+             AND refresh_started_at IS NOT DISTINCT FROM $6)) \
+             RETURNING refresh_ct, secret_ct";
+        let (connector_id, version) = (seen.connector.id, seen.version);
+        let mut tx = self.db.begin().await?;
+        let row: Option<(Option<Vec<u8>>, Option<Vec<u8>>)> = on_tx!(&mut tx, conn => {
+            sqlx::query_as(SQL)
+                .bind(connector_id)
+                .bind(owner)
+                .bind(until.as_millis())
+                .bind(self.now().as_millis())
+                .bind(version)
+                .bind(seen.refresh_started_at.map(Timestamp::as_millis))
+                .fetch_optional(conn)
+                .await
+        })?;
+        let Some((refresh, secret)) = row else { return Ok(None) };
+        let place = |column| Place { connector_id, column, version };
+        // Opened before the commit: a missing key must not leave a lease behind.
+        let held = Held {
+            refresh: self.open(place(REFRESH), refresh.as_deref())?,
+            secret: self.open(place(SECRET), secret.as_deref())?,
+        };
+        tx.commit().await?;
+        Ok(Some(held))
+    }
+
+    /// Keeps new tokens under the next version and gives the lease back. `false` if the owner
+    /// had lost the lease, or a person connected the account again: nothing was changed.
+    pub async fn commit_refresh(
+        &self,
+        connector_id: Uuid,
+        owner: Uuid,
+        version: i64,
+        new: &Renewed,
+    ) -> Result<bool, Error> {
+        const TOKENS: &str = "UPDATE connector_tokens SET access_ct = $4, refresh_ct = $5, \
+             secret_ct = $6, key_id = $7, version = version + 1, expires_at = $8, \
+             refreshed_at = $9, lease_owner = NULL, lease_until = NULL, \
+             refresh_started_at = NULL, failures = 0 \
+             WHERE connector_id = $1 AND lease_owner = $2 AND version = $3";
+        const REMOTE_ID: &str = "UPDATE connectors SET remote_id = $2 WHERE id = $1";
+        let next = |column| Place { connector_id, column, version: version + 1 };
+        let seal = |column, value: &Option<SecretString>| {
+            value.as_ref().map(|value| self.seal(next(column), value)).transpose()
+        };
+        let access = self.seal(next(ACCESS), &new.access)?;
+        let (refresh, secret) = (seal(REFRESH, &new.refresh)?, seal(SECRET, &new.secret)?);
+        // `connectors` first, as everywhere: connecting again locks the rows in that order too.
+        let mut tx = self.db.begin().await?;
+        if let Some(remote_id) = &new.remote_id {
+            on_tx!(&mut tx, conn => sqlx::query(REMOTE_ID)
+                .bind(connector_id)
+                .bind(remote_id)
+                .execute(conn)
+                .await
+                .map(drop))?;
+        }
+        let changed = on_tx!(&mut tx, conn => sqlx::query(TOKENS)
+            .bind(connector_id)
+            .bind(owner)
+            .bind(version)
+            .bind(access)
+            .bind(refresh)
+            .bind(secret)
+            .bind(self.keys.current_id())
+            .bind(new.expires_at.map(Timestamp::as_millis))
+            .bind(self.now().as_millis())
+            .execute(conn)
+            .await
+            .map(|done| done.rows_affected()))?;
+        finish(tx, changed).await
+    }
+
+    /// Gives the lease back after a failure that says nothing against the account.
+    pub async fn cool_down(
+        &self,
+        connector_id: Uuid,
+        owner: Uuid,
+        version: i64,
+        failure: &CoolDown,
+    ) -> Result<bool, Error> {
+        const SQL: &str = "UPDATE connector_tokens SET lease_owner = NULL, lease_until = $4, \
+             refresh_started_at = CASE WHEN $5 THEN refresh_started_at END, \
+             failures = failures + 1, last_error = $6, last_failure_at = $7 \
+             WHERE connector_id = $1 AND lease_owner = $2 AND version = $3";
+        let mut tx = self.db.begin().await?;
+        let changed = on_tx!(&mut tx, conn => sqlx::query(SQL)
+            .bind(connector_id)
+            .bind(owner)
+            .bind(version)
+            .bind(failure.until.as_millis())
+            .bind(failure.unknown)
+            .bind(&failure.error)
+            .bind(self.now().as_millis())
+            .execute(conn)
+            .await
+            .map(|done| done.rows_affected()))?;
+        finish(tx, changed).await
+    }
+
+    /// Marks an account as one that a person must connect again, if its secrets are still of
+    /// `version` and nobody but `owner` is renewing them. `false`: there are, or soon will be,
+    /// newer ones.
+    pub async fn revoke(
+        &self,
+        connector_id: Uuid,
+        owner: Option<Uuid>,
+        version: i64,
+        reason: &str,
+    ) -> Result<bool, Error> {
+        const TOKENS: &str = "UPDATE connector_tokens SET lease_owner = NULL, lease_until = NULL, \
+             refresh_started_at = NULL, failures = failures + 1, last_error = $4, \
+             last_failure_at = $5 WHERE connector_id = $1 AND version = $3 \
+             AND (lease_owner = $2 OR ($2 IS NULL AND (lease_owner IS NULL OR lease_until <= $5)))";
+        const STATE: &str = "UPDATE connectors SET state = 'needs_reauth', state_reason = $2 \
+             WHERE id = $1";
+        let mut tx = self.db.begin().await?;
+        on_tx!(&mut tx, conn => sqlx::query(STATE)
+            .bind(connector_id)
+            .bind(reason)
+            .execute(conn)
+            .await
+            .map(drop))?;
+        let changed = on_tx!(&mut tx, conn => sqlx::query(TOKENS)
+            .bind(connector_id)
+            .bind(owner)
+            .bind(version)
+            .bind(reason)
+            .bind(self.now().as_millis())
+            .execute(conn)
+            .await
+            .map(|done| done.rows_affected()))?;
+        finish(tx, changed).await
+    }
+}
+
+/// Commits if the condition of the last statement held, and undoes the others if not.
+async fn finish(tx: Tx, changed: u64) -> Result<bool, Error> {
+    if changed == 1 {
+        tx.commit().await?
+    } else {
+        tx.rollback().await?
+    }
+    Ok(changed == 1)
+}
