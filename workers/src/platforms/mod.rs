@@ -166,8 +166,10 @@ pub trait Platform: Send + Sync + 'static {
         cursor: Option<&str>,
     ) -> Result<SyncPage, JobError>;
 
-    /// Asks whether a post is there, after a publish whose outcome is unknown. Only platforms
-    /// with [`Idempotency::LookUp`] are asked; on the others repeating is the way, or there is none.
+    /// Asks whether a post is there, after a publish whose outcome is unknown.
+    ///
+    /// Only platforms with [`Idempotency::LookUp`] are asked; on the others repeating is the way,
+    /// or there is none.
     async fn look_up(
         &self,
         account: &Account,
