@@ -95,13 +95,13 @@ impl Registry {
         Ok(())
     }
 
-    /// Changes a kind's constants, as the configuration does.
-    pub fn adjust(&mut self, kind: &Kind, change: impl Fn(&mut KindSpec)) {
-        if let Some(spec) = self.catalog.get_mut(kind) {
-            change(spec);
-        }
-        for route in self.routes.values_mut().filter(|route| route.spec.kind == *kind) {
-            change(Arc::make_mut(&mut route.spec));
+    /// Changes the kinds' constants, as the configuration does.
+    pub fn configure(&mut self, change: impl FnOnce(&mut Catalog)) {
+        change(&mut self.catalog);
+        for (kind, route) in &mut self.routes {
+            if let Some(spec) = self.catalog.get(kind.as_str()) {
+                route.spec = Arc::new(spec.clone());
+            }
         }
     }
 

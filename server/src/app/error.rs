@@ -49,7 +49,7 @@ impl From<ledger::Error> for Error {
             }
             ledger::Error::Locked(_) => Self::Conflict(error.to_string()),
             ledger::Error::Migrations(_) => Self::Migrations(error.to_string()),
-            ledger::Error::Protocol(_) => Self::Broken(Box::new(error)),
+            ledger::Error::Url(_) | ledger::Error::Protocol(_) => Self::Broken(Box::new(error)),
         }
     }
 }

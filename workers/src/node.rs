@@ -1,0 +1,246 @@
+//! A node: the stores, the handlers and the tasks that every role of a Postworks process shares.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use postworks::broker::{self, Broker, memory::MemoryBroker, redis::{RedisBroker, RedisOptions}};
+use postworks::chore::{Reaper, Relay};
+use postworks::client::Producer;
+use postworks::clock::{SharedClock, SystemClock};
+use postworks::config::{Config, Environment, StoreUrls};
+use postworks::job::{CatalogError, Queue, WorkerId};
+use postworks::ledger::{self, Db, GroupCommit, Ledger, PostgresOptions, SqlLedger};
+use postworks::worker::{self, Drained, Options, Registry, Stop, Worker};
+use secrecy::ExposeSecret as _;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::accounts::Accounts;
+use crate::platforms::http::{Http, HttpError};
+use crate::platforms::network::NetworkPolicy;
+use crate::platforms::{self, Platforms};
+use crate::registry::{Services, registry};
+use crate::secrets::{KeyRing, KeyRingError};
+use crate::store::Store;
+
+/// The embedded ledger's file in the data folder.
+const LEDGER_FILE: &str = "postworks.db";
+/// The embedded key ring's file in the data folder.
+const KEYS_FILE: &str = "keys";
+
+/// Why a node cannot start. An outage of a store is no reason: the node waits for it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The ledger's address, lock or tables.
+    #[error(transparent)]
+    Ledger(#[from] ledger::Error),
+    /// The broker's address.
+    #[error(transparent)]
+    Broker(#[from] broker::Error),
+    /// The master keys.
+    #[error(transparent)]
+    Keys(#[from] KeyRingError),
+    /// The HTTP client.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// Two handlers for one kind.
+    #[error(transparent)]
+    Registry(#[from] CatalogError),
+    /// The data folder.
+    #[error("cannot use the data folder {folder}")]
+    Folder {
+        /// The folder.
+        folder: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// No keys were given, and nobody here may make them up.
+    #[error(
+        "POSTWORKS_KEYS is missing: give it id:base64 of 32 random bytes, for example \
+         POSTWORKS_KEYS=k1:$(openssl rand -base64 32), the same on every node"
+    )]
+    NoKeys,
+}
+
+/// What the roles of a process share.
+pub struct Node {
+    /// The settings in effect.
+    pub config: Config,
+    /// Tells the time.
+    pub clock: SharedClock,
+    /// The record; concurrent enqueues share commits.
+    pub ledger: Arc<dyn Ledger>,
+    /// The index.
+    pub broker: Arc<dyn Broker>,
+    /// The product's rows.
+    pub store: Store,
+    /// Makes and records jobs.
+    pub producer: Producer,
+    /// The handlers.
+    pub registry: Registry,
+    /// The platform clients.
+    pub platforms: Platforms,
+    /// Which addresses platforms may have.
+    pub network: NetworkPolicy,
+    accounts: Accounts,
+    id: WorkerId,
+    refill: Arc<Notify>,
+}
+
+impl Node {
+    /// A node with its ledger in `folder` and its broker in memory: one process, no service.
+    ///
+    /// # Errors
+    /// See [`Error`]; [`ledger::Error::Locked`] if another process uses the folder.
+    pub async fn embedded(
+        folder: &Path,
+        config: Config,
+        environment: &Environment,
+    ) -> Result<Self, Error> {
+        let fault = |source| Error::Folder { folder: folder.to_owned(), source };
+        std::fs::create_dir_all(folder).map_err(fault)?;
+        let db = Db::open_sqlite(&folder.join(LEDGER_FILE)).await?;
+        db.migrate().await?;
+        let keys = match KeyRing::of(environment)? {
+            Some(keys) => keys,
+            None => KeyRing::load_or_create(&folder.join(KEYS_FILE))?,
+        };
+        let clock = SystemClock::shared();
+        let broker: Arc<dyn Broker> = Arc::new(MemoryBroker::new(Arc::clone(&clock)));
+        Self::over(db, broker, worker_id(), keys, clock, config, environment)
+    }
+
+    /// A node on PostgreSQL and Redis. Opens no connection yet, so it starts before they do.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn connected(
+        urls: &StoreUrls,
+        config: Config,
+        environment: &Environment,
+    ) -> Result<Self, Error> {
+        let options = PostgresOptions {
+            connections_max: config.ledger.pool_size,
+            acquire_timeout: config.ledger.acquire_timeout,
+        };
+        let db = Db::connect_postgres(urls.database.expose_secret(), &options)?;
+        let keys = KeyRing::of(environment)?.ok_or(Error::NoKeys)?;
+        let id = worker_id();
+        let options = RedisOptions::new(urls.redis.expose_secret(), id.clone())
+            .with_prefix(config.broker.prefix.clone());
+        let broker: Arc<dyn Broker> = Arc::new(RedisBroker::connect(options)?);
+        Self::over(db, broker, id, keys, SystemClock::shared(), config, environment)
+    }
+
+    fn over(
+        db: Db,
+        broker: Arc<dyn Broker>,
+        id: WorkerId,
+        keys: KeyRing,
+        clock: SharedClock,
+        config: Config,
+        environment: &Environment,
+    ) -> Result<Self, Error> {
+        let sql: Arc<dyn Ledger> = Arc::new(SqlLedger::new(db.clone()));
+        let ledger: Arc<dyn Ledger> = Arc::new(GroupCommit::new(sql));
+        let store = Store::new(db, keys, Arc::clone(&clock));
+        let network = NetworkPolicy { allow_loopback: environment.allow_loopback };
+        let platforms = platforms::all(Http::new(network)?, Arc::clone(&clock));
+        let accounts = Accounts::new(store.clone(), platforms.clone(), Arc::clone(&clock));
+        let mut registry = registry(Services {
+            store: store.clone(),
+            accounts: accounts.clone(),
+            ledger: Arc::clone(&ledger),
+            platforms: platforms.clone(),
+            clock: Arc::clone(&clock),
+            retention: config.retention.clone(),
+        })?;
+        registry.configure(|catalog| config.apply(catalog));
+        let producer = Producer::new(
+            Arc::clone(&ledger),
+            Arc::clone(&broker),
+            Arc::new(registry.catalog().clone()),
+            Arc::clone(&clock),
+        );
+        let refill = Arc::new(Notify::new());
+        Ok(Self {
+            config,
+            clock,
+            ledger,
+            broker,
+            store,
+            producer,
+            registry,
+            platforms,
+            network,
+            accounts,
+            id,
+            refill,
+        })
+    }
+
+    /// The queues that the configured patterns choose.
+    pub fn queues(&self) -> Vec<Queue> {
+        self.registry.chosen(&self.config.worker.queues)
+    }
+
+    /// Starts the chores that keep broker and ledger in step; they end on `stop`.
+    pub fn start_chores(&self, stop: &CancellationToken) {
+        let relay = Relay {
+            ledger: Arc::clone(&self.ledger),
+            broker: Arc::clone(&self.broker),
+            clock: Arc::clone(&self.clock),
+            refill: Arc::clone(&self.refill),
+        };
+        let reaper = Reaper {
+            broker: Arc::clone(&self.broker),
+            queues: self.registry.queues().cloned().collect(),
+        };
+        tokio::spawn(relay.run(stop.clone()));
+        tokio::spawn(reaper.run(stop.clone()));
+    }
+
+    /// Runs `workers` workers and the chores until `stop`.
+    ///
+    /// # Errors
+    /// See [`worker::Error`].
+    pub async fn work(&self, workers: usize, stop: Stop) -> Result<Drained, worker::Error> {
+        let chores = CancellationToken::new();
+        let _end_with_us = chores.clone().drop_guard();
+        self.start_chores(&chores);
+        let each = (0..workers.max(1)).map(|_| {
+            let options = Options {
+                id: self.id.clone(),
+                queues: self.queues(),
+                concurrency: self.config.worker.concurrency as usize,
+                lease: self.config.lease.duration,
+                renew: self.config.lease.renew,
+                grace: self.config.worker.grace,
+            };
+            let worker = Worker::new(
+                self.registry.clone(),
+                Arc::clone(&self.broker),
+                Arc::clone(&self.ledger),
+                Arc::clone(&self.clock),
+                options,
+                Arc::clone(&self.refill),
+            );
+            worker.run(stop.clone())
+        });
+        let mut sum = Drained { handed_back: 0, unsettled: 0 };
+        for drained in futures_util::future::join_all(each).await {
+            let drained = drained?;
+            sum.handed_back += drained.handed_back;
+            sum.unsettled += drained.unsettled;
+        }
+        // A token request that has left must reach the store.
+        self.accounts.finish().await;
+        Ok(sum)
+    }
+}
+
+fn worker_id() -> WorkerId {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    WorkerId::new(host.trim(), std::process::id(), Uuid::new_v4())
+}
