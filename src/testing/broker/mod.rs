@@ -1,0 +1,225 @@
+//! The conformance suite of brokers: one function for each promise.
+//!
+//! [`broker_promises!`](crate::broker_promises) turns them into tests of one broker.
+
+pub mod promises;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+
+use super::redis_server::RedisServer;
+use crate::broker::memory::MemoryBroker;
+use crate::broker::redis::{RedisBroker, RedisOptions};
+use crate::broker::{Broker, Delivery, Error, Lease, Push, Pushed, Settled, Settlement, Then};
+use crate::clock::{Clock, ShiftedClock};
+use crate::job::{Durability, Envelope, JobId, Kind, NewJob, Queue, Timestamp, WorkerId};
+
+/// The lease that claims ask for unless a promise is about it.
+pub const LEASE: Duration = Duration::from_secs(10);
+
+/// Longest that anything here may take; a test that waits longer hangs.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A broker under test, whose time can be moved, and a queue of its own.
+pub struct Harness {
+    /// The broker.
+    pub broker: Arc<dyn Broker>,
+    /// The broker's time.
+    pub clock: Arc<ShiftedClock>,
+    /// An unused queue, not opened yet.
+    pub queue: Queue,
+    /// The private server behind the broker, if it needs one.
+    pub server: Option<RedisServer>,
+}
+
+impl Harness {
+    /// The embedded broker.
+    pub fn memory() -> Self {
+        let clock = Arc::new(ShiftedClock::default());
+        let broker = Arc::new(MemoryBroker::new(clock.clone()));
+        Self { broker, clock, queue: queue("connector_sync.test"), server: None }
+    }
+
+    /// The broker on a private Redis that keeps nothing on disk.
+    pub fn redis() -> Self {
+        Self::redis_on(RedisServer::start())
+    }
+
+    /// The broker on this Redis.
+    pub fn redis_on(server: RedisServer) -> Self {
+        let clock = Arc::new(ShiftedClock::default());
+        let broker = Arc::new(redis_broker(&server, &clock, &worker("harness")));
+        Self { broker, clock, queue: queue("connector_sync.test"), server: Some(server) }
+    }
+
+    /// Moves the broker's time forward.
+    pub fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+    }
+
+    /// The broker's time.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Allows claims in generation 1.
+    pub async fn open(&self) {
+        self.broker.open(&self.queue, 1).await.unwrap();
+    }
+
+    /// A job that falls due `after` from now.
+    pub fn job(&self, after: Duration) -> Envelope {
+        envelope(self.now().after(after), 0)
+    }
+
+    /// Pushes a job as the enqueuing call would, and answers its id.
+    pub async fn push(&self, envelope: Envelope) -> JobId {
+        let id = envelope.id;
+        let pushed = self.broker.push(&self.queue, &[fresh(envelope, self.now())]).await.unwrap();
+        assert_eq!(pushed, [Pushed::Added]);
+        id
+    }
+
+    /// Pushes jobs that are due now.
+    pub async fn push_due(&self, count: usize) -> Vec<JobId> {
+        let jobs: Vec<Push> =
+            (0..count).map(|_| fresh(self.job(Duration::ZERO), self.now())).collect();
+        for batch in jobs.chunks(crate::broker::BATCH_MAX) {
+            self.broker.push(&self.queue, batch).await.unwrap();
+        }
+        jobs.iter().map(|push| push.envelope.id).collect()
+    }
+
+    /// Claims up to `limit` jobs for a worker.
+    pub async fn claim(&self, name: &str, limit: usize) -> Vec<Delivery> {
+        self.broker.claim(&self.queue, &worker(name), limit, LEASE).await.unwrap().deliveries
+    }
+
+    /// Claims the one job that there is.
+    pub async fn claim_one(&self, name: &str) -> Delivery {
+        let mut deliveries = self.claim(name, 10).await;
+        assert_eq!(deliveries.len(), 1, "one job is due");
+        deliveries.remove(0)
+    }
+
+    /// Settles one lease.
+    pub async fn settle(&self, lease: &Lease, then: Then) -> Settled {
+        let settlement = Settlement { lease: lease.clone(), then };
+        self.broker.settle(&self.queue, &[settlement]).await.unwrap()[0]
+    }
+
+    /// Waits for a wake-up that must come.
+    pub async fn must_be_woken(&self) {
+        let waiting = self.broker.wait(std::slice::from_ref(&self.queue), PATIENCE * 10);
+        tokio::time::timeout(PATIENCE, waiting).await.expect("a waiter is woken").unwrap();
+    }
+}
+
+/// The broker on a private Redis whose time moves with `clock`.
+pub fn redis_broker(
+    server: &RedisServer,
+    clock: &Arc<ShiftedClock>,
+    worker: &WorkerId,
+) -> RedisBroker {
+    let clock = Arc::clone(clock);
+    let options =
+        RedisOptions::new(server.url(), worker.clone()).with_skew(move || clock.ahead_ms());
+    RedisBroker::connect(options).unwrap()
+}
+
+/// A queue's name.
+pub fn queue(name: &str) -> Queue {
+    Queue::parse(name).unwrap()
+}
+
+/// A worker's name.
+pub fn worker(name: &str) -> WorkerId {
+    WorkerId::from_text(&format!("{name}:1:000000000000"))
+}
+
+/// A new job that may run at `run_at` with a head start of `priority_s` seconds.
+pub fn envelope(run_at: Timestamp, priority_s: u32) -> Envelope {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let mut random = [0; 10];
+    random[2..].copy_from_slice(&NUMBER.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+    let kind = Kind::parse("connector_sync").unwrap();
+    let id = JobId::at(run_at, random);
+    Envelope::of(&NewJob {
+        id,
+        queue: Queue::of_kind(&kind),
+        kind,
+        kind_version: 1,
+        args: format!(r#"{{"connector_id":"{id}"}}"#),
+        failed_attempts: 0,
+        max_attempts: 10,
+        priority_s,
+        unique_key: None,
+        account: None,
+        run_at,
+        created_at: run_at,
+        expires_at: run_at.after(Duration::from_secs(86_400)),
+        durability: Durability::Ledger,
+    })
+    .unwrap()
+}
+
+/// The same job with other arguments.
+pub fn with_args(envelope: &Envelope, args: &str) -> Envelope {
+    let mut other = envelope.clone();
+    other.args = RawValue::from_string(args.to_owned()).unwrap();
+    other
+}
+
+/// A push by the enqueuing call, right after its commit.
+pub fn fresh(envelope: Envelope, now: Timestamp) -> Push {
+    // Longer than the second of real life: a machine under load must not make tests fail.
+    Push { envelope, flagged: false, fresh_until: now.after(PATIENCE) }
+}
+
+/// Whether an error says that the queue must be opened first.
+pub fn needs_generation(error: &Error) -> bool {
+    matches!(error, Error::NeedsGeneration { .. })
+}
+
+/// Makes a test of each promise for the brokers that an expression makes.
+#[macro_export]
+macro_rules! broker_promises {
+    ($harness:expr) => {
+        $crate::broker_promises! { @tests $harness;
+            a_better_priority_goes_first_but_starves_nobody
+            a_claim_takes_no_more_than_it_asked_for
+            a_claim_that_leaves_work_wakes_the_next_waiter
+            a_delayed_job_is_never_early
+            a_job_given_back_keeps_its_place
+            a_job_is_claimed_once_however_many_workers_ask
+            a_job_put_again_waits_for_its_time_in_its_new_shape
+            a_late_push_is_flagged
+            a_new_generation_flags_what_survived
+            a_push_of_a_held_job_changes_nothing
+            a_renewed_lease_lasts_and_is_never_shortened
+            a_settle_with_an_old_token_changes_nothing
+            a_vanished_worker_gives_back_its_own_jobs_only
+            a_wait_that_was_given_up_loses_no_token
+            a_waiter_is_woken_by_a_push
+            a_waiter_is_woken_by_an_earlier_delayed_job
+            a_waiting_job_can_be_removed_and_a_running_one_cannot
+            an_expired_lease_is_taken_back_and_its_old_holder_is_stale
+            claims_are_refused_until_the_queue_is_opened
+            depth_counts_every_place_and_knows_the_oldest
+            nothing_is_left_after_a_job_is_gone
+            queues_do_not_see_each_other
+            the_next_due_time_is_told
+            twenty_thousand_waiting_jobs_drain
+            vanished_workers_are_counted_up_to_nine
+        }
+    };
+    (@tests $harness:expr; $($promise:ident)*) => {$(
+        #[tokio::test]
+        async fn $promise() {
+            $crate::testing::broker::promises::$promise($harness).await;
+        }
+    )*};
+}

@@ -1,0 +1,182 @@
+//! A private Redis for one test.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+/// Programs that will do, the first that is found.
+const PROGRAMS: [&str; 2] = ["redis-server", "valkey-server"];
+/// Where programs are looked for before `PATH`, from the working directory upwards.
+const TOOLS: &str = ".tools/bin";
+/// Longest wait for a start or an end.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Between two looks whether it answers; a start takes about 30 ms.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+
+/// A private Redis: its own process, folder and socket, gone when this value is.
+///
+/// Everything here panics when it does not work: a test without its server must not pass.
+#[derive(Debug)]
+pub struct RedisServer {
+    folder: TempDir,
+    program: PathBuf,
+    settings: Vec<String>,
+    process: Option<Child>,
+}
+
+impl RedisServer {
+    /// Starts one that keeps nothing on disk.
+    pub fn start() -> Self {
+        Self::start_with(&["--save", "", "--appendonly", "no"])
+    }
+
+    /// Starts one that writes an append-only file, and so survives [`Self::restart`] and
+    /// [`Self::kill9`].
+    pub fn start_durable() -> Self {
+        Self::start_with(&["--save", "", "--appendonly", "yes", "--appendfsync", "everysec"])
+    }
+
+    /// Starts one with these command-line settings.
+    pub fn start_with(settings: &[&str]) -> Self {
+        let program = find_program();
+        let folder = tempfile::Builder::new()
+            .prefix("pw-redis-")
+            .tempdir()
+            .expect("a folder for a private Redis");
+        let settings = settings.iter().map(|&setting| setting.to_owned()).collect();
+        let mut server = Self { folder, program, settings, process: None };
+        server.resume();
+        server
+    }
+
+    /// Where it listens: a socket in its folder, no port.
+    pub fn url(&self) -> String {
+        format!("unix://{}", self.socket().display())
+    }
+
+    /// Its folder, with the append-only file if there is one.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("the private Redis runs").id()
+    }
+
+    /// Stops it in good order and starts it again.
+    pub fn restart(&mut self) {
+        self.stop();
+        self.resume();
+    }
+
+    /// Stops it in good order.
+    pub fn stop(&mut self) {
+        self.end(Signal::SIGTERM);
+    }
+
+    /// Kills it, as a crash would.
+    pub fn kill9(&mut self) {
+        self.end(Signal::SIGKILL);
+    }
+
+    /// Starts it again after [`Self::stop`] or [`Self::kill9`], in the same folder.
+    pub fn resume(&mut self) {
+        assert!(self.process.is_none(), "the private Redis runs already");
+        let log = fs::File::create(self.log()).expect("a log file");
+        let process = Command::new(&self.program)
+            .args(["--port", "0", "--unixsocket"])
+            .arg(self.socket())
+            .arg("--dir")
+            .arg(self.folder.path())
+            .args(&self.settings)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a log file"))
+            .stderr(log)
+            .spawn()
+            .expect("the private Redis starts");
+        self.process = Some(process);
+        self.until_it_answers();
+    }
+
+    /// Sends a command in Redis' inline form, as in `CONFIG SET maxmemory 1`, and answers what
+    /// came back, as it came.
+    pub fn command(&self, line: &str) -> String {
+        self.try_command(line).expect("the private Redis answers")
+    }
+
+    fn try_command(&self, line: &str) -> std::io::Result<String> {
+        let mut stream = UnixStream::connect(self.socket())?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(format!("{line}\r\nQUIT\r\n").as_bytes())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer.trim_end().trim_end_matches("+OK").trim_end().to_owned())
+    }
+
+    fn until_it_answers(&mut self) {
+        let start = Instant::now();
+        loop {
+            if self.try_command("PING").is_ok_and(|answer| answer == "+PONG") {
+                return;
+            }
+            let process = self.process.as_mut().expect("it was just started");
+            let ended = process.try_wait().expect("a child can be waited for");
+            if let Some(status) = ended {
+                panic!("the private Redis ended at once ({status}):\n{}", self.log_text());
+            }
+            assert!(start.elapsed() < PATIENCE, "no answer from Redis:\n{}", self.log_text());
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    fn end(&mut self, signal: Signal) {
+        let Some(mut process) = self.process.take() else { return };
+        let pid = Pid::from_raw(i32::try_from(process.id()).expect("a process id"));
+        // It may have ended by itself; then there is nothing to do.
+        let _ = kill(pid, signal);
+        process.wait().expect("a child can be waited for");
+        let _ = fs::remove_file(self.socket());
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("redis.sock")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("redis.log")
+    }
+
+    fn log_text(&self) -> String {
+        fs::read_to_string(self.log()).unwrap_or_default()
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        self.end(Signal::SIGKILL);
+    }
+}
+
+fn find_program() -> PathBuf {
+    let here = std::env::current_dir().unwrap_or_default();
+    let tools = here.ancestors().map(|folder| folder.join(TOOLS));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    tools
+        .chain(std::env::split_paths(&path))
+        .flat_map(|folder| PROGRAMS.map(|program| folder.join(program)))
+        .find(|program| program.is_file())
+        .unwrap_or_else(|| {
+            panic!(
+                "this test needs a Redis 7 of its own: install redis-server or valkey-server, or \
+                 put one into {TOOLS}"
+            )
+        })
+}
