@@ -4,6 +4,11 @@
 //! The engine in `postworks` runs the handlers and decides what becomes of a failure. Here is what
 //! it must not know: platforms, accounts, posts.
 
+pub mod accounts;
+pub mod handlers;
 pub mod platforms;
+pub mod registry;
 pub mod secrets;
 pub mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
