@@ -4,8 +4,12 @@
 //! The engine in `postworks` runs the handlers and decides what becomes of a failure. Here is what
 //! it must not know: platforms, accounts, posts.
 
+pub mod accounts;
+pub mod handlers;
 pub mod health;
+pub mod node;
 pub mod platforms;
+pub mod registry;
 pub mod secrets;
 pub mod store;
 pub mod telemetry;

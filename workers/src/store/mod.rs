@@ -6,6 +6,7 @@
 mod cleanup;
 mod connectors;
 mod cursors;
+mod fault;
 mod posts;
 mod publications;
 mod routes;

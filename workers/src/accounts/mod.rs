@@ -1,0 +1,199 @@
+//! Gives jobs a valid access token, and sees to it that one caller at a time renews it.
+//!
+//! On a platform with strict rotation two refreshes of one token revoke the account. So nobody
+//! refreshes without the lease in the account's row, callers that come second adopt what the
+//! first one got, and a request that has left is followed to its end by a task of its own,
+//! whatever becomes of the job.
+
+mod refresh;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use postworks::clock::SharedClock;
+use postworks::job::{ErrorClass, JobError, Timestamp};
+use secrecy::SecretString;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use crate::platforms::{Account, Platforms};
+use crate::store::{Access, ConnectorState, Store};
+
+/// A token that ends sooner than this is renewed first: it must last for a slow request.
+const MARGIN: Duration = Duration::from_secs(30);
+/// How long a caller waits before it looks again whether another one's refresh is done.
+const LOOK_MS: std::ops::RangeInclusive<u64> = 10..=30;
+
+/// The accounts' access tokens. Cheap to clone.
+#[derive(Clone)]
+pub struct Accounts(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    platforms: Platforms,
+    clock: SharedClock,
+    refreshes: TaskTracker,
+}
+
+/// What a caller needs of an access token.
+#[derive(Debug, Clone, Copy)]
+enum Need {
+    /// It works for a while.
+    Usable,
+    /// It is of a later version than one that the platform refused.
+    NewerThan(i64),
+    /// It was renewed after this.
+    RenewedAfter(Timestamp),
+}
+
+impl Need {
+    fn is_met_by(self, access: &Access, now: Timestamp) -> bool {
+        access.token.is_some()
+            && match self {
+                Self::Usable => access.expires_at.is_none_or(|end| end > now.after(MARGIN)),
+                Self::NewerThan(version) => access.version > version,
+                Self::RenewedAfter(time) => access.refreshed_at.is_some_and(|at| at > time),
+            }
+    }
+}
+
+impl Accounts {
+    /// The accounts in `store`, on these platforms.
+    pub fn new(store: Store, platforms: Platforms, clock: SharedClock) -> Self {
+        Self(Arc::new(Inner { store, platforms, clock, refreshes: TaskTracker::new() }))
+    }
+
+    /// Calls a platform with a valid access token, renewing it first if need be. If the platform
+    /// answers `AuthExpired`, the token is renewed and the call made once more.
+    ///
+    /// `AuthRevoked` is answered only for an account that is recorded as needing a person; such
+    /// an account is not called at all.
+    pub async fn with_access<T, F, Fut>(&self, connector_id: Uuid, call: F) -> Result<T, JobError>
+    where
+        F: Fn(Account, SecretString) -> Fut + Send,
+        Fut: Future<Output = Result<T, JobError>> + Send,
+    {
+        let (version, result) = self.call(connector_id, Need::Usable, &call).await?;
+        let expired =
+            matches!(&result, Err(error) if matches!(error.class(), ErrorClass::AuthExpired));
+        let (version, result) = if expired {
+            self.call(connector_id, Need::NewerThan(version), &call).await?
+        } else {
+            (version, result)
+        };
+        match result {
+            Err(error) if matches!(error.class(), ErrorClass::AuthRevoked) => {
+                Err(self.revoked(connector_id, version, error).await)
+            }
+            other => other,
+        }
+    }
+
+    /// Renews an account's tokens, unless that happened after `asked_at`.
+    pub async fn refresh(&self, connector_id: Uuid, asked_at: Timestamp) -> Result<(), JobError> {
+        self.current(connector_id, Need::RenewedAfter(asked_at)).await.map(drop)
+    }
+
+    /// Waits for the refreshes that are under way. A program calls this before it ends: an
+    /// answer that nobody keeps may cost an account its tokens.
+    pub async fn finish(&self) {
+        self.0.refreshes.close();
+        self.0.refreshes.wait().await;
+    }
+
+    async fn call<T, F, Fut>(
+        &self,
+        connector_id: Uuid,
+        need: Need,
+        call: &F,
+    ) -> Result<(i64, Result<T, JobError>), JobError>
+    where
+        F: Fn(Account, SecretString) -> Fut + Send,
+        Fut: Future<Output = Result<T, JobError>> + Send,
+    {
+        let access = self.current(connector_id, need).await?;
+        let token = access.token.ok_or_else(|| {
+            JobError::new(ErrorClass::Bug, "a token that was found good is not there")
+        })?;
+        Ok((access.version, call(access.connector.account(), token).await))
+    }
+
+    /// An access token that meets the need. Others' refreshes are waited for; the job's own
+    /// deadline bounds that.
+    async fn current(&self, connector_id: Uuid, need: Need) -> Result<Access, JobError> {
+        let mut need = need;
+        // A token that should be renewed but just now cannot be will do until its very end.
+        let patient = matches!(need, Need::Usable);
+        loop {
+            let access = self.access(connector_id).await?;
+            let now = self.0.clock.now();
+            if need.is_met_by(&access, now) {
+                return Ok(access);
+            }
+            let nearly =
+                patient && access.token.is_some() && access.expires_at.is_none_or(|end| end > now);
+            // From here on any newer token will do, whoever got it: one that seems to have ended
+            // before it came, since two clocks differ, must not be renewed without end.
+            need = Need::NewerThan(access.version);
+            let blocked = access.lease_until.filter(|until| *until > now);
+            match (blocked, access.lease_owner) {
+                (Some(_), Some(_)) => {
+                    let wait = rand::random_range(LOOK_MS);
+                    tokio::time::sleep(Duration::from_millis(wait)).await;
+                }
+                (Some(_), None) if nearly => return Ok(access),
+                (Some(until), None) => {
+                    let words = format!("tokens were refused {} times in a row", access.failures);
+                    return Err(JobError::new(ErrorClass::Unavailable { until }, words));
+                }
+                (None, _) => {
+                    let renewed = self.renew(access.clone()).await;
+                    if renewed.is_err() && nearly {
+                        return Ok(access);
+                    }
+                    renewed?;
+                }
+            }
+        }
+    }
+
+    async fn access(&self, connector_id: Uuid) -> Result<Access, JobError> {
+        let found = self.0.store.access(connector_id).await;
+        let found = found.map_err(|error| error.into_job_error(self.0.clock.now()))?;
+        let Some(access) = found else {
+            return Err(JobError::new(ErrorClass::Invalid, "no connector with this id"));
+        };
+        match access.connector.state {
+            ConnectorState::Active => Ok(access),
+            ConnectorState::NeedsReauth => {
+                let reason = access.connector.state_reason.as_deref().unwrap_or("no reason known");
+                let words = format!("the account must be connected again: {reason}");
+                Err(JobError::new(ErrorClass::AuthRevoked, words))
+            }
+        }
+    }
+
+    /// Tries to renew the tokens as they were `seen`. `Ok` means: look again.
+    async fn renew(&self, seen: Access) -> Result<(), JobError> {
+        // A task of its own, the lease included: were this job cancelled while it waits for the
+        // database or the platform, nobody would keep the answer.
+        let task = self.0.refreshes.spawn(refresh::refresh(Arc::clone(&self.0), seen));
+        task.await.unwrap_or_else(|error| {
+            Err(JobError::new(ErrorClass::Bug, "the refresh ended unfinished").because(error))
+        })
+    }
+
+    /// Records that the platform wants a person to connect the account again.
+    async fn revoked(&self, connector_id: Uuid, version: i64, error: JobError) -> JobError {
+        match self.0.store.revoke(connector_id, None, version, &error.to_string()).await {
+            Ok(true) => error,
+            // Newer tokens are there or under way: the next attempt tells. Answering
+            // `AuthRevoked` would park the job behind an account that nobody has to connect.
+            Ok(false) => {
+                let words = "the token was refused while it was being replaced";
+                JobError::new(ErrorClass::AuthExpired, words).because(error)
+            }
+            Err(fault) => fault.into_job_error(self.0.clock.now()),
+        }
+    }
+}

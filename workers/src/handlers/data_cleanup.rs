@@ -1,0 +1,123 @@
+//! Deletes what is older than its retention, in small batches.
+//!
+//! A run that is cut off loses nothing: what is gone is gone, and the next run goes on with what
+//! is left. Open jobs and open publications stay whatever their age.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use postworks::job::{CleanupScope, DataCleanup, JobError, Timestamp};
+use postworks::ledger::Prune;
+use postworks::worker::{Handler, JobContext};
+
+use super::Services;
+use crate::store::Error;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+/// A run stops this long before it would be cut off; the next one goes on.
+const SPARE: Duration = Duration::from_secs(10);
+const ALL: [CleanupScope; 4] = [
+    CleanupScope::Jobs,
+    CleanupScope::DeadLetters,
+    CleanupScope::RemotePosts,
+    CleanupScope::Publications,
+];
+
+/// What is kept for how long after its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Completed and cancelled jobs.
+    pub jobs: Duration,
+    /// Dead jobs and their letters.
+    pub dead_letters: Duration,
+    /// Posts found on platforms, since they were last seen.
+    pub remote_posts: Duration,
+    /// Publications that were published or failed.
+    pub publications: Duration,
+    /// Rows deleted in one transaction.
+    pub batch: u32,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            jobs: 30 * DAY,
+            dead_letters: 90 * DAY,
+            // A quarter of a year can be looked back on whole.
+            remote_posts: 95 * DAY,
+            publications: 180 * DAY,
+            // Some milliseconds of locks a transaction.
+            batch: 500,
+        }
+    }
+}
+
+impl Retention {
+    fn of(&self, scope: CleanupScope) -> Duration {
+        match scope {
+            CleanupScope::Jobs => self.jobs,
+            CleanupScope::DeadLetters => self.dead_letters,
+            CleanupScope::RemotePosts => self.remote_posts,
+            CleanupScope::Publications => self.publications,
+        }
+    }
+}
+
+/// Handles [`DataCleanup`].
+pub struct CleanUp(pub Services);
+
+#[async_trait]
+impl Handler<DataCleanup> for CleanUp {
+    async fn handle(&self, job: DataCleanup, cx: &JobContext) -> Result<(), JobError> {
+        let now = self.0.now();
+        for scope in ALL.into_iter().filter(|scope| job.scope.is_none_or(|only| only == *scope)) {
+            let before = now.before(self.0.retention.of(scope));
+            let rows = self.clean(scope, before, job.dry_run, cx.deadline).await;
+            let rows = rows.map_err(|error| self.0.fault(error))?;
+            tracing::info!(?scope, rows, dry_run = job.dry_run, %before, "cleaned up");
+        }
+        Ok(())
+    }
+}
+
+impl CleanUp {
+    /// Deletes batch after batch until none is left or the time is up; answers how many rows.
+    async fn clean(
+        &self,
+        scope: CleanupScope,
+        before: Timestamp,
+        dry_run: bool,
+        deadline: Timestamp,
+    ) -> Result<u64, Error> {
+        let batch = self.0.retention.batch.max(1);
+        let mut rows = 0;
+        loop {
+            let gone = self.prune(scope, before, batch, dry_run).await?;
+            rows += gone;
+            let time_is_up = self.0.now() >= deadline.before(SPARE);
+            if dry_run || gone < u64::from(batch) || time_is_up {
+                return Ok(rows);
+            }
+        }
+    }
+
+    async fn prune(
+        &self,
+        scope: CleanupScope,
+        before: Timestamp,
+        batch: u32,
+        dry_run: bool,
+    ) -> Result<u64, Error> {
+        let Services { store, ledger, .. } = &self.0;
+        match scope {
+            CleanupScope::Jobs => {
+                Ok(ledger.prune(Prune::EndedJobs, before, batch, dry_run).await?)
+            }
+            CleanupScope::DeadLetters => {
+                Ok(ledger.prune(Prune::DeadLetters, before, batch, dry_run).await?)
+            }
+            CleanupScope::RemotePosts => store.prune_remote_posts(before, batch, dry_run).await,
+            CleanupScope::Publications => store.prune_publications(before, batch, dry_run).await,
+        }
+    }
+}
