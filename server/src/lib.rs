@@ -1,3 +1,4 @@
 //! Postworks' API and command line.
 
+pub mod api;
 pub mod app;
