@@ -1,4 +1,5 @@
 //! Postworks' API and command line, and the sandbox: a social platform for demos and tests.
 
+pub mod api;
 pub mod app;
 pub mod sandbox;

@@ -17,8 +17,8 @@ pub enum Error {
     /// It cannot be done as things are.
     #[error("{0}")]
     Conflict(String),
-    /// A server we need is not there. Nothing was accepted; trying later helps.
-    #[error("{what} is unavailable; nothing was accepted")]
+    /// A server we need is not there. Trying later helps.
+    #[error("{what} is unavailable")]
     Unavailable {
         /// The server.
         what: &'static str,

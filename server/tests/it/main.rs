@@ -1,5 +1,6 @@
-//! The server's integration tests: one binary, a module for each part of the server.
+//! The server's integration tests: one binary, a module a subject.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic too")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod api;
 mod sandbox;

@@ -1,0 +1,117 @@
+//! What surrounds every route: who may ask, how long an answer may take, and what is counted.
+
+use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt as _;
+use postworks::telemetry::metrics::HTTP_REQUEST_DURATION;
+
+use super::Api;
+use super::problem::Problem;
+
+/// Counts, and measures.
+pub(super) async fn observe(request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned());
+    let method = method_label(request.method());
+    let response = next.run(request).await;
+    let status = response.status().as_u16();
+    let took = started.elapsed().as_secs_f64();
+    metrics::histogram!(HTTP_REQUEST_DURATION, "route" => route.clone(), "method" => method,
+        "status" => status.to_string())
+    .record(took);
+    tracing::debug!(
+        http.route = route,
+        http.method = method,
+        http.status = status,
+        took,
+        "answered"
+    );
+    response
+}
+
+/// Labels come from a closed set; a method is any word.
+fn method_label(method: &Method) -> &'static str {
+    const KNOWN: [&str; 7] = ["GET", "POST", "DELETE", "HEAD", "PUT", "PATCH", "OPTIONS"];
+    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
+}
+
+/// Refuses requests for another host's name: without authentication, a web page whose name is
+/// made to resolve to this machine could otherwise ask anything.
+pub(super) async fn host(request: Request, next: Next) -> Response {
+    let host = request.uri().host().map(str::to_owned).or_else(|| named_host(request.headers()));
+    match host {
+        Some(host) if !is_loopback(&host) => {
+            let shown: String = host.chars().take(100).collect();
+            let detail = format!(
+                "this API answers requests for 127.0.0.1, [::1] and localhost only, not for {shown:?}"
+            );
+            Problem::new(StatusCode::FORBIDDEN, detail).into_response()
+        }
+        _ => next.run(request).await,
+    }
+}
+
+fn named_host(headers: &HeaderMap) -> Option<String> {
+    let text = String::from_utf8_lossy(headers.get(header::HOST)?.as_bytes()).into_owned();
+    let host = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((ip, _)) => ip.to_owned(),
+        None => text.rsplit_once(':').map_or(text.clone(), |(host, _)| host.to_owned()),
+    };
+    Some(host)
+}
+
+fn is_loopback(host: &str) -> bool {
+    let host = host.trim_matches(['[', ']']).trim_end_matches('.').to_ascii_lowercase();
+    let ip = host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback());
+    ip || host == "localhost" || host.ends_with(".localhost")
+}
+
+/// Ends what takes too long, and keeps a panic from looking like a lost connection.
+pub(super) async fn bound(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let limit = api.limits.request_timeout;
+    let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
+    match tokio::time::timeout(limit, answer).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(_)) => {
+            tracing::error!("a request panicked");
+            let detail = "something is broken in the server; its log says more";
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail).into_response()
+        }
+        Err(_) => {
+            let limit = humantime::format_duration(limit);
+            let detail = format!("no answer within {limit}; what was asked may have been done");
+            Problem::unavailable(detail).into_response()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_this_machine_are_hosts() {
+        let allowed = |host: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, host.parse().unwrap());
+            is_loopback(&named_host(&headers).unwrap())
+        };
+        for host in ["127.0.0.1:7000", "127.8.9.1", "[::1]:7000", "localhost", "API.localhost:1"] {
+            assert!(allowed(host), "{host}");
+        }
+        for host in
+            ["evil.example", "127.0.0.1.evil.example:7000", "10.0.0.1", "[::2]:1", "", "a:b:c"]
+        {
+            assert!(!allowed(host), "{host}");
+        }
+    }
+}

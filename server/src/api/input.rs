@@ -1,0 +1,210 @@
+//! Reads what a request says: body, query and ids, and names what is wrong with them.
+
+use axum::body::Body;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request};
+use axum::http::{HeaderMap, StatusCode, header};
+use futures_util::StreamExt as _;
+use postworks::job::FieldError;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::{Map, Value};
+use serde_path_to_error::Segment;
+
+use super::problem::Problem;
+
+/// So much of a body that is too long is read and thrown away, for the answer to arrive: clients
+/// that still write when the connection closes never see it.
+const DRAIN_BYTES_MAX: usize = 32 << 20;
+/// Longest query string.
+const QUERY_BYTES_MAX: usize = 4_096;
+
+/// The request's JSON document.
+pub(super) async fn document<T: DeserializeOwned>(
+    request: Request,
+    limit: usize,
+) -> Result<T, Problem> {
+    let is_json = content_is_json(request.headers());
+    let bytes = body(request.into_body(), limit).await?;
+    if !is_json {
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "send JSON, with the header content-type: application/json",
+        ));
+    }
+    decode(&bytes)
+}
+
+fn content_is_json(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok())
+    else {
+        return false;
+    };
+    let media = value.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+    media == "application/json" || (media.starts_with("application/") && media.ends_with("+json"))
+}
+
+async fn body(body: Body, limit: usize) -> Result<Vec<u8>, Problem> {
+    let mut stream = body.into_data_stream();
+    let mut bytes = Vec::new();
+    let mut length = 0;
+    while let Some(chunk) = stream.next().await {
+        let Ok(chunk) = chunk else {
+            return Err(Problem::new(StatusCode::BAD_REQUEST, "the body broke off"));
+        };
+        length += chunk.len();
+        if length <= limit {
+            bytes.extend_from_slice(&chunk);
+        } else if length > DRAIN_BYTES_MAX {
+            break;
+        }
+    }
+    if length > limit {
+        let detail = format!("the body is longer than {limit} bytes");
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
+    }
+    Ok(bytes)
+}
+
+/// First whether it is JSON at all (400), then whether it says what it should (422).
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let malformed = |error: &serde_json::Error| {
+        Problem::new(StatusCode::BAD_REQUEST, format!("the body is no JSON: {error}"))
+    };
+    serde_json::from_slice::<IgnoredAny>(bytes).map_err(|error| malformed(&error))?;
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let pointer = pointer(error.path());
+        let error = error.into_inner();
+        if error.is_data() {
+            Problem::fields(vec![fault(pointer, &error)])
+        } else {
+            malformed(&error)
+        }
+    })
+}
+
+/// The request's query, strictly: unknown and repeated names are faults.
+pub(super) fn query<T: DeserializeOwned>(raw: Option<&str>) -> Result<T, Problem> {
+    let raw = raw.unwrap_or("");
+    if raw.len() > QUERY_BYTES_MAX {
+        let detail = format!("the query is longer than {QUERY_BYTES_MAX} bytes");
+        return Err(Problem::new(StatusCode::URI_TOO_LONG, detail));
+    }
+    let mut fields = Map::new();
+    for (name, value) in url::form_urlencoded::parse(raw.as_bytes()) {
+        let number = (name == "limit").then(|| value.parse::<i64>().ok()).flatten();
+        let value = number.map_or_else(|| Value::from(value.as_ref()), Value::from);
+        if fields.insert(name.to_string(), value).is_some() {
+            return Err(Problem::fields(vec![FieldError::new(
+                format!("/{name}"),
+                "is there twice",
+            )]));
+        }
+    }
+    serde_path_to_error::deserialize(Value::Object(fields)).map_err(|error| {
+        let pointer = pointer(error.path());
+        Problem::fields(vec![fault(pointer, &error.into_inner())])
+    })
+}
+
+/// A path's segment, if it is text.
+pub(super) type IdSegment = Result<Path<String>, PathRejection>;
+
+/// An id in a path.
+pub(super) fn id<T: std::str::FromStr>(what: &str, segment: IdSegment) -> Result<T, Problem> {
+    let text = segment.map_or_else(|_| String::new(), |Path(text)| text);
+    text.parse().map_err(|_| {
+        let shown: String = text.chars().take(60).collect();
+        let detail = format!("there is no {what} {shown:?}: an id is a UUID");
+        Problem::new(StatusCode::NOT_FOUND, detail)
+    })
+}
+
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    let mut pointer = String::new();
+    for segment in path {
+        pointer.push('/');
+        match segment {
+            Segment::Seq { index } => pointer.push_str(&index.to_string()),
+            Segment::Map { key } => pointer.push_str(&key.replace('~', "~0").replace('/', "~1")),
+            Segment::Enum { variant } => pointer.push_str(variant),
+            Segment::Unknown => {
+                pointer.pop();
+            }
+        }
+    }
+    pointer
+}
+
+fn fault(mut pointer: String, error: &serde_json::Error) -> FieldError {
+    let text = error.to_string();
+    // The caller's document has fields, not columns.
+    let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
+    if let Some(rest) = message.strip_prefix("missing field `") {
+        pointer.push('/');
+        pointer.push_str(rest.trim_end_matches('`'));
+        return FieldError::new(pointer, "is missing");
+    }
+    FieldError::new(pointer, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::types::{EnqueueBulk, EnqueueJob, JobsQuery};
+
+    fn wrong<T: DeserializeOwned + std::fmt::Debug>(text: &str) -> (u16, String) {
+        let problem = decode::<T>(text.as_bytes()).unwrap_err();
+        (
+            problem.status,
+            problem.errors.first().map(|fault| fault.field.clone()).unwrap_or_default(),
+        )
+    }
+
+    #[test]
+    fn what_is_no_json_is_told_from_what_says_the_wrong_thing() {
+        for (text, status, field) in [
+            ("", 400, ""),
+            ("{", 400, ""),
+            ("{\"kind\":1} x", 400, ""),
+            ("{\"kind\":\"\u{0}\"}", 400, ""),
+            ("[]", 422, ""),
+            ("null", 422, ""),
+            ("{}", 422, "/kind"),
+            (r#"{"kind":1}"#, 422, "/kind"),
+            (r#"{"kind":"a","colour":1}"#, 422, "/colour"),
+            (r#"{"kind":"a","priority":-1}"#, 422, "/priority"),
+            (r#"{"kind":"a","run_at":"soon"}"#, 422, "/run_at"),
+        ] {
+            assert_eq!(wrong::<EnqueueJob>(text), (status, field.to_owned()), "{text}");
+        }
+        let bulk = r#"{"jobs":[{"kind":"a"},{"kind":"b","a/b":1}]}"#;
+        assert_eq!(wrong::<EnqueueBulk>(bulk), (422, "/jobs/1/a~1b".to_owned()));
+        let bulk = r#"{"jobs":[{"kind":"a"},{}]}"#;
+        assert_eq!(wrong::<EnqueueBulk>(bulk), (422, "/jobs/1/kind".to_owned()));
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_and_depth_without_end_are_refused() {
+        let bytes = b"{\"kind\":\"\xff\"}";
+        assert_eq!(decode::<EnqueueJob>(bytes).unwrap_err().status, 400);
+        let deep = format!("{{\"kind\":\"a\",\"args\":{}", "[".repeat(60_000));
+        assert_eq!(wrong::<EnqueueJob>(&deep).0, 400);
+        let deep = format!("{{\"kind\":{}{}}}", "[".repeat(30_000), "]".repeat(30_000));
+        assert_eq!(wrong::<EnqueueJob>(&deep).0, 422);
+    }
+
+    #[test]
+    fn a_query_is_read_strictly() {
+        let query = |raw: &str| query::<JobsQuery>(Some(raw));
+        assert_eq!(query("limit=3&state=dead").unwrap().limit, Some(3));
+        for (raw, field) in [
+            ("limt=3", "/limt"),
+            ("limit=x", "/limit"),
+            ("limit=-1", "/limit"),
+            ("kind=a&kind=b", "/kind"),
+        ] {
+            assert_eq!(query(raw).unwrap_err().errors[0].field, field, "{raw}");
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! How the API says no: `application/problem+json`, with every wrong field.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use postworks::job::FieldError;
+use serde::{Deserialize, Serialize};
+
+use crate::app;
+
+/// A caller told to come back waits this long, in seconds.
+const RETRY_AFTER_S: u32 = 5;
+
+/// Why a request was refused.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Problem {
+    /// Names the sort of problem.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The status in words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What is wrong here, and what to do.
+    pub detail: String,
+    /// The wrong fields, if the request has any.
+    #[serde(default)]
+    pub errors: Vec<FieldError>,
+    /// When to come back, in seconds; sent as a header.
+    #[serde(skip)]
+    pub retry_after_s: Option<u32>,
+}
+
+impl Problem {
+    /// A problem of this status.
+    pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        let title = status.canonical_reason().unwrap_or("Error");
+        Self {
+            kind: format!("urn:postworks:problem:{}", title.to_lowercase().replace(' ', "-")),
+            title: title.to_owned(),
+            status: status.as_u16(),
+            detail: detail.into(),
+            errors: Vec::new(),
+            retry_after_s: None,
+        }
+    }
+
+    /// Wrong fields.
+    pub fn fields(errors: Vec<FieldError>) -> Self {
+        let detail = match errors.as_slice() {
+            [one] => one.to_string(),
+            many => format!("{} fields are wrong", many.len()),
+        };
+        Self { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail) }
+    }
+
+    /// Something is not there now, and may be in a moment.
+    pub fn unavailable(detail: impl std::fmt::Display) -> Self {
+        let detail = format!("{detail}; retry in {RETRY_AFTER_S} s");
+        Self {
+            retry_after_s: Some(RETRY_AFTER_S),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+        }
+    }
+}
+
+impl From<app::Error> for Problem {
+    fn from(error: app::Error) -> Self {
+        match error {
+            app::Error::Invalid(faults) => Self::fields(faults),
+            app::Error::NotFound(detail) => Self::new(StatusCode::NOT_FOUND, detail),
+            app::Error::Conflict(detail) => Self::new(StatusCode::CONFLICT, detail),
+            app::Error::Unavailable { what, source } => {
+                tracing::error!(error = chain(source.as_ref()), "{what} is unavailable");
+                Self::unavailable(format!("{what} is unavailable"))
+            }
+            app::Error::Migrations(detail) => {
+                tracing::error!("{detail}");
+                Self::unavailable(detail)
+            }
+            app::Error::Broken(source) => {
+                tracing::error!(error = chain(source.as_ref()), "a request failed");
+                let detail = "something is broken in the server; its log says more";
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
+            }
+        }
+    }
+}
+
+/// An error and its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let content_type = [(header::CONTENT_TYPE, "application/problem+json")];
+        // Serialising this type cannot fail.
+        let body = serde_json::to_string(&self).unwrap_or_default();
+        let mut response = (status, content_type, body).into_response();
+        if let Some(seconds) = self.retry_after_s {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}

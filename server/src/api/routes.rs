@@ -1,0 +1,97 @@
+//! One function a route: read the request, ask the application, write the answer.
+
+use axum::Json;
+use axum::extract::{RawQuery, Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use postworks::job::JobId;
+use uuid::Uuid;
+
+use super::Api;
+use super::input::{IdSegment, document, id, query};
+use super::problem::Problem;
+
+type Answer = Result<Response, Problem>;
+
+fn ok(body: impl serde::Serialize) -> Answer {
+    Ok(Json(body).into_response())
+}
+
+fn with(status: StatusCode, body: impl serde::Serialize) -> Answer {
+    Ok((status, Json(body)).into_response())
+}
+
+pub(super) async fn enqueue(State(api): State<Api>, request: Request) -> Answer {
+    let job = document(request, api.limits.body).await?;
+    let enqueued = api.app.enqueue(job).await?;
+    with(if enqueued.created { StatusCode::ACCEPTED } else { StatusCode::OK }, enqueued)
+}
+
+pub(super) async fn enqueue_bulk(State(api): State<Api>, request: Request) -> Answer {
+    let bulk = document(request, api.limits.bulk_body).await?;
+    with(StatusCode::ACCEPTED, api.app.enqueue_bulk(bulk).await?)
+}
+
+pub(super) async fn job(State(api): State<Api>, segment: IdSegment) -> Answer {
+    ok(api.app.job(id::<JobId>("job", segment)?).await?)
+}
+
+pub(super) async fn jobs(State(api): State<Api>, RawQuery(raw): RawQuery) -> Answer {
+    ok(api.app.jobs(&query(raw.as_deref())?).await?)
+}
+
+pub(super) async fn cancel(State(api): State<Api>, segment: IdSegment) -> Answer {
+    ok(api.app.cancel(id::<JobId>("job", segment)?).await?)
+}
+
+pub(super) async fn add_connector(State(api): State<Api>, request: Request) -> Answer {
+    let connector = document(request, api.limits.body).await?;
+    with(StatusCode::CREATED, api.app.add_connector(connector).await?)
+}
+
+pub(super) async fn connectors(State(api): State<Api>, RawQuery(raw): RawQuery) -> Answer {
+    ok(api.app.connectors(&query(raw.as_deref())?).await?)
+}
+
+pub(super) async fn add_post(State(api): State<Api>, request: Request) -> Answer {
+    let post = document(request, api.limits.body).await?;
+    with(StatusCode::CREATED, api.app.add_post(&post).await?)
+}
+
+pub(super) async fn posts(State(api): State<Api>, RawQuery(raw): RawQuery) -> Answer {
+    ok(api.app.posts(&query(raw.as_deref())?).await?)
+}
+
+pub(super) async fn publish(State(api): State<Api>, request: Request) -> Answer {
+    let publish = document(request, api.limits.body).await?;
+    with(StatusCode::ACCEPTED, api.app.publish(&publish).await?)
+}
+
+pub(super) async fn publication(State(api): State<Api>, segment: IdSegment) -> Answer {
+    ok(api.app.publication(id::<Uuid>("publication", segment)?).await?)
+}
+
+pub(super) async fn dead_letters(State(api): State<Api>, RawQuery(raw): RawQuery) -> Answer {
+    ok(api.app.dead_letters(&query(raw.as_deref())?).await?)
+}
+
+pub(super) async fn dead_letter(State(api): State<Api>, segment: IdSegment) -> Answer {
+    ok(api.app.dead_letter(id::<JobId>("dead letter", segment)?).await?)
+}
+
+pub(super) async fn dlq_retry(State(api): State<Api>, request: Request) -> Answer {
+    let retry = document(request, api.limits.body).await?;
+    with(StatusCode::ACCEPTED, api.app.dlq_retry(&retry).await?)
+}
+
+pub(super) async fn queues(State(api): State<Api>) -> Answer {
+    ok(api.app.queues().await?)
+}
+
+pub(super) async fn no_route() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "there is nothing at this address")
+}
+
+pub(super) async fn no_method() -> Problem {
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this address does not take that method")
+}

@@ -1,0 +1,413 @@
+//! The API's promises, over stand-ins for the stores.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{Request, Response, StatusCode, header};
+use postworks::clock::SystemClock;
+use postworks::config::{Config, Sources};
+use postworks::job::{Catalog, Category, JobId};
+use postworks_server::api;
+use postworks_server::app::App;
+use postworks_workers::health::Health;
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+use crate::doubles::{CONNECTOR, FakeBroker, FakeLedger, FakeProduct};
+
+struct World {
+    ledger: Arc<FakeLedger>,
+    broker: Arc<FakeBroker>,
+    router: Router,
+}
+
+struct Answer {
+    status: StatusCode,
+    headers: axum::http::HeaderMap,
+    body: Value,
+}
+
+impl Answer {
+    /// The pointers of the wrong fields.
+    fn fields(&self) -> Vec<&str> {
+        let errors = self.body["errors"].as_array().unwrap();
+        errors.iter().map(|error| error["field"].as_str().unwrap()).collect()
+    }
+
+    #[track_caller]
+    fn assert_problem(&self, status: u16) {
+        assert_eq!(self.status.as_u16(), status, "{}", self.body);
+        assert_eq!(self.headers[header::CONTENT_TYPE], "application/problem+json");
+        assert_eq!(self.body["status"], status);
+        for field in ["type", "title", "detail"] {
+            assert!(self.body[field].is_string(), "{field} in {}", self.body);
+        }
+        assert!(self.body["errors"].is_array(), "{}", self.body);
+    }
+}
+
+impl World {
+    fn new() -> Self {
+        let ledger = Arc::new(FakeLedger::default());
+        let broker = Arc::new(FakeBroker::default());
+        let catalog = Arc::new(Catalog::builtin().unwrap());
+        let product = Arc::new(FakeProduct::default());
+        let app = App::new(
+            Arc::clone(&ledger) as _,
+            Arc::clone(&broker) as _,
+            catalog,
+            product,
+            SystemClock::shared(),
+        );
+        let metrics = postworks_workers::telemetry::recorder().unwrap().handle();
+        let health = Health::new(app.probes(), metrics);
+        let config = Config::load(&Sources::default()).unwrap();
+        Self { ledger, broker, router: api::router(app, health, &config.api) }
+    }
+
+    async fn send(&self, request: Request<Body>) -> Answer {
+        let response: Response<Body> = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = to_bytes(body, usize::MAX).await.unwrap();
+        let text = String::from_utf8_lossy(&bytes);
+        let body = serde_json::from_slice(&bytes).unwrap_or_else(|_| Value::from(text.as_ref()));
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    async fn ask(&self, method: &str, path: &str) -> Answer {
+        self.send(Request::builder().method(method).uri(path).body(Body::empty()).unwrap()).await
+    }
+
+    async fn post_text(&self, path: &str, body: impl Into<Body>) -> Answer {
+        let request = Request::builder()
+            .method("POST")
+            .uri(path)
+            .header(header::CONTENT_TYPE, "application/json; charset=utf-8")
+            .header(header::HOST, "127.0.0.1:7000");
+        self.send(request.body(body.into()).unwrap()).await
+    }
+
+    async fn post(&self, path: &str, body: Value) -> Answer {
+        self.post_text(path, body.to_string()).await
+    }
+
+    async fn enqueue(&self) -> JobId {
+        let answer = self.post("/api/jobs", json!({"kind": "data_cleanup", "args": {}})).await;
+        assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.body);
+        serde_json::from_value(answer.body["id"].clone()).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_job_is_accepted_shown_and_cancelled() {
+    let world = World::new();
+    let body = json!({"kind": "ConnectorSync", "args": {"connector_id": CONNECTOR},
+        "unique_key": "k", "priority": 60, "max_attempts": 3});
+    let accepted = world.post("/api/jobs", body.clone()).await;
+    assert_eq!(accepted.status, StatusCode::ACCEPTED, "{}", accepted.body);
+    assert_eq!(accepted.body["state"], "ready");
+    assert_eq!(accepted.body["created"], true);
+    let again = world.post("/api/jobs", body).await;
+    assert_eq!((again.status, &again.body["created"]), (StatusCode::OK, &json!(false)));
+    assert_eq!(again.body["id"], accepted.body["id"]);
+    let path = format!("/api/jobs/{}", accepted.body["id"].as_str().unwrap());
+    let shown = world.ask("GET", &path).await;
+    for (field, expected) in [
+        ("kind", json!("connector_sync")),
+        ("queue", json!("connector_sync.sandbox")),
+        ("state", json!("ready")),
+        ("args", json!({"connector_id": CONNECTOR})),
+        ("attempt", json!(0)),
+        ("max_attempts", json!(3)),
+        ("finished_at", Value::Null),
+        ("reason", Value::Null),
+        ("attempts", json!([])),
+    ] {
+        assert_eq!(shown.body[field], expected, "{field}");
+    }
+    let cancelled = world.ask("DELETE", &path).await;
+    assert_eq!((cancelled.status.as_u16(), cancelled.body), (200, json!({"state": "cancelled"})));
+    assert_eq!(world.ask("DELETE", &path).await.body, json!({"state": "cancelled"}));
+    assert_eq!(world.ask("GET", &path).await.body["state"], "cancelled");
+}
+
+#[tokio::test]
+async fn a_job_that_runs_is_told_from_one_that_waits() {
+    let world = World::new();
+    let (first, second) = (world.enqueue().await, world.enqueue().await);
+    world.broker.run(first);
+    let delayed = json!({"kind": "data_cleanup", "delay_ms": 60_000});
+    let delayed = world.post("/api/jobs", delayed).await;
+    assert_eq!(delayed.body["state"], "delayed");
+    world
+        .broker
+        .places
+        .lock()
+        .unwrap()
+        .remove(&delayed.body["id"].as_str().unwrap().parse().unwrap());
+    for (state, expected) in
+        [("running", first.to_string()), ("ready", second.to_string()), ("delayed", String::new())]
+    {
+        let listed = world.ask("GET", &format!("/api/jobs?state={state}")).await;
+        let items = listed.body["items"].as_array().unwrap();
+        assert_eq!(items.len(), 1, "{state}: {}", listed.body);
+        assert_eq!(items[0]["state"], state);
+        assert!(expected.is_empty() || items[0]["id"] == expected, "{}", listed.body);
+    }
+    let shown = world.ask("GET", &format!("/api/jobs/{first}")).await;
+    assert_eq!((&shown.body["state"], &shown.body["attempt"]), (&json!("running"), &json!(1)));
+    let cancelled = world.ask("DELETE", &format!("/api/jobs/{first}")).await;
+    assert_eq!(cancelled.body, json!({"state": "cancelling"}));
+    world.broker.down.store(true, Ordering::SeqCst);
+    let shown = world.ask("GET", &format!("/api/jobs/{second}")).await;
+    assert_eq!(shown.body["state"], "ready", "without the broker, time tells");
+    let cancelled = world.ask("DELETE", &format!("/api/jobs/{second}")).await;
+    assert_eq!(cancelled.body, json!({"state": "cancelling"}), "perhaps a worker has it");
+}
+
+#[tokio::test]
+async fn a_job_that_ended_is_not_cancelled() {
+    let world = World::new();
+    let id = world.enqueue().await;
+    world.ledger.complete(id);
+    world.ask("DELETE", &format!("/api/jobs/{id}")).await.assert_problem(409);
+    let shown = world.ask("GET", &format!("/api/jobs/{id}")).await;
+    assert_eq!(shown.body["attempts"][0]["outcome"], "completed");
+    assert_eq!(shown.body["attempts"][0]["n"], 1);
+}
+
+#[tokio::test]
+async fn every_wrong_field_is_named() {
+    let world = World::new();
+    for (body, fields) in [
+        (json!({"kind": "post_publicaton", "args": {}}), vec!["/kind"]),
+        (json!({"kind": "post_publication", "args": {}}), vec!["/args/publication_id"]),
+        (json!({"kind": "post_publication"}), vec!["/args/publication_id"]),
+        (
+            json!({"kind": "connector_sync", "args": {"connector_id": "x"}}),
+            vec!["/args/connector_id"],
+        ),
+        (
+            json!({"kind": "connector_sync", "args": {"connector_id": JobId::from_uuid(uuid::Uuid::nil())}}),
+            vec!["/args/connector_id"],
+        ),
+        (json!({"kind": "data_cleanup", "args": {"scop": "jobs"}}), vec!["/args/scop"]),
+        (json!({"kind": "data_cleanup", "args": {}, "colour": 1}), vec!["/colour"]),
+        (
+            json!({"kind": "data_cleanup", "args": {}, "priority": 3601, "max_attempts": 0,
+            "unique_key": "", "run_at": "1999-01-01T00:00:00Z"}),
+            vec!["/run_at", "/priority", "/max_attempts", "/unique_key"],
+        ),
+        (json!({"kind": "data_cleanup", "delay_ms": u64::MAX}), vec!["/delay_ms"]),
+        (
+            json!({"kind": "data_cleanup", "delay_ms": 1, "run_at": "2999-01-01T00:00:00Z"}),
+            vec!["/delay_ms", "/delay_ms"],
+        ),
+    ] {
+        let answer = world.post("/api/jobs", body.clone()).await;
+        answer.assert_problem(422);
+        assert_eq!(answer.fields(), fields, "{body}");
+    }
+    assert!(world.ledger.rows.lock().unwrap().is_empty(), "nothing was recorded");
+}
+
+#[tokio::test]
+async fn a_bulk_is_accepted_whole_or_not_at_all() {
+    let world = World::new();
+    let good = json!({"kind": "data_cleanup"});
+    let bad = json!({"kind": "connector_sync", "args": {"connector_id": 5}});
+    let answer = world.post("/api/jobs/bulk", json!({"jobs": [good, bad, good, bad]})).await;
+    answer.assert_problem(422);
+    assert_eq!(answer.fields(), ["/jobs/1/args/connector_id", "/jobs/3/args/connector_id"]);
+    assert!(world.ledger.rows.lock().unwrap().is_empty());
+    let answer = world.post("/api/jobs/bulk", json!({"jobs": vec![good.clone(); 1_000]})).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED);
+    assert_eq!(answer.body["jobs"].as_array().unwrap().len(), 1_000);
+    for jobs in [vec![], vec![good; 1_001]] {
+        let answer = world.post("/api/jobs/bulk", json!({"jobs": jobs})).await;
+        answer.assert_problem(422);
+        assert_eq!(answer.fields(), ["/jobs"]);
+    }
+}
+
+#[tokio::test]
+async fn no_body_is_too_strange_for_an_answer() {
+    let world = World::new();
+    let deep = format!(
+        r#"{{"kind":"data_cleanup","args":{}1{}}}"#,
+        "[".repeat(25_000),
+        "]".repeat(25_000)
+    );
+    for (path, body, status) in [
+        ("/api/jobs", String::new(), 400),
+        ("/api/jobs", "{\"kind\":".to_owned(), 400),
+        ("/api/jobs", deep, 422),
+        ("/api/jobs", "[".repeat(60_000), 400),
+        ("/api/jobs", " ".repeat(65_537), 413),
+        ("/api/jobs", "x".repeat(10 << 20), 413),
+        ("/api/jobs/bulk", " ".repeat((1 << 20) + 1), 413),
+        ("/api/posts", format!("{{\"text\":\"{}\"}}", "é".repeat(30_000)), 422),
+        ("/api/posts", r#"{"text":"a\u0000b"}"#.to_owned(), 422),
+        ("/api/dlq/retry", "{}".to_owned(), 422),
+    ] {
+        let start: String = body.chars().take(40).collect();
+        let answer = world.post_text(path, body).await;
+        assert_eq!(answer.status.as_u16(), status, "{path} {start}");
+        answer.assert_problem(status);
+    }
+}
+
+#[tokio::test]
+async fn addresses_methods_and_types_that_do_not_fit_are_problems_too() {
+    let world = World::new();
+    world.ask("GET", "/api/nothing").await.assert_problem(404);
+    world.ask("GET", "/").await.assert_problem(404);
+    world.ask("GET", "/api/jobs/abc").await.assert_problem(404);
+    world.ask("GET", "/api/jobs/%ff").await.assert_problem(404);
+    let unknown = format!("/api/jobs/{CONNECTOR}");
+    world.ask("GET", &unknown).await.assert_problem(404);
+    world.ask("DELETE", &unknown).await.assert_problem(404);
+    world.ask("GET", &format!("/api/publications/{CONNECTOR}")).await.assert_problem(404);
+    let put = world.ask("PUT", "/api/jobs").await;
+    put.assert_problem(405);
+    assert!(put.headers.contains_key(header::ALLOW));
+    world.ask("GET", "/api/jobs/bulk").await.assert_problem(405);
+    for content_type in [None, Some("text/plain"), Some("application/x-www-form-urlencoded")] {
+        let mut request = Request::builder().method("POST").uri("/api/jobs");
+        if let Some(content_type) = content_type {
+            request = request.header(header::CONTENT_TYPE, content_type);
+        }
+        world.send(request.body(Body::from("{}")).unwrap()).await.assert_problem(415);
+    }
+}
+
+#[tokio::test]
+async fn lists_are_walked_by_cursor() {
+    let world = World::new();
+    let mut expected = Vec::new();
+    for _ in 0..5 {
+        expected.push(world.enqueue().await.to_string());
+    }
+    expected.sort();
+    expected.reverse();
+    for filter in ["", "&state=ready"] {
+        let mut seen = Vec::new();
+        let mut path = format!("/api/jobs?limit=2{filter}");
+        loop {
+            let page = world.ask("GET", &path).await.body;
+            let items = page["items"].as_array().unwrap();
+            seen.extend(items.iter().map(|item| item["id"].as_str().unwrap().to_owned()));
+            let Some(next) = page["next"].as_str() else { break };
+            path = format!("/api/jobs?limit=2{filter}&cursor={next}");
+        }
+        assert_eq!(seen, expected, "{filter}");
+    }
+    for (query, field) in [
+        ("limit=0", "/limit"),
+        ("limit=101", "/limit"),
+        ("limit=x", "/limit"),
+        ("cursor=x", "/cursor"),
+        ("state=done", "/state"),
+        ("kind=nothing", "/kind"),
+        ("queue=A", "/queue"),
+        ("colour=red", "/colour"),
+    ] {
+        let answer = world.ask("GET", &format!("/api/jobs?{query}")).await;
+        answer.assert_problem(422);
+        assert_eq!(answer.fields(), [field]);
+    }
+    assert_eq!(world.ask("GET", "/api/connectors").await.body, json!({"items": [], "next": null}));
+}
+
+#[tokio::test]
+async fn the_product_is_asked_in_its_own_words() {
+    let world = World::new();
+    let connector = json!({"platform": "sandbox", "base_url": "http://127.0.0.1:1",
+        "identifier": "ann", "secret": "hush"});
+    let added = world.post("/api/connectors", connector.clone()).await;
+    assert_eq!((added.status.as_u16(), &added.body), (201, &json!({"id": CONNECTOR})));
+    for (field, value) in [("platform", ""), ("base_url", "ftp://x"), ("identifier", " ")] {
+        let mut wrong = connector.clone();
+        wrong[field] = json!(value);
+        let answer = world.post("/api/connectors", wrong).await;
+        answer.assert_problem(422);
+        assert_eq!(answer.fields(), [format!("/{field}")]);
+        assert!(!answer.body.to_string().contains("hush"));
+    }
+    let post = world.post("/api/posts", json!({"text": "hello"})).await;
+    assert_eq!(post.status, StatusCode::CREATED);
+    let publish = json!({"post_id": post.body["id"], "connector_ids": [CONNECTOR]});
+    let published = world.post("/api/publish", publish).await;
+    assert_eq!(published.status, StatusCode::ACCEPTED);
+    assert_eq!(published.body["publications"][0]["connector_id"], json!(CONNECTOR));
+    for (ids, field) in
+        [(json!([]), "/connector_ids"), (json!([CONNECTOR, CONNECTOR]), "/connector_ids/1")]
+    {
+        let publish = json!({"post_id": post.body["id"], "connector_ids": ids});
+        let answer = world.post("/api/publish", publish).await;
+        answer.assert_problem(422);
+        assert_eq!(answer.fields(), [field]);
+    }
+}
+
+#[tokio::test]
+async fn dead_letters_are_put_back_but_never_blindly() {
+    let world = World::new();
+    let (invalid, unknown) = (world.enqueue().await, world.enqueue().await);
+    world.ledger.kill(invalid, Category::Invalid);
+    world.ledger.kill(unknown, Category::UnknownOutcome);
+    let listed = world.ask("GET", "/api/dlq?category=invalid").await;
+    assert_eq!(listed.body["items"][0]["id"], invalid.to_string());
+    assert_eq!(world.ask("GET", &format!("/api/dlq/{invalid}")).await.status, StatusCode::OK);
+    let all = |dry_run: bool| json!({"filter": {}, "dry_run": dry_run});
+    let plan =
+        json!({"plan": {"matched": 2, "runnable": 1, "done": 0, "unknown": 1, "superseded": 0}});
+    for dry_run in [true, false] {
+        let answer = world.post("/api/dlq/retry", all(dry_run)).await;
+        assert_eq!((answer.status.as_u16(), &answer.body), (202, &plan), "dry run: {dry_run}");
+    }
+    let left = world.ask("GET", "/api/dlq").await;
+    assert_eq!(left.body["items"].as_array().unwrap().len(), 1, "{}", left.body);
+    let named = world.post("/api/dlq/retry", json!({"filter": {"ids": [unknown]}})).await;
+    assert_eq!(named.body["plan"]["runnable"], 1, "a person named it");
+    let wrong = world.post("/api/dlq/retry", json!({"filter": {"kind": "nothing"}})).await;
+    wrong.assert_problem(422);
+    assert_eq!(wrong.fields(), ["/filter/kind"]);
+}
+
+#[tokio::test]
+async fn a_missing_store_is_said_so() {
+    let world = World::new();
+    assert_eq!(world.ask("GET", "/readyz").await.body, json!({"status": "ok", "missing": []}));
+    world.ledger.down.store(true, Ordering::SeqCst);
+    let refused = world.post("/api/jobs", json!({"kind": "data_cleanup"})).await;
+    refused.assert_problem(503);
+    assert!(refused.headers.contains_key(header::RETRY_AFTER));
+    assert!(refused.body["detail"].as_str().unwrap().contains("the ledger is unavailable"));
+    for path in ["/readyz", "/health", "/api/health"] {
+        let answer = world.ask("GET", path).await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answer.body["missing"], json!(["ledger"]));
+    }
+    assert_eq!(world.ask("GET", "/livez").await.status, StatusCode::OK);
+    assert_eq!(world.ask("GET", "/metrics").await.status, StatusCode::OK);
+    world.ledger.down.store(false, Ordering::SeqCst);
+    world.broker.down.store(true, Ordering::SeqCst);
+    world.enqueue().await;
+    world.ask("GET", "/api/queues").await.assert_problem(503);
+}
+
+#[tokio::test]
+async fn only_names_of_this_machine_are_answered() {
+    let world = World::new();
+    for (host, status) in [("localhost:7000", 200), ("evil.example", 403)] {
+        let request = Request::builder().uri("/api/queues").header(header::HOST, host);
+        let answer = world.send(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(answer.status.as_u16(), status, "{host}");
+    }
+    assert!(api::check_listen("127.0.0.1:0".parse().unwrap()).is_ok());
+    let told = api::check_listen("0.0.0.0:7000".parse().unwrap()).unwrap_err().to_string();
+    assert!(told.contains("authentication is not available yet"), "{told}");
+}
