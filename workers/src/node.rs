@@ -3,13 +3,17 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use postworks::broker::{self, Broker, memory::MemoryBroker, redis::{RedisBroker, RedisOptions}};
+use postworks::broker::{
+    self, Broker,
+    memory::MemoryBroker,
+    redis::{RedisBroker, RedisOptions},
+};
 use postworks::chore::{Reaper, Relay};
 use postworks::client::Producer;
 use postworks::clock::{SharedClock, SystemClock};
 use postworks::config::{Config, Environment, StoreUrls};
 use postworks::job::{CatalogError, Queue, WorkerId};
-use postworks::ledger::{self, Db, GroupCommit, Ledger, PostgresOptions, SqlLedger};
+use postworks::ledger::{self, Db, Ledger, PostgresOptions, SqlLedger};
 use postworks::worker::{self, Drained, Options, Registry, Stop, Worker};
 use secrecy::ExposeSecret as _;
 use tokio::sync::Notify;
@@ -17,10 +21,10 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::accounts::Accounts;
-use crate::platforms::http::{Http, HttpError};
-use crate::platforms::network::NetworkPolicy;
-use crate::platforms::{self, Platforms};
-use crate::registry::{Services, registry};
+use crate::handlers::{Retention, Services};
+use crate::platforms::http::Http;
+use crate::platforms::{self, NetworkPolicy, Platforms};
+use crate::registry::registry;
 use crate::secrets::{KeyRing, KeyRingError};
 use crate::store::Store;
 
@@ -42,8 +46,8 @@ pub enum Error {
     #[error(transparent)]
     Keys(#[from] KeyRingError),
     /// The HTTP client.
-    #[error(transparent)]
-    Http(#[from] HttpError),
+    #[error("cannot set up the HTTP client")]
+    Http(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Two handlers for one kind.
     #[error(transparent)]
     Registry(#[from] CatalogError),
@@ -102,7 +106,7 @@ impl Node {
         std::fs::create_dir_all(folder).map_err(fault)?;
         let db = Db::open_sqlite(&folder.join(LEDGER_FILE)).await?;
         db.migrate().await?;
-        let keys = match KeyRing::of(environment)? {
+        let keys = match KeyRing::of(environment) {
             Some(keys) => keys,
             None => KeyRing::load_or_create(&folder.join(KEYS_FILE))?,
         };
@@ -125,7 +129,7 @@ impl Node {
             acquire_timeout: config.ledger.acquire_timeout,
         };
         let db = Db::connect_postgres(urls.database.expose_secret(), &options)?;
-        let keys = KeyRing::of(environment)?.ok_or(Error::NoKeys)?;
+        let keys = KeyRing::of(environment).ok_or(Error::NoKeys)?;
         let id = worker_id();
         let options = RedisOptions::new(urls.redis.expose_secret(), id.clone())
             .with_prefix(config.broker.prefix.clone());
@@ -142,11 +146,11 @@ impl Node {
         config: Config,
         environment: &Environment,
     ) -> Result<Self, Error> {
-        let sql: Arc<dyn Ledger> = Arc::new(SqlLedger::new(db.clone()));
-        let ledger: Arc<dyn Ledger> = Arc::new(GroupCommit::new(sql));
+        let ledger: Arc<dyn Ledger> = Arc::new(SqlLedger::new(db.clone()));
         let store = Store::new(db, keys, Arc::clone(&clock));
         let network = NetworkPolicy { allow_loopback: environment.allow_loopback };
-        let platforms = platforms::all(Http::new(network)?, Arc::clone(&clock));
+        let http = Http::new(network).map_err(|error| Error::Http(Box::new(error)))?;
+        let platforms = platforms::all(http, Arc::clone(&clock));
         let accounts = Accounts::new(store.clone(), platforms.clone(), Arc::clone(&clock));
         let mut registry = registry(Services {
             store: store.clone(),
@@ -154,7 +158,13 @@ impl Node {
             ledger: Arc::clone(&ledger),
             platforms: platforms.clone(),
             clock: Arc::clone(&clock),
-            retention: config.retention.clone(),
+            retention: Retention {
+                jobs: config.retention.jobs,
+                dead_letters: config.retention.dead_letters,
+                remote_posts: config.retention.remote_posts,
+                publications: config.retention.publications,
+                batch: config.retention.batch,
+            },
         })?;
         registry.configure(|catalog| config.apply(catalog));
         let producer = Producer::new(

@@ -114,7 +114,8 @@ impl Harness {
     /// Waits for a wake-up that must come.
     pub async fn must_be_woken(&self) {
         let waiting = self.broker.wait(std::slice::from_ref(&self.queue), PATIENCE * 10);
-        tokio::time::timeout(PATIENCE, waiting).await.expect("a waiter is woken").unwrap();
+        let woken = tokio::time::timeout(PATIENCE, waiting).await.expect("a waiter is woken");
+        assert_eq!(woken.unwrap().as_ref(), Some(&self.queue));
     }
 }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Harness, LEASE, envelope, fresh, needs_generation, queue, with_args, worker};
-use crate::broker::{BATCH_MAX, Depth, Place, Push, Pushed, Reap, Removed, Settled, Settlement, Then};
+use crate::broker::{
+    BATCH_MAX, Depth, Place, Push, Pushed, Reap, Removed, Settled, Settlement, Then,
+};
 use crate::job::{Envelope, JobId};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -123,8 +125,7 @@ pub async fn twenty_thousand_waiting_jobs_drain(on: Harness) {
     on.open().await;
     for _ in 0..JOBS / BATCH_MAX {
         let due = on.now().after(60 * SECOND);
-        let jobs: Vec<Push> =
-            (0..BATCH_MAX).map(|_| fresh(envelope(due, 0), on.now())).collect();
+        let jobs: Vec<Push> = (0..BATCH_MAX).map(|_| fresh(envelope(due, 0), on.now())).collect();
         on.broker.push(&on.queue, &jobs).await.unwrap();
     }
     on.advance(120 * SECOND);
@@ -202,7 +203,7 @@ pub async fn a_wait_that_was_given_up_loses_no_token(on: Harness) {
         // It starts to wait, and is dropped while the push is under way.
         tokio::select! {
             biased;
-            ended = given_up => ended.unwrap(),
+            ended = given_up => drop(ended.unwrap()),
             _ = on.push(on.job(Duration::ZERO)) => {}
         }
         // Whoever took the token must have claimed, or it is still there.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use postworks::config::Environment;
 use zeroize::Zeroizing;
 
 /// Longest id of a key, in bytes: its length takes one byte of a sealed value.
@@ -51,6 +52,14 @@ pub enum KeyRingError {
 }
 
 impl KeyRing {
+    /// The keys that the environment gives, if it gives any.
+    pub fn of(environment: &Environment) -> Option<Self> {
+        let keys = environment.keys.iter();
+        let keys: Vec<MasterKey> =
+            keys.map(|key| MasterKey { id: key.id.clone(), bytes: key.bytes.clone() }).collect();
+        (!keys.is_empty()).then(|| Self(keys.into()))
+    }
+
     /// Reads `id:base64,id:base64,…`.
     pub fn parse(text: &str) -> Result<Self, KeyRingError> {
         let mut keys: Vec<MasterKey> = Vec::new();
