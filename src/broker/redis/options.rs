@@ -21,12 +21,7 @@ impl RedisOptions {
     /// Options for `url` (`redis://[user:password@]host[:port][/db]` or `unix:///path`). Every
     /// connection is named after `worker`, so that others see whether it is alive.
     pub fn new(url: impl Into<String>, worker: WorkerId) -> Self {
-        Self {
-            url: url.into(),
-            prefix: Self::PREFIX.to_owned(),
-            worker,
-            skew_ms: Arc::new(|| 0),
-        }
+        Self { url: url.into(), prefix: Self::PREFIX.to_owned(), worker, skew_ms: Arc::new(|| 0) }
     }
 
     /// Starts every key with `prefix`: 1 to 60 of letters, digits and `_-.:`.
