@@ -87,6 +87,16 @@ impl RedisServer {
         self.end(Signal::SIGKILL);
     }
 
+    /// Stops it from doing anything while its connections stay open, as a hanging machine would.
+    pub fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    /// Ends [`Self::freeze`].
+    pub fn thaw(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
     /// Starts it again after [`Self::stop`] or [`Self::kill9`], in the same folder.
     pub fn resume(&mut self) {
         assert!(self.process.is_none(), "the private Redis runs already");
@@ -137,11 +147,17 @@ impl RedisServer {
         }
     }
 
-    fn end(&mut self, signal: Signal) {
-        let Some(mut process) = self.process.take() else { return };
-        let pid = Pid::from_raw(i32::try_from(process.id()).expect("a process id"));
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.pid()).expect("a process id");
         // It may have ended by itself; then there is nothing to do.
-        let _ = kill(pid, signal);
+        let _ = kill(Pid::from_raw(pid), signal);
+    }
+
+    fn end(&mut self, signal: Signal) {
+        if self.process.is_some() {
+            self.signal(signal);
+        }
+        let Some(mut process) = self.process.take() else { return };
         process.wait().expect("a child can be waited for");
         let _ = fs::remove_file(self.socket());
     }

@@ -5,6 +5,7 @@
 //! time, at growing intervals. The command that met the broken connection fails and is not sent
 //! again, since nobody knows whether it was carried out.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,10 +30,16 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_m
 const NAME_PREFIX: &str = "postworks:";
 
 /// Makes connections.
-#[derive(Debug)]
 pub(super) struct Connector {
     client: Client,
     name: String,
+}
+
+/// Without the address, which may hold a password.
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connector").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 impl Connector {

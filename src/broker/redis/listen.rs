@@ -94,6 +94,7 @@ impl Listener {
         loop {
             let mut attended = self.attend(&keys);
             let Some(blocking) = attended.blocking.as_mut() else { return Ok(None) };
+            let ended_before = blocking.task.is_finished();
             let ended = tokio::select! {
                 () = &mut over => return Ok(None),
                 ended = &mut blocking.task => ended,
@@ -110,6 +111,8 @@ impl Listener {
                         return Ok(woken);
                     }
                 }
+                // It broke while nobody waited, perhaps long ago.
+                Ok(Err(_)) if ended_before => {}
                 Ok(Err(error)) => return Err(self.failed(error, &mut over).await),
                 Err(_aborted) => return Ok(None),
             }
@@ -130,8 +133,6 @@ impl Listener {
     /// Takes over the call that blocks on these keys, or starts one.
     fn attend(&self, keys: &[String]) -> Attended<'_> {
         let kept = self.with(|state| {
-            // One that ended unattended put its token back or lost its connection.
-            state.unattended.retain(|blocking| !blocking.task.is_finished());
             let found = state.unattended.iter().position(|blocking| blocking.keys == keys);
             found.map(|at| state.unattended.swap_remove(at)).ok_or_else(|| state.spare.pop())
         });

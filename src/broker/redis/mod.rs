@@ -6,6 +6,7 @@
 //!
 //! Time is what Redis tells (`TIME`), so that workers whose clocks differ agree.
 
+mod batch;
 mod connection;
 mod error;
 mod facts;
@@ -28,10 +29,10 @@ use self::keys::Keys;
 use self::listen::Listener;
 use self::script::Scripts;
 use super::{
-    BATCH_MAX, Broker, Claimed, Delivery, Depth, Error, Lease, Place, Push, Pushed, Reap, Removed,
-    Settled, Settlement, Then, order,
+    BATCH_MAX, Broker, Claimed, Depth, Error, Lease, Place, Push, Pushed, Reap, Removed, Settled,
+    Settlement, order,
 };
-use crate::job::{JobId, Queue, Timestamp, Token, WorkerId};
+use crate::job::{JobId, Queue, WorkerId};
 
 pub use self::facts::ServerFacts;
 pub use self::options::RedisOptions;
@@ -99,74 +100,6 @@ impl RedisBroker {
         fill(&mut call);
         self.commands.call(script, &call).await
     }
-
-    async fn push_batch(&self, queue: &Queue, jobs: &[Push]) -> Result<Vec<bool>, Error> {
-        let answer = self
-            .call(
-                |scripts| &scripts.push,
-                queue,
-                |call| {
-                    call.arg(self.skew_ms());
-                    for push in jobs {
-                        call.arg(value::id(push.envelope.id))
-                            .arg(value::head_start(&push.envelope))
-                            .arg(value::due(&push.envelope))
-                            .arg(u8::from(push.flagged))
-                            .arg(push.fresh_until.as_millis())
-                            .arg(push.envelope.encode());
-                    }
-                },
-            )
-            .await?;
-        reply::verdicts(answer, jobs.len())
-    }
-
-    async fn settle_batch(&self, queue: &Queue, jobs: &[Settlement]) -> Result<Vec<bool>, Error> {
-        let answer = self
-            .call(
-                |scripts| &scripts.settle,
-                queue,
-                |call| {
-                    call.arg(self.skew_ms());
-                    for Settlement { lease, then } in jobs {
-                        let member = value::member(lease);
-                        match then {
-                            Then::Gone => call.arg("gone").arg(member),
-                            Then::Back => call.arg("back").arg(member),
-                            Then::Again(again) => call
-                                .arg("again")
-                                .arg(member)
-                                .arg(value::head_start(again))
-                                .arg(value::due(again))
-                                .arg(again.encode()),
-                        };
-                    }
-                },
-            )
-            .await?;
-        reply::verdicts(answer, jobs.len())
-    }
-
-    async fn find_batch(&self, queue: &Queue, ids: &[JobId]) -> Result<Vec<Option<Place>>, Error> {
-        let fill = |call: &mut Cmd| {
-            for id in ids {
-                call.arg(value::id(*id));
-            }
-        };
-        let answers = reply::list(self.call(|scripts| &scripts.find, queue, fill).await?)?;
-        answers
-            .into_iter()
-            .map(|answer| {
-                let answer = reply::text(answer)?;
-                Ok(match answer.split_once(' ') {
-                    Some((_, worker)) => Some(Place::Running(WorkerId::from_text(worker))),
-                    None if answer == "ready" => Some(Place::Ready),
-                    None if answer == "delayed" => Some(Place::Delayed),
-                    None => None,
-                })
-            })
-            .collect()
-    }
 }
 
 #[async_trait]
@@ -197,7 +130,7 @@ impl Broker for RedisBroker {
                 .arg(millis(lease))
                 .arg(order::promotions(limit));
         };
-        claimed(queue, worker, self.call(|scripts| &scripts.claim, queue, fill).await?)
+        reply::claimed(queue, worker, self.call(|scripts| &scripts.claim, queue, fill).await?)
     }
 
     async fn settle(&self, queue: &Queue, jobs: &[Settlement]) -> Result<Vec<Settled>, Error> {
@@ -276,7 +209,7 @@ impl Broker for RedisBroker {
             calls.add_command(call);
         }
         let answers = self.commands.call_all(&self.scripts.depth, &calls).await?;
-        answers.into_iter().map(depth).collect()
+        answers.into_iter().map(reply::depth).collect()
     }
 
     async fn open(&self, queue: &Queue, generation: u32) -> Result<(), Error> {
@@ -313,48 +246,4 @@ impl Broker for RedisBroker {
 
 fn millis(lease: Duration) -> u64 {
     u64::try_from(lease.min(LEASE_MAX).as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Reads the answer of `claim.lua`.
-fn claimed(queue: &Queue, worker: &WorkerId, answer: Value) -> Result<Claimed, Error> {
-    let mut answer = reply::list(answer)?.into_iter();
-    let mut next = || answer.next().ok_or_else(reply::incomplete);
-    if reply::count(&next()?)? == 0 {
-        let held = reply::text(next()?)?.parse().ok();
-        return Err(Error::NeedsGeneration { queue: queue.clone(), held });
-    }
-    let token = Token { generation: reply::parsed(next()?)?, sequence: reply::parsed(next()?)? };
-    let next_due = due(&reply::text(next()?)?);
-    let more = reply::count(&next()?)? > 0;
-    let dropped = reply::count(&next()?)?;
-    if dropped > 0 {
-        tracing::warn!(%queue, dropped, "threw out entries that hold no job");
-    }
-    let mut deliveries: Vec<Delivery> = Vec::with_capacity(answer.len() / 2);
-    while let Some(id) = answer.next() {
-        let stored = reply::bytes(answer.next().ok_or_else(reply::incomplete)?)?;
-        let lease = Lease { id: reply::parsed(id)?, token, worker: worker.clone() };
-        deliveries.push(value::delivery(queue, lease, &stored));
-    }
-    Ok(Claimed { deliveries, next_due, more })
-}
-
-/// Reads a sorted set's score; one that is no time is no time to wait for.
-fn due(score: &str) -> Option<Timestamp> {
-    let due: f64 = score.parse().ok()?;
-    // In range and whole after this, so nothing is cut off.
-    #[expect(clippy::cast_possible_truncation, reason = "clamped to 14 digits")]
-    due.is_finite().then(|| Timestamp::from_millis(due.clamp(0.0, 99_999_999_999_999.0) as i64))
-}
-
-/// Reads the answer of `depth.lua`.
-fn depth(answer: Value) -> Result<Depth, Error> {
-    let answer = reply::list(answer)?;
-    let number = |at: usize| reply::count(answer.get(at).ok_or_else(reply::incomplete)?);
-    Ok(Depth {
-        ready: number(0)?,
-        delayed: number(1)?,
-        running: number(2)?,
-        oldest_ready_age: Duration::from_millis(number(3)?),
-    })
 }

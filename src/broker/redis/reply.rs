@@ -1,8 +1,59 @@
 //! Reads what scripts answer. Redis may answer anything; none of it makes us panic.
 
+use std::time::Duration;
+
 use redis::Value;
 
-use crate::broker::Error;
+use super::value;
+use crate::broker::{Claimed, Delivery, Depth, Error, Lease};
+use crate::job::{Queue, Timestamp, Token, WorkerId};
+
+/// Times are stored with 14 digits.
+const LATEST_MS: f64 = 99_999_999_999_999.0;
+
+/// Reads the answer of `claim.lua`.
+pub(super) fn claimed(queue: &Queue, worker: &WorkerId, answer: Value) -> Result<Claimed, Error> {
+    let mut answer = list(answer)?.into_iter();
+    let mut next = || answer.next().ok_or_else(incomplete);
+    if count(&next()?)? == 0 {
+        let held = text(next()?)?.parse().ok();
+        return Err(Error::NeedsGeneration { queue: queue.clone(), held });
+    }
+    let token = Token { generation: parsed(next()?)?, sequence: parsed(next()?)? };
+    let next_due = due(&text(next()?)?);
+    let more = count(&next()?)? > 0;
+    let dropped = count(&next()?)?;
+    if dropped > 0 {
+        tracing::warn!(%queue, dropped, "threw out entries that hold no job");
+    }
+    let mut deliveries: Vec<Delivery> = Vec::with_capacity(answer.len() / 2);
+    while let Some(id) = answer.next() {
+        let stored = bytes(answer.next().ok_or_else(incomplete)?)?;
+        let lease = Lease { id: parsed(id)?, token, worker: worker.clone() };
+        deliveries.push(value::delivery(queue, lease, &stored));
+    }
+    Ok(Claimed { deliveries, next_due, more })
+}
+
+/// Reads a sorted set's score; one that is no time is no time to wait for.
+fn due(score: &str) -> Option<Timestamp> {
+    let due: f64 = score.parse().ok()?;
+    // In range and whole after this, so nothing is cut off.
+    #[expect(clippy::cast_possible_truncation, reason = "clamped to 14 digits")]
+    due.is_finite().then(|| Timestamp::from_millis(due.clamp(0.0, LATEST_MS) as i64))
+}
+
+/// Reads the answer of `depth.lua`.
+pub(super) fn depth(answer: Value) -> Result<Depth, Error> {
+    let answer = list(answer)?;
+    let number = |at: usize| count(answer.get(at).ok_or_else(incomplete)?);
+    Ok(Depth {
+        ready: number(0)?,
+        delayed: number(1)?,
+        running: number(2)?,
+        oldest_ready_age: Duration::from_millis(number(3)?),
+    })
+}
 
 /// A list.
 pub(super) fn list(value: Value) -> Result<Vec<Value>, Error> {

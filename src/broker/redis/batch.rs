@@ -1,0 +1,89 @@
+//! One call of a script for one batch, at most [`BATCH_MAX`](crate::broker::BATCH_MAX) jobs.
+
+use redis::Cmd;
+
+use super::{RedisBroker, reply, value};
+use crate::broker::{Error, Place, Push, Settlement, Then};
+use crate::job::{JobId, Queue, WorkerId};
+
+impl RedisBroker {
+    pub(super) async fn push_batch(
+        &self,
+        queue: &Queue,
+        jobs: &[Push],
+    ) -> Result<Vec<bool>, Error> {
+        let answer = self
+            .call(
+                |scripts| &scripts.push,
+                queue,
+                |call| {
+                    call.arg(self.skew_ms());
+                    for push in jobs {
+                        call.arg(value::id(push.envelope.id))
+                            .arg(value::head_start(&push.envelope))
+                            .arg(value::due(&push.envelope))
+                            .arg(u8::from(push.flagged))
+                            .arg(push.fresh_until.as_millis())
+                            .arg(push.envelope.encode());
+                    }
+                },
+            )
+            .await?;
+        reply::verdicts(answer, jobs.len())
+    }
+
+    pub(super) async fn settle_batch(
+        &self,
+        queue: &Queue,
+        jobs: &[Settlement],
+    ) -> Result<Vec<bool>, Error> {
+        let answer = self
+            .call(
+                |scripts| &scripts.settle,
+                queue,
+                |call| {
+                    call.arg(self.skew_ms());
+                    for Settlement { lease, then } in jobs {
+                        let member = value::member(lease);
+                        match then {
+                            Then::Gone => call.arg("gone").arg(member),
+                            Then::Back => call.arg("back").arg(member),
+                            Then::Again(again) => call
+                                .arg("again")
+                                .arg(member)
+                                .arg(value::head_start(again))
+                                .arg(value::due(again))
+                                .arg(again.encode()),
+                        };
+                    }
+                },
+            )
+            .await?;
+        reply::verdicts(answer, jobs.len())
+    }
+
+    pub(super) async fn find_batch(
+        &self,
+        queue: &Queue,
+        ids: &[JobId],
+    ) -> Result<Vec<Option<Place>>, Error> {
+        let fill = |call: &mut Cmd| {
+            for id in ids {
+                call.arg(value::id(*id));
+            }
+        };
+        let answers = reply::list(self.call(|scripts| &scripts.find, queue, fill).await?)?;
+        answers
+            .into_iter()
+            .map(|answer| {
+                let answer = reply::text(answer)?;
+                Ok(match answer.split_once(' ') {
+                    Some((_, worker)) => Some(Place::Running(WorkerId::from_text(worker))),
+                    None if answer == "ready" => Some(Place::Ready),
+                    None if answer == "delayed" => Some(Place::Delayed),
+                    None => None,
+                })
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,60 @@
+//! What is promised to those who look, and of removal and bulkheads.
+
+use std::time::Duration;
+
+use super::super::{Harness, LEASE, envelope, needs_generation, queue, worker};
+use super::SECOND;
+use crate::broker::{Depth, Removed, Settled, Settlement, Then};
+
+/// A due job counts as due even before a claim has looked at it.
+pub async fn depth_counts_every_place_and_knows_the_oldest(on: Harness) {
+    on.open().await;
+    let other = queue("data_cleanup");
+    on.push_due(3).await;
+    on.claim("a", 1).await;
+    on.push(envelope(on.now().before(50 * SECOND), 3_600)).await;
+    on.push(on.job(10 * SECOND)).await;
+    on.push(on.job(600 * SECOND)).await;
+    on.advance(30 * SECOND);
+    let depth = on.broker.depth(&[other, on.queue.clone()]).await.unwrap();
+    assert_eq!(depth[0], Depth::default());
+    assert_eq!((depth[1].ready, depth[1].delayed, depth[1].running), (4, 1, 1));
+    let age = depth[1].oldest_ready_age;
+    assert!(age >= 80 * SECOND && age < 100 * SECOND, "{age:?}");
+}
+
+/// Cancelling succeeds for a job that waits, and says so when it does not.
+pub async fn a_waiting_job_can_be_removed_and_a_running_one_cannot(on: Harness) {
+    on.open().await;
+    let due = on.push(on.job(Duration::ZERO)).await;
+    let later = on.push(on.job(60 * SECOND)).await;
+    for id in [due, later] {
+        assert_eq!(on.broker.remove(&on.queue, id).await.unwrap(), Removed::Removed);
+        assert_eq!(on.broker.remove(&on.queue, id).await.unwrap(), Removed::Absent);
+    }
+    let running = on.push(on.job(Duration::ZERO)).await;
+    let lease = on.claim_one("a").await.lease;
+    assert_eq!(on.broker.remove(&on.queue, running).await.unwrap(), Removed::Running);
+    assert_eq!(on.settle(&lease, Then::Gone).await, Settled::Done);
+    on.advance(120 * SECOND);
+    assert!(on.claim("a", 10).await.is_empty());
+}
+
+/// Each queue has its own jobs, generation and leases.
+pub async fn queues_do_not_see_each_other(on: Harness) {
+    on.open().await;
+    let other = queue("connector_sync.other");
+    let id = on.push(on.job(Duration::ZERO)).await;
+    let refused = on.broker.claim(&other, &worker("a"), 1, LEASE).await.unwrap_err();
+    assert!(needs_generation(&refused));
+    on.broker.open(&other, 9).await.unwrap();
+    let claimed = on.broker.claim(&other, &worker("a"), 1, LEASE).await.unwrap();
+    assert!(claimed.deliveries.is_empty());
+    assert_eq!(on.broker.find(&other, &[id]).await.unwrap(), [None]);
+    let lease = on.claim_one("a").await.lease;
+    assert_eq!(lease.token.generation, 1);
+    let settlement = Settlement { lease, then: Then::Gone };
+    let settled = on.broker.settle(&other, std::slice::from_ref(&settlement)).await.unwrap();
+    assert_eq!(settled, [Settled::Stale]);
+    assert_eq!(on.broker.settle(&on.queue, &[settlement]).await.unwrap(), [Settled::Done]);
+}

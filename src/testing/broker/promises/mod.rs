@@ -1,0 +1,15 @@
+//! What every broker promises.
+
+mod claiming;
+mod leasing;
+mod looking;
+mod waking;
+
+pub use self::claiming::*;
+pub use self::leasing::*;
+pub use self::looking::*;
+pub use self::waking::*;
+
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
