@@ -31,8 +31,10 @@ pub struct PostgresServer {
     folder: Folder,
 }
 
-/// Settings of a server whose machine will not lose power before the test is over.
-const FAST: &[&str] = &["fsync=off", "synchronous_commit=off", "full_page_writes=off"];
+/// Settings of a server whose machine will not lose power before the test is over. Commits are
+/// still handed to the system before they are answered: with `synchronous_commit=off` a killed
+/// server would lose them.
+const FAST: &[&str] = &["fsync=off", "synchronous_commit=on", "full_page_writes=off"];
 
 impl PostgresServer {
     /// Starts a server that never waits for the disk. It survives [`kill9`](Self::kill9) all the
