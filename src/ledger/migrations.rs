@@ -73,3 +73,9 @@ async fn apply<C: Migrate>(migrator: &Migrator, conn: &mut C) -> Result<(), Erro
     migrator.set_ignore_missing(true);
     Ok(migrator.run_direct(None, conn, false).await?)
 }
+
+/// PostgreSQL's migrations, for whoever caches a database that has them.
+#[cfg(feature = "testing")]
+pub(crate) fn postgres_migrations() -> impl Iterator<Item = &'static sqlx::migrate::Migration> {
+    POSTGRES.iter()
+}

@@ -1,7 +1,10 @@
 //! The engine's integration tests: one binary, a module a subject.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "tests")]
 
 mod broker;
+mod ledger;
+mod ledger_faults;
+mod ledger_model;
 mod life;
 mod tidy;
