@@ -53,7 +53,11 @@ fn step() -> impl Strategy<Value = Step> {
     let job = (-3..5_i64, prop_oneof![Just(0), 1..300_u32], any::<bool>(), -1..2_i64).prop_map(
         |(due_in, priority_s, flagged, fresh_for)| Job { due_in, priority_s, flagged, fresh_for },
     );
-    let settle = prop_oneof![3 => Just(Settle::Gone), 1 => Just(Settle::Back), 2 => (-2..4_i64).prop_map(Settle::Again)];
+    let settle = prop_oneof![
+        3 => Just(Settle::Gone),
+        1 => Just(Settle::Back),
+        2 => (-2..4_i64).prop_map(Settle::Again),
+    ];
     let some = || prop::collection::vec(any::<Index>(), 0..6);
     prop_oneof![
         2 => (0..4_u32).prop_map(Step::Advance),
