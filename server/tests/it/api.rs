@@ -17,10 +17,10 @@ use tower::ServiceExt as _;
 
 use crate::doubles::{CONNECTOR, FakeBroker, FakeLedger, FakeProduct};
 
-struct World {
-    ledger: Arc<FakeLedger>,
+pub(crate) struct World {
+    pub(crate) ledger: Arc<FakeLedger>,
     broker: Arc<FakeBroker>,
-    router: Router,
+    pub(crate) router: Router,
 }
 
 struct Answer {
@@ -49,7 +49,7 @@ impl Answer {
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let ledger = Arc::new(FakeLedger::default());
         let broker = Arc::new(FakeBroker::default());
         let catalog = Arc::new(Catalog::builtin().unwrap());
@@ -93,7 +93,7 @@ impl World {
         self.post_text(path, body.to_string()).await
     }
 
-    async fn enqueue(&self) -> JobId {
+    pub(crate) async fn enqueue(&self) -> JobId {
         let answer = self.post("/api/jobs", json!({"kind": "data_cleanup", "args": {}})).await;
         assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.body);
         serde_json::from_value(answer.body["id"].clone()).unwrap()
