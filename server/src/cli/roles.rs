@@ -52,7 +52,8 @@ fn parse_workers(text: &str) -> Result<Workers, String> {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct DemoArgs {
     /// Posts to publish
-    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 1_000,
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) jobs: u32,
     /// Makes the faults of a run repeatable; random if absent
     #[arg(long, value_name = "N")]

@@ -411,3 +411,22 @@ async fn only_names_of_this_machine_are_answered() {
     let told = api::check_listen("0.0.0.0:7000".parse().unwrap()).unwrap_err().to_string();
     assert!(told.contains("authentication is not available yet"), "{told}");
 }
+
+/// Over a real connection: a client that writes on must still see the answer.
+#[tokio::test]
+async fn a_body_that_is_far_too_long_is_answered_on_the_wire() {
+    let world = World::new();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/api/jobs", listener.local_addr().unwrap());
+    let stop = tokio_util::sync::CancellationToken::new();
+    let serving = tokio::spawn(api::serve(listener, world.router.clone(), stop.clone()));
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    for _ in 0..3 {
+        let body = vec![b'['; 10 << 20];
+        let request = client.post(&url).header("content-type", "application/json").body(body);
+        assert_eq!(request.send().await.unwrap().status().as_u16(), 413);
+    }
+    drop(client);
+    stop.cancel();
+    serving.await.unwrap().unwrap();
+}
