@@ -9,8 +9,8 @@ use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::World;
 use crate::doubles::CONNECTOR;
+use crate::world::World;
 
 struct Ran {
     code: i32,
