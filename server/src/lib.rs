@@ -3,3 +3,4 @@
 pub mod api;
 pub mod app;
 pub mod sandbox;
+pub mod cli;

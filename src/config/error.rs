@@ -51,10 +51,10 @@ impl ConfigError {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.key.is_empty() {
-            write!(f, "{} ", self.key)?;
+        if self.key.is_empty() {
+            return write!(f, "{}: {}", self.origin, self.message);
         }
-        write!(f, "({}): {}", self.origin, self.message)
+        write!(f, "{} ({}): {}", self.key, self.origin, self.message)
     }
 }
 

@@ -258,7 +258,8 @@ impl Config {
         use std::fmt::Write as _;
         let inner = |value: &&Value| value.is_table();
         if !path.is_empty() && (table.is_empty() || !table.values().all(|value| inner(&value))) {
-            let _ = writeln!(text, "[{}]", path.join("."));
+            let gap = if text.is_empty() { "" } else { "\n" };
+            let _ = writeln!(text, "{gap}[{}]", path.join("."));
         }
         for (name, value) in table.iter().filter(|(_, value)| !inner(value)) {
             let key = format!("{}.{name}", path.join("."));

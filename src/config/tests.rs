@@ -115,7 +115,7 @@ fn a_section_is_no_value_and_a_value_no_section() {
 #[test]
 fn what_is_no_toml_is_told_with_its_line() {
     let all = faults(&Sources::default().file("my.toml", "[api]\nlisten = \n"));
-    assert!(all[0].starts_with("(my.toml:2): is no TOML"), "{all:?}");
+    assert!(all[0].starts_with("my.toml:2: is no TOML"), "{all:?}");
 }
 
 #[test]

@@ -52,7 +52,7 @@ pub(super) async fn host(request: Request, next: Next) -> Response {
         Some(host) if !is_loopback(&host) => {
             let shown: String = host.chars().take(100).collect();
             let detail = format!(
-                "this API answers requests for 127.0.0.1, [::1] and localhost only, not for {shown:?}"
+                "this API answers requests for 127.0.0.1, [::1] and localhost, not for {shown:?}"
             );
             Problem::new(StatusCode::FORBIDDEN, detail).into_response()
         }

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 pub use problem::Problem;
+pub(crate) use problem::chain;
 
 /// What the routes share.
 #[derive(Clone)]

@@ -67,7 +67,7 @@ impl Producer {
         for (queue, pushes) in by_queue {
             for batch in pushes.chunks(BATCH_MAX) {
                 if let Err(error) = self.broker.push(&queue, batch).await {
-                    tracing::warn!(%queue, %error, "the broker did not take jobs; the relay will push them");
+                    tracing::warn!(%queue, %error, "jobs were not pushed; the relay will");
                     break;
                 }
             }

@@ -1,104 +1,15 @@
 //! The API's promises, over stand-ins for the stores.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use axum::Router;
-use axum::body::{Body, to_bytes};
-use axum::http::{Request, Response, StatusCode, header};
-use postworks::clock::SystemClock;
-use postworks::config::{Config, Sources};
-use postworks::job::{Catalog, Category, JobId};
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header};
+use postworks::job::{Category, JobId};
 use postworks_server::api;
-use postworks_server::app::App;
-use postworks_workers::health::Health;
 use serde_json::{Value, json};
-use tower::ServiceExt as _;
 
-use crate::doubles::{CONNECTOR, FakeBroker, FakeLedger, FakeProduct};
-
-struct World {
-    ledger: Arc<FakeLedger>,
-    broker: Arc<FakeBroker>,
-    router: Router,
-}
-
-struct Answer {
-    status: StatusCode,
-    headers: axum::http::HeaderMap,
-    body: Value,
-}
-
-impl Answer {
-    /// The pointers of the wrong fields.
-    fn fields(&self) -> Vec<&str> {
-        let errors = self.body["errors"].as_array().unwrap();
-        errors.iter().map(|error| error["field"].as_str().unwrap()).collect()
-    }
-
-    #[track_caller]
-    fn assert_problem(&self, status: u16) {
-        assert_eq!(self.status.as_u16(), status, "{}", self.body);
-        assert_eq!(self.headers[header::CONTENT_TYPE], "application/problem+json");
-        assert_eq!(self.body["status"], status);
-        for field in ["type", "title", "detail"] {
-            assert!(self.body[field].is_string(), "{field} in {}", self.body);
-        }
-        assert!(self.body["errors"].is_array(), "{}", self.body);
-    }
-}
-
-impl World {
-    fn new() -> Self {
-        let ledger = Arc::new(FakeLedger::default());
-        let broker = Arc::new(FakeBroker::default());
-        let catalog = Arc::new(Catalog::builtin().unwrap());
-        let product = Arc::new(FakeProduct::default());
-        let app = App::new(
-            Arc::clone(&ledger) as _,
-            Arc::clone(&broker) as _,
-            catalog,
-            product,
-            SystemClock::shared(),
-        );
-        let metrics = postworks_workers::telemetry::recorder().unwrap().handle();
-        let health = Health::new(app.probes(), metrics);
-        let config = Config::load(&Sources::default()).unwrap();
-        Self { ledger, broker, router: api::router(app, health, &config.api) }
-    }
-
-    async fn send(&self, request: Request<Body>) -> Answer {
-        let response: Response<Body> = self.router.clone().oneshot(request).await.unwrap();
-        let (parts, body) = response.into_parts();
-        let bytes = to_bytes(body, usize::MAX).await.unwrap();
-        let text = String::from_utf8_lossy(&bytes);
-        let body = serde_json::from_slice(&bytes).unwrap_or_else(|_| Value::from(text.as_ref()));
-        Answer { status: parts.status, headers: parts.headers, body }
-    }
-
-    async fn ask(&self, method: &str, path: &str) -> Answer {
-        self.send(Request::builder().method(method).uri(path).body(Body::empty()).unwrap()).await
-    }
-
-    async fn post_text(&self, path: &str, body: impl Into<Body>) -> Answer {
-        let request = Request::builder()
-            .method("POST")
-            .uri(path)
-            .header(header::CONTENT_TYPE, "application/json; charset=utf-8")
-            .header(header::HOST, "127.0.0.1:7000");
-        self.send(request.body(body.into()).unwrap()).await
-    }
-
-    async fn post(&self, path: &str, body: Value) -> Answer {
-        self.post_text(path, body.to_string()).await
-    }
-
-    async fn enqueue(&self) -> JobId {
-        let answer = self.post("/api/jobs", json!({"kind": "data_cleanup", "args": {}})).await;
-        assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.body);
-        serde_json::from_value(answer.body["id"].clone()).unwrap()
-    }
-}
+use crate::doubles::CONNECTOR;
+use crate::world::World;
 
 #[tokio::test]
 async fn a_job_is_accepted_shown_and_cancelled() {
@@ -410,4 +321,23 @@ async fn only_names_of_this_machine_are_answered() {
     assert!(api::check_listen("127.0.0.1:0".parse().unwrap()).is_ok());
     let told = api::check_listen("0.0.0.0:7000".parse().unwrap()).unwrap_err().to_string();
     assert!(told.contains("authentication is not available yet"), "{told}");
+}
+
+/// Over a real connection: a client that writes on must still see the answer.
+#[tokio::test]
+async fn a_body_that_is_far_too_long_is_answered_on_the_wire() {
+    let world = World::new();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/api/jobs", listener.local_addr().unwrap());
+    let stop = tokio_util::sync::CancellationToken::new();
+    let serving = tokio::spawn(api::serve(listener, world.router.clone(), stop.clone()));
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    for _ in 0..3 {
+        let body = vec![b'['; 10 << 20];
+        let request = client.post(&url).header("content-type", "application/json").body(body);
+        assert_eq!(request.send().await.unwrap().status().as_u16(), 413);
+    }
+    drop(client);
+    stop.cancel();
+    serving.await.unwrap().unwrap();
 }

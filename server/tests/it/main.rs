@@ -3,5 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod api;
+mod cli;
 mod doubles;
 mod sandbox;
+mod world;

@@ -1,0 +1,51 @@
+//! What callers send and get, as the public contract says; the HTTP API and the command line
+//! share these types.
+
+mod accounts;
+mod dead_letters;
+mod jobs;
+
+use postworks::job::Queue;
+use serde::{Deserialize, Serialize};
+
+pub use accounts::*;
+pub use dead_letters::*;
+pub use jobs::*;
+
+/// Which page of a list.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PageQuery {
+    /// At most this many, 1 to 100.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    /// Where the page before ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+/// A page of a list.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Page<T> {
+    /// What is on it, newest first.
+    pub items: Vec<T>,
+    /// The cursor of the next page, if there is one.
+    pub next: Option<String>,
+}
+
+/// A queue and what is in it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct QueueView {
+    /// The queue.
+    pub queue: Queue,
+    /// Due and unclaimed.
+    pub ready: u64,
+    /// Waiting for their time, as far as the broker holds them.
+    pub delayed: u64,
+    /// Running.
+    pub running: u64,
+    /// For a person.
+    pub dead: u64,
+    /// How long the oldest due job has waited.
+    pub oldest_ready_age_seconds: f64,
+}

@@ -1,0 +1,90 @@
+//! `postworks enqueue`.
+
+use std::io::Read as _;
+use std::time::Duration;
+
+use clap::Args;
+use postworks::config::parse_duration;
+use postworks::job::Timestamp;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use super::failure::{Exit, Failure};
+use super::{Context, target};
+use crate::app::types::EnqueueJob;
+
+/// Arguments longer than this are refused by every API.
+const ARGS_BYTES_MAX: u64 = 1 << 20;
+
+/// Arguments of `enqueue`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct EnqueueArgs {
+    #[arg(help = "connector_sync, post_publication, token_refresh or data_cleanup")]
+    kind: String,
+    /// The job's arguments as a JSON object; - reads them from stdin
+    #[arg(long, value_name = "JSON", conflicts_with = "arg")]
+    json: Option<String>,
+    /// One argument; true, false, null and numbers are read as such
+    #[arg(long, value_name = "k=v", value_parser = parse_arg)]
+    arg: Vec<(String, Value)>,
+    /// Not before this time (RFC 3339)
+    #[arg(long, value_name = "TIME", conflicts_with = "delay")]
+    run_at: Option<Timestamp>,
+    /// Not before so long from now
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    delay: Option<Duration>,
+    /// While a live job of the kind has this key, another is not made
+    #[arg(long, value_name = "KEY")]
+    unique_key: Option<String>,
+    /// Head start over jobs that became ready at the same time, in seconds (0 to 3600)
+    #[arg(long, value_name = "SECONDS")]
+    priority: Option<u32>,
+    /// Attempts in all
+    #[arg(long, value_name = "N")]
+    max_attempts: Option<u32>,
+}
+
+fn parse_arg(text: &str) -> Result<(String, Value), String> {
+    let (name, value) = text.split_once('=').ok_or("must be name=value")?;
+    let value = match serde_json::from_str(value) {
+        Ok(plain @ (Value::Bool(_) | Value::Number(_) | Value::Null)) => plain,
+        _ => Value::from(value),
+    };
+    Ok((name.to_owned(), value))
+}
+
+impl EnqueueArgs {
+    fn job(self) -> Result<EnqueueJob, Failure> {
+        let text = match self.json {
+            Some(dash) if dash == "-" => {
+                let mut text = String::new();
+                std::io::stdin().take(ARGS_BYTES_MAX).read_to_string(&mut text)?;
+                text
+            }
+            Some(text) => text,
+            None => Value::Object(self.arg.into_iter().collect::<Map<_, _>>()).to_string(),
+        };
+        let args = serde_json::from_str::<Box<RawValue>>(text.trim()).map_err(|error| {
+            Failure::new(Exit::Usage, format!("--json is no JSON: {error}"))
+                .advise(r#"write it as '{"connector_id": "…"}'"#)
+        })?;
+        let delay_ms = self.delay.map(|delay| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
+        Ok(EnqueueJob {
+            run_at: self.run_at,
+            delay_ms,
+            unique_key: self.unique_key,
+            priority: self.priority,
+            max_attempts: self.max_attempts,
+            ..EnqueueJob::new(self.kind, args)
+        })
+    }
+}
+
+pub(super) async fn run(context: &Context, args: EnqueueArgs) -> Result<(), Failure> {
+    let job = args.job()?;
+    let enqueued = target::choose(context).await?.enqueue(job).await?;
+    context.format.say(&enqueued, |enqueued| {
+        let how = if enqueued.created { "accepted" } else { "already there" };
+        format!("{}  {how}, {}", enqueued.id, enqueued.state)
+    })
+}

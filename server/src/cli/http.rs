@@ -1,0 +1,187 @@
+//! Asks the API over HTTP.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use postworks::job::JobId;
+use reqwest::{Client, Method, RequestBuilder};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use super::failure::{Exit, Failure};
+use super::target::Target;
+use crate::api::{Problem, chain};
+use crate::app::types::{
+    AddConnector, CancelledJob, Connector, Created, DeadLetterView, DeadQuery, DeadRetry,
+    EnqueueJob, Enqueued, JobView, JobsQuery, Page, PageQuery, Planned, QueueView,
+};
+
+/// An address that does not answer is told soon.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longer than the API's own limit, so that its words arrive.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest answer that is read: a page of 100 jobs of 64 KiB, and room.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
+
+/// The API at an address.
+pub struct HttpTarget {
+    client: Client,
+    server: Url,
+    api_key: Option<SecretString>,
+}
+
+impl HttpTarget {
+    /// The API at `server`.
+    pub fn new(server: Url, api_key: Option<SecretString>) -> Result<Self, Failure> {
+        let mut client = Client::builder().connect_timeout(CONNECT_TIMEOUT).timeout(TIMEOUT);
+        let local = match server.host() {
+            Some(url::Host::Domain(name)) => name == "localhost",
+            Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+            Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+            None => false,
+        };
+        if local {
+            client = client.no_proxy();
+        }
+        let client = client.build().map_err(|error| Failure::new(Exit::Failed, chain(&error)))?;
+        Ok(Self { client, server, api_key })
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let base = self.server.as_str().trim_end_matches('/');
+        let request = self.client.request(method, format!("{base}{path}"));
+        match &self.api_key {
+            Some(key) => request.bearer_auth(key.expose_secret()),
+            None => request,
+        }
+    }
+
+    async fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &(impl Serialize + Sync),
+    ) -> Result<T, Failure> {
+        self.answer(self.request(Method::GET, path).query(query)).await
+    }
+
+    async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &(impl Serialize + Sync),
+    ) -> Result<T, Failure> {
+        self.answer(self.request(Method::POST, path).json(body)).await
+    }
+
+    async fn answer<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Failure> {
+        let mut response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let status = response.status();
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
+            bytes.extend_from_slice(&chunk);
+            if bytes.len() > ANSWER_BYTES_MAX {
+                return Err(self.strange("it is longer than any answer of the API"));
+            }
+        }
+        if status.is_success() {
+            return serde_json::from_slice(&bytes)
+                .map_err(|error| self.strange(&error.to_string()));
+        }
+        Err(match serde_json::from_slice::<Problem>(&bytes) {
+            Ok(problem) => refused(&problem),
+            Err(_) => self.strange(&format!("status {status}")),
+        })
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> Failure {
+        let message = format!("no answer from {}: {}", self.server, cause(error));
+        if error.is_timeout() {
+            return Failure::new(Exit::Retry, message)
+                .advise("what was asked may have been done; look before you ask again");
+        }
+        Failure::new(Exit::Unavailable, message).advise(
+            "start one with `postworks up`, name another with --server, or set DATABASE_URL and \
+             REDIS_URL to do without",
+        )
+    }
+
+    fn strange(&self, why: &str) -> Failure {
+        let message = format!("what answers at {} is no Postworks API: {why}", self.server);
+        Failure::new(Exit::Failed, message)
+    }
+}
+
+/// The innermost cause: the layers of an HTTP client say nothing to a person.
+fn cause(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}
+
+fn refused(problem: &Problem) -> Failure {
+    let exit = match problem.status {
+        400 | 413 | 415 | 422 => Exit::Usage,
+        404 => Exit::NotFound,
+        409 => Exit::Conflict,
+        408 | 429 => Exit::Retry,
+        502..=504 => Exit::Unavailable,
+        _ => Exit::Failed,
+    };
+    let message = match problem.errors.as_slice() {
+        [] => problem.detail.clone(),
+        faults => faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
+    };
+    Failure::new(exit, message)
+}
+
+#[async_trait]
+impl Target for HttpTarget {
+    async fn enqueue(&self, job: EnqueueJob) -> Result<Enqueued, Failure> {
+        self.post("/api/jobs", &job).await
+    }
+
+    async fn job(&self, id: JobId) -> Result<JobView, Failure> {
+        self.get(&format!("/api/jobs/{id}"), &()).await
+    }
+
+    async fn jobs(&self, query: &JobsQuery) -> Result<Page<JobView>, Failure> {
+        self.get("/api/jobs", query).await
+    }
+
+    async fn cancel(&self, id: JobId) -> Result<CancelledJob, Failure> {
+        self.answer(self.request(Method::DELETE, &format!("/api/jobs/{id}"))).await
+    }
+
+    async fn add_connector(&self, connector: AddConnector) -> Result<Created, Failure> {
+        let body = serde_json::json!({
+            "platform": connector.platform,
+            "base_url": connector.base_url,
+            "identifier": connector.identifier,
+            "secret": connector.secret.expose_secret(),
+        });
+        self.post("/api/connectors", &body).await
+    }
+
+    async fn connectors(&self, query: &PageQuery) -> Result<Page<Connector>, Failure> {
+        self.get("/api/connectors", query).await
+    }
+
+    async fn dead_letters(&self, query: &DeadQuery) -> Result<Page<DeadLetterView>, Failure> {
+        self.get("/api/dlq", query).await
+    }
+
+    async fn dead_letter(&self, id: JobId) -> Result<DeadLetterView, Failure> {
+        self.get(&format!("/api/dlq/{id}"), &()).await
+    }
+
+    async fn dlq_retry(&self, retry: &DeadRetry) -> Result<Planned, Failure> {
+        self.post("/api/dlq/retry", retry).await
+    }
+
+    async fn queues(&self) -> Result<Page<QueueView>, Failure> {
+        self.get("/api/queues", &()).await
+    }
+}

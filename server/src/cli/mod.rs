@@ -1,0 +1,298 @@
+//! The command line: one file a family of verbs.
+//!
+//! stdout carries answers only, stderr everything else; how a command ended is in its exit code
+//! ([`Exit`]).
+
+mod config;
+mod connector;
+mod dlq;
+mod enqueue;
+mod failure;
+mod http;
+mod job;
+mod output;
+mod queue;
+mod roles;
+mod signals;
+mod target;
+mod wiring;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
+use postworks::config::{Config, Environment, Sources};
+use postworks::job::JobId;
+use url::Url;
+
+pub use failure::{Exit, Failure};
+pub use http::HttpTarget;
+pub use output::Format;
+pub use target::Target;
+
+const EXAMPLES: &str = "\
+Start here:
+  postworks demo                      watch posts be published once, whatever fails
+  postworks up                        run the API and workers in one process
+  postworks enqueue data_cleanup      enqueue a job
+  postworks job list --state dead     see what needs a person
+
+Client commands talk to the API named by --server, else to DATABASE_URL and REDIS_URL directly,
+else to http://127.0.0.1:7000.
+
+Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 conflict or locked, 69 unavailable, 75 try
+again, 78 configuration or migrations, 130 and 143 forced.";
+
+/// Background jobs for products that publish to social platforms.
+#[derive(Debug, Parser)]
+#[command(name = "postworks", version, after_help = EXAMPLES, propagate_version = true)]
+pub struct Cli {
+    /// A configuration file; see `postworks config print`
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "POSTWORKS_CONFIG",
+        hide_env_values = true
+    )]
+    config: Option<PathBuf>,
+    /// The form of answers
+    #[arg(short, long, global = true, value_enum, default_value = "table")]
+    output: Format,
+    /// The API to talk to
+    #[arg(long, global = true, value_name = "URL", value_parser = parse_server)]
+    server: Option<Url>,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+fn parse_server(text: &str) -> Result<Url, String> {
+    match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
+        _ => Err("must be an address such as http://127.0.0.1:7000".to_owned()),
+    }
+}
+
+fn parse_job_id(text: &str) -> Result<JobId, String> {
+    text.parse().map_err(|_| "must be a job's id, a UUID such as 0198f3a0-…".to_owned())
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run the API and workers in one process
+    #[command(after_help = "\
+Without DATABASE_URL and REDIS_URL everything is in one file below POSTWORKS_DATA_DIR
+(./.postworks); with both, `up` uses PostgreSQL and Redis.
+
+Examples:
+  postworks up
+  postworks up --listen 127.0.0.1:0 --concurrency 20")]
+    Up(roles::UpArgs),
+    /// Publish to a sandbox platform that fails, and count what arrives
+    #[command(after_help = "\
+Everything lives in a temporary folder and is gone afterwards.
+
+Examples:
+  postworks demo
+  postworks demo --jobs 200 --seed 7")]
+    Demo(roles::DemoArgs),
+    /// Run the HTTP API
+    #[command(after_help = "\
+Needs DATABASE_URL and REDIS_URL. There is no authentication yet: it listens on loopback only.
+
+Example:
+  postworks api --listen 127.0.0.1:7000")]
+    Api(roles::ApiArgs),
+    /// Run jobs
+    #[command(after_help = "\
+Needs DATABASE_URL and REDIS_URL. The first SIGTERM lets running jobs finish within the grace and
+hands back the rest; the second ends at once.
+
+Examples:
+  postworks worker
+  postworks worker --queues 'post_publication.*,data_cleanup' --concurrency 50")]
+    Worker(roles::WorkerArgs),
+    /// Run the sandbox: a social platform for demos and tests
+    #[command(after_help = "\
+It is a test double: accounts and posts live in memory, and faults are made on demand.
+
+Example:
+  postworks sandbox --listen 127.0.0.1:7001 --journal journal.ndjson")]
+    Sandbox(roles::SandboxArgs),
+    /// Enqueue a job
+    #[command(after_help = "\
+Examples:
+  postworks enqueue data_cleanup
+  postworks enqueue data_cleanup --arg scope=jobs --arg dry_run=true
+  postworks enqueue connector_sync --json '{\"connector_id\": \"0198f3a0-…\"}' --unique-key daily
+  postworks enqueue connector_sync --arg connector_id=0198f3a0-… --delay 5m")]
+    Enqueue(enqueue::EnqueueArgs),
+    /// Accounts on platforms
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  postworks connector add --platform bluesky --base-url https://bsky.social \\
+      --identifier ann.example.com --secret-file app-password.txt
+  postworks connector list -o json"
+    )]
+    Connector(connector::ConnectorCommand),
+    /// Jobs: show, list, cancel
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  postworks job list --state running
+  postworks job show 0198f3a0-…
+  postworks job cancel 0198f3a0-…"
+    )]
+    Job(job::JobCommand),
+    /// Dead letters: jobs that need a person
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  postworks dlq list --filter category=auth
+  postworks dlq retry --filter queue=post_publication.bluesky --dry-run
+  postworks dlq retry 0198f3a0-…"
+    )]
+    Dlq(dlq::DlqCommand),
+    /// Queues and what is in them
+    #[command(subcommand)]
+    Queue(queue::QueueCommand),
+    /// Bring the database's tables up to date
+    #[command(
+        after_help = "Needs DATABASE_URL and REDIS_URL. Safe to run again, and while workers run."
+    )]
+    Migrate,
+    /// Look for what keeps things from working
+    Doctor,
+    /// Check or print the configuration
+    #[command(
+        subcommand,
+        after_help = "\
+Defaults < a file (--config, POSTWORKS_CONFIG) < POSTWORKS__SECTION__KEY < flags.
+
+Examples:
+  postworks config print > postworks.toml
+  POSTWORKS__WORKER__CONCURRENCY=7 postworks config check"
+    )]
+    Config(config::ConfigCommand),
+    /// Print completions for a shell
+    #[command(
+        after_help = "Example:\n  postworks completions bash > /etc/bash_completion.d/postworks"
+    )]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// What every command knows.
+#[derive(Debug)]
+pub struct Context {
+    config: Option<PathBuf>,
+    format: Format,
+    server: Option<Url>,
+}
+
+impl Context {
+    fn environment(&self) -> Result<Environment, Failure> {
+        Ok(Environment::read(|name| std::env::var(name).ok())?)
+    }
+
+    /// The configuration, with a command's flags over it.
+    fn config(
+        &self,
+        environment: &Environment,
+        flags: impl FnOnce(Sources) -> Sources,
+    ) -> Result<Config, Failure> {
+        // What is no Unicode can be no key of ours.
+        let vars = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
+        let mut sources = Sources::default().env(vars);
+        if let Some(path) = self.config.as_ref().or(environment.config.as_ref()) {
+            sources = sources.read_file(path)?;
+        }
+        Ok(Config::load(&flags(sources))?)
+    }
+}
+
+/// The command line's definition.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// A page's text, with how to get the next.
+fn paged(text: String, next: Option<&str>) -> String {
+    match next {
+        Some(cursor) => format!("{text}\n\nmore: --cursor {cursor}"),
+        None => text,
+    }
+}
+
+/// Runs the command line of this process.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return end(Err(error.into())),
+    };
+    end(runtime.block_on(Box::pin(dispatch(cli))))
+}
+
+fn end(result: Result<(), Failure>) -> ExitCode {
+    let Err(failure) = result else { return Exit::Ok.into() };
+    // Nobody may be left to read it.
+    let _ = writeln!(std::io::stderr(), "{failure}");
+    failure.exit.into()
+}
+
+async fn dispatch(cli: Cli) -> Result<(), Failure> {
+    let context = Context { config: cli.config, format: cli.output, server: cli.server };
+    match cli.verb {
+        Verb::Up(args) => roles::run_up(&context, args).await,
+        Verb::Demo(args) => roles::run_demo(args).await,
+        Verb::Api(args) => roles::run_api(&context, args).await,
+        Verb::Worker(args) => roles::run_worker(&context, args).await,
+        Verb::Sandbox(args) => roles::run_sandbox(args).await,
+        Verb::Enqueue(args) => enqueue::run(&context, args).await,
+        Verb::Connector(command) => connector::run(&context, command).await,
+        Verb::Job(command) => job::run(&context, command).await,
+        Verb::Dlq(command) => dlq::run(&context, command).await,
+        Verb::Queue(command) => queue::run(&context, command).await,
+        Verb::Migrate => roles::run_migrate(&context).await,
+        Verb::Doctor => config::doctor(&context).await,
+        Verb::Config(command) => config::run(&context, command),
+        Verb::Completions { shell } => config::completions(shell),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn help_teaches() {
+        fn collect(command: &mut clap::Command, path: &str, into: &mut String) {
+            into.push_str(&format!("==== {path}\n{}\n", command.render_help()));
+            for sub in command.get_subcommands_mut().filter(|sub| sub.get_name() != "help") {
+                let path = format!("{path} {}", sub.get_name());
+                collect(sub, &path, into);
+            }
+        }
+        let mut command = command().term_width(100).mut_args(|arg| arg.hide_env(true));
+        command.build();
+        let mut text = String::new();
+        collect(&mut command, "postworks", &mut text);
+        insta::assert_snapshot!("help", text);
+    }
+}

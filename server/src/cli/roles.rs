@@ -1,0 +1,189 @@
+//! The commands that run servers, and those that look after them.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use postworks::config::{Environment, parse_duration, parse_listen};
+use postworks_workers::health::Health;
+use postworks_workers::telemetry;
+use tokio::net::TcpListener;
+
+use super::Context;
+use super::failure::{Exit, Failure};
+use super::output::say;
+use super::signals::stop_on_signal;
+use super::wiring;
+use crate::api;
+
+/// Arguments of `up`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct UpArgs {
+    /// Where the API listens; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Worker processes besides the API's own, or auto: one for each processor
+    #[arg(long, value_name = "N|auto", default_value = "auto", value_parser = parse_workers)]
+    pub(crate) workers: Workers,
+    /// Jobs that run at the same time in each worker
+    #[arg(long, value_name = "N")]
+    pub(crate) concurrency: Option<u32>,
+}
+
+/// How many workers `up` runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Workers {
+    /// As many as fit the machine.
+    Auto,
+    /// So many.
+    Count(u32),
+}
+
+fn parse_workers(text: &str) -> Result<Workers, String> {
+    match text.parse() {
+        _ if text == "auto" => Ok(Workers::Auto),
+        Ok(count @ 1..=64) => Ok(Workers::Count(count)),
+        _ => Err("must be auto, or 1 to 64".to_owned()),
+    }
+}
+
+/// Arguments of `demo`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DemoArgs {
+    /// Posts to publish
+    #[arg(long, value_name = "N", default_value_t = 1_000,
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) jobs: u32,
+    /// Makes the faults of a run repeatable; random if absent
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+}
+
+/// Arguments of `api`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ApiArgs {
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
+    pub(crate) listen: Option<SocketAddr>,
+}
+
+/// Arguments of `worker`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct WorkerArgs {
+    /// Queues to serve: names, or prefixes that end in *, with commas between
+    #[arg(long, value_name = "a,b.*")]
+    pub(crate) queues: Option<String>,
+    /// Jobs that run at the same time
+    #[arg(long, value_name = "N")]
+    pub(crate) concurrency: Option<u32>,
+    /// How long running jobs may take to finish after a signal
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) grace: Option<Duration>,
+    /// Where to serve /livez, /readyz and /metrics
+    #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
+    pub(crate) metrics_listen: Option<SocketAddr>,
+}
+
+/// Arguments of `sandbox`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SandboxArgs {
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7001", value_parser = parse_listen)]
+    pub(crate) listen: SocketAddr,
+    /// A file that gets one line for each accepted publish or refresh
+    #[arg(long, value_name = "FILE")]
+    pub(crate) journal: Option<PathBuf>,
+}
+
+/// One line on stdout for each listener of a server: where it is, for whoever started it.
+pub(crate) fn ready(role: &str, address: SocketAddr) -> Result<(), Failure> {
+    let pid = std::process::id();
+    let url = format!("http://{address}");
+    say(&serde_json::json!({ "event": "listening", "role": role, "url": url, "pid": pid })
+        .to_string())
+}
+
+/// Listens on an address.
+pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            Failure::new(Exit::Conflict, format!("{address} is in use by another process"))
+                .advise("stop it, or choose another address with --listen; port 0 takes a free one")
+        }
+        _ => Failure::new(Exit::Failed, format!("cannot listen on {address}: {error}")),
+    })
+}
+
+/// Refuses what this version cannot do, before anything listens.
+pub(crate) fn check_access(environment: &Environment, listen: SocketAddr) -> Result<(), Failure> {
+    if environment.auth {
+        let message = "POSTWORKS_AUTH=on: authentication is not available in this version";
+        return Err(Failure::new(Exit::Config, message)
+            .advise("unset it, and let the API listen on a loopback address behind a proxy"));
+    }
+    api::check_listen(listen).map_err(|error| Failure::new(Exit::Config, error.to_string()))
+}
+
+pub(super) async fn run_api(context: &Context, args: ApiArgs) -> Result<(), Failure> {
+    telemetry::install_logs();
+    let environment = context.environment()?;
+    let config = context.config(&environment, |sources| sources.flag("api.listen", args.listen))?;
+    check_access(&environment, config.api.listen)?;
+    environment.stores_for("postworks api")?;
+    let metrics = telemetry::install_metrics().map_err(std::io::Error::other)?;
+    let stop = stop_on_signal()?;
+    let app = wiring::open(&config, &environment).await?;
+    postworks::telemetry::metrics::start_at_zero(&app.queue_kinds());
+    let listener = bind(config.api.listen).await?;
+    let address = listener.local_addr()?;
+    let health = Health::new(app.probes(), metrics.clone());
+    let router = api::router(app, health, &config.api);
+    ready("api", address)?;
+    let upkeep = telemetry::upkeep(metrics, stop.clone());
+    let (served, ()) = tokio::join!(api::serve(listener, router, stop), upkeep);
+    Ok(served?)
+}
+
+pub(super) async fn run_worker(context: &Context, args: WorkerArgs) -> Result<(), Failure> {
+    telemetry::install_logs();
+    let environment = context.environment()?;
+    let grace = args.grace.map(|grace| humantime::format_duration(grace).to_string());
+    let config = context.config(&environment, |sources| {
+        sources
+            .flag("worker.queues", args.queues)
+            .flag("worker.concurrency", args.concurrency)
+            .flag("worker.grace", grace)
+            .flag("worker.metrics_listen", args.metrics_listen)
+    })?;
+    environment.stores_for("postworks worker")?;
+    wiring::worker(&config, &environment, stop_on_signal()?).await
+}
+
+pub(super) async fn run_up(context: &Context, args: UpArgs) -> Result<(), Failure> {
+    telemetry::install_logs();
+    let environment = context.environment()?;
+    let config = context.config(&environment, |sources| {
+        sources.flag("api.listen", args.listen).flag("worker.concurrency", args.concurrency)
+    })?;
+    check_access(&environment, config.api.listen)?;
+    wiring::up(&config, &environment, &args, stop_on_signal()?).await
+}
+
+pub(super) async fn run_demo(args: DemoArgs) -> Result<(), Failure> {
+    telemetry::install_logs();
+    wiring::demo(&args, stop_on_signal()?).await
+}
+
+pub(super) async fn run_sandbox(args: SandboxArgs) -> Result<(), Failure> {
+    telemetry::install_logs();
+    wiring::sandbox(&args, stop_on_signal()?).await
+}
+
+pub(super) async fn run_migrate(context: &Context) -> Result<(), Failure> {
+    telemetry::install_logs();
+    let environment = context.environment()?;
+    let config = context.config(&environment, |sources| sources)?;
+    environment.stores_for("postworks migrate")?;
+    wiring::migrate(&config, &environment).await
+}

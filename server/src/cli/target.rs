@@ -1,0 +1,100 @@
+//! Whom a command talks to: the API over HTTP, or the stores directly.
+
+use async_trait::async_trait;
+use postworks::job::JobId;
+
+use super::Context;
+use super::failure::Failure;
+use super::http::HttpTarget;
+use super::wiring;
+use crate::app::App;
+use crate::app::types::{
+    AddConnector, CancelledJob, Connector, Created, DeadLetterView, DeadQuery, DeadRetry,
+    EnqueueJob, Enqueued, JobView, JobsQuery, Page, PageQuery, Planned, QueueView,
+};
+
+/// Where the API is unless somebody says otherwise.
+const SERVER_DEFAULT: &str = "http://127.0.0.1:7000";
+
+/// What client commands ask for.
+#[async_trait]
+pub trait Target: Send + Sync {
+    /// Enqueues a job.
+    async fn enqueue(&self, job: EnqueueJob) -> Result<Enqueued, Failure>;
+    /// A job with its attempts.
+    async fn job(&self, id: JobId) -> Result<JobView, Failure>;
+    /// Lists jobs.
+    async fn jobs(&self, query: &JobsQuery) -> Result<Page<JobView>, Failure>;
+    /// Ends a job.
+    async fn cancel(&self, id: JobId) -> Result<CancelledJob, Failure>;
+    /// Connects an account.
+    async fn add_connector(&self, connector: AddConnector) -> Result<Created, Failure>;
+    /// Lists accounts.
+    async fn connectors(&self, query: &PageQuery) -> Result<Page<Connector>, Failure>;
+    /// Lists dead letters.
+    async fn dead_letters(&self, query: &DeadQuery) -> Result<Page<DeadLetterView>, Failure>;
+    /// A dead letter.
+    async fn dead_letter(&self, id: JobId) -> Result<DeadLetterView, Failure>;
+    /// Puts dead letters back.
+    async fn dlq_retry(&self, retry: &DeadRetry) -> Result<Planned, Failure>;
+    /// Lists queues.
+    async fn queues(&self) -> Result<Page<QueueView>, Failure>;
+}
+
+/// Chooses: `--server`, else the stores if their addresses are set, else the API on this machine.
+pub(crate) async fn choose(context: &Context) -> Result<Box<dyn Target>, Failure> {
+    let environment = context.environment()?;
+    let server = context.server.clone().or_else(|| environment.server.clone());
+    if server.is_none() && environment.stores.is_some() {
+        let config = context.config(&environment, |sources| sources)?;
+        return Ok(Box::new(wiring::open(&config, &environment).await?));
+    }
+    let server = match server {
+        Some(server) => server,
+        None => SERVER_DEFAULT.parse().map_err(std::io::Error::other)?,
+    };
+    Ok(Box::new(HttpTarget::new(server, environment.api_key)?))
+}
+
+#[async_trait]
+impl Target for App {
+    async fn enqueue(&self, job: EnqueueJob) -> Result<Enqueued, Failure> {
+        Ok(self.enqueue(job).await?)
+    }
+
+    async fn job(&self, id: JobId) -> Result<JobView, Failure> {
+        Ok(self.job(id).await?)
+    }
+
+    async fn jobs(&self, query: &JobsQuery) -> Result<Page<JobView>, Failure> {
+        Ok(self.jobs(query).await?)
+    }
+
+    async fn cancel(&self, id: JobId) -> Result<CancelledJob, Failure> {
+        Ok(self.cancel(id).await?)
+    }
+
+    async fn add_connector(&self, connector: AddConnector) -> Result<Created, Failure> {
+        Ok(self.add_connector(connector).await?)
+    }
+
+    async fn connectors(&self, query: &PageQuery) -> Result<Page<Connector>, Failure> {
+        Ok(self.connectors(query).await?)
+    }
+
+    async fn dead_letters(&self, query: &DeadQuery) -> Result<Page<DeadLetterView>, Failure> {
+        Ok(self.dead_letters(query).await?)
+    }
+
+    async fn dead_letter(&self, id: JobId) -> Result<DeadLetterView, Failure> {
+        Ok(self.dead_letter(id).await?)
+    }
+
+    async fn dlq_retry(&self, retry: &DeadRetry) -> Result<Planned, Failure> {
+        Ok(self.dlq_retry(retry).await?)
+    }
+
+    async fn queues(&self) -> Result<Page<QueueView>, Failure> {
+        Ok(self.queues().await?)
+    }
+}
