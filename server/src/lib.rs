@@ -2,5 +2,5 @@
 
 pub mod api;
 pub mod app;
-pub mod sandbox;
 pub mod cli;
+pub mod sandbox;

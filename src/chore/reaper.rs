@@ -9,12 +9,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use metrics::counter;
+use ::metrics::counter;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{self, Broker, Reap};
 use crate::job::{Queue, WorkerId};
+use crate::telemetry::metrics::JOBS_RECLAIMED;
 
 /// How often the list of connected workers is read.
 const LOOK: Duration = Duration::from_millis(500);
@@ -101,7 +102,7 @@ impl Reaper {
                 }
             }
         }
-        counter!("postworks_jobs_reclaimed_total").increment(taken as u64);
+        counter!(JOBS_RECLAIMED).increment(taken as u64);
         Ok(taken)
     }
 }

@@ -69,7 +69,7 @@ const HISTOGRAMS: [(&str, &str); 4] = [
 ];
 
 /// What [`Outcome::as_str`](crate::job::Outcome::as_str) can say.
-const OUTCOMES: [&str; 5] = ["completed", "retry", "snooze", "dead", "cancelled"];
+pub(crate) const OUTCOMES: [&str; 5] = ["completed", "retry", "snooze", "dead", "cancelled"];
 
 /// From a wake-up of a few milliseconds to a backlog of hours.
 const WAIT_BUCKETS: &[f64] =

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use metrics::{Counter, Histogram, counter, histogram};
+use ::metrics::{Counter, Histogram, counter, histogram};
 
 use super::registry::Registry;
 use crate::job::{Category, Kind, Outcome, Queue, SnoozeReason};
-
-/// Outcomes of an attempt, as labels.
-const OUTCOMES: [&str; 5] = ["completed", "retry", "snooze", "dead", "cancelled"];
+use crate::telemetry::metrics::{
+    DEAD_LETTERED, JOB_ATTEMPTS, JOB_RUN, JOB_TOTAL, JOB_WAIT, JOBS_SNOOZED, LEASES_LOST, OUTCOMES,
+    STALE_SETTLES,
+};
 
 /// The worker's metrics, looked up once: a name and its labels are not hashed for every job.
 pub(super) struct Meter {
@@ -37,17 +38,17 @@ impl Meter {
         let kinds = registry.catalog().iter().map(|spec| {
             let kind = spec.kind.to_string();
             let meter = KindMeter {
-                wait: histogram!("postworks_job_wait_seconds", "kind" => kind.clone()),
-                run: histogram!("postworks_job_run_seconds", "kind" => kind.clone()),
-                total: histogram!("postworks_job_total_seconds", "kind" => kind),
+                wait: histogram!(JOB_WAIT, "kind" => kind.clone()),
+                run: histogram!(JOB_RUN, "kind" => kind.clone()),
+                total: histogram!(JOB_TOTAL, "kind" => kind),
             };
             (spec.kind.clone(), meter)
         });
         Self {
             queues: registry.queues().map(|queue| (queue.clone(), queue_meter(queue))).collect(),
             kinds: kinds.collect(),
-            leases_lost: counter!("postworks_leases_lost_total"),
-            stale_settles: counter!("postworks_stale_settles_total"),
+            leases_lost: counter!(LEASES_LOST),
+            stale_settles: counter!(STALE_SETTLES),
         }
     }
 
@@ -107,7 +108,7 @@ fn queue_meter(queue: &Queue) -> QueueMeter {
             .into_iter()
             .map(|outcome| {
                 let counter = counter!(
-                    "postworks_job_attempts_total",
+                    JOB_ATTEMPTS,
                     "queue" => name.clone(), "kind" => kind.clone(), "outcome" => outcome
                 );
                 (outcome, counter)
@@ -117,7 +118,7 @@ fn queue_meter(queue: &Queue) -> QueueMeter {
             .into_iter()
             .map(|category| {
                 let counter = counter!(
-                    "postworks_dead_lettered_total",
+                    DEAD_LETTERED,
                     "queue" => name.clone(), "kind" => kind.clone(),
                     "category" => category.as_str()
                 );
@@ -128,7 +129,7 @@ fn queue_meter(queue: &Queue) -> QueueMeter {
             .into_iter()
             .map(|why| {
                 let counter = counter!(
-                    "postworks_jobs_snoozed_total",
+                    JOBS_SNOOZED,
                     "queue" => name.clone(), "reason" => why.as_str()
                 );
                 (why, counter)

@@ -87,6 +87,7 @@ fn names_crate(line: &str, name: &str) -> bool {
     line.match_indices(name).any(|(at, _)| {
         let before = line[..at].chars().next_back();
         let after = &line[at + name.len()..];
+        // `broker::redis` is our own module.
         let starts = before.is_none_or(|c| !c.is_alphanumeric() && c != '_' && c != ':');
         // apalis_core and apalis_redis count as apalis.
         let ends = after.starts_with("::") || after.starts_with('_') && name == "apalis";

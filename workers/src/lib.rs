@@ -10,7 +10,9 @@ pub mod health;
 pub mod node;
 pub mod platforms;
 pub mod registry;
+pub mod role;
 pub mod secrets;
+pub mod signals;
 pub mod store;
 pub mod telemetry;
 #[cfg(feature = "testing")]

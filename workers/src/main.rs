@@ -1,2 +1,91 @@
-//! Worker binary.
-fn main() {}
+//! The lean worker: runs jobs, and nothing else.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use postworks::config::{Config, Environment, Sources};
+use postworks::ledger;
+use postworks_workers::node::Node;
+use postworks_workers::role::{self, WorkerArgs};
+use postworks_workers::signals::Signals;
+use postworks_workers::telemetry;
+
+const EXAMPLES: &str = "\
+Needs DATABASE_URL, REDIS_URL and POSTWORKS_KEYS. The first SIGTERM lets running jobs finish
+within the grace and hands back the rest; the second hands everything back at once.
+
+Examples:
+  postworks-worker
+  postworks-worker --queues 'post_publication.*,data_cleanup' --concurrency 50
+
+Exit codes: 0 drained, 1 failed, 2 usage, 78 configuration or migrations, 130 and 143 forced.";
+
+/// Runs Postworks jobs.
+#[derive(Debug, Parser)]
+#[command(name = "postworks-worker", version, after_help = EXAMPLES)]
+struct Cli {
+    /// A configuration file; see `postworks config print`
+    #[arg(long, value_name = "FILE", env = "POSTWORKS_CONFIG", hide_env_values = true)]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    worker: WorkerArgs,
+}
+
+/// The exit code of a wrong configuration, or of tables of another version.
+const CONFIG: u8 = 78;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    telemetry::install_logs();
+    let result = prepare(cli).and_then(|node| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        runtime.block_on(run(node))
+    });
+    result.unwrap_or_else(|error| {
+        let _ = writeln!(std::io::stderr(), "error: {error:#}");
+        let configuration = error.is::<postworks::config::ConfigErrors>()
+            || error.is::<postworks_workers::node::Error>()
+            || matches!(error.downcast_ref(), Some(ledger::Error::Migrations(_)));
+        if configuration { ExitCode::from(CONFIG) } else { ExitCode::FAILURE }
+    })
+}
+
+/// What the worker is told: where the stores are, and the configuration.
+struct Told {
+    config: Config,
+    environment: Environment,
+}
+
+fn prepare(cli: Cli) -> anyhow::Result<Told> {
+    let environment = Environment::read(|name| std::env::var(name).ok())?;
+    let vars = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let mut sources = Sources::default().env(vars);
+    if let Some(path) = &cli.config {
+        sources = sources.read_file(path)?;
+    }
+    let config = Config::load(&cli.worker.over(sources))?;
+    environment.stores_for("postworks-worker")?;
+    Ok(Told { config, environment })
+}
+
+async fn run(told: Told) -> anyhow::Result<ExitCode> {
+    let signals = Signals::listen()?;
+    let urls = told.environment.stores_for("postworks-worker")?;
+    let node = Node::connected(urls, told.config, &told.environment)?;
+    node.check_tables().await?;
+    role::run(&node, signals.stop.clone(), announce).await?;
+    Ok(match signals.forced().and_then(|code| u8::try_from(code).ok()) {
+        Some(code) => ExitCode::from(code),
+        None => ExitCode::SUCCESS,
+    })
+}
+
+fn announce(address: SocketAddr) {
+    let line = role::ready_line("worker", address);
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}

@@ -3,17 +3,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use postworks::broker::{
-    self, Broker,
-    memory::MemoryBroker,
-    redis::{RedisBroker, RedisOptions},
-};
+use postworks::broker::memory::MemoryBroker;
+use postworks::broker::redis::{RedisBroker, RedisOptions};
+use postworks::broker::{self, Broker};
 use postworks::chore::{Reaper, Relay};
 use postworks::client::Producer;
 use postworks::clock::{SharedClock, SystemClock};
 use postworks::config::{Config, Environment, StoreUrls};
-use postworks::job::{CatalogError, Queue, WorkerId};
-use postworks::ledger::{self, Db, Ledger, PostgresOptions, SqlLedger};
+use postworks::job::{CatalogError, Kind, Queue, WorkerId};
+use postworks::ledger::{self, Db, GroupCommit, Ledger, PostgresOptions, SqlLedger};
+use postworks::telemetry::metrics;
 use postworks::worker::{self, Drained, Options, Registry, Stop, Worker};
 use secrecy::ExposeSecret as _;
 use tokio::sync::Notify;
@@ -146,7 +145,8 @@ impl Node {
         config: Config,
         environment: &Environment,
     ) -> Result<Self, Error> {
-        let ledger: Arc<dyn Ledger> = Arc::new(SqlLedger::new(db.clone()));
+        let sql: Arc<dyn Ledger> = Arc::new(SqlLedger::new(db.clone()));
+        let ledger: Arc<dyn Ledger> = Arc::new(GroupCommit::new(sql));
         let store = Store::new(db, keys, Arc::clone(&clock));
         let network = NetworkPolicy { allow_loopback: environment.allow_loopback };
         let http = Http::new(network).map_err(|error| Error::Http(Box::new(error)))?;
@@ -188,6 +188,29 @@ impl Node {
             id,
             refill,
         })
+    }
+
+    /// Whether the ledger has this program's tables. A ledger that cannot be reached now is no
+    /// fault: the node waits for it.
+    ///
+    /// # Errors
+    /// [`ledger::Error::Migrations`] if the tables are missing or of another version.
+    pub async fn check_tables(&self) -> Result<(), ledger::Error> {
+        match self.ledger.check().await {
+            Err(ledger::Error::Unavailable(error)) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "the ledger cannot be reached yet");
+                Ok(())
+            }
+            checked => checked,
+        }
+    }
+
+    /// Lets every counter of this node's queues start at zero.
+    pub fn start_metrics(&self) {
+        let queues: Vec<(Queue, Kind)> =
+            self.registry.queues().map(|queue| (queue.clone(), queue.kind())).collect();
+        metrics::start_at_zero(&queues);
     }
 
     /// The queues that the configured patterns choose.

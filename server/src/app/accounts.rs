@@ -3,16 +3,18 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use postworks::job::FieldError;
+use postworks::job::{FieldError, JobId, Request};
+use postworks::ledger::Unpark;
+use postworks_workers::platforms::check_base_url;
+use postworks_workers::store::{self, NewConnector};
 use secrecy::ExposeSecret;
 use url::Url;
 use uuid::Uuid;
 
 use super::paging::Wanted;
-use super::product::{NewConnector, Slice};
 use super::types::{
-    AddConnector, AddPost, Connector, Created, Page, PageQuery, Post, Publication, Publications,
-    Publish,
+    Accepted, AddConnector, AddPost, Connector, Created, Page, PageQuery, Post, Publication,
+    Publications, Publish,
 };
 use super::{App, Error};
 
@@ -45,8 +47,10 @@ impl App {
                 return Err(Error::Invalid(faults));
             }
         };
-        let id = self
-            .product
+        self.check_platform(&connector.platform, &base_url)?;
+        let connected = self
+            .node
+            .store
             .add_connector(NewConnector {
                 platform: connector.platform,
                 base_url,
@@ -54,14 +58,30 @@ impl App {
                 secret: connector.secret,
             })
             .await?;
-        Ok(Created { id })
+        if connected.again {
+            let (whose, now) = (Unpark::Account(connected.id), self.node.clock.now());
+            let released = self.node.ledger.unpark(whose, now).await?;
+            tracing::info!(connector_id = %connected.id, released, "an account is connected again");
+        }
+        Ok(Created { id: connected.id })
+    }
+
+    /// Whether there is such a platform here, and it may have such an address.
+    fn check_platform(&self, name: &str, base_url: &Url) -> Result<(), Error> {
+        let found = self.node.platforms.get(name);
+        let platform = found.map_err(|error| Error::field("/platform", error.to_string()))?;
+        if !self.node.config.platform_enabled(name) {
+            return Err(Error::field("/platform", format!("{name} is switched off here")));
+        }
+        check_base_url(base_url, platform.descriptor(), self.node.network)
+            .map_err(|message| Error::field("/base_url", message))
     }
 
     /// Lists accounts.
     pub async fn connectors(&self, query: &PageQuery) -> Result<Page<Connector>, Error> {
         let wanted = Wanted::read(query.limit, query.cursor.as_deref())?;
-        let slice = Slice { before: wanted.before, limit: wanted.probe() };
-        Ok(wanted.page(self.product.connectors(slice).await?, |connector| connector.id))
+        let found = self.node.store.connectors(wanted.before, wanted.probe()).await?;
+        Ok(wanted.page(found.into_iter().map(Connector::from).collect(), |row| row.id))
     }
 
     /// Keeps a post.
@@ -75,14 +95,14 @@ impl App {
         if !faults.is_empty() {
             return Err(Error::Invalid(faults));
         }
-        Ok(Created { id: self.product.add_post(&post.text).await? })
+        Ok(Created { id: self.node.store.add_post(&post.text).await? })
     }
 
     /// Lists posts.
     pub async fn posts(&self, query: &PageQuery) -> Result<Page<Post>, Error> {
         let wanted = Wanted::read(query.limit, query.cursor.as_deref())?;
-        let slice = Slice { before: wanted.before, limit: wanted.probe() };
-        Ok(wanted.page(self.product.posts(slice).await?, |post| post.id))
+        let found = self.node.store.posts(wanted.before, wanted.probe()).await?;
+        Ok(wanted.page(found.into_iter().map(Post::from).collect(), |row| row.id))
     }
 
     /// Publishes a post on accounts.
@@ -98,7 +118,7 @@ impl App {
             let message = format!("{id} is there twice");
             faults.push(FieldError::new(format!("/connector_ids/{at}"), message));
         }
-        let now = self.clock.now();
+        let now = self.node.clock.now();
         if publish.at.is_some_and(|at| at < now.before(PAST_MAX)) {
             faults.push(FieldError::new("/at", "is more than 24 hours in the past"));
         }
@@ -108,14 +128,31 @@ impl App {
         if !faults.is_empty() {
             return Err(Error::Invalid(faults));
         }
-        let publications = self.product.publish(publish.post_id, connectors, publish.at).await?;
+        let wanted = store::Publish {
+            post_id: publish.post_id,
+            connector_ids: connectors.clone(),
+            at: publish.at,
+        };
+        let prepare = |request: Request| self.node.producer.prepare(request);
+        let scheduled = self.node.store.publish(&wanted, prepare).await?;
+        let publications = scheduled
+            .iter()
+            .map(|row| Accepted {
+                id: row.publication_id,
+                connector_id: row.connector_id,
+                job_id: row.job.id,
+            })
+            .collect();
+        self.node.producer.dispatch(scheduled.into_iter().map(|row| row.job).collect());
         Ok(Publications { publications })
     }
 
     /// A publication.
     pub async fn publication(&self, id: Uuid) -> Result<Publication, Error> {
-        let found = self.product.publication(id).await?;
-        found.ok_or_else(|| Error::NotFound(format!("there is no publication {id}")))
+        let found = self.node.store.publication(id).await?;
+        found
+            .map(Publication::from)
+            .ok_or_else(|| Error::NotFound(format!("there is no publication {id}")))
     }
 }
 
@@ -142,4 +179,38 @@ fn base_url(text: &str) -> Result<Url, String> {
         return Err(format!("{FORM}, with no query or fragment"));
     }
     Ok(url)
+}
+
+impl From<store::Connector> for Connector {
+    fn from(row: store::Connector) -> Self {
+        Self {
+            id: row.id,
+            platform: row.platform,
+            base_url: row.base_url.to_string(),
+            identifier: row.identifier,
+            state: row.state.to_string(),
+            state_reason: row.state_reason,
+            created_at: row.created_at,
+        }
+    }
+}
+
+impl From<store::Post> for Post {
+    fn from(row: store::Post) -> Self {
+        Self { id: row.id, text: row.text, created_at: row.created_at }
+    }
+}
+
+impl From<store::Publication> for Publication {
+    fn from(row: store::Publication) -> Self {
+        Self {
+            id: row.id,
+            state: row.state.to_string(),
+            remote_id: row.remote_id,
+            remote_url: row.remote_url,
+            post_id: row.post_id,
+            connector_id: row.connector_id,
+            job_id: JobId::from_uuid(row.job_id),
+        }
+    }
 }

@@ -31,7 +31,7 @@ impl App {
             before: wanted.before.map(JobId::from_uuid),
             limit: wanted.probe(),
         };
-        let letters = self.ledger.dead_letters(&filter).await?;
+        let letters = self.node.ledger.dead_letters(&filter).await?;
         let views = letters.into_iter().map(DeadLetterView::from).collect();
         Ok(wanted.page(views, |letter: &DeadLetterView| letter.id.as_uuid()))
     }
@@ -39,7 +39,7 @@ impl App {
     /// A dead letter.
     pub async fn dead_letter(&self, id: JobId) -> Result<DeadLetterView, Error> {
         let filter = DeadFilter { ids: vec![id], limit: 1, ..DeadFilter::default() };
-        let found = self.ledger.dead_letters(&filter).await?.into_iter().next();
+        let found = self.node.ledger.dead_letters(&filter).await?.into_iter().next();
         found
             .map(DeadLetterView::from)
             .ok_or_else(|| Error::NotFound(format!("there is no dead letter of job {id}")))
@@ -53,7 +53,7 @@ impl App {
         let named = !filter.ids.is_empty();
         let mut plan = Plan::default();
         loop {
-            let letters = self.ledger.dead_letters(&filter).await?;
+            let letters = self.node.ledger.dead_letters(&filter).await?;
             let Some(last) = letters.last() else { break };
             filter.before = Some(last.id);
             plan.matched += count(letters.len());
@@ -76,13 +76,18 @@ impl App {
             by_kind.entry(letter.kind).or_default().push(letter.id);
         }
         for (kind, ids) in by_kind {
-            let renewed =
-                self.catalog.get(kind.as_str()).map_or(RENEWED, |spec| spec.expires_after);
+            let renewed = self
+                .node
+                .registry
+                .catalog()
+                .get(kind.as_str())
+                .map_or(RENEWED, |spec| spec.expires_after);
             let filter = DeadFilter { ids, limit: STEP, ..DeadFilter::default() };
-            let redriven = self.ledger.redrive(&filter, self.clock.now(), renewed).await?;
+            let redriven =
+                self.node.ledger.redrive(&filter, self.node.clock.now(), renewed).await?;
             plan.runnable += count(redriven.jobs.len());
             plan.superseded += count(redriven.superseded.len());
-            self.producer.push(redriven.jobs, true).await;
+            self.node.producer.dispatch(redriven.jobs);
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Enqueueing: check everything, route, record.
 
+use postworks::client;
 use postworks::job::{ENVELOPE_BYTES_MAX, FieldError, NewJob, Request, RequestPolicy, State};
 use postworks::ledger::BATCH_MAX;
 
@@ -15,12 +16,12 @@ impl App {
     pub async fn enqueue(&self, job: EnqueueJob) -> Result<Enqueued, Error> {
         let jobs = self.route(self.prepare(vec![job], false)?, false).await?;
         let due = jobs.first().map(|job| job.run_at);
-        let recorded = self.producer.enqueue(jobs).await?;
-        let Some((&(id, created), due)) = recorded.first().zip(due) else {
+        let recorded = self.node.producer.enqueue(jobs).await?;
+        let Some((&client::Enqueued { id, created }, due)) = recorded.first().zip(due) else {
             return Err(Error::Broken("the ledger answered nothing for a job".into()));
         };
         let state = if created {
-            if due > self.clock.now() { State::Delayed } else { State::Ready }
+            if due > self.node.clock.now() { State::Delayed } else { State::Ready }
         } else {
             self.state(id).await?
         };
@@ -33,8 +34,11 @@ impl App {
             return Err(Error::field("/jobs", format!("must hold 1 to {BATCH_MAX} jobs")));
         }
         let jobs = self.route(self.prepare(bulk.jobs, true)?, true).await?;
-        let recorded = self.producer.enqueue(jobs).await?;
-        let jobs = recorded.into_iter().map(|(id, created)| BulkEnqueued { id, created }).collect();
+        let recorded = self.node.producer.enqueue(jobs).await?;
+        let jobs = recorded
+            .into_iter()
+            .map(|client::Enqueued { id, created }| BulkEnqueued { id, created })
+            .collect();
         Ok(EnqueuedBulk { jobs })
     }
 
@@ -63,7 +67,7 @@ impl App {
         let delayed = job.delay_ms.is_some();
         let request = Request {
             policy: RequestPolicy {
-                run_at: job.due(self.clock.now()),
+                run_at: job.due(self.node.clock.now()),
                 unique_key: job.unique_key,
                 priority_s: job.priority,
                 max_attempts: job.max_attempts,
@@ -72,7 +76,7 @@ impl App {
             kind: job.kind,
             args: job.args,
         };
-        match self.producer.prepare(request) {
+        match self.node.producer.prepare(request) {
             Ok(job) if faults.is_empty() => Ok(job),
             Ok(_) => Err(faults),
             Err(invalid) => {
@@ -83,11 +87,11 @@ impl App {
     }
 
     async fn route(&self, mut jobs: Vec<NewJob>, bulk: bool) -> Result<Vec<NewJob>, Error> {
-        let unrouted = self.product.route(&mut jobs).await?;
+        let unrouted = self.node.store.route_jobs(&mut jobs).await?;
         if unrouted.is_empty() {
             return Ok(jobs);
         }
-        let faults = unrouted.into_iter().map(|job| placed(job.fault, job.at, bulk)).collect();
+        let faults = unrouted.into_iter().map(|(at, fault)| placed(fault, at, bulk)).collect();
         Err(Error::Invalid(faults))
     }
 }

@@ -1,9 +1,8 @@
 //! Why the application said no, in terms that HTTP statuses and exit codes follow from.
 
-use postworks::job::FieldError;
-use postworks::{broker, ledger};
-
-use super::product;
+use postworks::job::{FieldError, InvalidRequest};
+use postworks::{broker, client, ledger};
+use postworks_workers::store;
 
 /// Why the application said no.
 #[derive(Debug, thiserror::Error)]
@@ -67,13 +66,22 @@ impl From<broker::Error> for Error {
     }
 }
 
-impl From<product::Error> for Error {
-    fn from(error: product::Error) -> Self {
+impl From<client::Error> for Error {
+    fn from(error: client::Error) -> Self {
         match error {
-            product::Error::Invalid(faults) => Self::Invalid(faults),
-            product::Error::NotFound(what) => Self::NotFound(what),
-            product::Error::Ledger(error) => error.into(),
-            product::Error::Broken(source) => Self::Broken(source),
+            client::Error::Invalid(InvalidRequest(faults)) => Self::Invalid(faults),
+            client::Error::Ledger(error) => error.into(),
+            client::Error::Broker(error) => error.into(),
+        }
+    }
+}
+
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Self {
+        match error {
+            store::Error::Fields(faults) => Self::Invalid(faults),
+            store::Error::Database(error) => error.into(),
+            error => Self::Broken(Box::new(error)),
         }
     }
 }

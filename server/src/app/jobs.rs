@@ -23,7 +23,7 @@ impl App {
     /// A job with its attempts.
     pub async fn job(&self, id: JobId) -> Result<JobView, Error> {
         let row = self.row(id).await?;
-        let attempts = self.ledger.attempts(id).await?;
+        let attempts = self.node.ledger.attempts(id).await?;
         let state = self.states(std::slice::from_ref(&row)).await.into_iter().next();
         let mut view = view(&row, state.unwrap_or(row.state))?;
         view.attempts = Some(attempt_views(&row, attempts));
@@ -46,7 +46,7 @@ impl App {
         if matches!(state, Some(State::Ready | State::Running)) {
             return self.jobs_by_broker(filter, wanted).await;
         }
-        let rows = self.ledger.jobs(&filter, self.clock.now()).await?;
+        let rows = self.node.ledger.jobs(&filter, self.node.clock.now()).await?;
         let states = self.states(&rows).await;
         let views: Result<Vec<JobView>, Error> =
             rows.iter().zip(states).map(|(row, state)| view(row, state)).collect();
@@ -66,7 +66,7 @@ impl App {
         let mut items = Vec::new();
         let mut scanned = 0;
         while scanned < SCAN_MAX {
-            let rows = self.ledger.jobs(&filter, self.clock.now()).await?;
+            let rows = self.node.ledger.jobs(&filter, self.node.clock.now()).await?;
             let states = self.states(&rows).await;
             for (row, found) in rows.iter().zip(states) {
                 filter.before = Some(row.job.id);
@@ -87,7 +87,7 @@ impl App {
 
     /// Ends a job that has not ended. Ending a cancelled job again changes nothing.
     pub async fn cancel(&self, id: JobId) -> Result<CancelledJob, Error> {
-        let queue = match self.ledger.cancel(id, self.clock.now()).await? {
+        let queue = match self.node.ledger.cancel(id, self.node.clock.now()).await? {
             Cancel::Unknown => return Err(unknown(id)),
             Cancel::Ended(State::Cancelled) => self.row(id).await?.job.queue,
             Cancel::Ended(state) => {
@@ -96,7 +96,7 @@ impl App {
             Cancel::Marked { queue } => queue,
         };
         // Only what surely left the broker is surely not running.
-        let state = match self.broker.remove(&queue, id).await {
+        let state = match self.node.broker.remove(&queue, id).await {
             Ok(Removed::Removed | Removed::Absent) => CancelState::Cancelled,
             Ok(Removed::Running) => CancelState::Cancelling,
             Err(error) => {
@@ -116,14 +116,14 @@ impl App {
 
     /// The kind of that name.
     pub(super) fn kind(&self, name: &str) -> Result<Kind, Error> {
-        match self.catalog.get(name) {
+        match self.node.registry.catalog().get(name) {
             Some(spec) => Ok(spec.kind.clone()),
-            None => Err(Error::field("/kind", self.catalog.unknown(name))),
+            None => Err(Error::field("/kind", self.node.registry.catalog().unknown(name))),
         }
     }
 
     async fn row(&self, id: JobId) -> Result<JobRow, Error> {
-        self.ledger.job(id).await?.ok_or_else(|| unknown(id))
+        self.node.ledger.job(id).await?.ok_or_else(|| unknown(id))
     }
 
     /// The rows' states, in order.
@@ -134,7 +134,7 @@ impl App {
         }
         let mut places: HashMap<JobId, Place> = HashMap::new();
         for (queue, ids) in by_queue {
-            match self.broker.find(queue, &ids).await {
+            match self.node.broker.find(queue, &ids).await {
                 Ok(found) => places.extend(
                     ids.into_iter().zip(found).filter_map(|(id, place)| Some((id, place?))),
                 ),
@@ -144,7 +144,7 @@ impl App {
                 }
             }
         }
-        let now = self.clock.now();
+        let now = self.node.clock.now();
         rows.iter().map(|row| state_of(row, places.get(&row.job.id), now)).collect()
     }
 }

@@ -10,13 +10,12 @@ use super::{App, Error};
 impl App {
     /// Every queue and what is in it.
     pub async fn queues(&self) -> Result<Page<QueueView>, Error> {
-        let queues: Vec<Queue> =
-            self.product.queues().into_iter().map(|(queue, _)| queue).collect();
+        let queues: Vec<Queue> = self.node.registry.queues().cloned().collect();
         let mut dead: BTreeMap<Queue, u64> = BTreeMap::new();
-        for count in self.ledger.dead_counts().await? {
+        for count in self.node.ledger.dead_counts().await? {
             *dead.entry(count.queue).or_default() += count.count;
         }
-        let depths = self.broker.depth(&queues).await?;
+        let depths = self.node.broker.depth(&queues).await?;
         let views = queues.into_iter().zip(depths).map(|(queue, depth)| QueueView {
             dead: dead.get(&queue).copied().unwrap_or(0),
             ready: depth.ready,
@@ -30,6 +29,6 @@ impl App {
 
     /// Every queue that jobs can be routed to, and the kind of its jobs.
     pub fn queue_kinds(&self) -> Vec<(Queue, Kind)> {
-        self.product.queues()
+        self.node.registry.queues().map(|queue| (queue.clone(), queue.kind())).collect()
     }
 }

@@ -5,6 +5,7 @@
 
 mod config;
 mod connector;
+mod demo;
 mod dlq;
 mod enqueue;
 mod failure;
@@ -13,7 +14,6 @@ mod job;
 mod output;
 mod queue;
 mod roles;
-mod signals;
 mod target;
 mod wiring;
 
@@ -25,6 +25,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 use postworks::config::{Config, Environment, Sources};
 use postworks::job::JobId;
+use postworks_workers::role::WorkerArgs;
 use url::Url;
 
 pub use failure::{Exit, Failure};
@@ -97,7 +98,7 @@ Everything lives in a temporary folder and is gone afterwards.
 Examples:
   postworks demo
   postworks demo --jobs 200 --seed 7")]
-    Demo(roles::DemoArgs),
+    Demo(demo::DemoArgs),
     /// Run the HTTP API
     #[command(after_help = "\
 Needs DATABASE_URL and REDIS_URL. There is no authentication yet: it listens on loopback only.
@@ -113,7 +114,7 @@ hands back the rest; the second ends at once.
 Examples:
   postworks worker
   postworks worker --queues 'post_publication.*,data_cleanup' --concurrency 50")]
-    Worker(roles::WorkerArgs),
+    Worker(WorkerArgs),
     /// Run the sandbox: a social platform for demos and tests
     #[command(after_help = "\
 It is a test double: accounts and posts live in memory, and faults are made on demand.
@@ -255,7 +256,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
     let context = Context { config: cli.config, format: cli.output, server: cli.server };
     match cli.verb {
         Verb::Up(args) => roles::run_up(&context, args).await,
-        Verb::Demo(args) => roles::run_demo(args).await,
+        Verb::Demo(args) => roles::run_demo(&context, args).await,
         Verb::Api(args) => roles::run_api(&context, args).await,
         Verb::Worker(args) => roles::run_worker(&context, args).await,
         Verb::Sandbox(args) => roles::run_sandbox(args).await,

@@ -2,18 +2,18 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::Args;
-use postworks::config::{Environment, parse_duration, parse_listen};
-use postworks_workers::health::Health;
+use postworks::config::{Environment, parse_listen};
+use postworks_workers::role::{WorkerArgs, ready_line};
+use postworks_workers::signals::Signals;
 use postworks_workers::telemetry;
 use tokio::net::TcpListener;
 
 use super::Context;
+use super::demo::{self, DemoArgs};
 use super::failure::{Exit, Failure};
 use super::output::say;
-use super::signals::stop_on_signal;
 use super::wiring;
 use crate::api;
 
@@ -40,6 +40,15 @@ pub(crate) enum Workers {
     Count(u32),
 }
 
+impl Workers {
+    fn count(self) -> usize {
+        match self {
+            Self::Auto => std::thread::available_parallelism().map_or(1, usize::from),
+            Self::Count(count) => count as usize,
+        }
+    }
+}
+
 fn parse_workers(text: &str) -> Result<Workers, String> {
     match text.parse() {
         _ if text == "auto" => Ok(Workers::Auto),
@@ -48,41 +57,12 @@ fn parse_workers(text: &str) -> Result<Workers, String> {
     }
 }
 
-/// Arguments of `demo`.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct DemoArgs {
-    /// Posts to publish
-    #[arg(long, value_name = "N", default_value_t = 1_000,
-        value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub(crate) jobs: u32,
-    /// Makes the faults of a run repeatable; random if absent
-    #[arg(long, value_name = "N")]
-    pub(crate) seed: Option<u64>,
-}
-
 /// Arguments of `api`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ApiArgs {
     /// Where to listen; port 0 takes a free one
     #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
     pub(crate) listen: Option<SocketAddr>,
-}
-
-/// Arguments of `worker`.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct WorkerArgs {
-    /// Queues to serve: names, or prefixes that end in *, with commas between
-    #[arg(long, value_name = "a,b.*")]
-    pub(crate) queues: Option<String>,
-    /// Jobs that run at the same time
-    #[arg(long, value_name = "N")]
-    pub(crate) concurrency: Option<u32>,
-    /// How long running jobs may take to finish after a signal
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    pub(crate) grace: Option<Duration>,
-    /// Where to serve /livez, /readyz and /metrics
-    #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
-    pub(crate) metrics_listen: Option<SocketAddr>,
 }
 
 /// Arguments of `sandbox`.
@@ -98,10 +78,7 @@ pub(crate) struct SandboxArgs {
 
 /// One line on stdout for each listener of a server: where it is, for whoever started it.
 pub(crate) fn ready(role: &str, address: SocketAddr) -> Result<(), Failure> {
-    let pid = std::process::id();
-    let url = format!("http://{address}");
-    say(&serde_json::json!({ "event": "listening", "role": role, "url": url, "pid": pid })
-        .to_string())
+    say(&ready_line(role, address))
 }
 
 /// Listens on an address.
@@ -131,33 +108,15 @@ pub(super) async fn run_api(context: &Context, args: ApiArgs) -> Result<(), Fail
     let config = context.config(&environment, |sources| sources.flag("api.listen", args.listen))?;
     check_access(&environment, config.api.listen)?;
     environment.stores_for("postworks api")?;
-    let metrics = telemetry::install_metrics().map_err(std::io::Error::other)?;
-    let stop = stop_on_signal()?;
-    let app = wiring::open(&config, &environment).await?;
-    postworks::telemetry::metrics::start_at_zero(&app.queue_kinds());
-    let listener = bind(config.api.listen).await?;
-    let address = listener.local_addr()?;
-    let health = Health::new(app.probes(), metrics.clone());
-    let router = api::router(app, health, &config.api);
-    ready("api", address)?;
-    let upkeep = telemetry::upkeep(metrics, stop.clone());
-    let (served, ()) = tokio::join!(api::serve(listener, router, stop), upkeep);
-    Ok(served?)
+    wiring::api(wiring::open(&config, &environment).await?).await
 }
 
 pub(super) async fn run_worker(context: &Context, args: WorkerArgs) -> Result<(), Failure> {
     telemetry::install_logs();
     let environment = context.environment()?;
-    let grace = args.grace.map(|grace| humantime::format_duration(grace).to_string());
-    let config = context.config(&environment, |sources| {
-        sources
-            .flag("worker.queues", args.queues)
-            .flag("worker.concurrency", args.concurrency)
-            .flag("worker.grace", grace)
-            .flag("worker.metrics_listen", args.metrics_listen)
-    })?;
+    let config = context.config(&environment, |sources| args.over(sources))?;
     environment.stores_for("postworks worker")?;
-    wiring::worker(&config, &environment, stop_on_signal()?).await
+    wiring::worker(&config, &environment).await
 }
 
 pub(super) async fn run_up(context: &Context, args: UpArgs) -> Result<(), Failure> {
@@ -167,17 +126,18 @@ pub(super) async fn run_up(context: &Context, args: UpArgs) -> Result<(), Failur
         sources.flag("api.listen", args.listen).flag("worker.concurrency", args.concurrency)
     })?;
     check_access(&environment, config.api.listen)?;
-    wiring::up(&config, &environment, &args, stop_on_signal()?).await
+    wiring::up(&config, &environment, args.workers.count()).await
 }
 
-pub(super) async fn run_demo(args: DemoArgs) -> Result<(), Failure> {
-    telemetry::install_logs();
-    wiring::demo(&args, stop_on_signal()?).await
+pub(super) async fn run_demo(context: &Context, args: DemoArgs) -> Result<(), Failure> {
+    let signals = Signals::listen()?;
+    demo::run(&args, context.format, signals.stop.drain.clone()).await?;
+    wiring::ended(&signals)
 }
 
 pub(super) async fn run_sandbox(args: SandboxArgs) -> Result<(), Failure> {
     telemetry::install_logs();
-    wiring::sandbox(&args, stop_on_signal()?).await
+    wiring::sandbox(&args).await
 }
 
 pub(super) async fn run_migrate(context: &Context) -> Result<(), Failure> {

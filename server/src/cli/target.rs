@@ -59,7 +59,10 @@ pub(crate) async fn choose(context: &Context) -> Result<Box<dyn Target>, Failure
 #[async_trait]
 impl Target for App {
     async fn enqueue(&self, job: EnqueueJob) -> Result<Enqueued, Failure> {
-        Ok(self.enqueue(job).await?)
+        let enqueued = self.enqueue(job).await?;
+        // This process ends now, and with it what it has not told the broker.
+        self.flush().await;
+        Ok(enqueued)
     }
 
     async fn job(&self, id: JobId) -> Result<JobView, Failure> {
@@ -91,7 +94,9 @@ impl Target for App {
     }
 
     async fn dlq_retry(&self, retry: &DeadRetry) -> Result<Planned, Failure> {
-        Ok(self.dlq_retry(retry).await?)
+        let planned = self.dlq_retry(retry).await?;
+        self.flush().await;
+        Ok(planned)
     }
 
     async fn queues(&self) -> Result<Page<QueueView>, Failure> {

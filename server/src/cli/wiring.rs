@@ -1,54 +1,183 @@
-//! The one place that puts real stores, workers and platforms together for the commands.
+//! The one place that puts stores, workers and platforms together for the commands.
 
-use postworks::config::{Config, Environment};
+use std::sync::Arc;
+
+use postworks::chore::Collector;
+use postworks::config::{Config, Environment, without_password};
+use postworks::ledger::{self, Db, PostgresOptions};
+use postworks_workers::health::Health;
+use postworks_workers::node::{self, Node};
+use postworks_workers::role;
+use postworks_workers::signals::Signals;
+use postworks_workers::telemetry;
+use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
 
 use super::failure::{Exit, Failure};
-use super::roles::{DemoArgs, SandboxArgs, UpArgs};
+use super::roles::{SandboxArgs, bind, ready};
+use crate::api;
 use crate::app::App;
+use crate::sandbox;
 
-/// Opens the stores that the environment names.
-///
-/// # Errors
-/// They cannot be reached, or their tables are of another version.
-pub(crate) async fn open(_config: &Config, _environment: &Environment) -> Result<App, Failure> {
-    Err(absent("the stores"))
+/// Opens the stores that the environment names. They may be away; the tables must be ours.
+pub(crate) async fn open(config: &Config, environment: &Environment) -> Result<App, Failure> {
+    let urls = environment.stores_for("this command")?;
+    let node = Node::connected(urls, config.clone(), environment)?;
+    node.check_tables().await?;
+    Ok(App::new(Arc::new(node)))
 }
 
 /// Brings the tables up to date.
-pub(crate) async fn migrate(_config: &Config, _environment: &Environment) -> Result<(), Failure> {
-    Err(absent("migrate"))
+pub(crate) async fn migrate(config: &Config, environment: &Environment) -> Result<(), Failure> {
+    let urls = environment.stores_for("postworks migrate")?;
+    let options =
+        PostgresOptions { connections_max: 1, acquire_timeout: config.ledger.acquire_timeout };
+    let db = Db::connect_postgres(urls.database.expose_secret(), &options)?;
+    db.migrate().await?;
+    tracing::info!(database = without_password(&urls.database), "the tables are up to date");
+    Ok(())
 }
 
-/// Runs a worker until `stop` and its jobs have ended.
-pub(crate) async fn worker(
-    _config: &Config,
-    _environment: &Environment,
-    _stop: CancellationToken,
-) -> Result<(), Failure> {
-    Err(absent("worker"))
+/// Runs the API until a signal.
+pub(crate) async fn api(app: App) -> Result<(), Failure> {
+    let signals = Signals::listen()?;
+    serve(&app, signals.stop.drain.clone()).await?;
+    ended(&signals)
+}
+
+/// Runs a worker until a signal and its jobs have ended.
+pub(crate) async fn worker(config: &Config, environment: &Environment) -> Result<(), Failure> {
+    let signals = Signals::listen()?;
+    let app = open(config, environment).await?;
+    let announce = |address| drop(ready("worker", address));
+    role::run(app.node(), signals.stop.clone(), announce).await?;
+    ended(&signals)
 }
 
 /// Runs the API and workers in one process, embedded if the environment names no stores.
 pub(crate) async fn up(
-    _config: &Config,
-    _environment: &Environment,
-    _args: &UpArgs,
-    _stop: CancellationToken,
+    config: &Config,
+    environment: &Environment,
+    workers: usize,
 ) -> Result<(), Failure> {
-    Err(absent("up"))
+    let signals = Signals::listen()?;
+    let app = if environment.stores.is_some() {
+        open(config, environment).await?
+    } else {
+        let folder = &environment.data_dir;
+        tracing::info!(folder = %folder.display(), "embedded: one process, one file, no service");
+        App::new(Arc::new(Node::embedded(folder, config.clone(), environment).await?))
+    };
+    let serving = CancellationToken::new();
+    let work = async {
+        let drained = app.node().work(workers, signals.stop.clone()).await;
+        serving.cancel();
+        drained
+    };
+    let (served, drained) = tokio::join!(serve(&app, serving.clone()), async {
+        tokio::select! {
+            drained = work => Some(drained),
+            // The API could not start: nothing is worth working on unseen.
+            () = serving.cancelled() => None,
+        }
+    });
+    served?;
+    if let Some(drained) = drained {
+        let drained = drained.map_err(role::Error::from)?;
+        tracing::info!(
+            handed_back = drained.handed_back,
+            unsettled = drained.unsettled,
+            "drained; what was handed back goes on at the next start"
+        );
+    }
+    ended(&signals)
 }
 
-/// Shows everything at work, in a temporary folder.
-pub(crate) async fn demo(_args: &DemoArgs, _stop: CancellationToken) -> Result<(), Failure> {
-    Err(absent("demo"))
+/// Serves the API until `stop`; cancels `stop` if it cannot.
+async fn serve(app: &App, stop: CancellationToken) -> Result<(), Failure> {
+    let _stop_with_us = stop.clone().drop_guard();
+    let node = app.node();
+    let metrics = telemetry::install_metrics().map_err(std::io::Error::other)?;
+    node.start_metrics();
+    let listener = bind(node.config.api.listen).await?;
+    let address = listener.local_addr()?;
+    let health = Health::new(app.probes(), metrics.clone());
+    let router = api::router(app.clone(), health, &node.config.api);
+    ready("api", address)?;
+    let collector = Collector {
+        broker: Arc::clone(&node.broker),
+        ledger: Arc::clone(&node.ledger),
+        queues: node.registry.queues().cloned().collect(),
+    };
+    tokio::spawn(collector.run(stop.clone()));
+    let upkeep = telemetry::upkeep(metrics, stop.clone());
+    let (served, ()) = tokio::join!(api::serve(listener, router, stop), upkeep);
+    Ok(served?)
 }
 
-/// Runs the sandbox platform.
-pub(crate) async fn sandbox(_args: &SandboxArgs, _stop: CancellationToken) -> Result<(), Failure> {
-    Err(absent("sandbox"))
+/// Runs the sandbox platform until a signal.
+pub(crate) async fn sandbox(args: &SandboxArgs) -> Result<(), Failure> {
+    let signals = Signals::listen()?;
+    let options = sandbox::Options {
+        listen: args.listen,
+        journal: args.journal.clone(),
+        ..sandbox::Options::default()
+    };
+    let platform = sandbox::serve(options).await.map_err(|error| {
+        let message = format!("the sandbox cannot listen on {}: {error}", args.listen);
+        Failure::new(Exit::Failed, message)
+    })?;
+    ready("sandbox", platform.address())?;
+    signals.stop.drain.cancelled().await;
+    platform.shutdown().await;
+    ended(&signals)
 }
 
-fn absent(what: &str) -> Failure {
-    Failure::new(Exit::Failed, format!("{what}: not available in this build"))
+/// How a server that was stopped ended.
+pub(crate) fn ended(signals: &Signals) -> Result<(), Failure> {
+    match signals.forced() {
+        None => Ok(()),
+        Some(code) => {
+            let exit =
+                if code == Exit::Interrupted as i32 { Exit::Interrupted } else { Exit::Terminated };
+            Err(Failure::new(exit, "told twice to stop: running jobs were handed back unfinished"))
+        }
+    }
+}
+
+impl From<node::Error> for Failure {
+    fn from(error: node::Error) -> Self {
+        let message = api::chain(&error);
+        match error {
+            node::Error::Ledger(error) => error.into(),
+            node::Error::Broker(_) | node::Error::Keys(_) | node::Error::NoKeys => {
+                Self::new(Exit::Config, message)
+            }
+            _ => Self::new(Exit::Failed, message),
+        }
+    }
+}
+
+impl From<ledger::Error> for Failure {
+    fn from(error: ledger::Error) -> Self {
+        let message = api::chain(&error);
+        match error {
+            ledger::Error::Unavailable(_) => Self::new(Exit::Unavailable, message)
+                .advise("check DATABASE_URL, and that PostgreSQL runs"),
+            ledger::Error::Refused(_) => Self::new(Exit::Unavailable, message)
+                .advise("check the user, the password and the permissions in DATABASE_URL"),
+            ledger::Error::Migrations(_) | ledger::Error::Url(_) => {
+                Self::new(Exit::Config, message)
+            }
+            ledger::Error::Locked(_) => Self::new(Exit::Conflict, message)
+                .advise("talk to it over HTTP, or choose another folder with POSTWORKS_DATA_DIR"),
+            ledger::Error::Protocol(_) => Self::new(Exit::Failed, message),
+        }
+    }
+}
+
+impl From<role::Error> for Failure {
+    fn from(error: role::Error) -> Self {
+        Self::new(Exit::Failed, api::chain(&error))
+    }
 }

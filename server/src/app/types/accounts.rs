@@ -32,6 +32,8 @@ pub struct Connector {
     pub identifier: String,
     /// `active` or `needs_reauth`.
     pub state: String,
+    /// Why it needs a person.
+    pub state_reason: Option<String>,
     /// When it was connected.
     pub created_at: Timestamp,
 }

@@ -84,9 +84,8 @@ impl Recorder for Times {
         };
         let Ok(empty) = Hdr::new_with_bounds(1, MICROS_MAX, 3) else { return Histogram::noop() };
         let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let values = kinds
-            .entry(kind.to_owned())
-            .or_insert_with(|| Arc::new(Values(Mutex::new(empty))));
+        let values =
+            kinds.entry(kind.to_owned()).or_insert_with(|| Arc::new(Values(Mutex::new(empty))));
         Histogram::from_arc(Arc::clone(values))
     }
 }

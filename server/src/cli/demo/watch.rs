@@ -4,9 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use postworks::job::{
-    ConnectorSync, DataCleanup, JobId, NewJob, Request, State, TokenRefresh,
-};
+use postworks::job::{ConnectorSync, DataCleanup, JobId, NewJob, Request, State, TokenRefresh};
 use postworks::ledger::JobRow;
 use postworks::worker::{Drained, Stop};
 use rand::rngs::StdRng;

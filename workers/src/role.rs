@@ -1,0 +1,148 @@
+//! The role of a worker process: its flags, its health pages, and its run from start to drain.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::Router;
+use clap::Args;
+use postworks::broker::Broker;
+use postworks::config::{Sources, parse_duration, parse_listen};
+use postworks::ledger::Ledger;
+use postworks::worker::{self, Drained, Stop};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::health::{Health, Probe};
+use crate::node::Node;
+use crate::telemetry;
+
+/// Flags of a worker process. What is absent comes from the configuration.
+#[derive(Debug, Clone, Default, Args)]
+pub struct WorkerArgs {
+    /// Queues to serve: names, or prefixes that end in *, with commas between
+    #[arg(long, value_name = "a,b.*")]
+    queues: Option<String>,
+    /// Jobs that run at the same time
+    #[arg(long, value_name = "N")]
+    concurrency: Option<u32>,
+    /// How long running jobs may take to finish after a signal
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    grace: Option<Duration>,
+    /// Where to serve /livez, /readyz and /metrics; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
+    metrics_listen: Option<SocketAddr>,
+}
+
+impl WorkerArgs {
+    /// Puts the flags over the other sources.
+    #[must_use]
+    pub fn over(self, sources: Sources) -> Sources {
+        let grace = self.grace.map(|grace| humantime::format_duration(grace).to_string());
+        sources
+            .flag("worker.queues", self.queues)
+            .flag("worker.concurrency", self.concurrency)
+            .flag("worker.grace", grace)
+            .flag("worker.metrics_listen", self.metrics_listen)
+    }
+}
+
+/// Why a worker process ended before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The worker itself.
+    #[error(transparent)]
+    Worker(#[from] worker::Error),
+    /// Metrics go somewhere already.
+    #[error("cannot install the metrics: {0}")]
+    Metrics(String),
+    /// The health pages' listener.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// Works until `stop`; serves health pages if the configuration says where. `announce` is told
+/// of the listener.
+///
+/// # Errors
+/// See [`Error`]. An outage of a store is none.
+pub async fn run(
+    node: &Node,
+    stop: Stop,
+    announce: impl FnOnce(SocketAddr),
+) -> Result<Drained, Error> {
+    let metrics =
+        telemetry::install_metrics().map_err(|error| Error::Metrics(error.to_string()))?;
+    node.start_metrics();
+    let serving = CancellationToken::new();
+    let _end_with_us = serving.clone().drop_guard();
+    if let Some(address) = node.config.worker.metrics_listen {
+        let fault = |source| Error::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(fault)?;
+        announce(listener.local_addr().map_err(fault)?);
+        let router = Health::new(probes(node), metrics.clone()).router();
+        tokio::spawn(serve(listener, router, serving.clone()));
+    }
+    tokio::spawn(telemetry::upkeep(metrics, serving));
+    let drained = node.work(1, stop).await?;
+    tracing::info!(
+        handed_back = drained.handed_back,
+        unsettled = drained.unsettled,
+        "the worker has drained"
+    );
+    Ok(drained)
+}
+
+async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
+    let serving = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
+    if let Err(error) = serving.await {
+        tracing::error!(%error, "the health pages are gone");
+    }
+}
+
+/// What a server says on stdout of each listener, for whoever started it.
+pub fn ready_line(role: &str, address: SocketAddr) -> String {
+    let pid = std::process::id();
+    let url = format!("http://{address}");
+    serde_json::json!({ "event": "listening", "role": role, "url": url, "pid": pid }).to_string()
+}
+
+/// What must be there for a node to work.
+pub fn probes(node: &Node) -> Vec<Box<dyn Probe>> {
+    vec![
+        Box::new(LedgerProbe(Arc::clone(&node.ledger))),
+        Box::new(BrokerProbe(Arc::clone(&node.broker))),
+    ]
+}
+
+struct LedgerProbe(Arc<dyn Ledger>);
+
+#[async_trait]
+impl Probe for LedgerProbe {
+    fn name(&self) -> &'static str {
+        "ledger"
+    }
+
+    async fn is_ready(&self) -> bool {
+        self.0.check().await.is_ok()
+    }
+}
+
+struct BrokerProbe(Arc<dyn Broker>);
+
+#[async_trait]
+impl Probe for BrokerProbe {
+    fn name(&self) -> &'static str {
+        "broker"
+    }
+
+    async fn is_ready(&self) -> bool {
+        self.0.ping().await.is_ok()
+    }
+}
