@@ -13,11 +13,15 @@ mod connect;
 mod db;
 mod fault;
 mod fingerprint;
+mod group;
 mod migrations;
 mod sql;
 
 pub use connect::{PostgresOptions, SqliteFile};
 pub use db::{Db, Tx};
+pub use group::GroupCommit;
+#[cfg(feature = "testing")]
+pub(crate) use migrations::postgres_migrations;
 pub use sql::SqlLedger;
 
 use crate::job::{Category, JobId, Kind, NewJob, Queue, Reason, State, Timestamp, Token, WorkerId};

@@ -7,25 +7,45 @@ use uuid::Uuid;
 use super::batch;
 use crate::job::{JobId, NewJob};
 use crate::ledger::{Error, Recorded, Tx};
+use crate::on_tx;
 
-/// How often a job is tried whose unique key was taken, by a job that ended before we could see
-/// it. Each round needs another such job, so a third is unheard of.
-const ROUNDS: usize = 5;
+/// How often jobs are tried whose unique key was taken, by a job that ended before we could see
+/// it. Each round needs another such job; sixteen callers that did nothing but take two keys from
+/// each other once needed more than ten.
+const ROUNDS: usize = 50;
 
 /// Records jobs in the transaction; answers one [`Recorded`] a job, in order.
 pub(super) async fn enqueue(tx: &mut Tx, jobs: &[NewJob]) -> Result<Vec<Recorded>, Error> {
     let leaders = Leaders::of(jobs);
-    let mut open = leaders.in_lock_order(jobs);
+    let open = leaders.in_lock_order(jobs);
+    // A second round must not start while the first one's rows hold unique keys: the lock order
+    // would be broken, and two such calls would wait for each other. One key alone has no order.
+    let begin_again = leaders.of_key.len() > 1;
+    if begin_again {
+        run(tx, "SAVEPOINT enqueue").await?;
+    }
     let mut known: HashMap<JobId, Recorded> = HashMap::with_capacity(open.len());
     for _ in 0..ROUNDS {
-        round(tx, &open, &mut known).await?;
-        open.retain(|job| !known.contains_key(&job.id));
-        if open.is_empty() {
+        let left: Vec<&NewJob> =
+            open.iter().copied().filter(|job| !known.contains_key(&job.id)).collect();
+        round(tx, &left, &mut known).await?;
+        if open.iter().all(|job| known.contains_key(&job.id)) {
+            if begin_again {
+                run(tx, "RELEASE SAVEPOINT enqueue").await?;
+            }
             return Ok(leaders.spread(jobs, &known));
+        }
+        if begin_again {
+            run(tx, "ROLLBACK TO SAVEPOINT enqueue").await?;
+            known.clear();
         }
     }
     let busy = "the holder of a unique key ended again and again";
     Err(Error::Unavailable(sqlx::Error::Protocol(busy.into())))
+}
+
+async fn run(tx: &mut Tx, sql: &'static str) -> Result<(), Error> {
+    Ok(on_tx!(tx, conn => sqlx::raw_sql(sql).execute(conn).await.map(|_| ()))?)
 }
 
 async fn round(
@@ -35,33 +55,26 @@ async fn round(
 ) -> Result<(), Error> {
     let inserted = batch::insert(tx, open).await?;
     known.extend(created(inserted));
-    if known.len() >= open.len() && open.iter().all(|job| known.contains_key(&job.id)) {
+    let left = || open.iter().filter(|job| !known.contains_key(&job.id));
+    if left().next().is_none() {
         return Ok(());
     }
-    let left = || open.iter().filter(|job| !known.contains_key(&job.id));
+    // At once, before the holders end as well.
+    let keys: Vec<(&str, &str)> = left().filter_map(|job| key(job)).collect();
+    let holders = if keys.is_empty() { Vec::new() } else { batch::holders(tx, &keys).await? };
+    let holders: HashMap<(&str, &str), JobId> = holders
+        .iter()
+        .map(|(id, kind, key)| ((kind.as_str(), key.as_str()), JobId::from_uuid(*id)))
+        .collect();
     // A repeated call whose first answer got lost: its rows are there.
     let ids: Vec<Uuid> = left().map(|job| job.id.as_uuid()).collect();
     let present = batch::present(tx, &ids).await?;
     known.extend(created(present));
-
-    let left = || open.iter().filter(|job| !known.contains_key(&job.id));
-    let keys: Vec<(&str, &str)> = left().filter_map(|job| key(job)).collect();
-    if keys.is_empty() {
-        return Ok(());
+    for job in open {
+        if let Some(holder) = key(job).and_then(|key| holders.get(&key)) {
+            known.entry(job.id).or_insert(Recorded::Existing(*holder));
+        }
     }
-    let holders: HashMap<(String, String), JobId> = batch::holders(tx, &keys)
-        .await?
-        .into_iter()
-        .map(|(id, kind, key)| ((kind, key), JobId::from_uuid(id)))
-        .collect();
-    let existing: Vec<(JobId, Recorded)> = left()
-        .filter_map(|job| {
-            let (kind, key) = key(job)?;
-            let holder = holders.get(&(kind.to_owned(), key.to_owned()))?;
-            Some((job.id, Recorded::Existing(*holder)))
-        })
-        .collect();
-    known.extend(existing);
     Ok(())
 }
 

@@ -1,0 +1,194 @@
+//! Lets producers that enqueue at the same moment share one commit.
+//!
+//! A commit costs about the same for one job as for a thousand. There is no timer: whoever comes
+//! while commits are on their way shares the next one, and a lone caller waits for nobody.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+use super::{
+    BATCH_MAX, Cancel, DeadCount, DeadFilter, DeadLetter, Error, FailedAttempt, JobFilter, JobRow,
+    Ledger, Prune, Recorded, Redriven, Settled, Standing, Unpark, Verdict,
+};
+use crate::job::{JobId, NewJob, Queue, Timestamp, Token};
+
+/// Commits on their way at once: while one waits for the disk, the next is being filled.
+const IN_FLIGHT: usize = 2;
+
+/// A ledger whose single enqueues share commits. Everything else goes straight through.
+///
+/// A caller may drop its future at any time. Its job is then recorded or not, as after any lost
+/// answer; enqueuing it again with the same id finds out.
+pub struct GroupCommit {
+    ledger: Arc<dyn Ledger>,
+    calls: mpsc::Sender<Call>,
+}
+
+struct Call {
+    job: NewJob,
+    answer: oneshot::Sender<Result<Recorded, Error>>,
+}
+
+impl GroupCommit {
+    /// Wraps a ledger. Must be called on a tokio runtime; its tasks end when this is dropped.
+    pub fn new(ledger: Arc<dyn Ledger>) -> Self {
+        let (calls, waiting) = mpsc::channel(BATCH_MAX);
+        let waiting = Arc::new(Mutex::new(waiting));
+        for _ in 0..IN_FLIGHT {
+            tokio::spawn(commit_batches(Arc::clone(&ledger), Arc::clone(&waiting)));
+        }
+        Self { ledger, calls }
+    }
+
+    async fn enqueue_one(&self, job: NewJob) -> Result<Recorded, Error> {
+        let (answer, answered) = oneshot::channel();
+        let gone = || Error::Unavailable(sqlx::Error::WorkerCrashed);
+        self.calls.send(Call { job, answer }).await.map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
+    }
+}
+
+async fn commit_batches(ledger: Arc<dyn Ledger>, waiting: Arc<Mutex<mpsc::Receiver<Call>>>) {
+    let mut calls = Vec::new();
+    while waiting.lock().await.recv_many(&mut calls, BATCH_MAX).await > 0 {
+        // Nobody waits for these any more, and nobody was promised anything.
+        calls.retain(|call| !call.answer.is_closed());
+        if !calls.is_empty() {
+            commit(ledger.as_ref(), std::mem::take(&mut calls)).await;
+        }
+    }
+}
+
+async fn commit(ledger: &dyn Ledger, calls: Vec<Call>) {
+    let (jobs, answers): (Vec<NewJob>, Vec<_>) =
+        calls.into_iter().map(|call| (call.job, call.answer)).unzip();
+    match ledger.enqueue(&jobs).await {
+        Ok(recorded) => {
+            for (answer, recorded) in answers.into_iter().zip(recorded) {
+                // A caller that left does not want to know.
+                let _ = answer.send(Ok(recorded));
+            }
+        }
+        // One of the jobs may be absurd: it must not spoil the others.
+        Err(Error::Protocol(_)) if jobs.len() > 1 => {
+            for (answer, job) in answers.into_iter().zip(jobs) {
+                let _ = answer.send(alone(ledger, job).await);
+            }
+        }
+        Err(error) => {
+            let error = Arc::new(error);
+            for answer in answers {
+                let _ = answer.send(Err(shared(&error)));
+            }
+        }
+    }
+}
+
+async fn alone(ledger: &dyn Ledger, job: NewJob) -> Result<Recorded, Error> {
+    let recorded = ledger.enqueue(&[job]).await?;
+    let missing = || Error::Protocol(sqlx::Error::Protocol("no answer for a job".into()));
+    recorded.into_iter().next().ok_or_else(missing)
+}
+
+/// The same error for every caller of a batch.
+fn shared(error: &Arc<Error>) -> Error {
+    let cause = || sqlx::Error::Io(std::io::Error::other(Arc::clone(error)));
+    match &**error {
+        Error::Unavailable(_) => Error::Unavailable(cause()),
+        Error::Refused(_) => Error::Refused(cause()),
+        Error::Protocol(_) => Error::Protocol(cause()),
+        Error::Migrations(text) => Error::Migrations(text.clone()),
+        Error::Url(text) => Error::Url(text.clone()),
+        Error::Locked(path) => Error::Locked(path.clone()),
+    }
+}
+
+#[async_trait]
+impl Ledger for GroupCommit {
+    async fn enqueue(&self, jobs: &[NewJob]) -> Result<Vec<Recorded>, Error> {
+        match jobs {
+            [job] => Ok(vec![self.enqueue_one(job.clone()).await?]),
+            jobs => self.ledger.enqueue(jobs).await,
+        }
+    }
+
+    async fn settle(&self, verdicts: &[Verdict]) -> Result<Vec<Settled>, Error> {
+        self.ledger.settle(verdicts).await
+    }
+
+    async fn stamp(
+        &self,
+        claims: &[(JobId, Token)],
+        now: Timestamp,
+    ) -> Result<Vec<Standing>, Error> {
+        self.ledger.stamp(claims, now).await
+    }
+
+    async fn job(&self, id: JobId) -> Result<Option<JobRow>, Error> {
+        self.ledger.job(id).await
+    }
+
+    async fn attempts(&self, id: JobId) -> Result<Vec<FailedAttempt>, Error> {
+        self.ledger.attempts(id).await
+    }
+
+    async fn jobs(&self, filter: &JobFilter, now: Timestamp) -> Result<Vec<JobRow>, Error> {
+        self.ledger.jobs(filter, now).await
+    }
+
+    async fn cancel(&self, id: JobId, now: Timestamp) -> Result<Cancel, Error> {
+        self.ledger.cancel(id, now).await
+    }
+
+    async fn dead_letters(&self, filter: &DeadFilter) -> Result<Vec<DeadLetter>, Error> {
+        self.ledger.dead_letters(filter).await
+    }
+
+    async fn dead_counts(&self) -> Result<Vec<DeadCount>, Error> {
+        self.ledger.dead_counts().await
+    }
+
+    async fn redrive(
+        &self,
+        filter: &DeadFilter,
+        now: Timestamp,
+        renewed_for: Duration,
+    ) -> Result<Redriven, Error> {
+        self.ledger.redrive(filter, now, renewed_for).await
+    }
+
+    async fn open_jobs(
+        &self,
+        after: Option<JobId>,
+        created_before: Timestamp,
+        due_before: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<NewJob>, Error> {
+        self.ledger.open_jobs(after, created_before, due_before, limit).await
+    }
+
+    async fn unpark(&self, whose: Unpark, now: Timestamp) -> Result<u64, Error> {
+        self.ledger.unpark(whose, now).await
+    }
+
+    async fn next_generation(&self, queue: &Queue, held: Option<u32>) -> Result<u32, Error> {
+        self.ledger.next_generation(queue, held).await
+    }
+
+    async fn prune(
+        &self,
+        what: Prune,
+        before: Timestamp,
+        limit: u32,
+        dry_run: bool,
+    ) -> Result<u64, Error> {
+        self.ledger.prune(what, before, limit, dry_run).await
+    }
+
+    async fn check(&self) -> Result<(), Error> {
+        self.ledger.check().await
+    }
+}

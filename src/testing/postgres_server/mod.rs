@@ -1,0 +1,158 @@
+//! A real PostgreSQL server of a test's own, on a unix socket in a folder of its own.
+//!
+//! It starts in about 0.2 s: `initdb` and the migrations run once, into a template below the
+//! build folder that later servers copy. Each test may have its own server, so it may stop and
+//! kill it as it likes.
+
+mod find;
+mod run;
+mod template;
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use nix::sys::signal::Signal;
+use sqlx::Connection;
+use tempfile::TempDir;
+
+use crate::ledger::{Db, PostgresOptions};
+use run::Running;
+
+/// The role that owns everything.
+const USER: &str = "postworks";
+
+/// A private PostgreSQL server. Dropping it stops it and removes its data.
+#[derive(Debug)]
+pub struct PostgresServer {
+    running: Mutex<Option<Running>>,
+    settings: &'static [&'static str],
+    databases: AtomicU32,
+    folder: Folder,
+}
+
+/// Settings of a server whose machine will not lose power before the test is over. Commits are
+/// still handed to the system before they are answered: with `synchronous_commit=off` a killed
+/// server would lose them.
+const FAST: &[&str] = &["fsync=off", "synchronous_commit=on", "full_page_writes=off"];
+
+impl PostgresServer {
+    /// Starts a server that never waits for the disk. It survives [`kill9`](Self::kill9) all the
+    /// same: what it wrote is in the system's memory.
+    pub async fn launch() -> Self {
+        Self::launch_with(FAST).await
+    }
+
+    /// Starts a server that waits for the disk at every commit, to measure what that costs.
+    pub async fn launch_durable() -> Self {
+        Self::launch_with(&["fsync=on", "synchronous_commit=on"]).await
+    }
+
+    async fn launch_with(settings: &'static [&'static str]) -> Self {
+        run::sweep();
+        let template = template::ready().await;
+        let folder = Folder::make();
+        template::copy(&template, &folder.data());
+        let server =
+            Self { running: Mutex::new(None), settings, databases: AtomicU32::new(0), folder };
+        server.start();
+        server
+    }
+
+    /// The address of one of its databases.
+    pub fn url(&self, database: &str) -> String {
+        self.folder.url(database)
+    }
+
+    /// Makes a database with all tables and no rows; answers its address.
+    pub async fn database(&self) -> String {
+        let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        let mut conn = sqlx::PgConnection::connect(&self.url("postgres"))
+            .await
+            .expect("connect to the private server");
+        let sql = format!("CREATE DATABASE {name} TEMPLATE {}", template::DATABASE);
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut conn).await.expect("copy a database");
+        conn.close().await.expect("close a connection");
+        self.url(&name)
+    }
+
+    /// Makes a database with all tables and no rows, and opens it.
+    pub async fn db(&self) -> Db {
+        let url = self.database().await;
+        Db::connect_postgres(&url, &PostgresOptions::default()).expect("a correct address")
+    }
+
+    /// Starts it after [`stop`](Self::stop) or [`kill9`](Self::kill9); returns when it answers.
+    pub fn start(&self) {
+        let mut running = self.running.lock().expect("no test panicked in here");
+        assert!(running.is_none(), "the server runs already");
+        *running = Some(Running::start(&self.folder.data(), self.folder.path(), self.settings));
+    }
+
+    /// Stops it as an operator would: sessions are ended, nothing is lost.
+    pub fn stop(&self) {
+        self.end(Signal::SIGINT);
+    }
+
+    /// Kills it without any warning.
+    pub fn kill9(&self) {
+        self.end(Signal::SIGKILL);
+    }
+
+    /// Stops and starts it.
+    pub fn restart(&self) {
+        self.stop();
+        self.start();
+    }
+
+    fn end(&self, how: Signal) {
+        let running = self.running.lock().expect("no test panicked in here").take();
+        running.expect("the server runs").end(how);
+    }
+}
+
+impl Drop for PostgresServer {
+    fn drop(&mut self) {
+        // At once and without writing anything: the folder is about to go.
+        if let Ok(Some(running)) = self.running.get_mut().map(Option::take) {
+            running.end(Signal::SIGQUIT);
+        }
+    }
+}
+
+/// The folder of one server: its data and its socket.
+#[derive(Debug)]
+struct Folder {
+    dir: TempDir,
+    /// Held as long as the folder is used; see [`run::sweep`].
+    _owner: std::fs::File,
+}
+
+impl Folder {
+    fn make() -> Self {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::Builder::new()
+            .prefix(run::FOLDER_PREFIX)
+            // A sweep must not find the folder before its lock is held.
+            .permissions(std::fs::Permissions::from_mode(0o700))
+            .tempdir_in(run::base())
+            .expect("make a folder for a private server");
+        let owner = run::own(dir.path());
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755))
+            .expect("let the server into its folder");
+        run::give(dir.path());
+        Self { dir, _owner: owner }
+    }
+
+    fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    fn url(&self, database: &str) -> String {
+        format!("postgres://{USER}@localhost/{database}?host={}", self.dir.path().display())
+    }
+}

@@ -1,0 +1,71 @@
+//! Every promise of a ledger, on PostgreSQL and on SQLite.
+
+use std::path::Path;
+
+use postworks::ledger::{Db, SqlLedger};
+use postworks::testing::ledger as promise;
+use postworks::testing::postgres_server::PostgresServer;
+
+async fn embedded(folder: &Path) -> SqlLedger {
+    let db = Db::open_sqlite(&folder.join("postworks.db")).await.unwrap();
+    db.migrate().await.unwrap();
+    SqlLedger::new(db)
+}
+
+macro_rules! promises {
+    ($($name:ident,)*) => {
+        mod postgres {
+            use super::*;
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $name() {
+                    let server = PostgresServer::launch().await;
+                    promise::$name(&SqlLedger::new(server.db().await)).await;
+                }
+            )*
+        }
+
+        mod sqlite {
+            use super::*;
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $name() {
+                    let folder = tempfile::tempdir().unwrap();
+                    promise::$name(&embedded(folder.path()).await).await;
+                }
+            )*
+        }
+    };
+}
+
+promises! {
+    an_enqueue_is_all_or_nothing,
+    a_dropped_transaction_enqueues_nothing,
+    a_unique_key_gives_the_first_jobs_id_while_it_lives,
+    of_one_key_in_one_call_the_first_job_wins,
+    an_enqueue_repeated_after_a_lost_reply_makes_no_second_job,
+    a_dead_job_does_not_hold_its_unique_key,
+    a_hundred_concurrent_enqueues_of_one_key_make_one_job,
+    a_key_that_changes_hands_is_never_held_twice,
+    callers_that_share_a_commit_get_their_own_answers,
+    a_settle_repeated_after_a_lost_reply_counts_once,
+    a_repeated_verdict_does_not_undo_what_happened_since,
+    a_zombie_cannot_settle_a_job_that_was_stamped_by_another,
+    two_verdicts_of_one_job_in_one_call_follow_each_other,
+    a_later_generation_outranks_every_earlier_claim,
+    a_cancelled_job_stays_cancelled_whatever_its_worker_says,
+    a_stamp_tells_where_the_job_stands,
+    a_claim_that_was_settled_is_spent,
+    a_death_the_ledger_knew_nothing_of_is_recorded,
+    any_words_can_be_recorded,
+    batches_that_overlap_do_not_deadlock,
+    generations_never_repeat,
+    a_redriven_job_has_all_its_attempts_again,
+    a_redrive_never_takes_a_unique_key_from_a_live_job,
+    a_redrive_pressed_twice_puts_each_job_back_once,
+    a_parked_job_waits_for_its_account_or_its_time,
+    open_jobs_walks_every_live_job_once,
+    a_cleanup_deletes_only_what_ended_before,
+    jobs_are_listed_newest_first_page_by_page,
+    dead_letters_are_grouped_counted_and_filtered,
+}

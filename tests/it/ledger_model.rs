@@ -1,0 +1,182 @@
+//! Random stories of one job, told to a ledger and to a model of a dozen lines: whatever zombies,
+//! repeated answers and people do in whatever order, both must agree.
+
+use std::time::Duration;
+
+use postworks::job::{Category, JobId, Reason, State, Timestamp, Token};
+use postworks::ledger::{
+    Cancel, Db, DeadFilter, Ledger, Next, Settled, SqlLedger, Unpark, Verdict,
+};
+use postworks::testing::ledger::{NOW, at, job, token};
+use postworks::testing::postgres_server::PostgresServer;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+/// One thing that happens; the numbers are tokens.
+#[derive(Debug, Clone, Copy)]
+enum Event {
+    Stamp(u64),
+    Complete(u64),
+    Wait(u64),
+    Die(u64),
+    Park(u64),
+    Cancel,
+    Redrive,
+    Release,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let token = || 1_u64..5;
+    prop_oneof![
+        4 => token().prop_map(Event::Stamp),
+        1 => token().prop_map(Event::Complete),
+        3 => token().prop_map(Event::Wait),
+        2 => token().prop_map(Event::Die),
+        2 => token().prop_map(Event::Park),
+        1 => Just(Event::Cancel),
+        3 => Just(Event::Redrive),
+        3 => Just(Event::Release),
+    ]
+}
+
+/// What the ledger promises, said as simply as possible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Model {
+    state: State,
+    token: Option<Token>,
+    settled: bool,
+    failed: u32,
+}
+
+impl Model {
+    fn live(&self) -> bool {
+        !self.state.has_ended()
+    }
+
+    fn settle(&mut self, token: Token, state: State) -> Settled {
+        let mine = self.token == Some(token);
+        if mine && self.settled {
+            return Settled::Done;
+        }
+        if self.live() && (self.token.is_none() || mine) {
+            *self = Self { state, token: Some(token), settled: true, ..*self };
+            return Settled::Done;
+        }
+        if self.state == State::Cancelled { Settled::Cancelled } else { Settled::Stale }
+    }
+}
+
+fn verdict(id: JobId, event: Event) -> Option<(Verdict, State)> {
+    let reason = Reason {
+        category: Category::PlatformApi,
+        class: "transient".into(),
+        message: "no answer".into(),
+    };
+    let until = NOW;
+    let (n, then, state) = match event {
+        Event::Complete(n) => (n, Next::Completed { at: at(1) }, State::Completed),
+        Event::Wait(n) => (n, Next::Waits { until, failed_attempts: 1 }, State::Ready),
+        Event::Die(n) => {
+            (n, Next::Dead { at: at(1), reason, failed_attempts: 2, job: None }, State::Dead)
+        }
+        Event::Park(n) => (n, Next::Parked { until, why: "needs_reauth" }, State::Parked),
+        _ => return None,
+    };
+    Some((Verdict { id, token: token(n), then, failed: None }, state))
+}
+
+async fn tell(ledger: &SqlLedger, id: JobId, model: &mut Model, event: Event, now: Timestamp) {
+    if let Some((verdict, state)) = verdict(id, event) {
+        let before = *model;
+        let expected = model.settle(verdict.token, state);
+        if *model != before {
+            model.failed = match event {
+                Event::Wait(_) => 1,
+                Event::Die(_) => 2,
+                _ => model.failed,
+            };
+        }
+        assert_eq!(ledger.settle(&[verdict]).await.unwrap(), [expected], "{event:?}");
+        return;
+    }
+    let letters = DeadFilter { ids: vec![id], limit: 1, ..DeadFilter::default() };
+    match event {
+        Event::Stamp(n) => {
+            ledger.stamp(&[(id, token(n))], now).await.unwrap();
+            if model.state == State::Ready && model.token < Some(token(n)) {
+                *model = Model { token: Some(token(n)), settled: false, ..*model };
+            }
+        }
+        Event::Cancel => {
+            let marked = ledger.cancel(id, now).await.unwrap();
+            assert_eq!(matches!(marked, Cancel::Marked { .. }), model.live());
+            if model.live() {
+                model.state = State::Cancelled;
+            }
+        }
+        Event::Redrive => {
+            let back = ledger.redrive(&letters, now, Duration::from_secs(60)).await.unwrap();
+            assert_eq!(back.jobs.len(), usize::from(model.state == State::Dead));
+            if model.state == State::Dead {
+                *model = Model { state: State::Ready, failed: 0, ..*model };
+            }
+        }
+        _ => {
+            let released = ledger.unpark(Unpark::Due, now).await.unwrap();
+            assert_eq!(released, u64::from(model.state == State::Parked));
+            if model.state == State::Parked {
+                model.state = State::Ready;
+            }
+        }
+    }
+}
+
+async fn story(ledger: &SqlLedger, events: &[Event]) {
+    let job = job();
+    let id = job.id;
+    ledger.enqueue(&[job]).await.unwrap();
+    let mut model = Model { state: State::Ready, token: None, settled: false, failed: 0 };
+    for event in events {
+        tell(ledger, id, &mut model, *event, at(5)).await;
+        let row = ledger.job(id).await.unwrap().unwrap();
+        assert_eq!((row.state, row.job.failed_attempts), (model.state, model.failed), "{event:?}");
+        assert_eq!(row.reason.is_some(), model.state == State::Dead);
+        assert_eq!(row.finished_at.is_some(), !model.live());
+        assert_eq!(row.parked_for.is_some(), model.state == State::Parked);
+    }
+    // Out of the next story's way.
+    ledger.cancel(id, at(5)).await.unwrap();
+}
+
+fn stories(ledger: &SqlLedger, runtime: &tokio::runtime::Runtime) {
+    let mut runner =
+        TestRunner::new(Config { cases: 60, failure_persistence: None, ..Config::default() });
+    let told = runner.run(&prop::collection::vec(event(), 1..25), |events| {
+        runtime.block_on(story(ledger, &events));
+        Ok(())
+    });
+    told.unwrap();
+}
+
+#[test]
+fn sqlite_agrees_with_the_model_whatever_happens() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let db = runtime.block_on(async {
+        let db = Db::open_sqlite(&folder.path().join("postworks.db")).await.unwrap();
+        db.migrate().await.unwrap();
+        db
+    });
+    stories(&SqlLedger::new(db), &runtime);
+}
+
+#[test]
+fn postgresql_agrees_with_the_model_whatever_happens() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (_server, db) = runtime.block_on(async {
+        let server = PostgresServer::launch().await;
+        let db = server.db().await;
+        (server, db)
+    });
+    stories(&SqlLedger::new(db), &runtime);
+}
