@@ -17,62 +17,68 @@ const fn descriptor(name: &'static str, idempotency: Idempotency, secret: Secret
     Descriptor { name, idempotency, secret, text_chars_max: 20, local: true }
 }
 
-pub static KEYED: Descriptor =
+pub(crate) static KEYED: Descriptor =
     descriptor("keyed", Idempotency::ClientKey, Secret::RefreshToken);
-pub static ASKED: Descriptor = descriptor("asked", Idempotency::LookUp, Secret::RefreshToken);
-pub static BLIND: Descriptor = descriptor("blind", Idempotency::None, Secret::RefreshToken);
-pub static SESSIONS: Descriptor =
+pub(crate) static ASKED: Descriptor =
+    descriptor("asked", Idempotency::LookUp, Secret::RefreshToken);
+pub(crate) static BLIND: Descriptor = descriptor("blind", Idempotency::None, Secret::RefreshToken);
+pub(crate) static SESSIONS: Descriptor =
     descriptor("sessions", Idempotency::DeterministicId, Secret::Password);
 
 /// What a person enters.
-pub const SECRET: &str = "first-refresh-token-or-password";
+pub(crate) const SECRET: &str = "first-refresh-token-or-password";
 /// How long an access token lives.
-pub const TOKEN_LIFE_S: u64 = 3_600;
+pub(crate) const TOKEN_LIFE_S: u64 = 3_600;
 
 /// What happens to a call instead of its usual course.
 #[derive(Clone, Copy)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// It fails and has done nothing.
     Fails(ErrorClass),
     /// It does its work and then fails.
     LosesTheAnswer(ErrorClass),
 }
 
+impl Fault {
+    pub(crate) const INVALID: Self = Self::Fails(ErrorClass::Invalid);
+    pub(crate) const LOST: Self = Self::LosesTheAnswer(ErrorClass::Unknown { repeatable: false });
+}
+
 /// What the platform holds and has seen.
-pub struct Server {
+pub(crate) struct Server {
     clock: SharedClock,
     refresh: String,
     access: String,
     issued: u32,
     revoked: bool,
-    pub life_s: u64,
-    pub calls: u32,
-    pub refreshes: u32,
-    pub sign_ins: u32,
+    pub(crate) life_s: u64,
+    pub(crate) calls: u32,
+    pub(crate) refreshes: u32,
+    pub(crate) sign_ins: u32,
     /// Every post that was sent, in order.
-    pub sent: Vec<Outgoing>,
+    pub(crate) sent: Vec<Outgoing>,
     /// What people see: keyed repeats show once.
     shown: HashMap<Uuid, String>,
     /// The pages of the account's posts, by the cursor they answer to.
-    pub pages: HashMap<Option<String>, SyncPage>,
-    pub pages_read: Vec<Option<String>>,
-    pub refresh_faults: VecDeque<Fault>,
-    pub publish_faults: VecDeque<Fault>,
-    pub page_faults: VecDeque<Fault>,
+    pub(crate) pages: HashMap<Option<String>, SyncPage>,
+    pub(crate) pages_read: Vec<Option<String>>,
+    pub(crate) refresh_faults: VecDeque<Fault>,
+    pub(crate) publish_faults: VecDeque<Fault>,
+    pub(crate) page_faults: VecDeque<Fault>,
 }
 
 /// One account's platform, shared by all workers of a test.
-pub struct Scripted {
+pub(crate) struct Scripted {
     descriptor: &'static Descriptor,
     server: Mutex<Server>,
     /// A refresh takes one of these before it answers.
-    pub gate: Semaphore,
+    pub(crate) gate: Semaphore,
     /// Released once for each refresh that has arrived at the gate.
-    pub at_gate: Semaphore,
+    pub(crate) at_gate: Semaphore,
 }
 
 impl Scripted {
-    pub fn new(descriptor: &'static Descriptor, clock: SharedClock) -> Arc<Self> {
+    pub(crate) fn new(descriptor: &'static Descriptor, clock: SharedClock) -> Arc<Self> {
         let server = Server {
             clock,
             refresh: SECRET.to_owned(),
@@ -99,24 +105,24 @@ impl Scripted {
         })
     }
 
-    pub fn server(&self) -> MutexGuard<'_, Server> {
+    pub(crate) fn server(&self) -> MutexGuard<'_, Server> {
         self.server.lock().unwrap()
     }
 
     /// Ends the access token on the platform's side.
-    pub fn forget_access(&self) {
+    pub(crate) fn forget_access(&self) {
         self.server().access.clear();
     }
 
     /// Ends the whole grant, as a person does in the platform's settings.
-    pub fn forget_grant(&self) {
+    pub(crate) fn forget_grant(&self) {
         let mut server = self.server();
         server.access.clear();
         server.refresh.clear();
     }
 
     /// A person made a new secret in the platform's settings.
-    pub fn new_secret(&self, secret: &str) {
+    pub(crate) fn new_secret(&self, secret: &str) {
         let mut server = self.server();
         server.revoked = false;
         server.refresh = secret.to_owned();
@@ -163,7 +169,11 @@ impl Platform for Scripted {
         self.descriptor
     }
 
-    async fn sign_in(&self, account: &Account, secret: &SecretString) -> Result<TokenSet, JobError> {
+    async fn sign_in(
+        &self,
+        account: &Account,
+        secret: &SecretString,
+    ) -> Result<TokenSet, JobError> {
         self.server().sign_ins += 1;
         if self.descriptor.secret == Secret::RefreshToken {
             return self.refresh(account, secret).await;
@@ -172,6 +182,7 @@ impl Platform for Scripted {
         if secret.expose_secret() != SECRET {
             return Err(JobError::new(ErrorClass::AuthRevoked, "wrong password"));
         }
+        server.revoked = false;
         let present = format!("session-{}", server.issued);
         server.refresh.clone_from(&present);
         server.rotate(&present)
@@ -243,4 +254,4 @@ impl Platform for Scripted {
 }
 
 /// A time that no test reaches.
-pub const FAR: Timestamp = Timestamp::from_millis(i64::MAX);
+pub(crate) const FAR: Timestamp = Timestamp::from_millis(i64::MAX);

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use postworks::clock::{Clock as _, ShiftedClock, SharedClock};
+use postworks::clock::{Clock as _, SharedClock, ShiftedClock};
 use postworks::job::{
     Catalog, InvalidRequest, Job, JobError, JobId, Kind, NewJob, Queue, Request, Token, WorkerId,
 };
@@ -24,16 +24,16 @@ use crate::scripted::{SECRET, Scripted};
 const KEYS: &str = "test:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
 
 /// A database, a platform and an account on it.
-pub struct World {
-    pub db: Db,
-    pub clock: Arc<ShiftedClock>,
-    pub platform: Arc<Scripted>,
-    pub store: Store,
-    pub account: Uuid,
+pub(crate) struct World {
+    pub(crate) db: Db,
+    pub(crate) clock: Arc<ShiftedClock>,
+    pub(crate) platform: Arc<Scripted>,
+    pub(crate) store: Store,
+    pub(crate) account: Uuid,
 }
 
 impl World {
-    pub async fn new(db: Db, descriptor: &'static Descriptor) -> Self {
+    pub(crate) async fn new(db: Db, descriptor: &'static Descriptor) -> Self {
         let clock = Arc::new(ShiftedClock::default());
         let shared: SharedClock = clock.clone();
         let platform = Scripted::new(descriptor, shared.clone());
@@ -43,7 +43,7 @@ impl World {
         world
     }
 
-    pub async fn connect(&self, identifier: &str, secret: &str) -> Connected {
+    pub(crate) async fn connect(&self, identifier: &str, secret: &str) -> Connected {
         let new = NewConnector {
             platform: self.platform.descriptor().name.to_owned(),
             base_url: "http://127.0.0.1:9".parse().unwrap(),
@@ -54,7 +54,7 @@ impl World {
     }
 
     /// What a worker process works with; each call is another process.
-    pub fn worker(&self) -> Services {
+    pub(crate) fn worker(&self) -> Services {
         let platforms = Platforms::new([self.platform.clone() as Arc<dyn Platform>]);
         let clock: SharedClock = self.clock.clone();
         Services {
@@ -68,7 +68,7 @@ impl World {
     }
 
     /// Uses the account's access token as a job does; answers the token.
-    pub async fn use_token(&self, accounts: &Accounts) -> Result<String, JobError> {
+    pub(crate) async fn use_token(&self, accounts: &Accounts) -> Result<String, JobError> {
         use secrecy::ExposeSecret as _;
         let platform = self.platform.clone();
         let call = |account, access: SecretString| {
@@ -81,34 +81,38 @@ impl World {
         accounts.with_access(self.account, call).await
     }
 
-    pub fn advance(&self, seconds: u64) {
+    pub(crate) fn advance(&self, seconds: u64) {
         self.clock.advance(Duration::from_secs(seconds));
     }
 
     /// Makes jobs as the engine's producer does.
-    pub fn prepare(&self, request: Request) -> Result<NewJob, InvalidRequest> {
+    pub(crate) fn prepare(&self, request: Request) -> Result<NewJob, InvalidRequest> {
         let now = self.clock.now();
         request.into_job(&Catalog::builtin().unwrap(), JobId::at(now, rand::random()), now)
     }
 
     /// A publication of a new post on the account.
-    pub async fn publication(&self, text: &str) -> Uuid {
+    pub(crate) async fn publication(&self, text: &str) -> Uuid {
         let post_id = self.store.add_post(text).await.unwrap();
         let publish = Publish { post_id, connector_ids: vec![self.account], at: None };
         let made = self.store.publish(&publish, |request| self.prepare(request)).await.unwrap();
         made[0].publication_id
     }
 
-    pub async fn row(&self, publication: Uuid) -> Publication {
+    pub(crate) async fn row(&self, publication: Uuid) -> Publication {
         self.store.publication(publication).await.unwrap().unwrap()
     }
 
     /// One attempt, as the engine makes it.
-    pub async fn attempt<J: Job>(&self, handler: impl Handler<J>, job: J) -> Result<(), JobError> {
+    pub(crate) async fn attempt<J: Job>(
+        &self,
+        handler: impl Handler<J>,
+        job: J,
+    ) -> Result<(), JobError> {
         handler.handle(job, &self.context::<J>()).await
     }
 
-    pub fn context<J: Job>(&self) -> JobContext {
+    pub(crate) fn context<J: Job>(&self) -> JobContext {
         let kind = Kind::parse(J::KIND).unwrap();
         let now = self.clock.now();
         JobContext {
@@ -135,7 +139,7 @@ fn nothing() -> postworks_workers::platforms::Outgoing {
 }
 
 /// An embedded database with all tables.
-pub async fn embedded(folder: &Path) -> Db {
+pub(crate) async fn embedded(folder: &Path) -> Db {
     let db = Db::open_sqlite(&folder.join("postworks.db")).await.unwrap();
     db.migrate().await.unwrap();
     db
