@@ -16,6 +16,7 @@ on_both! {
     sixteen_callers_with_one_expired_token_make_one_refresh,
     a_refresh_whose_lease_holder_died_is_tried_once_more,
     a_used_up_token_of_a_dead_holder_needs_a_person,
+    a_lost_answer_to_a_refresh_is_named_when_its_token_turns_out_used_up,
     a_transient_refresh_failure_never_disconnects,
     a_token_that_is_still_good_is_used_while_refreshing_fails,
     a_revoked_account_answers_without_a_call,
@@ -99,6 +100,22 @@ async fn a_used_up_token_of_a_dead_holder_needs_a_person(db: Db) {
     assert_eq!(world.platform.server().refreshes, 3, "first tokens, the lost one, once more");
     world.use_token(&accounts).await.unwrap_err();
     assert_eq!(world.platform.server().refreshes, 3);
+}
+
+async fn a_lost_answer_to_a_refresh_is_named_when_its_token_turns_out_used_up(db: Db) {
+    let world = World::new(db, &KEYED).await;
+    let accounts = world.worker().accounts;
+    let faults = [Fault::LosesTheAnswer(ErrorClass::Transient), Fault::Fails(ErrorClass::NotSent)];
+    for fault in faults {
+        world.platform.server().refresh_faults.push_back(fault);
+        world.use_token(&accounts).await.unwrap_err();
+        assert_eq!(state(&world).await.0, ConnectorState::Active);
+        world.advance(300);
+    }
+    let error = world.use_token(&accounts).await.unwrap_err();
+    assert!(matches!(error.class(), ErrorClass::AuthRevoked), "{error}");
+    let (_, reason) = state(&world).await;
+    assert!(reason.contains("rotation_lost"), "{reason}");
 }
 
 async fn a_transient_refresh_failure_never_disconnects(db: Db) {
