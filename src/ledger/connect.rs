@@ -100,7 +100,8 @@ impl Db {
     /// but a power cut could take the last commits.) Batches make up for the price.
     ///
     /// # Errors
-    /// [`Error::Locked`] at once if another process has it open.
+    /// [`Error::Locked`] at once if another process has it open; [`Error::Refused`] if its folder
+    /// is missing or may not be written.
     pub async fn open_sqlite(path: &Path) -> Result<Self, Error> {
         let lock = lock(path)?;
         let options = SqliteConnectOptions::new()
@@ -137,7 +138,7 @@ fn lock(path: &Path) -> Result<File, Error> {
         .truncate(false)
         .write(true)
         .open(PathBuf::from(beside))
-        .map_err(|error| Error::from(sqlx::Error::Io(error)))?;
+        .map_err(|error| Error::Refused(sqlx::Error::Io(error)))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Error::Locked(path.display().to_string())),

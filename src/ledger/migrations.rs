@@ -1,12 +1,25 @@
 //! The tables this program expects: makes them, or says which are missing.
 
-use sqlx::migrate::{Migrate, Migrator};
-use sqlx::{ConnectOptions, Connection};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use super::{Db, Error};
 
-static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
-static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
+static POSTGRES: LazyLock<Migrator> =
+    LazyLock::new(|| tolerant(sqlx::migrate!("migrations/postgres")));
+static SQLITE: LazyLock<Migrator> = LazyLock::new(|| tolerant(sqlx::migrate!("migrations/sqlite")));
+
+/// How long applying migrations waits for the server to accept a connection.
+const CONNECT_MAX: Duration = Duration::from_secs(10);
+
+/// Migrations that leave those of a newer program alone.
+fn tolerant(mut migrator: Migrator) -> Migrator {
+    migrator.set_ignore_missing(true);
+    migrator
+}
 
 impl Db {
     /// Applies the migrations that are missing. Several processes may do so at once.
@@ -18,16 +31,19 @@ impl Db {
             Self::Postgres(pool) => {
                 // A connection of its own: a migration may take longer than any statement of
                 // ours, and a second process waits for the first one's lock.
-                let mut conn = pool.connect_options().connect().await?;
-                let limits = "SET statement_timeout = 0; SET lock_timeout = '60s'; \
-                     SET idle_in_transaction_session_timeout = 0";
-                sqlx::raw_sql(limits).execute(&mut conn).await?;
-                apply(&POSTGRES, &mut conn).await?;
-                conn.close().await?;
+                let unhurried = PgConnectOptions::clone(&pool.connect_options()).options([
+                    ("statement_timeout", "0"),
+                    ("lock_timeout", "60s"),
+                    ("idle_in_transaction_session_timeout", "0"),
+                ]);
+                let own = PgPoolOptions::new().max_connections(1).acquire_timeout(CONNECT_MAX);
+                let own = own.connect_with(unhurried).await?;
+                let applied = POSTGRES.run(&own).await;
+                own.close().await;
+                applied?;
             }
             Self::Sqlite(file) => {
-                let mut conn = file.writer().acquire().await?;
-                apply(&SQLITE, &mut *conn).await?;
+                SQLITE.run(file.writer()).await?;
             }
         }
         Ok(())
@@ -39,8 +55,8 @@ impl Db {
     /// [`Error::Migrations`] names the migrations that are missing, changed or half applied.
     pub async fn check(&self) -> Result<(), Error> {
         let (migrator, applied) = match self {
-            Self::Postgres(_) => (&POSTGRES, self.applied().await),
-            Self::Sqlite(_) => (&SQLITE, self.applied().await),
+            Self::Postgres(_) => (&*POSTGRES, self.applied().await),
+            Self::Sqlite(_) => (&*SQLITE, self.applied().await),
         };
         let applied = match applied {
             // No such table: nothing was ever applied.
@@ -66,12 +82,6 @@ impl Db {
         const SQL: &str = "SELECT version, checksum, success FROM _sqlx_migrations";
         Ok(crate::on_db!(self, pool => sqlx::query_as(SQL).fetch_all(pool).await)?)
     }
-}
-
-async fn apply<C: Migrate>(migrator: &Migrator, conn: &mut C) -> Result<(), Error> {
-    let mut migrator = Migrator { migrations: migrator.migrations.clone(), ..Migrator::DEFAULT };
-    migrator.set_ignore_missing(true);
-    Ok(migrator.run_direct(None, conn, false).await?)
 }
 
 /// PostgreSQL's migrations, for whoever caches a database that has them.

@@ -98,8 +98,8 @@ impl Store {
     ) -> Result<(), Error> {
         const INSERT: &str =
             "INSERT INTO remote_posts (connector_id, remote_id, text, created_at, seen_at) ";
-        const UPDATE: &str = " ON CONFLICT (connector_id, remote_id) DO UPDATE \
-             SET text = excluded.text, created_at = excluded.created_at, seen_at = excluded.seen_at";
+        const UPDATE: &str = " ON CONFLICT (connector_id, remote_id) DO UPDATE SET \
+             text = excluded.text, created_at = excluded.created_at, seen_at = excluded.seen_at";
         let now = self.now().as_millis();
         Ok(on_tx!(tx, conn => {
             let mut query = sqlx::QueryBuilder::new(INSERT);

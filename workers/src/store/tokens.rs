@@ -86,6 +86,9 @@ struct Row {
     failures: i64,
 }
 
+/// A sealed column.
+type Sealed = Option<Vec<u8>>;
+
 const ACCESS: &str = "access_ct";
 const REFRESH: &str = "refresh_ct";
 const SECRET: &str = "secret_ct";
@@ -173,7 +176,7 @@ impl Store {
              RETURNING refresh_ct, secret_ct";
         let (connector_id, version) = (seen.connector.id, seen.version);
         let mut tx = self.db.begin().await?;
-        let row: Option<(Option<Vec<u8>>, Option<Vec<u8>>)> = on_tx!(&mut tx, conn => {
+        let row: Option<(Sealed, Sealed)> = on_tx!(&mut tx, conn => {
             sqlx::query_as(SQL)
                 .bind(connector_id)
                 .bind(owner)

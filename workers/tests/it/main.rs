@@ -3,4 +3,10 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod accounts;
+mod publishing;
 mod real_bluesky;
+mod rows;
+mod scripted;
+mod syncing;
+mod world;

@@ -1,0 +1,257 @@
+//! A platform in this process: strict rotation, scripted faults, and a count of every call.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use async_trait::async_trait;
+use postworks::clock::SharedClock;
+use postworks::job::{ErrorClass, JobError, Timestamp};
+use postworks_workers::platforms::{
+    Account, Descriptor, Idempotency, Outgoing, Platform, Published, Secret, SyncPage, TokenSet,
+};
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+const fn descriptor(name: &'static str, idempotency: Idempotency, secret: Secret) -> Descriptor {
+    Descriptor { name, idempotency, secret, text_chars_max: 20, local: true }
+}
+
+pub(crate) static KEYED: Descriptor =
+    descriptor("keyed", Idempotency::ClientKey, Secret::RefreshToken);
+pub(crate) static ASKED: Descriptor =
+    descriptor("asked", Idempotency::LookUp, Secret::RefreshToken);
+pub(crate) static BLIND: Descriptor = descriptor("blind", Idempotency::None, Secret::RefreshToken);
+pub(crate) static SESSIONS: Descriptor =
+    descriptor("sessions", Idempotency::DeterministicId, Secret::Password);
+
+/// What a person enters.
+pub(crate) const SECRET: &str = "first-refresh-token-or-password";
+/// How long an access token lives.
+pub(crate) const TOKEN_LIFE_S: u64 = 3_600;
+
+/// What happens to a call instead of its usual course.
+#[derive(Clone, Copy)]
+pub(crate) enum Fault {
+    /// It fails and has done nothing.
+    Fails(ErrorClass),
+    /// It does its work and then fails.
+    LosesTheAnswer(ErrorClass),
+}
+
+impl Fault {
+    pub(crate) const INVALID: Self = Self::Fails(ErrorClass::Invalid);
+    pub(crate) const LOST: Self = Self::LosesTheAnswer(ErrorClass::Unknown { repeatable: false });
+}
+
+/// What the platform holds and has seen.
+pub(crate) struct Server {
+    clock: SharedClock,
+    refresh: String,
+    access: String,
+    issued: u32,
+    revoked: bool,
+    pub(crate) life_s: u64,
+    pub(crate) calls: u32,
+    pub(crate) refreshes: u32,
+    pub(crate) sign_ins: u32,
+    /// Every post that was sent, in order.
+    pub(crate) sent: Vec<Outgoing>,
+    /// What people see: keyed repeats show once.
+    shown: HashMap<Uuid, String>,
+    /// The pages of the account's posts, by the cursor they answer to.
+    pub(crate) pages: HashMap<Option<String>, SyncPage>,
+    pub(crate) pages_read: Vec<Option<String>>,
+    pub(crate) refresh_faults: VecDeque<Fault>,
+    pub(crate) publish_faults: VecDeque<Fault>,
+    pub(crate) page_faults: VecDeque<Fault>,
+}
+
+/// One account's platform, shared by all workers of a test.
+pub(crate) struct Scripted {
+    descriptor: &'static Descriptor,
+    server: Mutex<Server>,
+    /// A refresh takes one of these before it answers.
+    pub(crate) gate: Semaphore,
+    /// Released once for each refresh that has arrived at the gate.
+    pub(crate) at_gate: Semaphore,
+}
+
+impl Scripted {
+    pub(crate) fn new(descriptor: &'static Descriptor, clock: SharedClock) -> Arc<Self> {
+        let server = Server {
+            clock,
+            refresh: SECRET.to_owned(),
+            access: String::new(),
+            issued: 0,
+            revoked: false,
+            life_s: TOKEN_LIFE_S,
+            calls: 0,
+            refreshes: 0,
+            sign_ins: 0,
+            sent: Vec::new(),
+            shown: HashMap::new(),
+            pages: HashMap::new(),
+            pages_read: Vec::new(),
+            refresh_faults: VecDeque::new(),
+            publish_faults: VecDeque::new(),
+            page_faults: VecDeque::new(),
+        };
+        Arc::new(Self {
+            descriptor,
+            server: Mutex::new(server),
+            gate: Semaphore::new(1_000),
+            at_gate: Semaphore::new(0),
+        })
+    }
+
+    pub(crate) fn server(&self) -> MutexGuard<'_, Server> {
+        self.server.lock().unwrap()
+    }
+
+    /// Ends the access token on the platform's side.
+    pub(crate) fn forget_access(&self) {
+        self.server().access.clear();
+    }
+
+    /// Ends the whole grant, as a person does in the platform's settings.
+    pub(crate) fn forget_grant(&self) {
+        let mut server = self.server();
+        server.access.clear();
+        server.refresh.clear();
+    }
+
+    /// A person made a new secret in the platform's settings.
+    pub(crate) fn new_secret(&self, secret: &str) {
+        let mut server = self.server();
+        server.revoked = false;
+        server.refresh = secret.to_owned();
+    }
+
+    fn check(&self, access: &SecretString) -> Result<MutexGuard<'_, Server>, JobError> {
+        let mut server = self.server();
+        server.calls += 1;
+        if server.access.is_empty() || server.access != access.expose_secret() {
+            return Err(JobError::new(ErrorClass::AuthExpired, "invalid_token"));
+        }
+        Ok(server)
+    }
+}
+
+impl Server {
+    /// The next tokens for the present one; using an old one ends the grant.
+    fn rotate(&mut self, token: &str) -> Result<TokenSet, JobError> {
+        if self.revoked || token != self.refresh || token.is_empty() {
+            self.revoked = true;
+            self.access.clear();
+            return Err(JobError::new(ErrorClass::AuthRevoked, "invalid_grant"));
+        }
+        self.issued += 1;
+        self.refresh = format!("refresh-token-{}", self.issued);
+        self.access = format!("access-token-{}", self.issued);
+        let life = std::time::Duration::from_secs(self.life_s);
+        Ok(TokenSet {
+            access: SecretString::from(self.access.clone()),
+            refresh: Some(SecretString::from(self.refresh.clone())),
+            expires_at: Some(self.clock.now().after(life)),
+            remote_id: Some("remote-7".to_owned()),
+        })
+    }
+}
+
+fn failure(class: ErrorClass) -> JobError {
+    JobError::new(class, "scripted")
+}
+
+#[async_trait]
+impl Platform for Scripted {
+    fn descriptor(&self) -> &'static Descriptor {
+        self.descriptor
+    }
+
+    async fn sign_in(
+        &self,
+        account: &Account,
+        secret: &SecretString,
+    ) -> Result<TokenSet, JobError> {
+        self.server().sign_ins += 1;
+        if self.descriptor.secret == Secret::RefreshToken {
+            return self.refresh(account, secret).await;
+        }
+        let mut server = self.server();
+        if secret.expose_secret() != SECRET {
+            return Err(JobError::new(ErrorClass::AuthRevoked, "wrong password"));
+        }
+        server.revoked = false;
+        let present = format!("session-{}", server.issued);
+        server.refresh.clone_from(&present);
+        server.rotate(&present)
+    }
+
+    async fn refresh(&self, _: &Account, token: &SecretString) -> Result<TokenSet, JobError> {
+        self.server().refreshes += 1;
+        self.at_gate.add_permits(1);
+        self.gate.acquire().await.unwrap().forget();
+        let mut server = self.server();
+        match server.refresh_faults.pop_front() {
+            Some(Fault::Fails(class)) => Err(failure(class)),
+            Some(Fault::LosesTheAnswer(class)) => {
+                server.rotate(token.expose_secret())?;
+                Err(failure(class))
+            }
+            None => server.rotate(token.expose_secret()),
+        }
+    }
+
+    async fn publish(
+        &self,
+        _: &Account,
+        access: &SecretString,
+        post: &Outgoing,
+    ) -> Result<Published, JobError> {
+        let mut server = self.check(access)?;
+        let fault = server.publish_faults.pop_front();
+        if let Some(Fault::Fails(class)) = fault {
+            return Err(failure(class));
+        }
+        server.sent.push(post.clone());
+        let shown = format!("post-{}", server.shown.len());
+        let remote_id = server.shown.entry(post.publication_id).or_insert(shown).clone();
+        if let Some(Fault::LosesTheAnswer(class)) = fault {
+            return Err(failure(class));
+        }
+        Ok(Published { remote_id, remote_url: None })
+    }
+
+    async fn posts(
+        &self,
+        _: &Account,
+        access: &SecretString,
+        cursor: Option<&str>,
+    ) -> Result<SyncPage, JobError> {
+        let mut server = self.check(access)?;
+        if let Some(Fault::Fails(class) | Fault::LosesTheAnswer(class)) =
+            server.page_faults.pop_front()
+        {
+            return Err(failure(class));
+        }
+        let cursor = cursor.map(str::to_owned);
+        server.pages_read.push(cursor.clone());
+        let page = server.pages.get(&cursor).cloned();
+        page.ok_or_else(|| JobError::new(ErrorClass::Invalid, "no such cursor"))
+    }
+
+    async fn look_up(
+        &self,
+        _: &Account,
+        access: &SecretString,
+        post: &Outgoing,
+    ) -> Result<Option<Published>, JobError> {
+        let server = self.check(access)?;
+        let found = server.shown.get(&post.publication_id).cloned();
+        Ok(found.map(|remote_id| Published { remote_id, remote_url: None }))
+    }
+}
+
+/// A time that no test reaches.
+pub(crate) const FAR: Timestamp = Timestamp::from_millis(i64::MAX);

@@ -1,0 +1,173 @@
+//! What the tests stand on: a database, one scripted platform, any number of workers.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use postworks::clock::{Clock as _, SharedClock, ShiftedClock};
+use postworks::job::{
+    Catalog, InvalidRequest, Job, JobError, JobId, Kind, NewJob, Queue, Request, Token, WorkerId,
+};
+use postworks::ledger::{Db, SqlLedger};
+use postworks::worker::{Handler, JobContext};
+use postworks_workers::accounts::Accounts;
+use postworks_workers::handlers::{Retention, Services};
+use postworks_workers::platforms::{Descriptor, Platform, Platforms};
+use postworks_workers::secrets::KeyRing;
+use postworks_workers::store::{Connected, NewConnector, Publication, Publish, Store};
+use secrecy::SecretString;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::scripted::{SECRET, Scripted};
+
+const KEYS: &str = "test:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
+
+/// A database, a platform and an account on it.
+pub(crate) struct World {
+    pub(crate) db: Db,
+    pub(crate) clock: Arc<ShiftedClock>,
+    pub(crate) platform: Arc<Scripted>,
+    pub(crate) store: Store,
+    pub(crate) account: Uuid,
+}
+
+impl World {
+    pub(crate) async fn new(db: Db, descriptor: &'static Descriptor) -> Self {
+        let clock = Arc::new(ShiftedClock::default());
+        let shared: SharedClock = clock.clone();
+        let platform = Scripted::new(descriptor, shared.clone());
+        let store = Store::new(db.clone(), KeyRing::parse(KEYS).unwrap(), shared);
+        let mut world = Self { db, clock, platform, store, account: Uuid::nil() };
+        world.account = world.connect("ada", SECRET).await.id;
+        world
+    }
+
+    pub(crate) async fn connect(&self, identifier: &str, secret: &str) -> Connected {
+        let new = NewConnector {
+            platform: self.platform.descriptor().name.to_owned(),
+            base_url: "http://127.0.0.1:9".parse().unwrap(),
+            identifier: identifier.to_owned(),
+            secret: SecretString::from(secret),
+        };
+        self.store.add_connector(new).await.unwrap()
+    }
+
+    /// What a worker process works with; each call is another process.
+    pub(crate) fn worker(&self) -> Services {
+        let platforms = Platforms::new([self.platform.clone() as Arc<dyn Platform>]);
+        let clock: SharedClock = self.clock.clone();
+        Services {
+            store: self.store.clone(),
+            accounts: Accounts::new(self.store.clone(), platforms.clone(), clock.clone()),
+            ledger: Arc::new(SqlLedger::new(self.db.clone())),
+            platforms,
+            clock,
+            retention: Retention::default(),
+        }
+    }
+
+    /// Uses the account's access token as a job does; answers the token.
+    pub(crate) async fn use_token(&self, accounts: &Accounts) -> Result<String, JobError> {
+        use secrecy::ExposeSecret as _;
+        let platform = self.platform.clone();
+        let call = |account, access: SecretString| {
+            let platform = platform.clone();
+            async move {
+                platform.look_up(&account, &access, &nothing()).await?;
+                Ok(access.expose_secret().to_owned())
+            }
+        };
+        accounts.with_access(self.account, call).await
+    }
+
+    pub(crate) fn advance(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+
+    /// Makes jobs as the engine's producer does.
+    pub(crate) fn prepare(&self, request: Request) -> Result<NewJob, InvalidRequest> {
+        let now = self.clock.now();
+        request.into_job(&Catalog::builtin().unwrap(), JobId::at(now, rand::random()), now)
+    }
+
+    /// A publication of a new post on the account.
+    pub(crate) async fn publication(&self, text: &str) -> Uuid {
+        let post_id = self.store.add_post(text).await.unwrap();
+        let publish = Publish { post_id, connector_ids: vec![self.account], at: None };
+        let made = self.store.publish(&publish, |request| self.prepare(request)).await.unwrap();
+        made[0].publication_id
+    }
+
+    pub(crate) async fn row(&self, publication: Uuid) -> Publication {
+        self.store.publication(publication).await.unwrap().unwrap()
+    }
+
+    /// One attempt, as the engine makes it.
+    pub(crate) async fn attempt<J: Job>(
+        &self,
+        handler: impl Handler<J>,
+        job: J,
+    ) -> Result<(), JobError> {
+        handler.handle(job, &self.context::<J>()).await
+    }
+
+    pub(crate) fn context<J: Job>(&self) -> JobContext {
+        let kind = Kind::parse(J::KIND).unwrap();
+        let now = self.clock.now();
+        JobContext {
+            id: JobId::at(now, rand::random()),
+            queue: Queue::of_platform(&kind, self.platform.descriptor().name).unwrap(),
+            kind,
+            attempt: 1,
+            max_attempts: 3,
+            created_at: now,
+            deadline: now.after(J::TIMEOUT),
+            token: Token { generation: 1, sequence: 1 },
+            worker: WorkerId::new("test", 1, Uuid::nil()),
+            cancelled: CancellationToken::new(),
+        }
+    }
+}
+
+fn nothing() -> postworks_workers::platforms::Outgoing {
+    postworks_workers::platforms::Outgoing {
+        publication_id: Uuid::nil(),
+        text: String::new(),
+        created_at: crate::scripted::FAR,
+    }
+}
+
+/// An embedded database with all tables.
+pub(crate) async fn embedded(folder: &Path) -> Db {
+    let db = Db::open_sqlite(&folder.join("postworks.db")).await.unwrap();
+    db.migrate().await.unwrap();
+    db
+}
+
+/// Makes each function of the calling module a test on either database.
+macro_rules! on_both {
+    ($($name:ident,)*) => {
+        mod postgres {
+            use postworks::testing::postgres_server::PostgresServer;
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $name() {
+                    let server = PostgresServer::launch().await;
+                    super::$name(server.db().await).await;
+                }
+            )*
+        }
+
+        mod sqlite {
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $name() {
+                    let folder = tempfile::tempdir().unwrap();
+                    super::$name($crate::world::embedded(folder.path()).await).await;
+                }
+            )*
+        }
+    };
+}
+pub(crate) use on_both;
