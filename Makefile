@@ -24,6 +24,7 @@ ifdef NEXTEST
 else
 	cargo test --workspace --lib --bins --tests -- --skip real_
 endif
+	cargo test --workspace --doc --quiet
 
 test-platforms: setup setup-platforms build ## Runs the tests against real platform servers
 ifdef NEXTEST
