@@ -22,8 +22,9 @@ const STREAM: &str = "posts";
 /// Pages in one attempt. An account with more goes on at its next job, so that a huge one does
 /// not hold a worker for ever.
 const PAGES_MAX: usize = 200;
-/// A walk that meets another over the same account waits for it this long.
-const OTHER_WALK: Duration = Duration::from_secs(5);
+/// A walk that meets another over the same account waits up to this long, jittered, so that many
+/// that met do not meet again.
+const OTHER_WALK: Duration = Duration::from_secs(4);
 
 /// Handles [`ConnectorSync`].
 pub struct SyncConnector(pub Services);
@@ -48,7 +49,7 @@ impl Handler<ConnectorSync> for SyncConnector {
             let (page, next, ended) = step(page, cursor)?;
             let kept = self.0.store.keep_page(connector.id, STREAM, &page.posts, &next).await;
             if !kept.map_err(|error| self.0.fault(error))? {
-                let until = self.0.now().after(OTHER_WALK);
+                let until = self.0.now().after(OTHER_WALK.mul_f64(rand::random()));
                 let words = "another walk over this account is under way";
                 return Err(JobError::new(ErrorClass::Unavailable { until }, words));
             }

@@ -20,7 +20,7 @@ pub(crate) struct DemoArgs {
     /// Jobs to run: 40 % syncs, 35 % publications, 20 % token refreshes, 5 % clean-ups
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) jobs: u32,
-    /// Repeats a run's faults and order; random if absent, and printed
+    /// Seeds the order of the jobs and the dice of the faults; random if absent, and printed
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
 }

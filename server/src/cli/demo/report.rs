@@ -159,7 +159,7 @@ impl Report {
 
 const NEXT: &str = "
 Try next:
-  postworks demo --seed 7          the same run again, fault by fault
+  postworks demo --seed 7          another run: this order of jobs, these dice
   postworks up                     the API and workers on this machine, with nothing installed
   postworks enqueue data_cleanup   a job of your own, once `up` runs";
 

@@ -14,8 +14,8 @@ use uuid::Uuid;
 use crate::cli::failure::{Exit, Failure};
 use crate::sandbox::{self, Running};
 
-/// Accounts on the platform: enough that one account's refreshes rarely meet.
-const ACCOUNTS: usize = 20;
+/// Accounts on the platform: enough that two walks over the same account rarely meet.
+const ACCOUNTS: usize = 100;
 /// Answers take this long, in milliseconds: 1 in 100 as long as the second figure.
 const LATENCY: (u32, u32) = (5, 60);
 
@@ -53,7 +53,7 @@ impl World {
     async fn connect_accounts(&mut self) -> Result<(), Failure> {
         let client = client()?;
         for n in 0..ACCOUNTS {
-            let handle = format!("demo-{n:02}");
+            let handle = format!("demo-{n:03}");
             let account: NewAccount = client
                 .post(format!("{}/accounts", self.platform.url()))
                 .json(&json!({ "handle": handle, "token_ttl_s": 3_600 }))
