@@ -4,6 +4,8 @@
 
 mod api;
 mod cli;
+mod crash;
 mod doubles;
+mod fleet;
 mod sandbox;
 mod world;

@@ -1,0 +1,206 @@
+//! A client of the API, and what tests do through it.
+
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, stream};
+use serde_json::{Value, json};
+
+use super::sandbox::Sandbox;
+use super::wait::until;
+
+/// Longer than any answer takes on a busy machine, shorter than a test's patience.
+const REQUEST_MAX: Duration = Duration::from_secs(20);
+/// Requests under way at once when a test has many to make.
+const AT_ONCE: usize = 8;
+
+/// JSON over HTTP with one server.
+pub(crate) struct Http {
+    client: reqwest::Client,
+    base: String,
+}
+
+/// A status and a JSON body.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: Value,
+}
+
+impl Answer {
+    /// The body, if this is the status.
+    #[track_caller]
+    pub(crate) fn expect(self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", self.body);
+        self.body
+    }
+}
+
+impl Http {
+    pub(crate) fn new(base: &str) -> Self {
+        let client = reqwest::Client::builder().timeout(REQUEST_MAX).no_proxy().build();
+        Self { client: client.expect("an HTTP client"), base: base.to_owned() }
+    }
+
+    /// Where the server listens.
+    pub(crate) fn base(&self) -> &str {
+        &self.base
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.try_get(path).await.expect("an answer")
+    }
+
+    /// Asks a server that may be down.
+    pub(crate) async fn try_get(&self, path: &str) -> reqwest::Result<Answer> {
+        answer(self.client.get(format!("{}{path}", self.base))).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        let request = self.client.post(format!("{}{path}", self.base)).json(body);
+        answer(request).await.expect("an answer")
+    }
+
+    pub(crate) async fn put(&self, path: &str, body: &Value) -> Answer {
+        let request = self.client.put(format!("{}{path}", self.base)).json(body);
+        answer(request).await.expect("an answer")
+    }
+
+    /// A page that is no JSON.
+    pub(crate) async fn text(&self, path: &str) -> String {
+        let answer = self.client.get(format!("{}{path}", self.base)).send().await;
+        answer.expect("an answer").text().await.expect("a whole answer")
+    }
+}
+
+async fn answer(request: reqwest::RequestBuilder) -> reqwest::Result<Answer> {
+    let response = request.send().await?;
+    let status = response.status().as_u16();
+    let text = response.text().await?;
+    Ok(Answer { status, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) })
+}
+
+/// A publication that the API has accepted.
+#[derive(Debug, Clone)]
+pub(crate) struct Publication {
+    /// Its id, which is also its reference on the platform.
+    pub(crate) id: String,
+    /// The job that publishes it.
+    pub(crate) job: String,
+}
+
+/// Talks to an API.
+pub(crate) struct Client {
+    /// For what has no verb here.
+    pub(crate) http: Http,
+}
+
+impl Client {
+    pub(crate) fn new(url: &str) -> Self {
+        Self { http: Http::new(url) }
+    }
+
+    /// Connects `count` new accounts of a sandbox, in one of its characters; answers their ids.
+    pub(crate) async fn connect(
+        &self,
+        sandbox: &Sandbox,
+        platform: &str,
+        count: usize,
+    ) -> Vec<String> {
+        let mut connectors = Vec::with_capacity(count);
+        for n in 0..count {
+            let handle = format!("{platform}-{n}");
+            let secret = sandbox.account(&handle).await;
+            let connector = json!({
+                "platform": platform,
+                "base_url": sandbox.url(),
+                "identifier": handle,
+                "secret": secret,
+            });
+            let created = self.http.post("/api/connectors", &connector).await.expect(201);
+            connectors.push(text(&created["id"]));
+        }
+        connectors
+    }
+
+    /// Publishes one text on accounts.
+    pub(crate) async fn publish(&self, words: &str, connectors: &[String]) -> Vec<Publication> {
+        let post = self.http.post("/api/posts", &json!({ "text": words })).await.expect(201);
+        let publish = json!({ "post_id": post["id"], "connector_ids": connectors });
+        let accepted = self.http.post("/api/publish", &publish).await.expect(202);
+        let publications = accepted["publications"].as_array().expect("a list").iter();
+        publications
+            .map(|row| Publication { id: text(&row["id"]), job: text(&row["job_id"]) })
+            .collect()
+    }
+
+    /// Publishes `posts` different texts on every account.
+    pub(crate) async fn publish_many(
+        &self,
+        posts: usize,
+        connectors: &[String],
+    ) -> Vec<Publication> {
+        let each =
+            (0..posts).map(|n| async move { self.publish(&format!("post {n}"), connectors).await });
+        let accepted: Vec<Vec<Publication>> =
+            stream::iter(each).buffer_unordered(AT_ONCE).collect().await;
+        accepted.concat()
+    }
+
+    /// Waits until every publication is out.
+    pub(crate) async fn until_published(&self, publications: &[Publication], within: Duration) {
+        let mut open: Vec<&Publication> = publications.iter().collect();
+        until("publications that are not out", within, async || {
+            // One look at what is out already is enough.
+            while let Some(publication) = open.last() {
+                let path = format!("/api/publications/{}", publication.id);
+                match self.http.try_get(&path).await {
+                    Ok(answer) if answer.status == 200 => {
+                        match text(&answer.body["state"]).as_str() {
+                            "published" => drop(open.pop()),
+                            "failed" => panic!("a publication failed: {}", answer.body),
+                            _ => return false,
+                        }
+                    }
+                    // The API may be waiting for a store; a test says so where it must not.
+                    _ => return false,
+                }
+            }
+            true
+        })
+        .await;
+    }
+
+    /// A job as the API shows it.
+    pub(crate) async fn job(&self, id: &str) -> Value {
+        self.http.get(&format!("/api/jobs/{id}")).await.expect(200)
+    }
+
+    /// Waits until a job is in a state; answers the job.
+    pub(crate) async fn until_job(&self, id: &str, state: &str, within: Duration) -> Value {
+        let mut job = Value::Null;
+        until(&format!("job {id} is not {state}"), within, async || {
+            job = self.job(id).await;
+            job["state"] == state
+        })
+        .await;
+        job
+    }
+
+    /// Jobs in a state.
+    pub(crate) async fn jobs(&self, state: &str) -> Vec<Value> {
+        let mut jobs = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let path = format!("/api/jobs?state={state}&limit=100{cursor}");
+            let page = self.http.get(&path).await.expect(200);
+            jobs.extend(page["items"].as_array().expect("a list").iter().cloned());
+            match page["next"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return jobs,
+            }
+        }
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("{value} is no text")).to_owned()
+}

@@ -1,0 +1,117 @@
+//! A fleet of real processes for one test: Redis and PostgreSQL of its own, the sandbox platform,
+//! an API, and as many workers as the test starts.
+//!
+//! Everything is a process with a clean environment, on addresses nobody else knows, so tests run
+//! beside each other, and each may kill what it likes. Whatever a test starts ends with its value;
+//! when a test fails, the last words of its processes are shown.
+
+mod client;
+mod process;
+mod sandbox;
+mod wait;
+
+use postworks::testing::postgres_server::PostgresServer;
+use postworks::testing::redis_server::RedisServer;
+use tempfile::TempDir;
+
+pub(crate) use client::{Client, Publication};
+pub(crate) use process::{Process, Ran, run};
+pub(crate) use sandbox::{Journal, Sandbox};
+pub(crate) use wait::{LONG, now_ms, seconds, until};
+
+/// The binary with every role.
+pub(crate) const POSTWORKS: &str = env!("CARGO_BIN_EXE_postworks");
+/// Takes a free port of the loopback interface.
+pub(crate) const ANY: &str = "127.0.0.1:0";
+/// A key for stored tokens; it protects nothing here.
+const KEYS: &str = "test:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+/// Stores, a platform and an API. Fields are dropped in order: first who needs the others.
+pub(crate) struct Fleet {
+    /// The API's process.
+    pub(crate) api: Process,
+    /// Talks to the API.
+    pub(crate) client: Client,
+    /// The platform.
+    pub(crate) sandbox: Sandbox,
+    /// The broker's server.
+    pub(crate) redis: RedisServer,
+    /// The ledger's server.
+    pub(crate) postgres: PostgresServer,
+    vars: Vec<(&'static str, String)>,
+    folder: TempDir,
+}
+
+impl Fleet {
+    /// Starts all but workers, over a Redis that keeps nothing on disk.
+    pub(crate) async fn start() -> Self {
+        Self::over(RedisServer::start(), PostgresServer::launch().await).await
+    }
+
+    /// Starts all but workers over these servers, whose tables are made by `postworks migrate`.
+    pub(crate) async fn over(redis: RedisServer, postgres: PostgresServer) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for a fleet");
+        // Without a database of its own: the one that every server has is empty.
+        let vars = vec![
+            ("DATABASE_URL", postgres.url("postgres")),
+            ("REDIS_URL", redis.url()),
+            ("POSTWORKS_KEYS", KEYS.to_owned()),
+            ("POSTWORKS_ALLOW_LOOPBACK", "1".to_owned()),
+        ];
+        let migrated = run(&["migrate"], &vars).await;
+        assert_eq!(migrated.code, 0, "{}", migrated.stderr);
+        let sandbox = Sandbox::start(folder.path()).await;
+        let args = ["api", "--listen", ANY];
+        let mut api = Process::start("api", POSTWORKS, &args, &vars, folder.path());
+        let client = Client::new(&api.listening("api").await);
+        Self { api, client, sandbox, redis, postgres, vars, folder }
+    }
+
+    /// What every process of the fleet has in its environment; also for commands that talk to
+    /// the stores directly.
+    pub(crate) fn vars(&self) -> &[(&'static str, String)] {
+        &self.vars
+    }
+
+    /// Adds a setting to the environment of every process that is started from now on.
+    pub(crate) fn set(&mut self, name: &'static str, value: &str) {
+        self.vars.push((name, value.to_owned()));
+    }
+
+    /// Starts a worker with these flags besides its health pages; returns when it says where
+    /// those are.
+    pub(crate) async fn worker(&self, flags: &[&str]) -> Process {
+        self.worker_of(POSTWORKS, &[&["worker"], flags].concat()).await
+    }
+
+    /// Starts a worker that has a binary and arguments of its own.
+    pub(crate) async fn worker_of(&self, program: &str, args: &[&str]) -> Process {
+        let args = [args, &["--metrics-listen", ANY]].concat();
+        let mut worker = Process::start("worker", program, &args, &self.vars, self.folder.path());
+        worker.listening("worker").await;
+        worker
+    }
+
+    /// Connects `count` accounts of the sandbox in one of its characters. Each has published once
+    /// when this returns, so none needs a new token for an hour. Needs a worker.
+    pub(crate) async fn connect(&self, platform: &str, count: usize) -> Vec<String> {
+        let connectors = self.client.connect(&self.sandbox, platform, count).await;
+        let first = self.client.publish("a first post", &connectors).await;
+        self.client.until_published(&first, LONG).await;
+        connectors
+    }
+
+    /// The jobs that a worker holds, as the broker has it.
+    pub(crate) fn held_by(&self, worker: &Process, queue: &str) -> Vec<String> {
+        let leases = self.redis.command(&format!("ZRANGE postworks:{{{queue}}}:leases 0 -1"));
+        // A lease reads job|token|host:pid:boot.
+        let holder = format!(":{}:", worker.pid());
+        let held = leases.lines().filter(|line| line.contains(&holder));
+        held.filter_map(|line| line.split('|').next()).map(dashed).collect()
+    }
+}
+
+/// A job's id as the API writes it, from how the broker does.
+fn dashed(id: &str) -> String {
+    id.parse::<uuid::Uuid>().expect("the id of a leased job").to_string()
+}
