@@ -47,6 +47,10 @@ pub struct Attempt {
 /// A told-to-wait is never answered sooner than this, whatever the platform said.
 const WAIT_MIN: Duration = Duration::from_secs(1);
 
+/// A job whose account needs a person looks again after this, in case the account was connected
+/// just before the job parked. The look costs no call to the platform.
+const REAUTH_LOOK: Duration = Duration::from_secs(15 * 60);
+
 /// Decides what becomes of a run that ended with `result`.
 pub fn decide(result: Result<(), &JobError>, attempt: Attempt, policy: &RetryPolicy) -> Outcome {
     let Err(error) = result else { return Outcome::Completed };
