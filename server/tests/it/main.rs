@@ -4,6 +4,5 @@
 
 mod api;
 mod cli;
-mod doubles;
 mod sandbox;
 mod world;
