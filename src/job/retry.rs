@@ -70,9 +70,10 @@ pub fn decide(result: Result<(), &JobError>, attempt: Attempt, policy: &RetryPol
         ErrorClass::Unavailable { until } => {
             snooze(SnoozeReason::Unavailable, until, reason, attempt)
         }
-        ErrorClass::AuthRevoked => {
-            Outcome::Snooze { until: attempt.expires_at, why: SnoozeReason::NeedsReauth }
-        }
+        ErrorClass::AuthRevoked => Outcome::Snooze {
+            until: attempt.now.after(REAUTH_LOOK).min(attempt.expires_at),
+            why: SnoozeReason::NeedsReauth,
+        },
         ErrorClass::Unknown { repeatable: false } | ErrorClass::Invalid | ErrorClass::Bug => {
             Outcome::Dead { reason }
         }

@@ -136,7 +136,13 @@ impl Node {
         Self::over(db, broker, id, keys, SystemClock::shared(), config, environment)
     }
 
-    fn over(
+    /// A node over stores that were opened elsewhere, as tests and programs of their own do it.
+    ///
+    /// `id` names this process to the broker; a [`RedisBroker`] must have been given the same.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn over(
         db: Db,
         broker: Arc<dyn Broker>,
         id: WorkerId,

@@ -1,6 +1,4 @@
-//! The API's promises, over stand-ins for the stores.
-
-use std::sync::atomic::Ordering;
+//! The API's promises.
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
@@ -8,13 +6,13 @@ use postworks::job::{Category, JobId};
 use postworks_server::api;
 use serde_json::{Value, json};
 
-use crate::doubles::CONNECTOR;
-use crate::world::World;
+use crate::world::{NOBODY, World};
 
 #[tokio::test]
 async fn a_job_is_accepted_shown_and_cancelled() {
-    let world = World::new();
-    let body = json!({"kind": "ConnectorSync", "args": {"connector_id": CONNECTOR},
+    let world = World::start().await;
+    let connector = world.connector().await;
+    let body = json!({"kind": "ConnectorSync", "args": {"connector_id": connector},
         "unique_key": "k", "priority": 60, "max_attempts": 3});
     let accepted = world.post("/api/jobs", body.clone()).await;
     assert_eq!(accepted.status, StatusCode::ACCEPTED, "{}", accepted.body);
@@ -29,7 +27,7 @@ async fn a_job_is_accepted_shown_and_cancelled() {
         ("kind", json!("connector_sync")),
         ("queue", json!("connector_sync.sandbox")),
         ("state", json!("ready")),
-        ("args", json!({"connector_id": CONNECTOR})),
+        ("args", json!({"connector_id": connector})),
         ("attempt", json!(0)),
         ("max_attempts", json!(3)),
         ("finished_at", Value::Null),
@@ -46,43 +44,44 @@ async fn a_job_is_accepted_shown_and_cancelled() {
 
 #[tokio::test]
 async fn a_job_that_runs_is_told_from_one_that_waits() {
-    let world = World::new();
+    let world = World::start().await;
     let (first, second) = (world.enqueue().await, world.enqueue().await);
-    world.broker.run(first);
+    world.run(first).await;
     let delayed = json!({"kind": "data_cleanup", "delay_ms": 60_000});
     let delayed = world.post("/api/jobs", delayed).await;
     assert_eq!(delayed.body["state"], "delayed");
-    world
-        .broker
-        .places
-        .lock()
-        .unwrap()
-        .remove(&delayed.body["id"].as_str().unwrap().parse().unwrap());
+    let delayed = delayed.body["id"].as_str().unwrap().to_owned();
     for (state, expected) in
-        [("running", first.to_string()), ("ready", second.to_string()), ("delayed", String::new())]
+        [("running", first.to_string()), ("ready", second.to_string()), ("delayed", delayed)]
     {
         let listed = world.ask("GET", &format!("/api/jobs?state={state}")).await;
         let items = listed.body["items"].as_array().unwrap();
         assert_eq!(items.len(), 1, "{state}: {}", listed.body);
-        assert_eq!(items[0]["state"], state);
-        assert!(expected.is_empty() || items[0]["id"] == expected, "{}", listed.body);
+        assert_eq!((&items[0]["state"], &items[0]["id"]), (&json!(state), &json!(expected)));
     }
     let shown = world.ask("GET", &format!("/api/jobs/{first}")).await;
     assert_eq!((&shown.body["state"], &shown.body["attempt"]), (&json!("running"), &json!(1)));
     let cancelled = world.ask("DELETE", &format!("/api/jobs/{first}")).await;
     assert_eq!(cancelled.body, json!({"state": "cancelling"}));
-    world.broker.down.store(true, Ordering::SeqCst);
-    let shown = world.ask("GET", &format!("/api/jobs/{second}")).await;
-    assert_eq!(shown.body["state"], "ready", "without the broker, time tells");
-    let cancelled = world.ask("DELETE", &format!("/api/jobs/{second}")).await;
+}
+
+#[tokio::test]
+async fn without_the_broker_jobs_are_accepted_and_time_alone_tells_their_state() {
+    let world = World::without_broker().await;
+    let id = world.enqueue().await;
+    let shown = world.ask("GET", &format!("/api/jobs/{id}")).await;
+    assert_eq!(shown.body["state"], "ready");
+    let cancelled = world.ask("DELETE", &format!("/api/jobs/{id}")).await;
     assert_eq!(cancelled.body, json!({"state": "cancelling"}), "perhaps a worker has it");
+    world.ask("GET", "/api/queues").await.assert_problem(503);
+    assert_eq!(world.ask("GET", "/readyz").await.body["missing"], json!(["broker"]));
 }
 
 #[tokio::test]
 async fn a_job_that_ended_is_not_cancelled() {
-    let world = World::new();
+    let world = World::start().await;
     let id = world.enqueue().await;
-    world.ledger.complete(id);
+    world.complete(id).await;
     world.ask("DELETE", &format!("/api/jobs/{id}")).await.assert_problem(409);
     let shown = world.ask("GET", &format!("/api/jobs/{id}")).await;
     assert_eq!(shown.body["attempts"][0]["outcome"], "completed");
@@ -91,7 +90,7 @@ async fn a_job_that_ended_is_not_cancelled() {
 
 #[tokio::test]
 async fn every_wrong_field_is_named() {
-    let world = World::new();
+    let world = World::start().await;
     for (body, fields) in [
         (json!({"kind": "post_publicaton", "args": {}}), vec!["/kind"]),
         (json!({"kind": "post_publication", "args": {}}), vec!["/args/publication_id"]),
@@ -121,18 +120,18 @@ async fn every_wrong_field_is_named() {
         answer.assert_problem(422);
         assert_eq!(answer.fields(), fields, "{body}");
     }
-    assert!(world.ledger.rows.lock().unwrap().is_empty(), "nothing was recorded");
+    assert_eq!(world.jobs().await, 0, "nothing was recorded");
 }
 
 #[tokio::test]
 async fn a_bulk_is_accepted_whole_or_not_at_all() {
-    let world = World::new();
+    let world = World::start().await;
     let good = json!({"kind": "data_cleanup"});
     let bad = json!({"kind": "connector_sync", "args": {"connector_id": 5}});
     let answer = world.post("/api/jobs/bulk", json!({"jobs": [good, bad, good, bad]})).await;
     answer.assert_problem(422);
     assert_eq!(answer.fields(), ["/jobs/1/args/connector_id", "/jobs/3/args/connector_id"]);
-    assert!(world.ledger.rows.lock().unwrap().is_empty());
+    assert_eq!(world.jobs().await, 0);
     let answer = world.post("/api/jobs/bulk", json!({"jobs": vec![good.clone(); 1_000]})).await;
     assert_eq!(answer.status, StatusCode::ACCEPTED);
     assert_eq!(answer.body["jobs"].as_array().unwrap().len(), 1_000);
@@ -145,7 +144,7 @@ async fn a_bulk_is_accepted_whole_or_not_at_all() {
 
 #[tokio::test]
 async fn no_body_is_too_strange_for_an_answer() {
-    let world = World::new();
+    let world = World::start().await;
     let deep = format!(
         r#"{{"kind":"data_cleanup","args":{}1{}}}"#,
         "[".repeat(25_000),
@@ -172,15 +171,15 @@ async fn no_body_is_too_strange_for_an_answer() {
 
 #[tokio::test]
 async fn addresses_methods_and_types_that_do_not_fit_are_problems_too() {
-    let world = World::new();
+    let world = World::start().await;
     world.ask("GET", "/api/nothing").await.assert_problem(404);
     world.ask("GET", "/").await.assert_problem(404);
     world.ask("GET", "/api/jobs/abc").await.assert_problem(404);
     world.ask("GET", "/api/jobs/%ff").await.assert_problem(404);
-    let unknown = format!("/api/jobs/{CONNECTOR}");
+    let unknown = format!("/api/jobs/{NOBODY}");
     world.ask("GET", &unknown).await.assert_problem(404);
     world.ask("DELETE", &unknown).await.assert_problem(404);
-    world.ask("GET", &format!("/api/publications/{CONNECTOR}")).await.assert_problem(404);
+    world.ask("GET", &format!("/api/publications/{NOBODY}")).await.assert_problem(404);
     let put = world.ask("PUT", "/api/jobs").await;
     put.assert_problem(405);
     assert!(put.headers.contains_key(header::ALLOW));
@@ -196,7 +195,7 @@ async fn addresses_methods_and_types_that_do_not_fit_are_problems_too() {
 
 #[tokio::test]
 async fn lists_are_walked_by_cursor() {
-    let world = World::new();
+    let world = World::start().await;
     let mut expected = Vec::new();
     for _ in 0..5 {
         expected.push(world.enqueue().await.to_string());
@@ -234,11 +233,12 @@ async fn lists_are_walked_by_cursor() {
 
 #[tokio::test]
 async fn the_product_is_asked_in_its_own_words() {
-    let world = World::new();
+    let world = World::start().await;
     let connector = json!({"platform": "sandbox", "base_url": "http://127.0.0.1:1",
         "identifier": "ann", "secret": "hush"});
     let added = world.post("/api/connectors", connector.clone()).await;
-    assert_eq!((added.status.as_u16(), &added.body), (201, &json!({"id": CONNECTOR})));
+    assert_eq!(added.status, StatusCode::CREATED, "{}", added.body);
+    let id = added.body["id"].clone();
     for (field, value) in [("platform", ""), ("base_url", "ftp://x"), ("identifier", " ")] {
         let mut wrong = connector.clone();
         wrong[field] = json!(value);
@@ -249,13 +249,11 @@ async fn the_product_is_asked_in_its_own_words() {
     }
     let post = world.post("/api/posts", json!({"text": "hello"})).await;
     assert_eq!(post.status, StatusCode::CREATED);
-    let publish = json!({"post_id": post.body["id"], "connector_ids": [CONNECTOR]});
+    let publish = json!({"post_id": post.body["id"], "connector_ids": [id]});
     let published = world.post("/api/publish", publish).await;
     assert_eq!(published.status, StatusCode::ACCEPTED);
-    assert_eq!(published.body["publications"][0]["connector_id"], json!(CONNECTOR));
-    for (ids, field) in
-        [(json!([]), "/connector_ids"), (json!([CONNECTOR, CONNECTOR]), "/connector_ids/1")]
-    {
+    assert_eq!(published.body["publications"][0]["connector_id"], id);
+    for (ids, field) in [(json!([]), "/connector_ids"), (json!([id, id]), "/connector_ids/1")] {
         let publish = json!({"post_id": post.body["id"], "connector_ids": ids});
         let answer = world.post("/api/publish", publish).await;
         answer.assert_problem(422);
@@ -265,10 +263,10 @@ async fn the_product_is_asked_in_its_own_words() {
 
 #[tokio::test]
 async fn dead_letters_are_put_back_but_never_blindly() {
-    let world = World::new();
+    let world = World::start().await;
     let (invalid, unknown) = (world.enqueue().await, world.enqueue().await);
-    world.ledger.kill(invalid, Category::Invalid);
-    world.ledger.kill(unknown, Category::UnknownOutcome);
+    world.kill(invalid, Category::Invalid).await;
+    world.kill(unknown, Category::UnknownOutcome).await;
     let listed = world.ask("GET", "/api/dlq?category=invalid").await;
     assert_eq!(listed.body["items"][0]["id"], invalid.to_string());
     assert_eq!(world.ask("GET", &format!("/api/dlq/{invalid}")).await.status, StatusCode::OK);
@@ -290,9 +288,9 @@ async fn dead_letters_are_put_back_but_never_blindly() {
 
 #[tokio::test]
 async fn a_missing_store_is_said_so() {
-    let world = World::new();
+    let world = World::start().await;
     assert_eq!(world.ask("GET", "/readyz").await.body, json!({"status": "ok", "missing": []}));
-    world.ledger.down.store(true, Ordering::SeqCst);
+    let world = World::without_stores();
     let refused = world.post("/api/jobs", json!({"kind": "data_cleanup"})).await;
     refused.assert_problem(503);
     assert!(refused.headers.contains_key(header::RETRY_AFTER));
@@ -300,19 +298,15 @@ async fn a_missing_store_is_said_so() {
     for path in ["/readyz", "/health", "/api/health"] {
         let answer = world.ask("GET", path).await;
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(answer.body["missing"], json!(["ledger"]));
+        assert_eq!(answer.body["missing"], json!(["ledger", "broker"]));
     }
     assert_eq!(world.ask("GET", "/livez").await.status, StatusCode::OK);
     assert_eq!(world.ask("GET", "/metrics").await.status, StatusCode::OK);
-    world.ledger.down.store(false, Ordering::SeqCst);
-    world.broker.down.store(true, Ordering::SeqCst);
-    world.enqueue().await;
-    world.ask("GET", "/api/queues").await.assert_problem(503);
 }
 
 #[tokio::test]
 async fn only_names_of_this_machine_are_answered() {
-    let world = World::new();
+    let world = World::start().await;
     for (host, status) in [("localhost:7000", 200), ("evil.example", 403)] {
         let request = Request::builder().uri("/api/queues").header(header::HOST, host);
         let answer = world.send(request.body(Body::empty()).unwrap()).await;
@@ -326,18 +320,13 @@ async fn only_names_of_this_machine_are_answered() {
 /// Over a real connection: a client that writes on must still see the answer.
 #[tokio::test]
 async fn a_body_that_is_far_too_long_is_answered_on_the_wire() {
-    let world = World::new();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/api/jobs", listener.local_addr().unwrap());
-    let stop = tokio_util::sync::CancellationToken::new();
-    let serving = tokio::spawn(api::serve(listener, world.router.clone(), stop.clone()));
+    let world = World::start().await;
+    let (url, _serving) = world.serve().await;
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     for _ in 0..3 {
         let body = vec![b'['; 10 << 20];
-        let request = client.post(&url).header("content-type", "application/json").body(body);
+        let request = client.post(format!("{url}/api/jobs"));
+        let request = request.header("content-type", "application/json").body(body);
         assert_eq!(request.send().await.unwrap().status().as_u16(), 413);
     }
-    drop(client);
-    stop.cancel();
-    serving.await.unwrap().unwrap();
 }

@@ -3,14 +3,10 @@
 use std::process::Stdio;
 
 use postworks::job::Category;
-use postworks_server::api;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 use tokio::process::Command;
-use tokio_util::sync::CancellationToken;
 
-use crate::doubles::CONNECTOR;
-use crate::world::World;
+use crate::world::{NOBODY, World};
 
 struct Ran {
     code: i32,
@@ -39,15 +35,6 @@ async fn postworks(args: &[&str], vars: &[(&str, &str)]) -> Ran {
         stdout: String::from_utf8(output.stdout).unwrap(),
         stderr: String::from_utf8(output.stderr).unwrap(),
     }
-}
-
-/// An API over stand-ins, until the guard is dropped.
-async fn serve(world: &World) -> (String, tokio_util::sync::DropGuard) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let stop = CancellationToken::new();
-    tokio::spawn(api::serve(listener, world.router.clone(), stop.clone()));
-    (url, stop.drop_guard())
 }
 
 #[tokio::test]
@@ -95,10 +82,10 @@ async fn the_configuration_is_printed_as_a_file_that_can_be_used() {
 
 #[tokio::test]
 async fn jobs_are_handled_over_http() {
-    let world = World::new();
-    let (url, _serving) = serve(&world).await;
+    let world = World::start().await;
+    let (url, _serving) = world.serve().await;
     let vars = [("POSTWORKS_SERVER", url.as_str())];
-    let connector = CONNECTOR.to_string();
+    let (connector, nobody) = (world.connector().await.to_string(), NOBODY.to_string());
     let arg = format!("connector_id={connector}");
     let args = ["enqueue", "connector_sync", "--arg", &arg, "--delay", "5m", "-o", "json"];
     let enqueued = postworks(&args, &vars).await;
@@ -112,9 +99,9 @@ async fn jobs_are_handled_over_http() {
     let cancelled = postworks(&["job", "cancel", &id, "-o", "json"], &vars).await;
     assert_eq!(cancelled.json(), json!({"state": "cancelled"}));
     for (args, code, words) in [
-        (&["job", "show", &connector][..], 3, "there is no job"),
-        (&["dlq", "show", &connector], 3, "there is no dead letter"),
-        (&["dlq", "retry", &connector], 3, "none of these"),
+        (&["job", "show", &nobody][..], 3, "there is no job"),
+        (&["dlq", "show", &nobody], 3, "there is no dead letter"),
+        (&["dlq", "retry", &nobody], 3, "none of these"),
         (&["enqueue", "data_cleanup", "--arg", "scop=jobs"], 2, "/args/scop"),
         (&["enqueue", "data_cleanup", "--json", "{"], 2, "no JSON"),
         (&["job", "list", "--state", "done"], 2, "/state"),
@@ -124,18 +111,18 @@ async fn jobs_are_handled_over_http() {
         assert!(ran.stderr.contains(words), "{args:?}: {}", ran.stderr);
     }
     let dead = world.enqueue().await;
-    world.ledger.complete(dead);
+    world.complete(dead).await;
     let ended = postworks(&["job", "cancel", &dead.to_string()], &vars).await;
     assert_eq!(ended.code, 4, "{}", ended.stderr);
 }
 
 #[tokio::test]
 async fn dead_letters_and_queues_are_handled_over_http() {
-    let world = World::new();
-    let (url, _serving) = serve(&world).await;
+    let world = World::start().await;
+    let (url, _serving) = world.serve().await;
     let vars = [("POSTWORKS_SERVER", url.as_str()), ("POSTWORKS_API_KEY", "hush")];
     let dead = world.enqueue().await;
-    world.ledger.kill(dead, Category::Invalid);
+    world.kill(dead, Category::Invalid).await;
     let listed = postworks(&["dlq", "list", "--filter", "category=invalid"], &vars).await;
     assert!(listed.stdout.contains(&dead.to_string()), "{}{}", listed.stdout, listed.stderr);
     for (args, state) in [
@@ -155,8 +142,8 @@ async fn dead_letters_and_queues_are_handled_over_http() {
 
 #[tokio::test]
 async fn an_account_is_connected_with_a_secret_from_a_file() {
-    let world = World::new();
-    let (url, _serving) = serve(&world).await;
+    let world = World::start().await;
+    let (url, _serving) = world.serve().await;
     let secret = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(secret.path(), "hush\n").unwrap();
     let path = secret.path().to_str().unwrap();
@@ -169,7 +156,9 @@ async fn an_account_is_connected_with_a_secret_from_a_file() {
         }
     };
     let added = add("sandbox").await;
-    assert_eq!((added.code, added.stdout.trim()), (0, CONNECTOR.to_string().as_str()));
+    assert_eq!(added.code, 0, "{}", added.stderr);
+    let listed = world.ask("GET", "/api/connectors").await;
+    assert_eq!(listed.body["items"][0]["id"], added.stdout.trim());
     let refused = add("nothing").await;
     assert_eq!(refused.code, 2);
     assert!(refused.stderr.contains("/platform"), "{}", refused.stderr);

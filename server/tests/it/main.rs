@@ -4,8 +4,11 @@
 
 mod api;
 mod cli;
+<<<<<<< HEAD
 mod crash;
 mod doubles;
 mod fleet;
+=======
+>>>>>>> inputs
 mod sandbox;
 mod world;

@@ -1,25 +1,35 @@
-//! The API over stand-ins for the stores, and how to ask it.
+//! The API over a real node in a temporary folder, how to ask it, and how to move its jobs along.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, Response, StatusCode, header};
-use postworks::clock::SystemClock;
-use postworks::config::{Config, Sources};
-use postworks::job::{Catalog, JobId};
+use postworks::broker::redis::{RedisBroker, RedisOptions};
+use postworks::broker::{Broker, Delivery, Settlement, Then};
+use postworks::clock::{Clock as _, SystemClock};
+use postworks::config::{Config, Environment, Sources};
+use postworks::job::{Category, JobId, Queue, Reason, WorkerId};
+use postworks::ledger::{Db, Next, PostgresOptions, Verdict};
 use postworks_server::api;
 use postworks_server::app::App;
 use postworks_workers::health::Health;
+use postworks_workers::node::Node;
+use postworks_workers::secrets::KeyRing;
 use serde_json::{Value, json};
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tower::ServiceExt as _;
+use uuid::Uuid;
 
-use crate::doubles::{FakeBroker, FakeLedger, FakeProduct};
+/// The id of nothing.
+pub(crate) const NOBODY: Uuid = Uuid::from_u128(0x0198_f3a0_0000_7000_8000_0000_0000_0001);
+const LEASE: Duration = Duration::from_secs(60);
 
 pub(crate) struct World {
-    pub(crate) ledger: Arc<FakeLedger>,
-    pub(crate) broker: Arc<FakeBroker>,
+    pub(crate) node: Arc<Node>,
     pub(crate) router: Router,
+    _folder: tempfile::TempDir,
 }
 
 pub(crate) struct Answer {
@@ -47,23 +57,54 @@ impl Answer {
     }
 }
 
+fn config() -> Config {
+    Config::load(&Sources::default()).unwrap()
+}
+
+fn environment() -> Environment {
+    Environment::read(|_| None).unwrap()
+}
+
 impl World {
-    pub(crate) fn new() -> Self {
-        let ledger = Arc::new(FakeLedger::default());
-        let broker = Arc::new(FakeBroker::default());
-        let catalog = Arc::new(Catalog::builtin().unwrap());
-        let product = Arc::new(FakeProduct::default());
-        let app = App::new(
-            Arc::clone(&ledger) as _,
-            Arc::clone(&broker) as _,
-            catalog,
-            product,
-            SystemClock::shared(),
-        );
+    pub(crate) async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let node = Node::embedded(folder.path(), config(), &environment()).await.unwrap();
+        Self::of(node, folder)
+    }
+
+    /// A world whose broker is away.
+    pub(crate) async fn without_broker() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open_sqlite(&folder.path().join("postworks.db")).await.unwrap();
+        db.migrate().await.unwrap();
+        Self::over(db, folder)
+    }
+
+    /// A world whose ledger and broker are both away.
+    pub(crate) fn without_stores() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("postgres://nobody@localhost/none?host={}", folder.path().display());
+        let db = Db::connect_postgres(&url, &PostgresOptions::default()).unwrap();
+        Self::over(db, folder)
+    }
+
+    fn over(db: Db, folder: tempfile::TempDir) -> Self {
+        let id = WorkerId::new("test", std::process::id(), Uuid::new_v4());
+        let url = format!("unix://{}", folder.path().join("no.sock").display());
+        let broker = RedisBroker::connect(RedisOptions::new(url, id.clone())).unwrap();
+        let keys = KeyRing::load_or_create(&folder.path().join("keys")).unwrap();
+        let (broker, clock) = (Arc::new(broker) as Arc<dyn Broker>, SystemClock::shared());
+        let node = Node::over(db, broker, id, keys, clock, config(), &environment()).unwrap();
+        Self::of(node, folder)
+    }
+
+    fn of(node: Node, folder: tempfile::TempDir) -> Self {
+        let node = Arc::new(node);
+        let app = App::new(Arc::clone(&node));
         let metrics = postworks_workers::telemetry::recorder().unwrap().handle();
         let health = Health::new(app.probes(), metrics);
-        let config = Config::load(&Sources::default()).unwrap();
-        Self { ledger, broker, router: api::router(app, health, &config.api) }
+        let router = api::router(app, health, &node.config.api);
+        Self { node, router, _folder: folder }
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
@@ -92,9 +133,68 @@ impl World {
         self.post_text(path, body.to_string()).await
     }
 
+    /// An API on a real listener over this world, until the guard is dropped; answers its URL.
+    pub(crate) async fn serve(&self) -> (String, DropGuard) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let stop = CancellationToken::new();
+        tokio::spawn(api::serve(listener, self.router.clone(), stop.clone()));
+        (url, stop.drop_guard())
+    }
+
+    /// A job that is due; nothing claims it unless told.
     pub(crate) async fn enqueue(&self) -> JobId {
         let answer = self.post("/api/jobs", json!({"kind": "data_cleanup", "args": {}})).await;
         assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.body);
+        self.node.producer.flush().await;
         serde_json::from_value(answer.body["id"].clone()).unwrap()
+    }
+
+    /// A connected account.
+    pub(crate) async fn connector(&self) -> Uuid {
+        let connector = json!({"platform": "sandbox", "base_url": "http://127.0.0.1:1",
+            "identifier": "ann", "secret": "hush"});
+        let added = self.post("/api/connectors", connector).await;
+        assert_eq!(added.status, StatusCode::CREATED, "{}", added.body);
+        serde_json::from_value(added.body["id"].clone()).unwrap()
+    }
+
+    /// How many jobs the ledger has, at most a page.
+    pub(crate) async fn jobs(&self) -> usize {
+        self.ask("GET", "/api/jobs?limit=100").await.body["items"].as_array().unwrap().len()
+    }
+
+    /// A worker claims the oldest job that is due, and runs it from now on.
+    pub(crate) async fn run(&self, id: JobId) -> Delivery {
+        let queue = Queue::parse("data_cleanup").unwrap();
+        let generation = self.node.ledger.next_generation(&queue, None).await.unwrap();
+        self.node.broker.open(&queue, generation).await.unwrap();
+        let worker = WorkerId::new("test", 1, Uuid::new_v4());
+        let mut claimed = self.node.broker.claim(&queue, &worker, 1, LEASE).await.unwrap();
+        let delivery = claimed.deliveries.pop().unwrap();
+        assert_eq!(delivery.lease.id, id, "another job was older");
+        delivery
+    }
+
+    /// The job runs and completes.
+    pub(crate) async fn complete(&self, id: JobId) {
+        let at = SystemClock.now();
+        self.settle(id, Next::Completed { at }).await;
+    }
+
+    /// The job runs and dies.
+    pub(crate) async fn kill(&self, id: JobId, category: Category) {
+        let at = SystemClock.now();
+        let reason = Reason { category, class: "invalid".into(), message: "no".into() };
+        self.settle(id, Next::Dead { at, reason, failed_attempts: 1, job: None }).await;
+    }
+
+    async fn settle(&self, id: JobId, then: Next) {
+        let Delivery { queue, lease, .. } = self.run(id).await;
+        let verdict = Verdict { id, token: lease.token, then, failed: None };
+        let settled = self.node.ledger.settle(&[verdict]).await.unwrap();
+        assert_eq!(settled, [postworks::ledger::Settled::Done]);
+        let gone = Settlement { lease, then: Then::Gone };
+        self.node.broker.settle(&queue, &[gone]).await.unwrap();
     }
 }
