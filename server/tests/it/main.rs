@@ -4,11 +4,7 @@
 
 mod api;
 mod cli;
-<<<<<<< HEAD
 mod crash;
-mod doubles;
 mod fleet;
-=======
->>>>>>> inputs
 mod sandbox;
 mod world;
