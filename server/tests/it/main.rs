@@ -6,5 +6,6 @@ mod api;
 mod cli;
 mod crash;
 mod fleet;
+mod readme;
 mod sandbox;
 mod world;
