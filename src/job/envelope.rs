@@ -156,7 +156,7 @@ mod tests {
     use proptest::prelude::*;
 
     /// Kept for ever: what programs already running have written must decode.
-    const FORMAT_1: &str = r#"{"v":1,"id":"0198f3a0-0000-7000-8000-000000000001","kind":"post_publication","kv":1,"args":{"publication_id":"0198f3a0-0000-7000-8000-000000000002"},"a":2,"m":10,"p":60,"run":1760000000000,"born":1759999999000,"exp":1760086400000,"acct":"0198f3a0-0000-7000-8000-000000000003"}"#;
+    const FORMAT_1: &str = include_str!("fixtures/envelope_1.json").trim_ascii_end();
 
     #[test]
     fn an_envelope_of_every_format_ever_written_still_decodes() {

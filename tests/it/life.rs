@@ -29,7 +29,23 @@ enum Script {
     Die,
     Panic,
     Hang,
-    WaitForRelease,
+}
+
+/// A job that waits until the test lets it go on, however long that takes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Patient {}
+
+impl Job for Patient {
+    const KIND: &'static str = "patient";
+}
+
+#[async_trait]
+impl Handler<Patient> for Play {
+    async fn handle(&self, _: Patient, _: &JobContext) -> Result<(), JobError> {
+        self.started.fetch_add(1, Ordering::SeqCst);
+        let _permit = self.release.acquire().await;
+        Ok(())
+    }
 }
 
 impl Job for Script {
@@ -61,10 +77,6 @@ impl Handler<Script> for Play {
             Script::Die => Err(JobError::new(ErrorClass::Invalid, "the text is empty")),
             Script::Panic => panic!("boom"),
             Script::Hang => std::future::pending().await,
-            Script::WaitForRelease => {
-                let _permit = self.release.acquire().await;
-                Ok(())
-            }
         }
     }
 }
@@ -99,6 +111,7 @@ impl World {
         };
         let mut registry = Registry::default();
         registry.add::<Script>(play.clone(), [queue()]).unwrap();
+        registry.add::<Patient>(play.clone(), [queue()]).unwrap();
         let producer = Producer::new(
             Arc::clone(&ledger),
             Arc::clone(&broker),
@@ -137,8 +150,8 @@ impl World {
         (stop.clone(), tokio::spawn(async move { worker.run(stop).await.unwrap() }))
     }
 
-    async fn enqueue(&self, script: Script) -> JobId {
-        self.producer.enqueue_one(&script, queue()).await.unwrap().id
+    async fn enqueue<J: Job>(&self, job: J) -> JobId {
+        self.producer.enqueue_one(&job, queue()).await.unwrap().id
     }
 
     /// Waits until the ledger holds the job in `state`.
@@ -219,7 +232,7 @@ async fn a_drained_worker_hands_back_what_it_did_not_finish_and_another_finishes
     let (stop, worker) = world.worker(Duration::ZERO);
     let mut ids = Vec::new();
     for _ in 0..80 {
-        ids.push(world.enqueue(Script::WaitForRelease).await);
+        ids.push(world.enqueue(Patient {}).await);
     }
     while world.play.started.load(Ordering::SeqCst) < 50 {
         tokio::task::yield_now().await;

@@ -45,9 +45,8 @@ fn until_it_listens(block: &str, up: u16) -> String {
             .find(|port| *port > 1_024)
             .or_else(|| line.starts_with("postworks up").then_some(up));
         if let Some(port) = port {
-            lines += &format!(
-                "until curl -s -o /dev/null 127.0.0.1:{port}/; do kill -0 $!; done\n"
-            );
+            lines +=
+                &format!("until curl -s -o /dev/null 127.0.0.1:{port}/; do kill -0 $!; done\n");
         }
     }
     lines
