@@ -5,6 +5,7 @@
 mod api;
 mod cli;
 mod crash;
+mod demo;
 mod doubles;
 mod drain;
 mod embedded;
