@@ -9,7 +9,7 @@ use crate::fleet::{Fleet, LONG, now_ms, until};
 
 const QUEUE: &str = "post_publication.sandbox";
 /// How long a publish takes, in milliseconds: long enough that a worker holds all it may.
-const LATENCY_MS: u32 = 500;
+const LATENCY_MS: u32 = 200;
 /// How soon the jobs of a killed worker run again, at the worst: the promise is about a second,
 /// the rest is for a machine that does much else.
 const AGAIN_WITHIN: Duration = Duration::from_secs(5);

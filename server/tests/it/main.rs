@@ -5,7 +5,13 @@
 mod api;
 mod cli;
 mod crash;
+mod demo;
+mod drain;
+mod embedded;
 mod fleet;
+mod lean_worker;
+mod operator;
+mod outage;
 mod readme;
 mod sandbox;
 mod world;

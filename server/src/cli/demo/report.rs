@@ -38,9 +38,11 @@ struct KindReport {
 }
 
 /// What an interrupted run leaves.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize)]
 struct Left {
+    /// Enqueued and not ended.
     open: u32,
+    not_enqueued: u32,
     handed_back: usize,
     unsettled: usize,
 }
@@ -83,13 +85,15 @@ impl Report {
             kind.run = times.of(name);
         }
         let published = kinds.get("post_publication").map_or(0, |kind| kind.completed);
+        let enqueued: u32 = kinds.values().map(|kind| kind.jobs).sum();
         Ok(Self {
             seed,
             jobs,
             seconds: (watched.took.as_secs_f64() * 10.0).round() / 10.0,
             interrupted: watched.interrupted,
             left: Left {
-                open: jobs - kinds.values().map(|kind| kind.jobs - kind.open).sum::<u32>(),
+                open: kinds.values().map(|kind| kind.open).sum(),
+                not_enqueued: jobs.saturating_sub(enqueued),
                 handed_back: watched.drained.handed_back,
                 unsettled: watched.drained.unsettled,
             },
@@ -106,8 +110,8 @@ impl Report {
         if !self.interrupted && self.journal.publishes < self.journal.published {
             return Some("the ledger has posts as published that the platform never saw".into());
         }
-        (!self.interrupted && self.left.open > 0)
-            .then(|| format!("{} jobs are not accounted for", self.left.open))
+        let missing = self.left.open + self.left.not_enqueued;
+        (!self.interrupted && missing > 0).then(|| format!("{missing} jobs are not accounted for"))
     }
 
     pub(super) fn table(&self) -> String {
@@ -140,12 +144,14 @@ impl Report {
     fn verdict(&self) -> String {
         let Journal { publishes, published, twice } = self.journal;
         if self.interrupted {
-            let ended = self.jobs - self.left.open;
+            let Left { open, not_enqueued, handed_back, .. } = self.left;
+            let ended = self.jobs - open - not_enqueued;
             return format!(
-                "stopped: {ended} of {} jobs ended, {} are left unharmed ({} of them were handed \
-                 back by the worker).\nThe demo's folder is temporary; with `postworks up` the \
-                 next start goes on with them.\njournal: {publishes} publishes, {twice} twice\n",
-                self.jobs, self.left.open, self.left.handed_back
+                "stopped: {ended} of {} jobs ended, {open} are left unharmed ({handed_back} of \
+                 them were handed back by the worker), {not_enqueued} were not enqueued yet.\n\
+                 The demo's folder is temporary; with `postworks up` the next start goes on with \
+                 what is left.\njournal: {publishes} publishes, {twice} twice\n",
+                self.jobs
             );
         }
         let relation = if publishes == published { "=" } else { "≠" };

@@ -59,7 +59,7 @@ pub(super) async fn run(
     let bar = bar(u64::from(total), format);
     let working = world.node.work(1, stop.clone());
     let watching = async {
-        let ids = enqueue(world, &Mix::of(total), seed).await?;
+        let ids = enqueue(world, &Mix::of(total), seed, &stop.drain).await?;
         let jobs = watch(world, ids, &bar, &stop.drain).await?;
         let interrupted = stop.drain.is_cancelled();
         stop.drain.cancel();
@@ -94,8 +94,13 @@ fn bar(total: u64, format: Format) -> ProgressBar {
     bar
 }
 
-/// Enqueues the mix in a shuffled order; answers the ids.
-async fn enqueue(world: &World, mix: &Mix, seed: u64) -> Result<Vec<JobId>, Failure> {
+/// Enqueues the mix in a shuffled order, until `stop`; answers the ids.
+async fn enqueue(
+    world: &World,
+    mix: &Mix,
+    seed: u64,
+    stop: &CancellationToken,
+) -> Result<Vec<JobId>, Failure> {
     let mut dice = StdRng::seed_from_u64(seed);
     let mut jobs = Vec::new();
     let mut account = || world.accounts[dice.random_range(0..world.accounts.len())];
@@ -111,8 +116,11 @@ async fn enqueue(world: &World, mix: &Mix, seed: u64) -> Result<Vec<JobId>, Fail
     let unrouted = world.node.store.route_jobs(&mut jobs).await.map_err(broken)?;
     debug_assert!(unrouted.is_empty(), "{unrouted:?}");
     jobs.shuffle(&mut dice);
-    let mut ids = world.publish(mix.publications).await?;
+    let mut ids = world.publish(mix.publications, stop).await?;
     for batch in jobs.chunks(BATCH) {
+        if stop.is_cancelled() {
+            break;
+        }
         let answers = world.node.producer.enqueue(batch.to_vec()).await.map_err(broken)?;
         ids.extend(answers.into_iter().map(|answer| answer.id));
     }

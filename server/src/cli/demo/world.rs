@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::json;
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 use url::Url;
 use uuid::Uuid;
 
@@ -100,10 +101,18 @@ impl World {
         Ok(())
     }
 
-    /// Writes `count` posts and schedules each once on an account; answers the jobs.
-    pub(super) async fn publish(&self, count: usize) -> Result<Vec<JobId>, Failure> {
+    /// Schedules `count` publications, until `stop`: a post for every account, and again; answers
+    /// the jobs.
+    pub(super) async fn publish(
+        &self,
+        count: usize,
+        stop: &CancellationToken,
+    ) -> Result<Vec<JobId>, Failure> {
         let mut jobs = Vec::with_capacity(count);
         for (n, accounts) in spread(&self.accounts, count).enumerate() {
+            if stop.is_cancelled() {
+                break;
+            }
             let text = format!("post {n} of the demo");
             let post_id = self.node.store.add_post(&text).await.map_err(broken)?;
             let publish = Publish { post_id, connector_ids: accounts.to_vec(), at: None };

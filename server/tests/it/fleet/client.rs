@@ -64,10 +64,16 @@ impl Http {
         answer(request).await.expect("an answer")
     }
 
-    /// A page that is no JSON.
-    pub(crate) async fn text(&self, path: &str) -> String {
-        let answer = self.client.get(format!("{}{path}", self.base)).send().await;
-        answer.expect("an answer").text().await.expect("a whole answer")
+    /// A metric's value now, over all its labels.
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
+        let page = self.get("/metrics").await.expect(200);
+        let lines = page.as_str().expect("a page of text").lines();
+        let values = lines.filter_map(|line| {
+            let (series, value) = line.rsplit_once(' ')?;
+            let found = series.split('{').next()?;
+            (found == name).then(|| value.parse::<f64>().expect("a number"))
+        });
+        values.sum()
     }
 }
 

@@ -1,0 +1,151 @@
+//! Stores that go away under load and come back: workers go on by themselves.
+
+use std::time::{Duration, Instant};
+
+use postworks::testing::postgres_server::PostgresServer;
+use postworks::testing::redis_server::RedisServer;
+use serde_json::json;
+use tokio::task::block_in_place;
+
+use crate::fleet::{Client, Fleet, LONG, Process, Publication, seconds, until};
+
+/// Accounts, and posts on each: enough that work is left when a store goes away.
+const ACCOUNTS: usize = 20;
+const POSTS: usize = 20;
+/// How long a publish takes, in milliseconds.
+const LATENCY_MS: u32 = 100;
+/// Every worker's places.
+const CONCURRENCY: &str = "10";
+/// Leases are short here, so that an outage may outlast them.
+const LEASE: Duration = Duration::from_secs(1);
+const RENEW: Duration = Duration::from_millis(200);
+/// While a store is away, a worker's processor time is at most this part of the time that passes.
+const IDLE_PART: f64 = 0.3;
+
+/// A fleet in the middle of its work.
+struct Load {
+    fleet: Fleet,
+    workers: [Process; 2],
+    accounts: Vec<String>,
+    publications: Vec<Publication>,
+}
+
+impl Load {
+    async fn over(redis: RedisServer, postgres: PostgresServer) -> Self {
+        let mut fleet = Fleet::over(redis, postgres).await;
+        fleet.set("POSTWORKS__LEASE__DURATION", &format!("{}ms", LEASE.as_millis()));
+        fleet.set("POSTWORKS__LEASE__RENEW", &format!("{}ms", RENEW.as_millis()));
+        let flags = ["--concurrency", CONCURRENCY];
+        let workers = [fleet.worker(&flags).await, fleet.worker(&flags).await];
+        let accounts = fleet.connect("sandbox", ACCOUNTS).await;
+        fleet.sandbox.slow_down(LATENCY_MS).await;
+        let publications = fleet.client.publish_many(POSTS, &accounts).await;
+        let load = Self { fleet, workers, accounts, publications };
+        until("the work does not start", LONG, async || {
+            load.published() > load.publications.len() / 10
+        })
+        .await;
+        load
+    }
+
+    /// How many posts the platform has.
+    fn published(&self) -> usize {
+        self.fleet.sandbox.journal().count(&self.publications)
+    }
+
+    /// Returns once every worker says that it misses this store, and as long again as a lease
+    /// lasts has passed. Nobody may spin meanwhile.
+    async fn noticed(&self, store: &str) {
+        let clients = self.workers.each_ref().map(|worker| Client::new(worker.url()));
+        until("the outage is not noticed", LONG, async || {
+            for client in &clients {
+                let readiness = client.http.get("/readyz").await;
+                if readiness.status != 503 || readiness.body["missing"][0] != store {
+                    return false;
+                }
+            }
+            true
+        })
+        .await;
+        let spent = |worker: &Process| worker.cpu();
+        let (before, start) = (self.workers.each_ref().map(spent), Instant::now());
+        // Time itself is what must pass here: every lease's end, if nobody renews it.
+        tokio::time::sleep(2 * LEASE).await;
+        let passed = start.elapsed();
+        for (worker, before) in self.workers.iter().zip(before) {
+            let part = (worker.cpu() - before).as_secs_f64() / passed.as_secs_f64();
+            println!("without its {store}, a worker uses {:.0} % of a processor", 100.0 * part);
+            assert!(part < IDLE_PART, "a worker spins without its {store}");
+        }
+    }
+
+    /// Waits until all the work is done; prints how long after the store's return.
+    async fn ends_well(&mut self, what: &str) {
+        let (before, back) = (self.published(), Instant::now());
+        let left = self.publications.len() - before;
+        assert!(left > 0, "nothing was left to do: the test proves nothing");
+        until("nothing more is published", LONG, async || self.published() > before).await;
+        let first = back.elapsed();
+        self.fleet.client.until_published(&self.publications, LONG).await;
+        println!(
+            "{what}: the first of {left} jobs was published after {}, the last after {}",
+            seconds(first),
+            seconds(back.elapsed())
+        );
+        self.fleet.sandbox.journal().must_have_each_once(&self.publications);
+        self.workers.iter_mut().for_each(Process::must_run);
+        self.fleet.api.must_run();
+        let dead = self.fleet.client.jobs("dead").await;
+        assert!(dead.is_empty(), "{dead:?}");
+    }
+
+    /// A metric's value, over all workers.
+    async fn metric(&self, name: &str) -> f64 {
+        let mut sum = 0.0;
+        for worker in &self.workers {
+            sum += Client::new(worker.url()).http.metric(name).await;
+        }
+        sum
+    }
+
+    /// What the API accepts while Redis is away is published all the same.
+    async fn accepts_more(&mut self) {
+        let more = self.fleet.client.publish("written while Redis was away", &self.accounts).await;
+        self.publications.extend(more);
+    }
+}
+
+async fn without_redis(redis: RedisServer, what: &str) {
+    let mut load = Load::over(redis, PostgresServer::launch().await).await;
+    block_in_place(|| load.fleet.redis.kill9());
+    load.noticed("broker").await;
+    load.accepts_more().await;
+    block_in_place(|| load.fleet.redis.resume());
+    load.ends_well(what).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_go_on_by_themselves_after_redis_was_restarted_under_load() {
+    without_redis(RedisServer::start_durable(), "Redis restarted").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_go_on_by_themselves_after_redis_was_wiped_under_load() {
+    without_redis(RedisServer::start(), "Redis wiped").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_go_on_by_themselves_after_postgres_was_restarted_under_load() {
+    let postgres = PostgresServer::launch_durable().await;
+    let mut load = Load::over(RedisServer::start(), postgres).await;
+    block_in_place(|| load.fleet.postgres.kill9());
+    load.noticed("ledger").await;
+    let refused = load.fleet.client.http.post("/api/posts", &json!({ "text": "too early" })).await;
+    assert_eq!(refused.status, 503, "{}", refused.body);
+    block_in_place(|| load.fleet.postgres.start());
+    load.ends_well("PostgreSQL restarted").await;
+    // What could not be settled was kept, with its lease, for longer than a lease lasts.
+    for name in ["postworks_jobs_reclaimed_total", "postworks_leases_lost_total"] {
+        assert_eq!(load.metric(name).await, 0.0, "{name}");
+    }
+}
