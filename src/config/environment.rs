@@ -14,8 +14,6 @@ use super::error::{ConfigError, ConfigErrors, Origin};
 /// What the environment says.
 #[derive(Debug)]
 pub struct Environment {
-    /// The configuration file.
-    pub config: Option<PathBuf>,
     /// The database and Redis; without them the program is embedded.
     pub stores: Option<StoreUrls>,
     /// Where an embedded program keeps its files.
@@ -66,7 +64,6 @@ impl Environment {
     pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
         let mut reader = Reader { lookup, faults: Vec::new() };
         let environment = Self {
-            config: reader.text("POSTWORKS_CONFIG").map(PathBuf::from),
             stores: reader.stores(),
             data_dir: reader
                 .text("POSTWORKS_DATA_DIR")

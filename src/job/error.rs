@@ -1,10 +1,6 @@
 //! What can go wrong with a job, sorted by the one question that matters: may it run again, when,
 //! and could it already have happened?
 
-use std::fmt;
-
-use serde::{Deserialize, Serialize};
-
 use super::{Category, Timestamp};
 
 /// The class of a failure. The platform client that saw the answer chooses it; nobody guesses
@@ -135,30 +131,5 @@ impl JobError {
         }
         text.truncate(text.floor_char_boundary(Self::MESSAGE_BYTES_MAX));
         text
-    }
-}
-
-/// A wrong value in something a person or program gave us.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FieldError {
-    /// Where, as a JSON pointer such as `/args/publication_id`; empty for the whole document.
-    pub field: String,
-    /// What is wrong, and what would be right.
-    pub message: String,
-}
-
-impl FieldError {
-    /// A fault at `field` (a JSON pointer).
-    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { field: field.into(), message: message.into() }
-    }
-}
-
-impl fmt::Display for FieldError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.field.is_empty() {
-            return f.write_str(&self.message);
-        }
-        write!(f, "{}: {}", self.field, self.message)
     }
 }

@@ -6,6 +6,7 @@
 mod catalog;
 mod envelope;
 mod error;
+mod field;
 mod id;
 mod kinds;
 mod name;
@@ -18,7 +19,8 @@ mod time;
 
 pub use catalog::{Catalog, CatalogError};
 pub use envelope::{DecodeError, ENVELOPE_BYTES_MAX, Envelope};
-pub use error::{ErrorClass, FieldError, JobError};
+pub use error::{ErrorClass, JobError};
+pub use field::FieldError;
 pub use id::{JobId, Token, WorkerId};
 pub use kinds::{CleanupScope, ConnectorSync, DataCleanup, PostPublication, TokenRefresh};
 pub use name::{InvalidName, Kind, Queue, QueuePattern};

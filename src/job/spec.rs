@@ -101,20 +101,10 @@ impl KindSpec {
 /// Decodes arguments, naming the field that is wrong.
 pub(crate) fn decode_args<J: Job>(args: &str) -> Result<J, FieldError> {
     let mut deserializer = serde_json::Deserializer::from_str(args);
-    let job = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let path = error.path().to_string();
-        let pointer =
-            if path == "." { String::new() } else { format!("/{}", path.replace('.', "/")) };
-        FieldError::new(pointer, plain(&error.into_inner()))
-    })?;
-    deserializer.end().map_err(|error| FieldError::new("", plain(&error)))?;
+    let job = serde_path_to_error::deserialize(&mut deserializer)
+        .map_err(|error| FieldError::of_json(&error))?;
+    deserializer.end().map_err(|_| FieldError::new("", "must be one JSON value"))?;
     Ok(job)
-}
-
-/// The message without "at line 1 column 7": arguments are one line to us, not to the caller.
-fn plain(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    text.rsplit_once(" at line ").map_or(text.clone(), |(message, _)| message.to_owned())
 }
 
 fn check<J: Job>(args: &str) -> Result<Checked, Vec<FieldError>> {

@@ -1,14 +1,14 @@
 //! The lean worker: runs jobs, and nothing else.
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use postworks::config::{Config, Environment, Sources};
+use postworks::config::{Config, ConfigErrors, Environment, Sources};
 use postworks::ledger;
-use postworks_workers::node::Node;
+use postworks_workers::node::{self, Node};
 use postworks_workers::role::{self, WorkerArgs};
 use postworks_workers::signals::Signals;
 use postworks_workers::telemetry;
@@ -21,7 +21,8 @@ Examples:
   postworks-worker
   postworks-worker --queues 'post_publication.*,data_cleanup' --concurrency 50
 
-Exit codes: 0 drained, 1 failed, 2 usage, 78 configuration or migrations, 130 and 143 forced.";
+Exit codes: 0 drained, 1 failed, 2 usage, 4 address in use, 69 unavailable, 78 configuration or
+migrations, 130 and 143 forced.";
 
 /// Runs Postworks jobs.
 #[derive(Debug, Parser)]
@@ -36,6 +37,10 @@ struct Cli {
 
 /// The exit code of a wrong configuration, or of tables of another version.
 const CONFIG: u8 = 78;
+/// A server refuses us.
+const UNAVAILABLE: u8 = 69;
+/// The address is another process's.
+const CONFLICT: u8 = 4;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -46,11 +51,23 @@ fn main() -> ExitCode {
     });
     result.unwrap_or_else(|error| {
         let _ = writeln!(std::io::stderr(), "error: {error:#}");
-        let configuration = error.is::<postworks::config::ConfigErrors>()
-            || error.is::<postworks_workers::node::Error>()
-            || matches!(error.downcast_ref(), Some(ledger::Error::Migrations(_)));
-        if configuration { ExitCode::from(CONFIG) } else { ExitCode::FAILURE }
+        ExitCode::from(exit_code(&error))
     })
+}
+
+/// The numbers are part of the public contract, and the same as those of `postworks worker`.
+fn exit_code(error: &anyhow::Error) -> u8 {
+    if error.is::<ConfigErrors>() || error.is::<node::Error>() {
+        return CONFIG;
+    }
+    match (error.downcast_ref(), error.downcast_ref()) {
+        (Some(ledger::Error::Migrations(_) | ledger::Error::Url(_)), _) => CONFIG,
+        (Some(ledger::Error::Unavailable(_) | ledger::Error::Refused(_)), _) => UNAVAILABLE,
+        (_, Some(role::Error::Listen { source, .. })) if source.kind() == ErrorKind::AddrInUse => {
+            CONFLICT
+        }
+        _ => 1,
+    }
 }
 
 /// What the worker is told: where the stores are, and the configuration.
@@ -64,7 +81,8 @@ fn prepare(cli: Cli) -> anyhow::Result<Told> {
     let vars = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let mut sources = Sources::default().env(vars);
-    if let Some(path) = &cli.config {
+    // A variable that is set to nothing counts as not set.
+    if let Some(path) = cli.config.as_ref().filter(|path| !path.as_os_str().is_empty()) {
         sources = sources.read_file(path)?;
     }
     let config = Config::load(&cli.worker.over(sources))?;
@@ -76,6 +94,8 @@ async fn run(told: Told) -> anyhow::Result<ExitCode> {
     let signals = Signals::listen()?;
     let urls = told.environment.stores_for("postworks-worker")?;
     let node = Node::connected(urls, told.config, &told.environment)?;
+    node.check_queues()?;
+    node.check_keys()?;
     node.check_tables().await?;
     role::run(&node, signals.stop.clone(), announce).await?;
     Ok(match signals.forced().and_then(|code| u8::try_from(code).ok()) {

@@ -58,6 +58,14 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// A pattern that serves nothing.
+    #[error("worker.queues (--queues): {pattern} chooses no queue; there are {known}")]
+    NoSuchQueue {
+        /// The pattern.
+        pattern: String,
+        /// The queues there are.
+        known: String,
+    },
     /// No keys were given, and nobody here may make them up.
     #[error(
         "POSTWORKS_KEYS is missing: give it id:base64 of 32 random bytes, for example \
@@ -87,6 +95,7 @@ pub struct Node {
     /// Which addresses platforms may have.
     pub network: NetworkPolicy,
     accounts: Accounts,
+    has_keys: bool,
     id: WorkerId,
     refill: Arc<Notify>,
 }
@@ -103,8 +112,8 @@ impl Node {
     ) -> Result<Self, Error> {
         let fault = |source| Error::Folder { folder: folder.to_owned(), source };
         std::fs::create_dir_all(folder).map_err(fault)?;
-        let db = Db::open_sqlite(&folder.join(LEDGER_FILE)).await?;
-        db.migrate().await?;
+        let db = Db::open_sqlite(&folder.join(LEDGER_FILE)).await.map_err(of_folder(folder))?;
+        db.migrate().await.map_err(of_folder(folder))?;
         let keys = match KeyRing::of(environment) {
             Some(keys) => keys,
             None => KeyRing::load_or_create(&folder.join(KEYS_FILE))?,
@@ -115,6 +124,9 @@ impl Node {
     }
 
     /// A node on PostgreSQL and Redis. Opens no connection yet, so it starts before they do.
+    ///
+    /// Whoever handles accounts asks [`check_keys`](Self::check_keys) next: who only looks at
+    /// jobs needs no keys.
     ///
     /// # Errors
     /// See [`Error`].
@@ -128,7 +140,7 @@ impl Node {
             acquire_timeout: config.ledger.acquire_timeout,
         };
         let db = Db::connect_postgres(urls.database.expose_secret(), &options)?;
-        let keys = KeyRing::of(environment).ok_or(Error::NoKeys)?;
+        let keys = KeyRing::of(environment).unwrap_or_else(KeyRing::none);
         let id = worker_id();
         let options = RedisOptions::new(urls.redis.expose_secret(), id.clone())
             .with_prefix(config.broker.prefix.clone());
@@ -151,6 +163,7 @@ impl Node {
         config: Config,
         environment: &Environment,
     ) -> Result<Self, Error> {
+        let has_keys = !keys.is_empty();
         let sql: Arc<dyn Ledger> = Arc::new(SqlLedger::new(db.clone()));
         let ledger: Arc<dyn Ledger> = Arc::new(GroupCommit::new(sql));
         let store = Store::new(db, keys, Arc::clone(&clock));
@@ -191,6 +204,7 @@ impl Node {
             platforms,
             network,
             accounts,
+            has_keys,
             id,
             refill,
         })
@@ -210,6 +224,30 @@ impl Node {
             }
             checked => checked,
         }
+    }
+
+    /// Whether every configured pattern chooses a queue. One that chooses none is a slip of the
+    /// pen that would leave a queue to nobody.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchQueue`].
+    pub fn check_queues(&self) -> Result<(), Error> {
+        let chooses = |pattern| !self.registry.chosen(std::slice::from_ref(pattern)).is_empty();
+        match self.config.worker.queues.iter().find(|pattern| !chooses(pattern)) {
+            None => Ok(()),
+            Some(pattern) => {
+                let known: Vec<&str> = self.registry.queues().map(Queue::as_str).collect();
+                Err(Error::NoSuchQueue { pattern: pattern.to_string(), known: known.join(", ") })
+            }
+        }
+    }
+
+    /// Whether accounts' secrets can be sealed and opened here.
+    ///
+    /// # Errors
+    /// [`Error::NoKeys`].
+    pub fn check_keys(&self) -> Result<(), Error> {
+        if self.has_keys { Ok(()) } else { Err(Error::NoKeys) }
     }
 
     /// Lets every counter of this node's queues start at zero.
@@ -276,6 +314,18 @@ impl Node {
         // A token request that has left must reach the store.
         self.accounts.finish().await;
         Ok(sum)
+    }
+}
+
+/// A file that cannot be used is the folder's fault: there is no server to look after.
+fn of_folder(folder: &Path) -> impl Fn(ledger::Error) -> Error {
+    move |error| match error {
+        ledger::Error::Unavailable(source)
+        | ledger::Error::Refused(source)
+        | ledger::Error::Protocol(source) => {
+            Error::Folder { folder: folder.to_owned(), source: std::io::Error::other(source) }
+        }
+        error => Error::Ledger(error),
     }
 }
 

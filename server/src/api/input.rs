@@ -1,5 +1,7 @@
 //! Reads what a request says: body, query and ids, and names what is wrong with them.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request};
@@ -8,13 +10,15 @@ use futures_util::StreamExt as _;
 use postworks::job::FieldError;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Map, Value};
-use serde_path_to_error::Segment;
 
 use super::problem::Problem;
+use crate::app::types::Object;
 
 /// So much of a body that is too long is read and thrown away, for the answer to arrive: clients
 /// that still write when the connection closes never see it.
 const DRAIN_BYTES_MAX: usize = 32 << 20;
+/// A body that has not arrived by then is not waited for: it is the caller who is slow.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest query string.
 const QUERY_BYTES_MAX: usize = 4_096;
 
@@ -24,7 +28,26 @@ pub(super) async fn document<T: DeserializeOwned>(
     limit: usize,
 ) -> Result<T, Problem> {
     let is_json = content_is_json(request.headers());
-    let bytes = body(request.into_body(), limit).await?;
+    let too_long = || {
+        let detail = format!("the body is longer than {limit} bytes");
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+    };
+    // Nobody reads so much to be polite, and a caller that asks before it sends is told at once.
+    let announced = announced_length(request.headers());
+    let asks = request.headers().contains_key(header::EXPECT);
+    if announced > if asks { limit } else { DRAIN_BYTES_MAX } {
+        return Err(too_long());
+    }
+    let read = tokio::time::timeout(BODY_TIMEOUT, body(request.into_body(), limit)).await;
+    let bytes = match read {
+        Ok(read) => read?.ok_or_else(too_long)?,
+        Err(_) if announced > limit => return Err(too_long()),
+        Err(_) => {
+            let wait = BODY_TIMEOUT.as_secs();
+            let detail = format!("the body did not arrive within {wait} s; nothing was done");
+            return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail));
+        }
+    };
     if !is_json {
         return Err(Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -43,7 +66,14 @@ fn content_is_json(headers: &HeaderMap) -> bool {
     media == "application/json" || (media.starts_with("application/") && media.ends_with("+json"))
 }
 
-async fn body(body: Body, limit: usize) -> Result<Vec<u8>, Problem> {
+/// What the header says; 0 if it says nothing.
+fn announced_length(headers: &HeaderMap) -> usize {
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    length.and_then(|length| length.parse().ok()).unwrap_or(0)
+}
+
+/// The bytes, or `None` if there are more than `limit`.
+async fn body(body: Body, limit: usize) -> Result<Option<Vec<u8>>, Problem> {
     let mut stream = body.into_data_stream();
     let mut bytes = Vec::new();
     let mut length = 0;
@@ -58,11 +88,7 @@ async fn body(body: Body, limit: usize) -> Result<Vec<u8>, Problem> {
             break;
         }
     }
-    if length > limit {
-        let detail = format!("the body is longer than {limit} bytes");
-        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
-    }
-    Ok(bytes)
+    Ok((length <= limit).then_some(bytes))
 }
 
 /// First whether it is JSON at all (400), then whether it says what it should (422).
@@ -72,15 +98,15 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     };
     serde_json::from_slice::<IgnoredAny>(bytes).map_err(|error| malformed(&error))?;
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let pointer = pointer(error.path());
-        let error = error.into_inner();
-        if error.is_data() {
-            Problem::fields(vec![fault(pointer, &error)])
-        } else {
-            malformed(&error)
-        }
-    })
+    let Object(document) =
+        serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+            if error.inner().is_data() {
+                Problem::fields(vec![FieldError::of_json(&error)])
+            } else {
+                malformed(error.inner())
+            }
+        })?;
+    Ok(document)
 }
 
 /// The request's query, strictly: unknown and repeated names are faults.
@@ -101,10 +127,8 @@ pub(super) fn query<T: DeserializeOwned>(raw: Option<&str>) -> Result<T, Problem
             )]));
         }
     }
-    serde_path_to_error::deserialize(Value::Object(fields)).map_err(|error| {
-        let pointer = pointer(error.path());
-        Problem::fields(vec![fault(pointer, &error.into_inner())])
-    })
+    serde_path_to_error::deserialize(Value::Object(fields))
+        .map_err(|error| Problem::fields(vec![FieldError::of_json(&error)]))
 }
 
 /// A path's segment, if it is text.
@@ -118,34 +142,6 @@ pub(super) fn id<T: std::str::FromStr>(what: &str, segment: IdSegment) -> Result
         let detail = format!("there is no {what} {shown:?}: an id is a UUID");
         Problem::new(StatusCode::NOT_FOUND, detail)
     })
-}
-
-fn pointer(path: &serde_path_to_error::Path) -> String {
-    let mut pointer = String::new();
-    for segment in path {
-        pointer.push('/');
-        match segment {
-            Segment::Seq { index } => pointer.push_str(&index.to_string()),
-            Segment::Map { key } => pointer.push_str(&key.replace('~', "~0").replace('/', "~1")),
-            Segment::Enum { variant } => pointer.push_str(variant),
-            Segment::Unknown => {
-                pointer.pop();
-            }
-        }
-    }
-    pointer
-}
-
-fn fault(mut pointer: String, error: &serde_json::Error) -> FieldError {
-    let text = error.to_string();
-    // The caller's document has fields, not columns.
-    let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
-    if let Some(rest) = message.strip_prefix("missing field `") {
-        pointer.push('/');
-        pointer.push_str(rest.trim_end_matches('`'));
-        return FieldError::new(pointer, "is missing");
-    }
-    FieldError::new(pointer, message)
 }
 
 #[cfg(test)]

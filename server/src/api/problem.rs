@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::app;
 
 /// A caller told to come back waits this long, in seconds.
-const RETRY_AFTER_S: u32 = 5;
+const RETRY_AFTER_S: u32 = 30;
 
 /// Why a request was refused.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -25,6 +25,9 @@ pub struct Problem {
     /// The wrong fields, if the request has any.
     #[serde(default)]
     pub errors: Vec<FieldError>,
+    /// What keeps the service from answering, where `detail` has fixed words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
     /// When to come back, in seconds; sent as a header.
     #[serde(skip)]
     pub retry_after_s: Option<u32>,
@@ -40,6 +43,7 @@ impl Problem {
             status: status.as_u16(),
             detail: detail.into(),
             errors: Vec::new(),
+            cause: None,
             retry_after_s: None,
         }
     }
@@ -54,9 +58,10 @@ impl Problem {
     }
 
     /// Something is not there now, and may be in a moment.
-    pub fn unavailable(detail: impl std::fmt::Display) -> Self {
-        let detail = format!("{detail}; retry in {RETRY_AFTER_S} s");
+    pub fn unavailable(cause: impl Into<String>) -> Self {
+        let detail = format!("Service busy, retry in {RETRY_AFTER_S}s");
         Self {
+            cause: Some(cause.into()),
             retry_after_s: Some(RETRY_AFTER_S),
             ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
         }
@@ -73,7 +78,7 @@ impl From<app::Error> for Problem {
                 tracing::error!(error = chain(source.as_ref()), "{what} is unavailable");
                 Self::unavailable(format!("{what} is unavailable"))
             }
-            app::Error::Migrations(detail) => {
+            app::Error::NotSetUp(detail) => {
                 tracing::error!("{detail}");
                 Self::unavailable(detail)
             }

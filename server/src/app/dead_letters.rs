@@ -25,7 +25,7 @@ impl App {
         let filter = DeadFilter {
             ids: Vec::new(),
             category: parse("/category", query.category.as_deref(), str::parse::<Category>)?,
-            fingerprint: query.fingerprint.clone(),
+            fingerprint: fingerprint("/fingerprint", query.fingerprint.as_deref())?,
             queue: parse("/queue", query.queue.as_deref(), Queue::parse)?,
             kind: query.kind.as_deref().map(|kind| self.kind(kind)).transpose()?,
             before: wanted.before.map(JobId::from_uuid),
@@ -108,13 +108,21 @@ impl App {
         Ok(DeadFilter {
             ids: choice.ids.clone(),
             category: choice.category,
-            fingerprint: choice.fingerprint.clone(),
+            fingerprint: fingerprint("/filter/fingerprint", choice.fingerprint.as_deref())?,
             queue: choice.queue.clone(),
             kind,
             before: None,
             limit: STEP,
         })
     }
+}
+
+/// Anything else than what the lists show would find nothing, or be too much for the database.
+fn fingerprint(field: &str, text: Option<&str>) -> Result<Option<String>, Error> {
+    parse(field, text, |text| {
+        let fits = text.len() == 16 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        if fits { Ok(text.to_ascii_lowercase()) } else { Err("must be 16 hexadecimal digits") }
+    })
 }
 
 fn count(length: usize) -> u64 {

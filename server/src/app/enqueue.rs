@@ -64,6 +64,11 @@ impl App {
             faults.push(FieldError::new("/args", message));
             return Err(faults);
         }
+        // An array would be read as the fields in their order.
+        if !job.args.get().starts_with('{') {
+            faults.push(FieldError::new("/args", "must be an object"));
+            return Err(faults);
+        }
         let delayed = job.delay_ms.is_some();
         let request = Request {
             policy: RequestPolicy {
@@ -109,10 +114,5 @@ fn named(fault: FieldError, delayed: bool) -> FieldError {
     if delayed && fault.field == "/run_at" {
         return FieldError::new("/delay_ms", fault.message);
     }
-    // A missing field is reported at what should hold it.
-    let missing = fault.message.strip_prefix("missing field `").and_then(|m| m.split('`').next());
-    match missing {
-        Some(name) => FieldError::new(format!("{}/{name}", fault.field), "is missing"),
-        None => fault,
-    }
+    fault
 }

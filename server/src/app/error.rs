@@ -2,6 +2,7 @@
 
 use postworks::job::{FieldError, InvalidRequest};
 use postworks::{broker, client, ledger};
+use postworks_workers::secrets::SealError;
 use postworks_workers::store;
 
 /// Why the application said no.
@@ -25,9 +26,9 @@ pub enum Error {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The tables are missing or of another version.
+    /// This installation is not set up for it: tables or keys are missing.
     #[error("{0}")]
-    Migrations(String),
+    NotSetUp(String),
     /// Our fault.
     #[error("something is broken in the server")]
     Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -47,7 +48,7 @@ impl From<ledger::Error> for Error {
                 Self::Unavailable { what: "the ledger", source: Box::new(error) }
             }
             ledger::Error::Locked(_) => Self::Conflict(error.to_string()),
-            ledger::Error::Migrations(_) => Self::Migrations(error.to_string()),
+            ledger::Error::Migrations(_) => Self::NotSetUp(error.to_string()),
             ledger::Error::Url(_) | ledger::Error::Protocol(_) => Self::Broken(Box::new(error)),
         }
     }
@@ -81,6 +82,9 @@ impl From<store::Error> for Error {
         match error {
             store::Error::Fields(faults) => Self::Invalid(faults),
             store::Error::Database(error) => error.into(),
+            store::Error::Sealed { source: source @ SealError::NoKeys, .. } => {
+                Self::NotSetUp(source.to_string())
+            }
             error => Self::Broken(Box::new(error)),
         }
     }

@@ -1,7 +1,7 @@
 //! `postworks config …` and `postworks doctor`.
 
 use clap::Subcommand;
-use postworks::config::without_password;
+use postworks::config::{Config, ConfigErrors, Environment, without_password};
 use serde::Serialize;
 
 use super::failure::{Exit, Failure};
@@ -18,8 +18,7 @@ pub(crate) enum ConfigCommand {
 }
 
 pub(super) fn run(context: &Context, command: ConfigCommand) -> Result<(), Failure> {
-    let environment = context.environment()?;
-    let config = context.config(&environment, |sources| sources)?;
+    let (environment, config) = context.settings(|sources| sources)?;
     match command {
         ConfigCommand::Check => context
             .format
@@ -42,15 +41,19 @@ struct Finding {
     what: &'static str,
     ok: bool,
     detail: String,
+    /// How the command ends if this is the first fault.
+    #[serde(skip)]
+    exit: Exit,
 }
 
 impl Finding {
     fn of(what: &'static str, result: Result<String, Failure>) -> Self {
         match result {
-            Ok(detail) => Self { what, ok: true, detail },
+            Ok(detail) => Self { what, ok: true, detail, exit: Exit::Ok },
             Err(failure) => {
                 let advice = failure.advice.map(|advice| format!("; {advice}")).unwrap_or_default();
-                Self { what, ok: false, detail: format!("{}{advice}", failure.message) }
+                let detail = format!("{}{advice}", failure.message);
+                Self { what, ok: false, detail, exit: failure.exit }
             }
         }
     }
@@ -58,56 +61,11 @@ impl Finding {
 
 /// Looks at everything a person would look at first.
 pub(super) async fn doctor(context: &Context) -> Result<(), Failure> {
-    let mut findings = Vec::new();
-    let mut exit = Exit::Ok;
-    let environment = context.environment();
-    let config = match &environment {
-        Ok(environment) => context.config(environment, |sources| sources).map(Some),
-        Err(_) => Ok(None),
-    };
-    let all_right = |_: &_| "all right".to_owned();
-    let (environment, config) = match (environment, config) {
-        (Ok(environment), Ok(Some(config))) => {
-            findings.push(Finding::of("configuration", Ok("all right".to_owned())));
-            (Some(environment), Some(config))
-        }
-        (environment, config) => {
-            exit = Exit::Config;
-            findings.push(Finding::of(
-                "environment",
-                environment.as_ref().map(all_right).map_err(clone),
-            ));
-            findings.push(Finding::of(
-                "configuration",
-                config.as_ref().map(|_| "all right".to_owned()).map_err(clone),
-            ));
-            (None, None)
-        }
-    };
-    if let (Some(environment), Some(config)) = (environment, config) {
-        let reached = if environment.stores.is_some() && context.server.is_none() {
-            match wiring::open(&config, &environment).await {
-                Err(failure) => vec![Finding::of("stores", Err(failure))],
-                Ok(app) => {
-                    let mut found = Vec::new();
-                    for probe in app.probes() {
-                        let (ok, detail) = match probe.is_ready().await {
-                            true => (true, "answers"),
-                            false => (false, "does not answer"),
-                        };
-                        found.push(Finding { what: probe.name(), ok, detail: detail.to_owned() });
-                    }
-                    found
-                }
-            }
-        } else {
-            let answer = target::choose(context).await?.queues().await;
-            vec![Finding::of("api", answer.map(|queues| format!("{} queues", queues.items.len())))]
-        };
-        if reached.iter().any(|finding| !finding.ok) {
-            exit = Exit::Unavailable;
-        }
-        findings.extend(reached);
+    let (environment, config) = (context.environment(), context.config(|sources| sources));
+    let mut findings = faults("environment", environment.as_ref().err());
+    findings.extend(faults("configuration", config.as_ref().err()));
+    if let (Ok(environment), Ok(config)) = (environment, config) {
+        findings.extend(reach(context, &environment, &config).await?);
     }
     context.format.say(&findings, |findings| {
         let rows = findings.iter().map(|finding| {
@@ -116,11 +74,48 @@ pub(super) async fn doctor(context: &Context) -> Result<(), Failure> {
         });
         table(&["", "WHAT", "DETAIL"], rows, "")
     })?;
-    if exit == Exit::Ok { Ok(()) } else { Err(Failure::new(exit, "not everything is all right")) }
+    match findings.iter().find(|finding| !finding.ok) {
+        None => Ok(()),
+        Some(first) => Err(Failure::new(first.exit, "not everything is all right")),
+    }
 }
 
-fn clone(failure: &Failure) -> Failure {
-    Failure { exit: failure.exit, message: failure.message.clone(), advice: failure.advice.clone() }
+/// A finding for each fault, or one that there is none.
+fn faults(what: &'static str, errors: Option<&ConfigErrors>) -> Vec<Finding> {
+    match errors {
+        None => vec![Finding::of(what, Ok("all right".to_owned()))],
+        Some(ConfigErrors(faults)) => faults
+            .iter()
+            .map(|fault| Finding::of(what, Err(Failure::new(Exit::Config, fault.to_string()))))
+            .collect(),
+    }
+}
+
+/// Asks the stores, or the API where client commands would.
+async fn reach(
+    context: &Context,
+    environment: &Environment,
+    config: &Config,
+) -> Result<Vec<Finding>, Failure> {
+    if environment.stores.is_none() || context.server.is_some() || environment.server.is_some() {
+        let answer = target::choose(context).await?.queues().await;
+        let answer = answer.map(|queues| format!("answers; {} queues", queues.items.len()));
+        return Ok(vec![Finding::of("api", answer)]);
+    }
+    let app = match wiring::open(config, environment).await {
+        Err(failure) => return Ok(vec![Finding::of("stores", Err(failure))]),
+        Ok(app) => app,
+    };
+    let keys = app.node().check_keys().map(|()| "there".to_owned()).map_err(Failure::from);
+    let mut found = vec![Finding::of("keys", keys)];
+    for probe in app.probes() {
+        let answer = match probe.is_ready().await {
+            true => Ok("answers".to_owned()),
+            false => Err(Failure::new(Exit::Unavailable, "does not answer")),
+        };
+        found.push(Finding::of(probe.name(), answer));
+    }
+    Ok(found)
 }
 
 /// Prints a shell's completions.

@@ -59,7 +59,9 @@ fn read_secret(path: &Path) -> Result<SecretString, Failure> {
             .and_then(|file| file.take(SECRET_BYTES_MAX).read_to_string(&mut text))
     };
     read.map_err(|error| {
-        Failure::new(Exit::Failed, format!("cannot read {}: {error}", path.display()))
+        let message = format!("cannot read the secret from {}: {error}", path.display());
+        Failure::new(Exit::Failed, message)
+            .advise("--secret-file names a file with the secret alone; - reads it from stdin")
     })?;
     Ok(SecretString::from(text.trim()))
 }

@@ -89,7 +89,7 @@ impl From<app::Error> for Failure {
             app::Error::Conflict(_) => Self::new(Exit::Conflict, message),
             app::Error::Unavailable { .. } => Self::new(Exit::Unavailable, message)
                 .advise("check DATABASE_URL and REDIS_URL with `postworks doctor`"),
-            app::Error::Migrations(_) => Self::new(Exit::Config, message),
+            app::Error::NotSetUp(_) => Self::new(Exit::Config, message),
             app::Error::Broken(_) => Self::new(Exit::Failed, message),
         }
     }

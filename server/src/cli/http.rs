@@ -131,7 +131,10 @@ fn refused(problem: &Problem) -> Failure {
         _ => Exit::Failed,
     };
     let message = match problem.errors.as_slice() {
-        [] => problem.detail.clone(),
+        [] => match &problem.cause {
+            Some(cause) => format!("{}: {cause}", problem.detail),
+            None => problem.detail.clone(),
+        },
         faults => faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
     };
     Failure::new(exit, message)

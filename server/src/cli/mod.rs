@@ -23,7 +23,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
-use postworks::config::{Config, Environment, Sources};
+use postworks::config::{Config, ConfigErrors, Environment, Sources};
 use postworks::job::JobId;
 use postworks_workers::role::WorkerArgs;
 use url::Url;
@@ -200,25 +200,37 @@ pub struct Context {
 }
 
 impl Context {
-    fn environment(&self) -> Result<Environment, Failure> {
-        Ok(Environment::read(|name| std::env::var(name).ok())?)
+    /// What the environment says, and the configuration with a command's flags over it; or
+    /// everything that is wrong with either.
+    fn settings(
+        &self,
+        flags: impl FnOnce(Sources) -> Sources,
+    ) -> Result<(Environment, Config), Failure> {
+        match (self.environment(), self.config(flags)) {
+            (Ok(environment), Ok(config)) => Ok((environment, config)),
+            (Err(ConfigErrors(mut faults)), Err(more)) => {
+                faults.extend(more.0);
+                Err(ConfigErrors(faults).into())
+            }
+            (Err(faults), Ok(_)) | (Ok(_), Err(faults)) => Err(faults.into()),
+        }
     }
 
-    /// The configuration, with a command's flags over it.
-    fn config(
-        &self,
-        environment: &Environment,
-        flags: impl FnOnce(Sources) -> Sources,
-    ) -> Result<Config, Failure> {
+    fn environment(&self) -> Result<Environment, ConfigErrors> {
+        Environment::read(|name| std::env::var(name).ok())
+    }
+
+    fn config(&self, flags: impl FnOnce(Sources) -> Sources) -> Result<Config, ConfigErrors> {
         // What is no Unicode can be no key of ours.
         let vars = std::env::vars_os().filter_map(|(name, value)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         });
         let mut sources = Sources::default().env(vars);
-        if let Some(path) = self.config.as_ref().or(environment.config.as_ref()) {
+        // POSTWORKS_CONFIG stands in for the flag.
+        if let Some(path) = &self.config {
             sources = sources.read_file(path)?;
         }
-        Ok(Config::load(&flags(sources))?)
+        Config::load(&flags(sources))
     }
 }
 
@@ -253,7 +265,9 @@ fn end(result: Result<(), Failure>) -> ExitCode {
 }
 
 async fn dispatch(cli: Cli) -> Result<(), Failure> {
-    let context = Context { config: cli.config, format: cli.output, server: cli.server };
+    // A variable that is set to nothing counts as not set, here as everywhere.
+    let config = cli.config.filter(|path| !path.as_os_str().is_empty());
+    let context = Context { config, format: cli.output, server: cli.server };
     match cli.verb {
         Verb::Up(args) => roles::run_up(&context, args).await,
         Verb::Demo(args) => roles::run_demo(&context, args).await,

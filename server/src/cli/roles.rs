@@ -1,5 +1,6 @@
 //! The commands that run servers, and those that look after them.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -83,13 +84,17 @@ pub(crate) fn ready(role: &str, address: SocketAddr) -> Result<(), Failure> {
 
 /// Listens on an address.
 pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).await.map_err(|error| match error.kind() {
-        std::io::ErrorKind::AddrInUse => {
-            Failure::new(Exit::Conflict, format!("{address} is in use by another process"))
-                .advise("stop it, or choose another address with --listen; port 0 takes a free one")
-        }
-        _ => Failure::new(Exit::Failed, format!("cannot listen on {address}: {error}")),
-    })
+    TcpListener::bind(address).await.map_err(|error| cannot_listen(address, &error))
+}
+
+/// Why nobody can listen on an address.
+pub(crate) fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failure {
+    if error.kind() == io::ErrorKind::AddrInUse {
+        return Failure::new(Exit::Conflict, format!("{address} is in use by another process"))
+            .advise("stop it, or choose another address; port 0 takes a free one");
+    }
+    Failure::new(Exit::Failed, format!("cannot listen on {address}: {error}"))
+        .advise("choose an address of this machine, and a port that this user may use")
 }
 
 /// Refuses what this version cannot do, before anything listens.
@@ -104,25 +109,23 @@ pub(crate) fn check_access(environment: &Environment, listen: SocketAddr) -> Res
 
 pub(super) async fn run_api(context: &Context, args: ApiArgs) -> Result<(), Failure> {
     telemetry::install_logs();
-    let environment = context.environment()?;
-    let config = context.config(&environment, |sources| sources.flag("api.listen", args.listen))?;
+    let (environment, config) =
+        context.settings(|sources| sources.flag("api.listen", args.listen))?;
     check_access(&environment, config.api.listen)?;
     environment.stores_for("postworks api")?;
-    wiring::api(wiring::open(&config, &environment).await?).await
+    wiring::api(wiring::open_role(&config, &environment).await?).await
 }
 
 pub(super) async fn run_worker(context: &Context, args: WorkerArgs) -> Result<(), Failure> {
     telemetry::install_logs();
-    let environment = context.environment()?;
-    let config = context.config(&environment, |sources| args.over(sources))?;
+    let (environment, config) = context.settings(|sources| args.over(sources))?;
     environment.stores_for("postworks worker")?;
     wiring::worker(&config, &environment).await
 }
 
 pub(super) async fn run_up(context: &Context, args: UpArgs) -> Result<(), Failure> {
     telemetry::install_logs();
-    let environment = context.environment()?;
-    let config = context.config(&environment, |sources| {
+    let (environment, config) = context.settings(|sources| {
         sources.flag("api.listen", args.listen).flag("worker.concurrency", args.concurrency)
     })?;
     check_access(&environment, config.api.listen)?;
@@ -142,8 +145,7 @@ pub(super) async fn run_sandbox(args: SandboxArgs) -> Result<(), Failure> {
 
 pub(super) async fn run_migrate(context: &Context) -> Result<(), Failure> {
     telemetry::install_logs();
-    let environment = context.environment()?;
-    let config = context.config(&environment, |sources| sources)?;
+    let (environment, config) = context.settings(|sources| sources)?;
     environment.stores_for("postworks migrate")?;
     wiring::migrate(&config, &environment).await
 }

@@ -46,7 +46,7 @@ pub(crate) async fn choose(context: &Context) -> Result<Box<dyn Target>, Failure
     let environment = context.environment()?;
     let server = context.server.clone().or_else(|| environment.server.clone());
     if server.is_none() && environment.stores.is_some() {
-        let config = context.config(&environment, |sources| sources)?;
+        let config = context.config(|sources| sources)?;
         return Ok(Box::new(wiring::open(&config, &environment).await?));
     }
     let server = match server {

@@ -14,15 +14,27 @@ use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
 
 use super::failure::{Exit, Failure};
-use super::roles::{SandboxArgs, bind, ready};
+use super::roles::{SandboxArgs, bind, cannot_listen, ready};
 use crate::api;
 use crate::app::App;
 use crate::sandbox;
 
 /// Opens the stores that the environment names. They may be away; the tables must be ours.
 pub(crate) async fn open(config: &Config, environment: &Environment) -> Result<App, Failure> {
+    let node = connect(config, environment)?;
+    node.check_tables().await?;
+    Ok(App::new(Arc::new(node)))
+}
+
+fn connect(config: &Config, environment: &Environment) -> Result<Node, Failure> {
     let urls = environment.stores_for("this command")?;
-    let node = Node::connected(urls, config.clone(), environment)?;
+    Ok(Node::connected(urls, config.clone(), environment)?)
+}
+
+/// Opens the stores for a role that handles accounts.
+pub(crate) async fn open_role(config: &Config, environment: &Environment) -> Result<App, Failure> {
+    let node = connect(config, environment)?;
+    node.check_keys()?;
     node.check_tables().await?;
     Ok(App::new(Arc::new(node)))
 }
@@ -48,7 +60,8 @@ pub(crate) async fn api(app: App) -> Result<(), Failure> {
 /// Runs a worker until a signal and its jobs have ended.
 pub(crate) async fn worker(config: &Config, environment: &Environment) -> Result<(), Failure> {
     let signals = Signals::listen()?;
-    let app = open(config, environment).await?;
+    let app = open_role(config, environment).await?;
+    app.node().check_queues()?;
     let announce = |address| drop(ready("worker", address));
     role::run(app.node(), signals.stop.clone(), announce).await?;
     ended(&signals)
@@ -62,12 +75,13 @@ pub(crate) async fn up(
 ) -> Result<(), Failure> {
     let signals = Signals::listen()?;
     let app = if environment.stores.is_some() {
-        open(config, environment).await?
+        open_role(config, environment).await?
     } else {
         let folder = &environment.data_dir;
         tracing::info!(folder = %folder.display(), "embedded: one process, one file, no service");
         App::new(Arc::new(Node::embedded(folder, config.clone(), environment).await?))
     };
+    app.node().check_queues()?;
     let serving = CancellationToken::new();
     let work = async {
         let drained = app.node().work(workers, signals.stop.clone()).await;
@@ -123,9 +137,10 @@ pub(crate) async fn sandbox(args: &SandboxArgs) -> Result<(), Failure> {
         journal: args.journal.clone(),
         ..sandbox::Options::default()
     };
-    let platform = sandbox::serve(options).await.map_err(|error| {
-        let message = format!("the sandbox cannot listen on {}: {error}", args.listen);
-        Failure::new(Exit::Failed, message)
+    let platform = sandbox::serve(options).await.map_err(|error| match error {
+        sandbox::StartError::Listen(source) => cannot_listen(args.listen, &source),
+        sandbox::StartError::Journal(source) => Failure::new(Exit::Failed, source.to_string())
+            .advise("choose a file of its own that this user may write to with --journal"),
     })?;
     ready("sandbox", platform.address())?;
     signals.stop.drain.cancelled().await;
@@ -150,10 +165,13 @@ impl From<node::Error> for Failure {
         let message = api::chain(&error);
         match error {
             node::Error::Ledger(error) => error.into(),
-            node::Error::Broker(_) | node::Error::Keys(_) | node::Error::NoKeys => {
-                Self::new(Exit::Config, message)
-            }
-            _ => Self::new(Exit::Failed, message),
+            node::Error::Folder { .. } => Self::new(Exit::Config, message)
+                .advise("choose a folder that this user may write to with POSTWORKS_DATA_DIR"),
+            node::Error::Broker(_)
+            | node::Error::Keys(_)
+            | node::Error::NoKeys
+            | node::Error::NoSuchQueue { .. } => Self::new(Exit::Config, message),
+            node::Error::Http(_) | node::Error::Registry(_) => Self::new(Exit::Failed, message),
         }
     }
 }
@@ -178,6 +196,9 @@ impl From<ledger::Error> for Failure {
 
 impl From<role::Error> for Failure {
     fn from(error: role::Error) -> Self {
-        Self::new(Exit::Failed, api::chain(&error))
+        match &error {
+            role::Error::Listen { address, source } => cannot_listen(*address, source),
+            _ => Self::new(Exit::Failed, api::chain(&error)),
+        }
     }
 }

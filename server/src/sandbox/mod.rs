@@ -30,4 +30,4 @@ pub use clock::NowMs;
 pub use faults::Action;
 pub use journal::{Entry, Op};
 pub use room::MEMORY_LIMIT_BYTES;
-pub use server::{Options, Running, serve};
+pub use server::{Options, Running, StartError, serve};

@@ -69,17 +69,28 @@ pub struct Running {
     stopping: DropGuard,
 }
 
+/// Why a sandbox cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address.
+    #[error("cannot listen")]
+    Listen(#[source] io::Error),
+    /// The journal; the text names its file.
+    #[error(transparent)]
+    Journal(io::Error),
+}
+
 /// Starts a sandbox in the background. It listens when this returns.
 ///
 /// # Errors
 ///
 /// When the address cannot be listened on, or the journal cannot be opened, is no journal, or is
 /// in another sandbox's hands.
-pub async fn serve(options: Options) -> io::Result<Running> {
+pub async fn serve(options: Options) -> Result<Running, StartError> {
     let Options { listen, journal, now_ms } = options;
-    let platform = Platform::open(journal.as_deref())?;
-    let listener = TcpListener::bind(listen).await?;
-    let address = listener.local_addr()?;
+    let platform = Platform::open(journal.as_deref()).map_err(StartError::Journal)?;
+    let listener = TcpListener::bind(listen).await.map_err(StartError::Listen)?;
+    let address = listener.local_addr().map_err(StartError::Listen)?;
     let stopping = CancellationToken::new();
     let sandbox =
         Arc::new(Sandbox { platform: Mutex::new(platform), now_ms, stopping: stopping.clone() });

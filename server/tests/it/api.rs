@@ -293,8 +293,9 @@ async fn a_missing_store_is_said_so() {
     let world = World::without_stores();
     let refused = world.post("/api/jobs", json!({"kind": "data_cleanup"})).await;
     refused.assert_problem(503);
-    assert!(refused.headers.contains_key(header::RETRY_AFTER));
-    assert!(refused.body["detail"].as_str().unwrap().contains("the ledger is unavailable"));
+    assert_eq!(refused.headers[header::RETRY_AFTER], "30");
+    assert_eq!(refused.body["detail"], "Service busy, retry in 30s");
+    assert_eq!(refused.body["cause"], "the ledger is unavailable");
     for path in ["/readyz", "/health", "/api/health"] {
         let answer = world.ask("GET", path).await;
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);

@@ -38,6 +38,12 @@ pub struct Place {
 /// A value that cannot be sealed or opened. Trying again does not help.
 #[derive(Debug, thiserror::Error)]
 pub enum SealError {
+    /// There is no key to seal with.
+    #[error(
+        "there is no key to seal secrets with: set POSTWORKS_KEYS to id:base64 of 32 random \
+         bytes, the same on every node"
+    )]
+    NoKeys,
     /// The key that sealed it is not here.
     #[error("the key ring has no key {0:?}, which sealed this account's tokens: add it to the end")]
     MissingKey(String),
@@ -72,9 +78,9 @@ impl KeyRing {
     /// Encrypts `secret` for `place` under the current key.
     ///
     /// # Errors
-    /// Only for a value of more than 64 GB.
+    /// [`SealError::NoKeys`], or for a value of more than 64 GB.
     pub fn seal(&self, place: &Place, secret: &SecretString) -> Result<Vec<u8>, SealError> {
-        let (id, master) = self.current();
+        let (id, master) = self.current().ok_or(SealError::NoKeys)?;
         let nonce: [u8; NONCE_BYTES] = rand::random();
         let payload = Payload { msg: secret.expose_secret().as_bytes(), aad: &place.aad() };
         let sealed = cipher(master, place)?
@@ -151,6 +157,13 @@ mod tests {
         assert_eq!(both.current_id(), "k2");
         let error = KeyRing::parse(NEW).unwrap().open(&home, &sealed).unwrap_err();
         assert!(error.to_string().contains("no key \"k1\""), "{error}");
+    }
+
+    #[test]
+    fn without_keys_nothing_is_sealed_and_the_error_says_what_to_set() {
+        let home = place(1, "access_ct", 1);
+        let error = KeyRing::none().seal(&home, &SecretString::from("sesame")).unwrap_err();
+        assert!(error.to_string().contains("set POSTWORKS_KEYS"), "{error}");
     }
 
     #[test]

@@ -14,7 +14,8 @@ use zeroize::Zeroizing;
 /// Longest id of a key, in bytes: its length takes one byte of a sealed value.
 const ID_BYTES_MAX: usize = 40;
 
-/// Master keys by id. New values are sealed under the first; all of them open old ones.
+/// Master keys by id. New values are sealed under the first; all of them open old ones. A ring
+/// without keys is for programs that handle no secrets.
 #[derive(Clone)]
 pub struct KeyRing(Arc<[MasterKey]>);
 
@@ -58,6 +59,16 @@ impl KeyRing {
         let keys: Vec<MasterKey> =
             keys.map(|key| MasterKey { id: key.id.clone(), bytes: key.bytes.clone() }).collect();
         (!keys.is_empty()).then(|| Self(keys.into()))
+    }
+
+    /// A ring that seals and opens nothing.
+    pub fn none() -> Self {
+        Self(Arc::new([]))
+    }
+
+    /// Whether it holds no key.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Reads `id:base64,id:base64,…`.
@@ -109,15 +120,13 @@ impl KeyRing {
         }
     }
 
-    /// The id of the key that seals new values.
+    /// The id of the key that seals new values; empty if there is none.
     pub fn current_id(&self) -> &str {
-        self.current().0
+        self.current().map_or("", |(id, _)| id)
     }
 
-    pub(super) fn current(&self) -> (&str, &[u8; 32]) {
-        // A ring is never empty: `parse`, the only way to make one, refuses that.
-        let key = &self.0[0];
-        (&key.id, &key.bytes)
+    pub(super) fn current(&self) -> Option<(&str, &[u8; 32])> {
+        self.0.first().map(|key| (key.id.as_str(), &*key.bytes))
     }
 
     pub(super) fn get(&self, id: &str) -> Option<&[u8; 32]> {

@@ -74,6 +74,7 @@ pub struct DeadChoice {
 #[serde(deny_unknown_fields)]
 pub struct DeadRetry {
     /// Which.
+    #[serde(deserialize_with = "super::object::object")]
     pub filter: DeadChoice,
     /// Only say what would happen.
     #[serde(default)]

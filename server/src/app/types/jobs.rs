@@ -44,6 +44,7 @@ fn no_args() -> Box<RawValue> {
 #[serde(deny_unknown_fields)]
 pub struct EnqueueBulk {
     /// The jobs.
+    #[serde(deserialize_with = "super::object::objects")]
     pub jobs: Vec<EnqueueJob>,
 }
 

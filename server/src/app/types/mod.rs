@@ -4,6 +4,7 @@
 mod accounts;
 mod dead_letters;
 mod jobs;
+mod object;
 
 use postworks::job::Queue;
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 pub use accounts::*;
 pub use dead_letters::*;
 pub use jobs::*;
+pub(crate) use object::Object;
 
 /// Which page of a list.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

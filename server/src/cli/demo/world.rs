@@ -38,7 +38,9 @@ impl World {
     pub(super) async fn start(seed: u64) -> Result<Self, Failure> {
         let folder = tempfile::Builder::new().prefix("postworks-demo-").tempdir()?;
         let journal = Some(folder.path().join("journal.ndjson"));
-        let platform = sandbox::serve(sandbox::Options { journal, ..Default::default() }).await?;
+        let platform = sandbox::serve(sandbox::Options { journal, ..Default::default() })
+            .await
+            .map_err(broken)?;
         // Neither the user's configuration nor his environment: the demo shows the defaults.
         let config = Config::load(&Sources::default())?;
         let environment = Environment::read(|_| None)?;
