@@ -1,17 +1,12 @@
 //! What a ledger does when its database goes away, is killed, or is not what it should be.
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use postworks::job::JobId;
-use postworks::ledger::{Db, Error, Ledger, PostgresOptions, Recorded, SqlLedger};
+use postworks::ledger::{Db, Error, Ledger, PostgresOptions, SqlLedger};
 use postworks::testing::ledger::{at, job};
 use postworks::testing::postgres_server::PostgresServer;
-
-/// Tells the program that it is the process to be killed, and which file to write.
-const VICTIM: &str = "POSTWORKS_TEST_VICTIM";
 
 async fn embedded(folder: &Path) -> Db {
     let db = Db::open_sqlite(&folder.join("postworks.db")).await.unwrap();
@@ -34,47 +29,6 @@ async fn the_embedded_ledger_refuses_a_second_process() {
     db.close().await;
     drop(db);
     embedded(folder.path()).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn jobs_committed_to_the_embedded_file_survive_kill_9() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut victim = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "ledger_faults::victim", "--ignored", "--nocapture"])
-        .env(VICTIM, folder.path())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let said = BufReader::new(victim.stdout.take().unwrap());
-    let mut accepted: Vec<JobId> = Vec::new();
-    for line in said.lines().map_while(Result::ok) {
-        accepted.extend(line.parse::<JobId>());
-        if accepted.len() == 500 {
-            victim.kill().unwrap();
-        }
-    }
-    victim.wait().unwrap();
-    assert!(accepted.len() >= 500);
-
-    let ledger = SqlLedger::new(embedded(folder.path()).await);
-    let kept = all_open(&ledger).await;
-    for id in accepted {
-        assert!(kept.contains(&id), "{id} was accepted and is lost");
-    }
-}
-
-#[tokio::test]
-#[ignore = "a part of jobs_committed_to_the_embedded_file_survive_kill_9"]
-async fn victim() {
-    let Some(folder) = std::env::var_os(VICTIM) else { return };
-    let ledger = SqlLedger::new(embedded(folder.as_ref()).await);
-    loop {
-        let jobs = [job(), job(), job()];
-        assert_eq!(ledger.enqueue(&jobs).await.unwrap(), [Recorded::Created; 3]);
-        for job in jobs {
-            println!("{}", job.id);
-        }
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
