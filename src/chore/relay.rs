@@ -1,10 +1,14 @@
 //! The relay: pushes what the ledger holds and the broker does not.
 //!
-//! It looks at every live job that is due soon and old enough that its enqueuer's own push has
-//! landed or never will, and pushes it flagged: the broker skips what it holds, and the worker
-//! asks the ledger before it starts such a job. The same sweep refills a broker that was restarted,
-//! wiped, or is embedded and starts empty.
+//! It walks over the live jobs that are due soon and old enough that their enqueuer's own push has
+//! landed or never will, asks the broker which of them it does not hold, and pushes those flagged,
+//! so that the worker asks the ledger before it starts such a job.
+//!
+//! The walk goes on all the time, a bounded number of jobs at a time, and of several nodes with a
+//! long backlog one walks at a time, so that it costs no more than a short one. Only a broker that was restarted, wiped, or is embedded and starts
+//! empty is filled without a pause.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,14 +18,18 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::{self, Broker};
 use crate::client::{FRESH, push_all};
 use crate::clock::SharedClock;
-use crate::job::Timestamp;
+use crate::job::{JobId, NewJob, Queue};
 use crate::ledger::{self, Ledger, Unpark};
 use crate::worker::BROKER_HORIZON;
 
-/// Time between sweeps when nothing asks for one; doubled while sweeps find nothing, up to the
+/// Time between walks when nothing asks for one; doubled while they find nothing, up to the
 /// second figure.
 const EVERY: Duration = Duration::from_secs(5);
 const EVERY_IDLE: Duration = Duration::from_secs(20);
+/// A walk pauses after so many pages of jobs, for so long: ten thousand jobs a second, which
+/// takes a tenth of one connection's time.
+const PAGES_MAX: usize = 20;
+const BREATH: Duration = Duration::from_secs(2);
 /// After an error.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -45,24 +53,43 @@ enum Error {
     Broker(#[from] broker::Error),
 }
 
+/// How far a walk goes, and where it is.
+struct Walk {
+    /// The last job looked at; `None` at the start.
+    after: Option<JobId>,
+    /// Everything, now, whatever it costs.
+    asked: bool,
+    /// Jobs pushed since the start.
+    pushed: usize,
+}
+
+impl Walk {
+    fn new(asked: bool) -> Self {
+        Self { after: None, asked, pushed: 0 }
+    }
+}
+
 impl Relay {
-    /// Sweeps until `stop`.
+    /// Walks until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let mut pause = EVERY;
-        let mut asked = true;
         let mut failing = false;
+        let mut walk = Walk::new(false);
         loop {
-            let now = self.clock.now();
-            let until = if asked { now } else { now.before(2 * FRESH) };
-            match self.sweep(until, now).await {
-                Ok(0) => {
+            let wait = match self.go_on(&mut walk).await {
+                Ok(true) => {
                     failing = false;
-                    pause = (pause * 2).min(EVERY_IDLE);
+                    pause = if walk.pushed > 0 { EVERY } else { (pause * 2).min(EVERY_IDLE) };
+                    if walk.pushed > 0 {
+                        let pushed = walk.pushed;
+                        tracing::info!(pushed, "pushed jobs that the broker did not hold");
+                    }
+                    walk = Walk::new(false);
+                    jittered(pause)
                 }
-                Ok(pushed) => {
+                Ok(false) => {
                     failing = false;
-                    tracing::info!(pushed, "the relay pushed jobs that the broker did not hold");
-                    pause = EVERY;
+                    jittered(BREATH)
                 }
                 Err(error) => {
                     if !failing {
@@ -70,32 +97,70 @@ impl Relay {
                         tracing::warn!(error, "the relay cannot sweep now; trying again");
                     }
                     failing = true;
-                    pause = RETRY;
+                    RETRY
                 }
-            }
+            };
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = self.refill.notified() => asked = true,
-                () = tokio::time::sleep(jittered(pause)) => asked = failing && asked,
+                () = self.refill.notified() => walk = Walk::new(true),
+                () = tokio::time::sleep(wait) => {}
             }
         }
     }
 
-    /// Pushes every live job enqueued before `created_before` that is due soon; answers how many
-    /// the broker did not hold.
-    async fn sweep(&self, created_before: Timestamp, now: Timestamp) -> Result<usize, Error> {
-        self.ledger.unpark(Unpark::Due, now).await?;
-        let (mut after, mut pushed) = (None, 0);
-        loop {
-            let limit = u32::try_from(ledger::BATCH_MAX).unwrap_or(u32::MAX);
-            let due_before = now.after(BROKER_HORIZON);
-            let page = self.ledger.open_jobs(after, created_before, due_before, limit).await?;
-            pushed += push_all(self.broker.as_ref(), &page, true).await?;
-            if page.len() < ledger::BATCH_MAX {
-                return Ok(pushed);
-            }
-            after = page.last().map(|job| job.id);
+    /// Walks on, to the end if it was asked for; answers whether the end was reached.
+    async fn go_on(&self, walk: &mut Walk) -> Result<bool, Error> {
+        let now = self.clock.now();
+        if walk.after.is_none() {
+            self.ledger.unpark(Unpark::Due, now).await?;
         }
+        // What is younger may still be pushed by its enqueuer.
+        let created_before = if walk.asked { now } else { now.before(2 * FRESH) };
+        let due_before = now.after(BROKER_HORIZON);
+        let limit = u32::try_from(ledger::BATCH_MAX).unwrap_or(u32::MAX);
+        let mut pages = 0;
+        while walk.asked || pages < PAGES_MAX {
+            let page = self.ledger.open_jobs(walk.after, created_before, due_before, limit).await?;
+            let ends = page.len() < ledger::BATCH_MAX;
+            let first = pages == 0 && !walk.asked;
+            if first && !ends && !self.broker.elect("relay", BREATH.mul_f64(0.8)).await? {
+                return Ok(false);
+            }
+            walk.pushed += self.push_missing(&page).await?;
+            if ends {
+                return Ok(true);
+            }
+            walk.after = page.last().map(|job| job.id);
+            pages += 1;
+        }
+        Ok(false)
+    }
+
+    /// Pushes what the broker does not hold; answers how many jobs that were.
+    async fn push_missing(&self, jobs: &[NewJob]) -> Result<usize, Error> {
+        let mut by_queue: HashMap<&Queue, Vec<&NewJob>> = HashMap::new();
+        for job in jobs {
+            by_queue.entry(&job.queue).or_default().push(job);
+        }
+        let mut missing = Vec::new();
+        for (queue, jobs) in by_queue {
+            let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
+            let places = match self.broker.find(queue, &ids).await {
+                Err(broker::Error::Unavailable(error)) => {
+                    return Err(broker::Error::Unavailable(error).into());
+                }
+                // Broken keys of one queue must not keep the others' jobs from their workers.
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(job.queue = %queue, error, "cannot see what this queue holds");
+                    continue;
+                }
+                Ok(places) => places,
+            };
+            let absent = jobs.into_iter().zip(places).filter(|(_, place)| place.is_none());
+            missing.extend(absent.map(|(job, _)| job.clone()));
+        }
+        Ok(push_all(self.broker.as_ref(), &missing, true).await?)
     }
 }
 
