@@ -42,7 +42,7 @@ fmt: ## Formats the code
 	cargo fmt --all
 
 bench: setup ## Measures throughput, latency, idle cost and memory (minutes; prints a table)
-	cargo run --release --quiet --package postworks-server --example bench
+	cargo bench --quiet --package postworks --bench engine
 
 demo: ## Runs a thousand jobs with nothing installed
 	cargo run --release -- demo

@@ -231,6 +231,29 @@ pub trait Broker: Send + Sync + 'static {
     /// is woken; a claim that leaves work behind wakes the next.
     async fn wait(&self, queues: &[Queue], timeout: Duration) -> Result<Option<Queue>, Error>;
 
+    /// Whether a claim from one of these queues may have something to do: jobs wait there, due or
+    /// not, or the queue must be opened. One cheap look, for callers who found nothing last time.
+    async fn stirs(&self, _queues: &[Queue]) -> Result<bool, Error> {
+        Ok(true)
+    }
+
+    /// Whether any job of these queues is leased. As cheap as [`stirs`](Self::stirs).
+    async fn leased(&self, _queues: &[Queue]) -> Result<bool, Error> {
+        Ok(true)
+    }
+
+    /// The workers that hold leases of these queues and have no connection. One that lives may be
+    /// among them while it reconnects, so ask twice.
+    async fn vanished(&self, _queues: &[Queue]) -> Result<HashSet<WorkerId>, Error> {
+        Ok(HashSet::new())
+    }
+
+    /// Whether the caller is to do a chore that one node in a while is enough for: yes for one
+    /// caller in each `term`.
+    async fn elect(&self, _chore: &str, _term: Duration) -> Result<bool, Error> {
+        Ok(true)
+    }
+
     /// The workers that have a connection open now. Workers of an embedded broker are those of
     /// this process.
     async fn connected(&self) -> Result<HashSet<WorkerId>, Error>;

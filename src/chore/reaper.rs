@@ -1,11 +1,15 @@
 //! The reaper: gives the jobs of vanished workers to others.
 //!
-//! Two speeds. A worker whose connections are gone is noticed within [`LOOK`] and its leases are
-//! taken back once it stayed away for [`GONE`]; a worker that is connected but silent loses its
-//! leases when they expire. Taking a lease back from a worker that lives after all is wasteful,
-//! never wrong: its outcome is refused as stale.
+//! Two speeds. A worker that holds leases and has no connection is noticed at the next look, and
+//! loses them if it has not come back [`GONE`] later: within a second in all. A worker that is
+//! connected but silent loses its leases when they expire. Taking a lease back from a worker that
+//! lives after all is wasteful, never wrong: its outcome is refused as stale.
+//!
+//! Every node runs one. While nothing is leased a look is one command; while something is, the
+//! nodes share the work: one of them looks in each [`TERM`], whoever comes first, so that no node
+//! that dies takes the office with it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,10 +21,15 @@ use crate::broker::{self, Broker, Reap};
 use crate::job::{Queue, WorkerId};
 use crate::telemetry::metrics::JOBS_RECLAIMED;
 
-/// How often the list of connected workers is read.
-const LOOK: Duration = Duration::from_millis(500);
-/// A worker that is not connected for this long is gone.
-const GONE: Duration = Duration::from_millis(400);
+/// How often each node looks. With [`GONE`] it stays below a second, and an idle worker below two
+/// commands a second in all.
+const LOOK: Duration = Duration::from_millis(650);
+/// A look by one node is enough for so long; shorter than [`LOOK`], so that one node alone always
+/// looks.
+const TERM: Duration = Duration::from_millis(500);
+/// A worker that has no connection for this long is gone. One whose connections were cut is back
+/// in a tenth of a second.
+const GONE: Duration = Duration::from_millis(300);
 /// How often expired leases are looked for.
 const EXPIRED: Duration = Duration::from_secs(3);
 /// After the broker could not be reached, nobody is taken for gone for this long: everybody
@@ -35,29 +44,14 @@ pub struct Reaper {
     pub queues: Vec<Queue>,
 }
 
-/// What the reaper remembers between looks.
-struct Memory {
-    connected: HashSet<WorkerId>,
-    missing: HashMap<WorkerId, Instant>,
-    trust_from: Instant,
-    next_expired: Instant,
-}
-
 impl Reaper {
     /// Looks until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        let mut memory = Memory {
-            connected: HashSet::new(),
-            missing: HashMap::new(),
-            trust_from: Instant::now(),
-            next_expired: Instant::now(),
-        };
+        let mut trust_from = Instant::now();
         loop {
-            if self.look(&mut memory).await.is_err() {
+            if self.look(Instant::now() >= trust_from).await.is_err() {
                 // Whoever claims or settles reports the outage.
-                memory.connected.clear();
-                memory.missing.clear();
-                memory.trust_from = Instant::now() + SETTLE_DOWN;
+                trust_from = Instant::now() + SETTLE_DOWN;
             }
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -66,23 +60,17 @@ impl Reaper {
         }
     }
 
-    async fn look(&self, memory: &mut Memory) -> Result<(), broker::Error> {
-        let now = Instant::now();
-        let connected = self.broker.connected().await?;
-        for worker in memory.connected.difference(&connected) {
-            memory.missing.entry(worker.clone()).or_insert(now);
+    async fn look(&self, trusts_connections: bool) -> Result<(), broker::Error> {
+        if !self.broker.leased(&self.queues).await? || !self.broker.elect("reaper", TERM).await? {
+            return Ok(());
         }
-        memory.missing.retain(|worker, _| !connected.contains(worker));
-        memory.connected = connected;
-        if now >= memory.trust_from {
-            for worker in memory.gone(now) {
+        if trusts_connections {
+            for worker in self.gone().await? {
                 let taken = self.reap_all(Reap::Worker(&worker)).await?;
                 tracing::warn!(%worker, jobs = taken, "a worker vanished; its jobs run again");
-                memory.missing.remove(&worker);
             }
         }
-        if now >= memory.next_expired {
-            memory.next_expired = now + EXPIRED;
+        if self.broker.elect("expired", EXPIRED).await? {
             let taken = self.reap_all(Reap::Expired).await?;
             if taken > 0 {
                 tracing::warn!(jobs = taken, "leases expired; their jobs run again");
@@ -91,28 +79,41 @@ impl Reaper {
         Ok(())
     }
 
+    /// The workers that held leases without a connection twice in a row.
+    async fn gone(&self) -> Result<HashSet<WorkerId>, broker::Error> {
+        let before = self.broker.vanished(&self.queues).await?;
+        if before.is_empty() {
+            return Ok(before);
+        }
+        tokio::time::sleep(GONE).await;
+        let mut still = self.broker.vanished(&self.queues).await?;
+        still.retain(|worker| before.contains(worker));
+        Ok(still)
+    }
+
     async fn reap_all(&self, whose: Reap<'_>) -> Result<usize, broker::Error> {
         let mut taken = 0;
         for queue in &self.queues {
             loop {
-                let ids = self.broker.reap(queue, whose).await?;
-                taken += ids.len();
-                if ids.len() < broker::BATCH_MAX {
+                let reaped = match self.broker.reap(queue, whose).await {
+                    Ok(ids) => ids.len(),
+                    Err(broker::Error::Unavailable(error)) => {
+                        return Err(broker::Error::Unavailable(error));
+                    }
+                    // Broken keys of one queue must not leave the others' jobs with the dead.
+                    Err(error) => {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::error!(job.queue = %queue, error, "cannot take leases back here");
+                        0
+                    }
+                };
+                taken += reaped;
+                if reaped < broker::BATCH_MAX {
                     break;
                 }
             }
         }
         counter!(JOBS_RECLAIMED).increment(taken as u64);
         Ok(taken)
-    }
-}
-
-impl Memory {
-    fn gone(&self, now: Instant) -> Vec<WorkerId> {
-        self.missing
-            .iter()
-            .filter(|(_, since)| now.duration_since(**since) >= GONE)
-            .map(|(worker, _)| worker.clone())
-            .collect()
     }
 }

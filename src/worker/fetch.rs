@@ -1,7 +1,8 @@
 //! Claims jobs for the free places of this worker.
 //!
 //! No polling: a queue is claimed from while it has due work, then again when the broker wakes us,
-//! when its next delayed job falls due, or, in case a wake-up was lost, every [`FALLBACK`].
+//! when its next delayed job falls due, when the connection broke (the broker may have started
+//! anew, and waits to be opened), or, in case a wake-up was lost, every [`FALLBACK`].
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -47,6 +48,14 @@ pub(super) struct Fetcher {
     pub(super) stop: CancellationToken,
 }
 
+/// What a wake-up is about.
+enum Woken {
+    /// A job became claimable here.
+    Queue(Queue),
+    /// Anything may have happened.
+    All,
+}
+
 /// Which queues may have due work.
 struct Schedule {
     /// To be claimed from now, in turn.
@@ -73,15 +82,19 @@ impl Fetcher {
         let mut retry = RETRY_MIN;
         let stop = self.stop.clone();
         while !stop.is_cancelled() {
-            schedule.wake_due(&self.queues);
-            while let Ok(queue) = wake_ups.try_recv() {
-                schedule.wake(queue);
+            schedule.wake_due();
+            // An error says nothing about what waits there.
+            if schedule.falls_back() && self.broker.stirs(&self.queues).await.unwrap_or(true) {
+                schedule.wake_all(&self.queues);
+            }
+            while let Ok(woken) = wake_ups.try_recv() {
+                schedule.heed(woken, &self.queues);
             }
             if schedule.turn.is_empty() {
                 tokio::select! {
                     () = stop.cancelled() => {}
                     () = tokio::time::sleep(schedule.until_next()) => {}
-                    Some(queue) = wake_ups.recv() => schedule.wake(queue),
+                    Some(woken) = wake_ups.recv() => schedule.heed(woken, &self.queues),
                 }
                 continue;
             }
@@ -206,25 +219,32 @@ struct Listener {
     inflight: Arc<InFlight>,
     queues: Vec<Queue>,
     concurrency: usize,
-    woken: mpsc::Sender<Queue>,
+    woken: mpsc::Sender<Woken>,
 }
 
 impl Listener {
     async fn run(self) {
+        let mut failing = false;
         loop {
             self.inflight.until(|held| held.free(self.concurrency) > 0).await;
-            match self.broker.wait(&self.queues, FALLBACK).await {
-                Ok(None) => {}
-                Ok(Some(queue)) => {
-                    if self.woken.send(queue).await.is_err() {
-                        return;
-                    }
-                    if self.inflight.active() > 0 {
-                        tokio::time::sleep(BUSY_PAUSE).await;
-                    }
+            let waited = self.broker.wait(&self.queues, FALLBACK).await;
+            let broke = waited.is_err() && !failing;
+            failing = waited.is_err();
+            let woken = match waited {
+                Ok(None) => continue,
+                Ok(Some(queue)) => Woken::Queue(queue),
+                // The claims notice and report an outage, and are repeated until it ends.
+                Err(_) if broke => Woken::All,
+                Err(_) => {
+                    tokio::time::sleep(RETRY_MIN).await;
+                    continue;
                 }
-                // The claims notice and report an outage.
-                Err(_) => tokio::time::sleep(RETRY_MAX).await,
+            };
+            if self.woken.send(woken).await.is_err() {
+                return;
+            }
+            if self.inflight.active() > 0 {
+                tokio::time::sleep(BUSY_PAUSE).await;
             }
         }
     }
@@ -239,6 +259,29 @@ impl Schedule {
         }
     }
 
+    fn heed(&mut self, woken: Woken, queues: &[Queue]) {
+        match woken {
+            Woken::Queue(queue) => self.wake(queue),
+            Woken::All => self.wake_all(queues),
+        }
+    }
+
+    fn wake_all(&mut self, queues: &[Queue]) {
+        for queue in queues {
+            self.wake(queue.clone());
+        }
+    }
+
+    /// Whether it is time to look at everything; once each time.
+    fn falls_back(&mut self) -> bool {
+        let now = Instant::now();
+        let due = self.fallback <= now;
+        if due {
+            self.fallback = now + FALLBACK;
+        }
+        due
+    }
+
     fn wake(&mut self, queue: Queue) {
         if !self.turn.contains(&queue) {
             self.turn.push_back(queue);
@@ -246,14 +289,8 @@ impl Schedule {
     }
 
     /// Puts the queues whose time has come on the schedule.
-    fn wake_due(&mut self, queues: &[Queue]) {
+    fn wake_due(&mut self) {
         let now = Instant::now();
-        if self.fallback <= now {
-            self.fallback = now + FALLBACK;
-            for queue in queues {
-                self.wake(queue.clone());
-            }
-        }
         let due: Vec<Queue> =
             self.due.iter().filter(|(_, at)| **at <= now).map(|(queue, _)| queue.clone()).collect();
         for queue in due {

@@ -203,6 +203,25 @@ impl Lane {
         self.wake = true;
     }
 
+    /// Whether a claim may have something to do.
+    pub(super) fn stirs(&self) -> bool {
+        self.generation.is_none() || !self.ready.is_empty() || !self.delayed.is_empty()
+    }
+
+    pub(super) fn has_leases(&self) -> bool {
+        !self.leased.is_empty()
+    }
+
+    /// Who holds leases of the present generation, one entry a lease.
+    pub(super) fn holders(&self) -> impl Iterator<Item = &WorkerId> {
+        self.jobs.values().filter_map(|held| match &held.spot {
+            Spot::Leased { token, worker, .. } if Some(token.generation) == self.generation => {
+                Some(worker)
+            }
+            _ => None,
+        })
+    }
+
     /// Takes the wake token, if there is one.
     pub(super) fn take_wake(&mut self) -> bool {
         std::mem::take(&mut self.wake)

@@ -32,6 +32,8 @@ pub struct MemoryBroker {
 struct State {
     lanes: HashMap<Queue, Lane>,
     workers: HashSet<WorkerId>,
+    /// Until when somebody does them.
+    chores: HashMap<String, Timestamp>,
 }
 
 impl MemoryBroker {
@@ -148,6 +150,33 @@ impl Broker for MemoryBroker {
                 () = woken => {}
             }
         }
+    }
+
+    async fn stirs(&self, queues: &[Queue]) -> Result<bool, Error> {
+        let state = self.lock();
+        Ok(queues.iter().any(|queue| state.lanes.get(queue).is_none_or(Lane::stirs)))
+    }
+
+    async fn leased(&self, queues: &[Queue]) -> Result<bool, Error> {
+        let state = self.lock();
+        Ok(queues.iter().any(|queue| state.lanes.get(queue).is_some_and(Lane::has_leases)))
+    }
+
+    async fn vanished(&self, queues: &[Queue]) -> Result<HashSet<WorkerId>, Error> {
+        let state = self.lock();
+        let lanes = queues.iter().filter_map(|queue| state.lanes.get(queue));
+        let holders = lanes.flat_map(Lane::holders);
+        Ok(holders.filter(|holder| !state.workers.contains(*holder)).cloned().collect())
+    }
+
+    async fn elect(&self, chore: &str, term: Duration) -> Result<bool, Error> {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        let free = state.chores.get(chore).is_none_or(|until| *until <= now);
+        if free {
+            state.chores.insert(chore.to_owned(), now.after(term));
+        }
+        Ok(free)
     }
 
     async fn connected(&self) -> Result<HashSet<WorkerId>, Error> {

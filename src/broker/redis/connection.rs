@@ -145,7 +145,12 @@ impl Commands {
         }
     }
 
-    /// Calls a script several times in one round trip.
+    /// Sends several commands in one round trip.
+    pub(super) async fn query_all(&self, commands: &Pipeline) -> Result<Vec<Value>, Error> {
+        self.send_all(commands).await.map_err(classify)
+    }
+
+    /// Calls a script several times in one round trip, beside other commands perhaps.
     pub(super) async fn call_all(
         &self,
         script: &Script,

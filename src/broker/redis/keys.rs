@@ -42,6 +42,21 @@ impl Keys {
         self.key(queue, "wake")
     }
 
+    /// Where the jobs of these queues wait.
+    pub(super) fn waiting(&self, queues: &[Queue]) -> Vec<String> {
+        ["ready", "delayed"].iter().flat_map(|part| self.each(queues, part)).collect()
+    }
+
+    /// One part of each queue's keys.
+    pub(super) fn each(&self, queues: &[Queue], part: &str) -> Vec<String> {
+        queues.iter().map(|queue| self.key(queue, part)).collect()
+    }
+
+    /// The string that says that somebody does a chore now; it goes by itself.
+    pub(super) fn chore(&self, chore: &str) -> String {
+        format!("{}:chore:{chore}", self.prefix)
+    }
+
     fn key(&self, queue: &Queue, part: &str) -> String {
         format!("{}:{{{queue}}}:{part}", self.prefix)
     }

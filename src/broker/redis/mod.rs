@@ -230,6 +230,49 @@ impl Broker for RedisBroker {
         Ok(place.and_then(|place| queues.get(place)).cloned())
     }
 
+    async fn stirs(&self, queues: &[Queue]) -> Result<bool, Error> {
+        let mut looks = redis::pipe();
+        looks.add_command(exists(self.keys.waiting(queues)));
+        looks.add_command(exists(self.keys.each(queues, "boot")));
+        let found = self.commands.query_all(&looks).await?;
+        let found: Vec<u64> = found.iter().map(reply::count).collect::<Result<_, _>>()?;
+        Ok(found != [0, queues.len() as u64])
+    }
+
+    async fn leased(&self, queues: &[Queue]) -> Result<bool, Error> {
+        let found = self.commands.query(&exists(self.keys.each(queues, "leases"))).await?;
+        Ok(reply::count(&found)? > 0)
+    }
+
+    async fn vanished(&self, queues: &[Queue]) -> Result<HashSet<WorkerId>, Error> {
+        let mut looks = redis::pipe();
+        for queue in queues {
+            looks.add_command(self.scripts.holders.call(&self.keys.of(queue)));
+        }
+        // Last, since a worker connects first and claims then.
+        looks.cmd("CLIENT").arg("LIST");
+        let mut answers = self.commands.call_all(&self.scripts.holders, &looks).await?;
+        let list = reply::text(answers.pop().ok_or_else(reply::incomplete)?)?;
+        let connected: HashSet<WorkerId> = connection::workers(&list).collect();
+        let mut vanished = HashSet::new();
+        for holders in answers {
+            for holder in reply::list(holders)? {
+                let holder = WorkerId::from_text(&reply::text(holder)?);
+                if !connected.contains(&holder) {
+                    vanished.insert(holder);
+                }
+            }
+        }
+        Ok(vanished)
+    }
+
+    async fn elect(&self, chore: &str, term: Duration) -> Result<bool, Error> {
+        let mut set = redis::cmd("SET");
+        set.arg(self.keys.chore(chore)).arg(self.options.worker.as_str());
+        set.arg("NX").arg("PX").arg(millis(term).max(1));
+        Ok(self.commands.query(&set).await? == Value::Okay)
+    }
+
     async fn connected(&self) -> Result<HashSet<WorkerId>, Error> {
         let list = self.commands.query(redis::cmd("CLIENT").arg("LIST")).await?;
         Ok(connection::workers(&reply::text(list)?).collect())
@@ -242,6 +285,12 @@ impl Broker for RedisBroker {
     async fn dedicated(&self) -> Result<Arc<dyn Broker>, Error> {
         Ok(Arc::new(Self::connect(self.options.clone())?))
     }
+}
+
+fn exists(keys: Vec<String>) -> Cmd {
+    let mut exists = redis::cmd("EXISTS");
+    exists.arg(keys);
+    exists
 }
 
 fn millis(lease: Duration) -> u64 {

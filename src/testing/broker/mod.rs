@@ -191,6 +191,7 @@ macro_rules! broker_promises {
     ($harness:expr) => {
         $crate::broker_promises! { @tests $harness;
             a_better_priority_goes_first_but_starves_nobody
+            a_chore_is_given_to_one_in_each_term
             a_claim_takes_no_more_than_it_asked_for
             a_claim_that_leaves_work_wakes_the_next_waiter
             a_delayed_job_is_never_early
@@ -211,6 +212,7 @@ macro_rules! broker_promises {
             claims_are_refused_until_the_queue_is_opened
             depth_counts_every_place_and_knows_the_oldest
             nothing_is_left_after_a_job_is_gone
+            only_an_open_queue_where_nothing_waits_is_still
             queues_do_not_see_each_other
             the_next_due_time_is_told
             twenty_thousand_waiting_jobs_drain

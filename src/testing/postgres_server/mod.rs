@@ -36,6 +36,11 @@ pub struct PostgresServer {
 /// server would lose them.
 const FAST: &[&str] = &["fsync=off", "synchronous_commit=on", "full_page_writes=off"];
 
+/// Settings of a server that is measured: it waits for the disk, and has the memory that even a
+/// small server of that purpose gets.
+const DURABLE: &[&str] =
+    &["fsync=on", "synchronous_commit=on", "shared_buffers=256MB", "max_wal_size=4GB"];
+
 impl PostgresServer {
     /// Starts a server that never waits for the disk. It survives [`kill9`](Self::kill9) all the
     /// same: what it wrote is in the system's memory.
@@ -45,7 +50,7 @@ impl PostgresServer {
 
     /// Starts a server that waits for the disk at every commit, to measure what that costs.
     pub async fn launch_durable() -> Self {
-        Self::launch_with(&["fsync=on", "synchronous_commit=on"]).await
+        Self::launch_with(DURABLE).await
     }
 
     async fn launch_with(settings: &'static [&'static str]) -> Self {
@@ -80,6 +85,15 @@ impl PostgresServer {
     pub async fn db(&self) -> Db {
         let url = self.database().await;
         Db::connect_postgres(&url, &PostgresOptions::default()).expect("a correct address")
+    }
+
+    /// Its version, as in `17.2`.
+    pub async fn version(&self) -> String {
+        let mut conn = sqlx::PgConnection::connect(&self.url("postgres"))
+            .await
+            .expect("connect to the private server");
+        let version = sqlx::query_scalar("SHOW server_version").fetch_one(&mut conn).await;
+        version.expect("the server tells its version")
     }
 
     /// Starts it after [`stop`](Self::stop) or [`kill9`](Self::kill9); returns when it answers.

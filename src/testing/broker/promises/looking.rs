@@ -58,3 +58,35 @@ pub async fn queues_do_not_see_each_other(on: Harness) {
     assert_eq!(settled, [Settled::Stale]);
     assert_eq!(on.broker.settle(&on.queue, &[settlement]).await.unwrap(), [Settled::Done]);
 }
+
+/// An idle worker asks no more than this.
+pub async fn only_an_open_queue_where_nothing_waits_is_still(on: Harness) {
+    let queues = [on.queue.clone(), queue("data_cleanup")];
+    assert!(on.broker.stirs(&queues).await.unwrap(), "neither was opened");
+    on.open().await;
+    assert!(on.broker.stirs(&queues).await.unwrap(), "one was not opened");
+    on.broker.open(&queues[1], 1).await.unwrap();
+    assert!(!on.broker.stirs(&queues).await.unwrap());
+    assert!(!on.broker.leased(&queues).await.unwrap());
+    on.push(on.job(Duration::from_secs(60))).await;
+    assert!(on.broker.stirs(&queues).await.unwrap(), "a job will fall due");
+    on.advance(Duration::from_secs(61));
+    let lease = on.claim_one("a").await.lease;
+    assert!(!on.broker.stirs(&queues).await.unwrap());
+    assert!(on.broker.leased(&queues).await.unwrap());
+    on.settle(&lease, Then::Gone).await;
+    assert!(!on.broker.leased(&queues).await.unwrap());
+}
+
+/// Of many nodes one does the chore, and when its term is over any may be next.
+pub async fn a_chore_is_given_to_one_in_each_term(on: Harness) {
+    let term = Duration::from_millis(50);
+    let start = std::time::Instant::now();
+    assert!(on.broker.elect("a", term).await.unwrap());
+    assert!(on.broker.elect("b", 1_000 * term).await.unwrap(), "another chore");
+    while !on.broker.elect("a", term).await.unwrap() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(start.elapsed() >= term - Duration::from_millis(2), "{:?}", start.elapsed());
+    assert!(!on.broker.elect("b", term).await.unwrap());
+}

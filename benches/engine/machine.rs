@@ -1,0 +1,34 @@
+//! What the figures were measured on.
+
+use std::time::Duration;
+
+use postworks::testing::postgres_server::PostgresServer;
+use postworks::testing::redis_server::RedisServer;
+
+/// Name and value, in the order in which they are printed.
+pub(crate) type Facts = Vec<(&'static str, String)>;
+
+/// What a reader needs to compare figures.
+pub(crate) async fn facts(postgres: &PostgresServer) -> Facts {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let about = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let cpu = about.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let redis = RedisServer::start().command("INFO server");
+    let redis = redis.lines().find_map(|line| line.strip_prefix("redis_version:"));
+    vec![
+        ("cores", format!("{cores} (servers and bench share them)")),
+        ("processor", cpu.map_or_else(|| "unknown".to_owned(), |(_, name)| name.to_owned())),
+        ("Redis", format!("{}, nothing on disk", redis.unwrap_or("unknown").trim())),
+        ("PostgreSQL", format!("{}, waits for the disk at every commit", postgres.version().await)),
+    ]
+}
+
+/// The processor time this process has used, all threads; zero where the system does not tell.
+pub(crate) fn cpu_time() -> Duration {
+    let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let nanos = threads.filter_map(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        stat.split(' ').next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(nanos.sum())
+}

@@ -1,0 +1,121 @@
+//! What the engine does a second, how soon a job starts, and what it costs when nothing happens.
+//!
+//! `cargo bench -p postworks --bench engine` (or `make bench`) starts a private Redis and a
+//! private PostgreSQL that waits for the disk at every commit, measures the engine on them with
+//! handlers that only count, and prints one table with the target beside each figure.
+//!
+//! `--quick` takes 20 seconds instead of minutes and says little; `--only WORD` measures the
+//! groups whose name holds the word; `--json FILE` writes the figures for other programs.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::cast_precision_loss,
+    reason = "a bench talks, and fails by panicking"
+)]
+
+mod drain;
+mod enqueue;
+mod idle;
+mod latency;
+mod machine;
+mod memory;
+mod report;
+mod world;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use postworks::testing::postgres_server::PostgresServer;
+
+use report::Report;
+
+/// How much to measure.
+struct Plan {
+    /// Jobs of a backlog.
+    backlog: usize,
+    /// How often a backlog is drained; the median counts.
+    rounds: usize,
+    /// How long callers enqueue one by one.
+    enqueue_for: Duration,
+    /// How long jobs arrive for the latency.
+    latency_for: Duration,
+    /// How long nothing happens.
+    idle_for: Duration,
+    /// Jobs whose memory is measured.
+    stored: usize,
+}
+
+const FULL: Plan = Plan {
+    backlog: 200_000,
+    rounds: 3,
+    enqueue_for: Duration::from_secs(3),
+    latency_for: Duration::from_secs(10),
+    idle_for: Duration::from_secs(10),
+    stored: 100_000,
+};
+
+const QUICK: Plan = Plan {
+    backlog: 20_000,
+    rounds: 1,
+    enqueue_for: Duration::from_millis(500),
+    latency_for: Duration::from_secs(2),
+    idle_for: Duration::from_secs(4),
+    stored: 20_000,
+};
+
+/// What the command line says.
+#[derive(Default)]
+struct Args {
+    quick: bool,
+    only: String,
+    json: Option<PathBuf>,
+}
+
+impl Args {
+    fn read() -> Self {
+        let mut read = Self::default();
+        let mut given = std::env::args().skip(1);
+        while let Some(arg) = given.next() {
+            match arg.as_str() {
+                "--quick" => read.quick = true,
+                "--only" => read.only = given.next().expect("--only needs a word"),
+                "--json" => read.json = Some(given.next().expect("--json needs a file").into()),
+                // Cargo says this to every bench.
+                "--bench" => {}
+                other => panic!("unknown argument {other}: --quick, --only WORD or --json FILE"),
+            }
+        }
+        read
+    }
+}
+
+#[tokio::main]
+async fn main() {
+    let args = Args::read();
+    let plan = if args.quick { QUICK } else { FULL };
+    let started = Instant::now();
+    let postgres = PostgresServer::launch_durable().await;
+    let mut report = Report::new(machine::facts(&postgres).await);
+    let wanted = |group: &str| group.contains(&args.only);
+    if wanted("throughput") {
+        drain::measure(&postgres, &plan, &mut report).await;
+    }
+    if wanted("enqueue") {
+        enqueue::measure(&postgres, &plan, &mut report).await;
+    }
+    if wanted("latency") {
+        latency::measure(&postgres, &plan, &mut report).await;
+    }
+    if wanted("idle") {
+        idle::measure(&postgres, &plan, &mut report).await;
+    }
+    if wanted("memory") {
+        memory::measure(&postgres, &plan, &mut report).await;
+    }
+    report.print(started.elapsed());
+    if let Some(file) = args.json {
+        std::fs::write(&file, report.json()).expect("the file of --json can be written");
+    }
+}

@@ -1,0 +1,51 @@
+//! What a waiting job takes in Redis, and what is left of jobs that ended.
+
+use postworks::job::Durability;
+use postworks::testing::postgres_server::PostgresServer;
+use postworks::testing::redis_server::RedisServer;
+
+use crate::Plan;
+use crate::report::Report;
+use crate::world::World;
+
+/// Keys that stay as long as a queue is open, whatever number of jobs went through it.
+const FIXED: &str = ":boot";
+
+/// Stores jobs, runs them all, and looks what is left.
+pub(crate) async fn measure(postgres: &PostgresServer, plan: &Plan, report: &mut Report) {
+    let world = World::new(postgres, 0).await;
+    let empty = used(&world.redis);
+    world.fill(Durability::Ledger, plan.stored).await;
+    let each = used(&world.redis).saturating_sub(empty) as f64 / plan.stored as f64;
+    report.figure("memory", "Redis, a waiting job", each, "bytes");
+    let working = world.start_worker();
+    world.until_settled(plan.stored).await;
+    working.drain().await;
+    let left: Vec<(String, u64)> = keys(&world.redis);
+    let of_jobs: u64 =
+        left.iter().filter(|(key, _)| !key.ends_with(FIXED)).map(|(_, bytes)| bytes).sum();
+    report.at_most("memory", "Redis, left of ended jobs", of_jobs as f64, "bytes", 0.0);
+    let keys: Vec<String> =
+        left.iter().map(|(key, bytes)| format!("{key} ({bytes} bytes)")).collect();
+    report.note(format!("keys left after {} jobs: {}", plan.stored, keys.join(", ")));
+}
+
+fn used(redis: &RedisServer) -> u64 {
+    let info = redis.command("INFO memory");
+    let used = info.lines().find_map(|line| line.strip_prefix("used_memory:"));
+    used.and_then(|used| used.trim().parse().ok()).expect("Redis tells its memory")
+}
+
+/// Every key with its size.
+fn keys(redis: &RedisServer) -> Vec<(String, u64)> {
+    let list = redis.command("KEYS *");
+    let keys = list.lines().map(str::trim).filter(|line| !line.starts_with(['*', '$']));
+    keys.filter(|key| !key.is_empty())
+        .map(|key| {
+            let bytes = redis.command(&format!("MEMORY USAGE {key}"));
+            // A key that went meanwhile has none.
+            let bytes = bytes.trim_start_matches(':').trim().parse().unwrap_or(0);
+            (key.to_owned(), bytes)
+        })
+        .collect()
+}
