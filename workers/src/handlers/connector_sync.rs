@@ -4,6 +4,7 @@
 //! meets the newest post of the walk before, and only then makes its own the next one's goal: a
 //! walk that breaks off in the middle goes on where it was, and leaves no gap.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,9 +23,9 @@ const STREAM: &str = "posts";
 /// Pages in one attempt. An account with more goes on at its next job, so that a huge one does
 /// not hold a worker for ever.
 const PAGES_MAX: usize = 200;
-/// A walk that meets another over the same account waits up to this long, jittered, so that many
-/// that met do not meet again.
-const OTHER_WALK: Duration = Duration::from_secs(4);
+/// A walk that meets another over the same account waits so long for it, in milliseconds: most
+/// walks take less. A span, since of many that wait equally long all but one meet again.
+const OTHER_WALK_MS: RangeInclusive<u64> = 1_000..=3_000;
 
 /// Handles [`ConnectorSync`].
 pub struct SyncConnector(pub Services);
@@ -49,7 +50,8 @@ impl Handler<ConnectorSync> for SyncConnector {
             let (page, next, ended) = step(page, cursor)?;
             let kept = self.0.store.keep_page(connector.id, STREAM, &page.posts, &next).await;
             if !kept.map_err(|error| self.0.fault(error))? {
-                let until = self.0.now().after(OTHER_WALK.mul_f64(rand::random()));
+                let wait = Duration::from_millis(rand::random_range(OTHER_WALK_MS));
+                let until = self.0.now().after(wait);
                 let words = "another walk over this account is under way";
                 return Err(JobError::new(ErrorClass::Unavailable { until }, words));
             }
