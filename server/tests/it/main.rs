@@ -4,5 +4,6 @@
 
 mod api;
 mod cli;
+mod inputs;
 mod sandbox;
 mod world;
