@@ -23,7 +23,7 @@ pub use environment::{Environment, MasterKey, StoreUrls, without_password};
 pub use error::{ConfigError, ConfigErrors, Origin};
 use layers::Layers;
 pub use layers::Sources;
-pub use values::{ByteSize, parse_duration, parse_listen};
+pub use values::{ByteSize, parse_duration, parse_listen, parse_number};
 
 /// The defaults, with a comment on every key.
 pub const DEFAULTS: &str = include_str!("../../config/default.toml");

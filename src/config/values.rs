@@ -66,6 +66,15 @@ pub fn parse_listen(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| format!("{text:?} is no address and port such as 127.0.0.1:7000"))
 }
 
+/// Reads a whole number within bounds.
+///
+/// # Errors
+/// The text is none; the message says what the bounds are.
+pub fn parse_number(text: &str, least: u32, most: u32) -> Result<u32, String> {
+    let number = text.trim().parse().ok().filter(|number| (least..=most).contains(number));
+    number.ok_or_else(|| format!("must be a whole number from {least} to {most}"))
+}
+
 /// Reads a duration such as `30s`, `5m` or `30d`.
 ///
 /// # Errors

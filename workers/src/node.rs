@@ -39,7 +39,7 @@ pub enum Error {
     #[error(transparent)]
     Ledger(#[from] ledger::Error),
     /// The broker's address.
-    #[error(transparent)]
+    #[error("REDIS_URL or broker.prefix cannot be used")]
     Broker(#[from] broker::Error),
     /// The master keys.
     #[error(transparent)]

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use axum::Router;
 use clap::Args;
 use postworks::broker::Broker;
-use postworks::config::{Sources, parse_duration, parse_listen};
+use postworks::config::{Sources, parse_duration, parse_listen, parse_number};
 use postworks::ledger::Ledger;
 use postworks::worker::{self, Drained, Stop};
 use tokio::net::TcpListener;
@@ -25,7 +25,7 @@ pub struct WorkerArgs {
     #[arg(long, value_name = "a,b.*")]
     queues: Option<String>,
     /// Jobs that run at the same time
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = |text: &str| parse_number(text, 0, u32::MAX))]
     concurrency: Option<u32>,
     /// How long running jobs may take to finish after a signal
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]

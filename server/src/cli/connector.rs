@@ -21,7 +21,7 @@ pub(crate) enum ConnectorCommand {
     /// List accounts, newest first
     List {
         /// At most this many, 1 to 100
-        #[arg(long, value_name = "N")]
+        #[arg(long, value_name = "N", value_parser = super::parse_limit)]
         limit: Option<u32>,
         /// Where the page before ended
         #[arg(long)]

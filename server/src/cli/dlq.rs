@@ -35,7 +35,7 @@ pub(crate) struct DlqListArgs {
     #[arg(long, value_name = "k=v", value_parser = parse_filter)]
     filter: Vec<(String, String)>,
     /// At most this many, 1 to 100
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = super::parse_limit)]
     limit: Option<u32>,
     /// Where the page before ended
     #[arg(long)]
@@ -73,6 +73,16 @@ fn parse_filter(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// Two values of one name would contradict each other.
+fn check_once(filters: &[(String, String)]) -> Result<(), Failure> {
+    for name in FILTERS {
+        if filters.iter().filter(|(key, _)| key == name).count() > 1 {
+            return Err(Failure::new(Exit::Usage, format!("--filter {name} is there twice")));
+        }
+    }
+    Ok(())
+}
+
 fn value(filters: &[(String, String)], name: &str) -> Option<String> {
     filters.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone())
 }
@@ -89,6 +99,7 @@ fn parsed<T: std::str::FromStr<Err: ToString>>(
 pub(super) async fn run(context: &Context, command: DlqCommand) -> Result<(), Failure> {
     match command {
         DlqCommand::List(args) => {
+            check_once(&args.filter)?;
             let query = DeadQuery {
                 category: value(&args.filter, "category"),
                 fingerprint: value(&args.filter, "fingerprint"),
@@ -109,6 +120,7 @@ pub(super) async fn run(context: &Context, command: DlqCommand) -> Result<(), Fa
 }
 
 async fn retry(context: &Context, args: DlqRetryArgs) -> Result<(), Failure> {
+    check_once(&args.filter)?;
     let filter = DeadChoice {
         category: parsed(&args.filter, "category")?,
         fingerprint: value(&args.filter, "fingerprint"),

@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::time::Duration;
 
 use clap::Args;
-use postworks::config::parse_duration;
+use postworks::config::{parse_duration, parse_number};
 use postworks::job::Timestamp;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -37,15 +37,16 @@ pub(crate) struct EnqueueArgs {
     #[arg(long, value_name = "KEY")]
     unique_key: Option<String>,
     /// Head start over jobs that became ready at the same time, in seconds (0 to 3600)
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = |text: &str| parse_number(text, 0, 3_600))]
     priority: Option<u32>,
     /// Attempts in all
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = |text: &str| parse_number(text, 1, 100))]
     max_attempts: Option<u32>,
 }
 
 fn parse_arg(text: &str) -> Result<(String, Value), String> {
-    let (name, value) = text.split_once('=').ok_or("must be name=value")?;
+    let named = text.split_once('=').filter(|(name, _)| !name.is_empty());
+    let (name, value) = named.ok_or("must be name=value")?;
     let value = match serde_json::from_str(value) {
         Ok(plain @ (Value::Bool(_) | Value::Number(_) | Value::Null)) => plain,
         _ => Value::from(value),
@@ -55,19 +56,11 @@ fn parse_arg(text: &str) -> Result<(String, Value), String> {
 
 impl EnqueueArgs {
     fn job(self) -> Result<EnqueueJob, Failure> {
-        let text = match self.json {
-            Some(dash) if dash == "-" => {
-                let mut text = String::new();
-                std::io::stdin().take(ARGS_BYTES_MAX).read_to_string(&mut text)?;
-                text
-            }
-            Some(text) => text,
-            None => Value::Object(self.arg.into_iter().collect::<Map<_, _>>()).to_string(),
+        let args = match self.json {
+            Some(dash) if dash == "-" => document(&from_stdin()?)?,
+            Some(text) => document(&text)?,
+            None => named(self.arg)?,
         };
-        let args = serde_json::from_str::<Box<RawValue>>(text.trim()).map_err(|error| {
-            Failure::new(Exit::Usage, format!("--json is no JSON: {error}"))
-                .advise(r#"write it as '{"connector_id": "…"}'"#)
-        })?;
         let delay_ms = self.delay.map(|delay| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
         Ok(EnqueueJob {
             run_at: self.run_at,
@@ -78,6 +71,45 @@ impl EnqueueArgs {
             ..EnqueueJob::new(self.kind, args)
         })
     }
+}
+
+const FORM: &str = r#"write it as '{"connector_id": "…"}'"#;
+
+fn from_stdin() -> Result<String, Failure> {
+    let mut text = String::new();
+    let read = std::io::stdin().take(ARGS_BYTES_MAX).read_to_string(&mut text);
+    read.map_err(|error| {
+        Failure::new(Exit::Usage, format!("--json -: stdin cannot be read: {error}")).advise(FORM)
+    })?;
+    Ok(text)
+}
+
+/// A JSON object, left as it was written.
+fn document(text: &str) -> Result<Box<RawValue>, Failure> {
+    let text = text.trim();
+    let wrong = |message: String| Failure::new(Exit::Usage, message).advise(FORM);
+    if text.is_empty() {
+        return Err(wrong("--json is no JSON: it is empty".to_owned()));
+    }
+    let args = serde_json::from_str::<Box<RawValue>>(text)
+        .map_err(|error| wrong(format!("--json is no JSON: {error}")))?;
+    if !text.starts_with('{') {
+        return Err(wrong("--json must be an object".to_owned()));
+    }
+    Ok(args)
+}
+
+/// The object of single arguments.
+fn named(args: Vec<(String, Value)>) -> Result<Box<RawValue>, Failure> {
+    let mut fields = Map::new();
+    for (name, value) in args {
+        if fields.contains_key(&name) {
+            return Err(Failure::new(Exit::Usage, format!("--arg {name} is there twice")));
+        }
+        fields.insert(name, value);
+    }
+    serde_json::value::to_raw_value(&fields)
+        .map_err(|error| Failure::new(Exit::Usage, error.to_string()))
 }
 
 pub(super) async fn run(context: &Context, args: EnqueueArgs) -> Result<(), Failure> {

@@ -23,7 +23,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
-use postworks::config::{Config, ConfigErrors, Environment, Sources};
+use postworks::config::{Config, ConfigErrors, Environment, Sources, parse_number};
 use postworks::job::JobId;
 use postworks_workers::role::WorkerArgs;
 use url::Url;
@@ -74,6 +74,10 @@ fn parse_server(text: &str) -> Result<Url, String> {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
         _ => Err("must be an address such as http://127.0.0.1:7000".to_owned()),
     }
+}
+
+fn parse_limit(text: &str) -> Result<u32, String> {
+    parse_number(text, 1, 100)
 }
 
 fn parse_job_id(text: &str) -> Result<JobId, String> {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
-use postworks::config::{Environment, parse_listen};
+use postworks::config::{Environment, parse_listen, parse_number};
 use postworks_workers::role::{WorkerArgs, ready_line};
 use postworks_workers::signals::Signals;
 use postworks_workers::telemetry;
@@ -24,11 +24,11 @@ pub(crate) struct UpArgs {
     /// Where the API listens; port 0 takes a free one
     #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
     pub(crate) listen: Option<SocketAddr>,
-    /// Worker processes besides the API's own, or auto: one for each processor
+    /// Workers in this process, or auto: one for each processor
     #[arg(long, value_name = "N|auto", default_value = "auto", value_parser = parse_workers)]
     pub(crate) workers: Workers,
     /// Jobs that run at the same time in each worker
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = |text: &str| parse_number(text, 0, u32::MAX))]
     pub(crate) concurrency: Option<u32>,
 }
 
@@ -51,11 +51,10 @@ impl Workers {
 }
 
 fn parse_workers(text: &str) -> Result<Workers, String> {
-    match text.parse() {
-        _ if text == "auto" => Ok(Workers::Auto),
-        Ok(count @ 1..=64) => Ok(Workers::Count(count)),
-        _ => Err("must be auto, or 1 to 64".to_owned()),
+    if text == "auto" {
+        return Ok(Workers::Auto);
     }
+    parse_number(text, 1, 64).map(Workers::Count).map_err(|message| format!("{message}, or auto"))
 }
 
 /// Arguments of `api`.

@@ -33,7 +33,10 @@ fn connect(config: &Config, environment: &Environment) -> Result<Node, Failure> 
 
 /// Opens the stores for a role that handles accounts.
 pub(crate) async fn open_role(config: &Config, environment: &Environment) -> Result<App, Failure> {
-    let node = connect(config, environment)?;
+    role_of(connect(config, environment)?).await
+}
+
+async fn role_of(node: Node) -> Result<App, Failure> {
     node.check_keys()?;
     node.check_tables().await?;
     Ok(App::new(Arc::new(node)))
@@ -60,8 +63,9 @@ pub(crate) async fn api(app: App) -> Result<(), Failure> {
 /// Runs a worker until a signal and its jobs have ended.
 pub(crate) async fn worker(config: &Config, environment: &Environment) -> Result<(), Failure> {
     let signals = Signals::listen()?;
-    let app = open_role(config, environment).await?;
-    app.node().check_queues()?;
+    let node = connect(config, environment)?;
+    node.check_queues()?;
+    let app = role_of(node).await?;
     let announce = |address| drop(ready("worker", address));
     role::run(app.node(), signals.stop.clone(), announce).await?;
     ended(&signals)
@@ -184,9 +188,8 @@ impl From<ledger::Error> for Failure {
                 .advise("check DATABASE_URL, and that PostgreSQL runs"),
             ledger::Error::Refused(_) => Self::new(Exit::Unavailable, message)
                 .advise("check the user, the password and the permissions in DATABASE_URL"),
-            ledger::Error::Migrations(_) | ledger::Error::Url(_) => {
-                Self::new(Exit::Config, message)
-            }
+            ledger::Error::Migrations(_) => Self::new(Exit::Config, message),
+            ledger::Error::Url(_) => Self::new(Exit::Config, message).advise("check DATABASE_URL"),
             ledger::Error::Locked(_) => Self::new(Exit::Conflict, message)
                 .advise("talk to it over HTTP, or choose another folder with POSTWORKS_DATA_DIR"),
             ledger::Error::Protocol(_) => Self::new(Exit::Failed, message),

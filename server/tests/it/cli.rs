@@ -8,20 +8,20 @@ use tokio::process::Command;
 
 use crate::world::{NOBODY, World};
 
-struct Ran {
-    code: i32,
-    stdout: String,
-    stderr: String,
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Ran {
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|_| panic!("{}", self.stderr))
     }
 }
 
 /// Runs the command with nothing in its environment but what is given.
-async fn postworks(args: &[&str], vars: &[(&str, &str)]) -> Ran {
+pub(crate) async fn postworks(args: &[&str], vars: &[(&str, &str)]) -> Ran {
     let output = Command::new(env!("CARGO_BIN_EXE_postworks"))
         .args(args)
         .env_clear()

@@ -9,6 +9,7 @@ mod demo;
 mod drain;
 mod embedded;
 mod fleet;
+mod inputs;
 mod lean_worker;
 mod operator;
 mod outage;
