@@ -15,9 +15,9 @@ const RETRY_AFTER_S: u32 = 30;
 pub struct Problem {
     /// Names the sort of problem.
     #[serde(rename = "type")]
-    pub kind: String,
+    pub kind: Box<str>,
     /// The status in words.
-    pub title: String,
+    pub title: Box<str>,
     /// The HTTP status.
     pub status: u16,
     /// What is wrong here, and what to do.
@@ -27,7 +27,7 @@ pub struct Problem {
     pub errors: Vec<FieldError>,
     /// What keeps the service from answering, where `detail` has fixed words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cause: Option<String>,
+    pub cause: Option<Box<str>>,
     /// When to come back, in seconds; sent as a header.
     #[serde(skip)]
     pub retry_after_s: Option<u32>,
@@ -38,8 +38,9 @@ impl Problem {
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or("Error");
         Self {
-            kind: format!("urn:postworks:problem:{}", title.to_lowercase().replace(' ', "-")),
-            title: title.to_owned(),
+            kind: format!("urn:postworks:problem:{}", title.to_lowercase().replace(' ', "-"))
+                .into(),
+            title: title.into(),
             status: status.as_u16(),
             detail: detail.into(),
             errors: Vec::new(),
@@ -61,7 +62,7 @@ impl Problem {
     pub fn unavailable(cause: impl Into<String>) -> Self {
         let detail = format!("Service busy, retry in {RETRY_AFTER_S}s");
         Self {
-            cause: Some(cause.into()),
+            cause: Some(cause.into().into_boxed_str()),
             retry_after_s: Some(RETRY_AFTER_S),
             ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
         }
