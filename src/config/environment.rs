@@ -1,15 +1,13 @@
 //! What comes from the environment alone: addresses of servers, and secrets.
 
-use std::fmt;
 use std::path::PathBuf;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 use zeroize::Zeroizing;
 
 use super::error::{ConfigError, ConfigErrors, Origin};
+use super::keys::MasterKey;
 
 /// What the environment says.
 #[derive(Debug)]
@@ -39,21 +37,6 @@ pub struct StoreUrls {
     pub database: SecretString,
     /// Redis.
     pub redis: SecretString,
-}
-
-/// A key that stored tokens are encrypted with.
-#[derive(Clone)]
-pub struct MasterKey {
-    /// Names the key in stored rows.
-    pub id: String,
-    /// The key.
-    pub bytes: Zeroizing<[u8; 32]>,
-}
-
-impl fmt::Debug for MasterKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MasterKey").field("id", &self.id).finish_non_exhaustive()
-    }
 }
 
 impl Environment {
@@ -218,34 +201,11 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         const NAME: &str = "POSTWORKS_KEYS";
         let Some(text) = self.text_or_file(NAME) else { return Vec::new() };
         let text = Zeroizing::new(text);
-        let mut keys: Vec<MasterKey> = Vec::new();
-        for (at, part) in text.split(',').map(str::trim).enumerate() {
-            match parse_key(part) {
-                Ok(key) if keys.iter().any(|other| other.id == key.id) => {
-                    self.fault(NAME, format!("key {} ({:?}) is there twice", at + 1, key.id));
-                }
-                Ok(key) => keys.push(key),
-                Err(message) => self.fault(NAME, format!("key {} {message}", at + 1)),
+        MasterKey::parse_all(&text).unwrap_or_else(|faults| {
+            for message in faults {
+                self.fault(NAME, message);
             }
-        }
-        keys
+            Vec::new()
+        })
     }
-}
-
-/// Reads `id:base64`; a message names the id at most, and only if there is one.
-fn parse_key(text: &str) -> Result<MasterKey, String> {
-    const FORM: &str = "must be id:base64 of 32 bytes, as in k1:$(openssl rand -base64 32)";
-    let (id, encoded) = text.split_once(':').ok_or_else(|| FORM.to_owned())?;
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
-    if !(1..=32).contains(&id.len()) || !id.bytes().all(plain) {
-        return Err(format!("{FORM}; the id is 1 to 32 letters, digits, '_' or '-'"));
-    }
-    let decoded = Zeroizing::new(
-        STANDARD.decode(encoded).map_err(|_| format!("({id:?}) is no base64; it {FORM}"))?,
-    );
-    let bytes: [u8; 32] = decoded
-        .as_slice()
-        .try_into()
-        .map_err(|_| format!("({id:?}) has {} bytes; it {FORM}", decoded.len()))?;
-    Ok(MasterKey { id: id.to_owned(), bytes: Zeroizing::new(bytes) })
 }

@@ -7,6 +7,7 @@
 mod check;
 mod environment;
 mod error;
+mod keys;
 mod layers;
 mod values;
 
@@ -19,8 +20,9 @@ use toml::{Table, Value};
 
 use crate::job::{Catalog, Durability, Kind, QueuePattern};
 
-pub use environment::{Environment, MasterKey, StoreUrls, without_password};
+pub use environment::{Environment, StoreUrls, without_password};
 pub use error::{ConfigError, ConfigErrors, Origin};
+pub use keys::MasterKey;
 use layers::Layers;
 pub use layers::Sources;
 pub use values::{ByteSize, parse_duration, parse_listen, parse_number};

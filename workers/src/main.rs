@@ -14,7 +14,7 @@ use postworks_workers::signals::Signals;
 use postworks_workers::telemetry;
 
 const EXAMPLES: &str = "\
-Needs DATABASE_URL, REDIS_URL and POSTWORKS_KEYS. The first SIGTERM lets running jobs finish
+Needs DATABASE_URL and REDIS_URL. The first SIGTERM lets running jobs finish
 within the grace and hands back the rest; the second hands everything back at once.
 
 Examples:
@@ -93,9 +93,9 @@ fn prepare(cli: Cli) -> anyhow::Result<Told> {
 async fn run(told: Told) -> anyhow::Result<ExitCode> {
     let signals = Signals::listen()?;
     let urls = told.environment.stores_for("postworks-worker")?;
+    node::provide_keys(&told.environment)?;
     let node = Node::connected(urls, told.config, &told.environment)?;
     node.check_queues()?;
-    node.check_keys()?;
     node.check_tables().await?;
     role::run(&node, signals.stop.clone(), announce).await?;
     Ok(match signals.forced().and_then(|code| u8::try_from(code).ok()) {

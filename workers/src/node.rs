@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::accounts::Accounts;
-use crate::handlers::{Retention, Services};
+use crate::handlers::Services;
 use crate::platforms::http::Http;
 use crate::platforms::{self, NetworkPolicy, Platforms};
 use crate::registry::registry;
@@ -100,6 +100,25 @@ pub struct Node {
     refill: Arc<Notify>,
 }
 
+/// Sees to it that the servers on this machine have keys: those of the environment, else a ring in
+/// the data folder, which is made if it is missing.
+///
+/// # Errors
+/// The file cannot be made or read.
+pub fn provide_keys(environment: &Environment) -> Result<(), KeyRingError> {
+    if !environment.keys.is_empty() {
+        return Ok(());
+    }
+    let file = environment.data_dir.join(KEYS_FILE);
+    KeyRing::load_or_create(&file)?;
+    tracing::warn!(
+        file = %file.display(),
+        "POSTWORKS_KEYS is not set: accounts' tokens are sealed with the ring in this file; nodes \
+         on other machines need the same keys"
+    );
+    Ok(())
+}
+
 impl Node {
     /// A node with its ledger in `folder` and its broker in memory: one process, no service.
     ///
@@ -140,7 +159,12 @@ impl Node {
             acquire_timeout: config.ledger.acquire_timeout,
         };
         let db = Db::connect_postgres(urls.database.expose_secret(), &options)?;
-        let keys = KeyRing::of(environment).unwrap_or_else(KeyRing::none);
+        let file = environment.data_dir.join(KEYS_FILE);
+        let keys = match KeyRing::of(environment) {
+            Some(keys) => keys,
+            None if file.exists() => KeyRing::load_or_create(&file)?,
+            None => KeyRing::none(),
+        };
         let id = worker_id();
         let options = RedisOptions::new(urls.redis.expose_secret(), id.clone())
             .with_prefix(config.broker.prefix.clone());
@@ -177,13 +201,7 @@ impl Node {
             ledger: Arc::clone(&ledger),
             platforms: platforms.clone(),
             clock: Arc::clone(&clock),
-            retention: Retention {
-                jobs: config.retention.jobs,
-                dead_letters: config.retention.dead_letters,
-                remote_posts: config.retention.remote_posts,
-                publications: config.retention.publications,
-                batch: config.retention.batch,
-            },
+            retention: config.retention.clone(),
         })?;
         registry.configure(|catalog| config.apply(catalog));
         let producer = Producer::new(

@@ -33,11 +33,15 @@ fn connect(config: &Config, environment: &Environment) -> Result<Node, Failure> 
 
 /// Opens the stores for a role that handles accounts.
 pub(crate) async fn open_role(config: &Config, environment: &Environment) -> Result<App, Failure> {
-    role_of(connect(config, environment)?).await
+    role_of(connect_role(config, environment)?).await
+}
+
+fn connect_role(config: &Config, environment: &Environment) -> Result<Node, Failure> {
+    node::provide_keys(environment).map_err(node::Error::from)?;
+    connect(config, environment)
 }
 
 async fn role_of(node: Node) -> Result<App, Failure> {
-    node.check_keys()?;
     node.check_tables().await?;
     Ok(App::new(Arc::new(node)))
 }
@@ -63,7 +67,7 @@ pub(crate) async fn api(app: App) -> Result<(), Failure> {
 /// Runs a worker until a signal and its jobs have ended.
 pub(crate) async fn worker(config: &Config, environment: &Environment) -> Result<(), Failure> {
     let signals = Signals::listen()?;
-    let node = connect(config, environment)?;
+    let node = connect_role(config, environment)?;
     node.check_queues()?;
     let app = role_of(node).await?;
     let announce = |address| drop(ready("worker", address));

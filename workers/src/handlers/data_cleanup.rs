@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use postworks::config::Retention;
 use postworks::job::{CleanupScope, DataCleanup, JobError, Timestamp};
 use postworks::ledger::Prune;
 use postworks::worker::{Handler, JobContext};
@@ -13,7 +14,6 @@ use postworks::worker::{Handler, JobContext};
 use super::Services;
 use crate::store::Error;
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
 /// A run stops this long before it would be cut off; the next one goes on.
 const SPARE: Duration = Duration::from_secs(10);
 const ALL: [CleanupScope; 4] = [
@@ -23,43 +23,12 @@ const ALL: [CleanupScope; 4] = [
     CleanupScope::Publications,
 ];
 
-/// What is kept for how long after its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Retention {
-    /// Completed and cancelled jobs.
-    pub jobs: Duration,
-    /// Dead jobs and their letters.
-    pub dead_letters: Duration,
-    /// Posts found on platforms, since they were last seen.
-    pub remote_posts: Duration,
-    /// Publications that were published or failed.
-    pub publications: Duration,
-    /// Rows deleted in one transaction.
-    pub batch: u32,
-}
-
-impl Default for Retention {
-    fn default() -> Self {
-        Self {
-            jobs: 30 * DAY,
-            dead_letters: 90 * DAY,
-            // A quarter of a year can be looked back on whole.
-            remote_posts: 95 * DAY,
-            publications: 180 * DAY,
-            // Some milliseconds of locks a transaction.
-            batch: 500,
-        }
-    }
-}
-
-impl Retention {
-    fn of(&self, scope: CleanupScope) -> Duration {
-        match scope {
-            CleanupScope::Jobs => self.jobs,
-            CleanupScope::DeadLetters => self.dead_letters,
-            CleanupScope::RemotePosts => self.remote_posts,
-            CleanupScope::Publications => self.publications,
-        }
+fn kept_for(retention: &Retention, scope: CleanupScope) -> Duration {
+    match scope {
+        CleanupScope::Jobs => retention.jobs,
+        CleanupScope::DeadLetters => retention.dead_letters,
+        CleanupScope::RemotePosts => retention.remote_posts,
+        CleanupScope::Publications => retention.publications,
     }
 }
 
@@ -71,7 +40,7 @@ impl Handler<DataCleanup> for CleanUp {
     async fn handle(&self, job: DataCleanup, cx: &JobContext) -> Result<(), JobError> {
         let now = self.0.now();
         for scope in ALL.into_iter().filter(|scope| job.scope.is_none_or(|only| only == *scope)) {
-            let before = now.before(self.0.retention.of(scope));
+            let before = now.before(kept_for(&self.0.retention, scope));
             let rows = self.clean(scope, before, job.dry_run, cx.deadline).await;
             let rows = rows.map_err(|error| self.0.fault(error))?;
             tracing::info!(?scope, rows, dry_run = job.dry_run, %before, "cleaned up");

@@ -9,13 +9,14 @@ mod post_publication;
 mod token_refresh;
 
 pub use connector_sync::SyncConnector;
-pub use data_cleanup::{CleanUp, Retention};
+pub use data_cleanup::CleanUp;
 pub use post_publication::PublishPost;
 pub use token_refresh::RefreshTokens;
 
 use std::sync::Arc;
 
 use postworks::clock::SharedClock;
+use postworks::config::Retention;
 use postworks::job::{ErrorClass, JobError, Queue, Timestamp};
 use postworks::ledger::Ledger;
 use uuid::Uuid;

@@ -8,37 +8,20 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use postworks::config::Environment;
+use postworks::config::{Environment, MasterKey};
 use zeroize::Zeroizing;
-
-/// Longest id of a key, in bytes: its length takes one byte of a sealed value.
-const ID_BYTES_MAX: usize = 40;
 
 /// Master keys by id. New values are sealed under the first; all of them open old ones. A ring
 /// without keys is for programs that handle no secrets.
 #[derive(Clone)]
 pub struct KeyRing(Arc<[MasterKey]>);
 
-struct MasterKey {
-    id: String,
-    bytes: Zeroizing<[u8; 32]>,
-}
-
 /// A key ring that cannot be used. The texts hold no key material.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyRingError {
-    /// There is no key in it.
-    #[error("the key ring is empty; expected id:base64 of 32 bytes, more after commas")]
-    Empty,
-    /// An entry is none.
-    #[error("key {0} of the key ring is not id:base64 of 32 bytes")]
-    Malformed(usize),
-    /// The id does not fit.
-    #[error("key {0} of the key ring: an id is 1 to {ID_BYTES_MAX} of a-z, A-Z, 0-9, - and _")]
-    Id(usize),
-    /// Two keys have the same id.
-    #[error("the key ring has two keys {0:?}")]
-    Twice(String),
+    /// It does not hold keys.
+    #[error("the key ring is wrong: {}", .0.join("; "))]
+    Malformed(Vec<String>),
     /// Others may read the file.
     #[error("others may read the key ring {0}: run `chmod 600` on it")]
     Open(PathBuf),
@@ -55,10 +38,7 @@ pub enum KeyRingError {
 impl KeyRing {
     /// The keys that the environment gives, if it gives any.
     pub fn of(environment: &Environment) -> Option<Self> {
-        let keys = environment.keys.iter();
-        let keys: Vec<MasterKey> =
-            keys.map(|key| MasterKey { id: key.id.clone(), bytes: key.bytes.clone() }).collect();
-        (!keys.is_empty()).then(|| Self(keys.into()))
+        (!environment.keys.is_empty()).then(|| Self(environment.keys.clone().into()))
     }
 
     /// A ring that seals and opens nothing.
@@ -73,24 +53,8 @@ impl KeyRing {
 
     /// Reads `id:base64,id:base64,…`.
     pub fn parse(text: &str) -> Result<Self, KeyRingError> {
-        let mut keys: Vec<MasterKey> = Vec::new();
-        let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
-        for (n, entry) in (1..).zip(entries) {
-            let (id, encoded) = entry.split_once(':').ok_or(KeyRingError::Malformed(n))?;
-            let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-            if !(1..=ID_BYTES_MAX).contains(&id.len()) || !id.bytes().all(fits) {
-                return Err(KeyRingError::Id(n));
-            }
-            if keys.iter().any(|key| key.id == id) {
-                return Err(KeyRingError::Twice(id.to_owned()));
-            }
-            let decoded =
-                Zeroizing::new(STANDARD.decode(encoded).map_err(|_| KeyRingError::Malformed(n))?);
-            let bytes: &[u8; 32] =
-                decoded.as_slice().try_into().map_err(|_| KeyRingError::Malformed(n))?;
-            keys.push(MasterKey { id: id.to_owned(), bytes: Zeroizing::new(*bytes) });
-        }
-        if keys.is_empty() { Err(KeyRingError::Empty) } else { Ok(Self(keys.into())) }
+        // Never empty: a text without a key has a fault.
+        Ok(Self(MasterKey::parse_all(text).map_err(KeyRingError::Malformed)?.into()))
     }
 
     /// Reads the key ring in `path`, or makes one with a random key that only this user can read.
@@ -170,11 +134,11 @@ mod tests {
     #[test]
     fn a_fault_names_the_entry_and_never_the_key() {
         for (text, fault) in [
-            (String::new(), "is empty"),
+            (String::new(), "key 1 must be"),
             (format!("a:{KEY},b"), "key 2 "),
             ("a:c2hvcnQ=".to_owned(), "key 1 "),
-            (format!("a b:{KEY}"), "an id is"),
-            (format!("a:{KEY},a:{KEY}"), "two keys \"a\""),
+            (format!("a b:{KEY}"), "the id is"),
+            (format!("a:{KEY},a:{KEY}"), "key 2 (\"a\") is there twice"),
         ] {
             let error = KeyRing::parse(&text).unwrap_err().to_string();
             assert!(error.contains(fault), "{error}");

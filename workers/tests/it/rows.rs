@@ -7,7 +7,7 @@ use postworks::job::{
     CleanupScope, DataCleanup, Kind, PostPublication, Request, RequestPolicy, State,
 };
 use postworks::ledger::{Db, JobFilter, Ledger as _, SqlLedger};
-use postworks_workers::handlers::{CleanUp, PublishPost, Retention};
+use postworks_workers::handlers::{CleanUp, PublishPost};
 use postworks_workers::platforms::RemotePost;
 use postworks_workers::registry::registry;
 use postworks_workers::store::{Cursor, Error, PublicationState, Publish};
@@ -173,7 +173,7 @@ async fn a_cleanup_takes_what_is_old_and_leaves_what_is_open(db: Db) {
     let ids = fill(&world).await;
     let draft = world.store.add_post("a draft").await.unwrap();
     let mut worker = world.worker();
-    worker.retention = Retention { batch: 2, ..Retention::default() };
+    worker.retention.batch = 2;
     let clean = async |job: DataCleanup| {
         world.attempt(CleanUp(worker.clone()), job).await.unwrap();
     };

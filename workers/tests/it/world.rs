@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postworks::clock::{Clock as _, SharedClock, ShiftedClock};
+use postworks::config::{Config, Sources};
 use postworks::job::{
     Catalog, InvalidRequest, Job, JobError, JobId, Kind, NewJob, Queue, Request, Token, WorkerId,
 };
 use postworks::ledger::{Db, SqlLedger};
 use postworks::worker::{Handler, JobContext};
 use postworks_workers::accounts::Accounts;
-use postworks_workers::handlers::{Retention, Services};
+use postworks_workers::handlers::Services;
 use postworks_workers::platforms::{Descriptor, Platform, Platforms};
 use postworks_workers::secrets::KeyRing;
 use postworks_workers::store::{Connected, NewConnector, Publication, Publish, Store};
@@ -63,7 +64,7 @@ impl World {
             ledger: Arc::new(SqlLedger::new(self.db.clone())),
             platforms,
             clock,
-            retention: Retention::default(),
+            retention: Config::load(&Sources::default()).unwrap().retention,
         }
     }
 

@@ -191,9 +191,6 @@ async fn missing_tables_and_keys_are_told_with_what_to_run_or_set() {
         assert_refused(&postworks(args, &vars).await, 78, &["run `postworks migrate`"]);
     }
     let vars = [("DATABASE_URL", full.as_str()), redis];
-    for args in [&["worker"][..], &["api"], &["up"]] {
-        assert_refused(&postworks(args, &vars).await, 78, &["POSTWORKS_KEYS"]);
-    }
     let secret = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(secret.path(), "hush").unwrap();
     let args = ["connector", "add", "--platform", "bluesky", "--base-url", "https://bsky.social"];
