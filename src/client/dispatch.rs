@@ -1,17 +1,27 @@
 //! Pushes committed jobs to the broker in the background, in batches of whatever is there.
+//!
+//! What a broker out of reach did not take is offered again soon: once it is back, nothing else
+//! tells that these jobs are missing there, and the relay takes up to half a minute to notice.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::push_all;
-use crate::broker::Broker;
+use crate::broker::{self, Broker};
 use crate::job::NewJob;
 
 /// Batches that may wait. Beyond that, jobs are left to the relay rather than to our memory.
 const WAITING_MAX: usize = 4_096;
 /// Batches that are pushed together.
 const TOGETHER_MAX: usize = 256;
+/// Jobs that are kept to be offered again. Beyond that they are left to the relay, too.
+const MISSED_MAX: usize = 10_000;
+/// Between two offers, at first and at most.
+const AGAIN_MIN: Duration = Duration::from_millis(50);
+const AGAIN_MAX: Duration = Duration::from_secs(1);
 
 enum Order {
     Push(Vec<NewJob>),
@@ -48,9 +58,25 @@ impl Dispatcher {
     }
 }
 
+/// Jobs that the broker was offered and did not take.
+struct Missed {
+    jobs: Vec<NewJob>,
+    again_at: Instant,
+    wait: Duration,
+}
+
 async fn work(broker: Arc<dyn Broker>, mut waiting: mpsc::Receiver<Order>) {
     let mut orders = Vec::new();
-    while waiting.recv_many(&mut orders, TOGETHER_MAX).await > 0 {
+    let mut missed = Missed { jobs: Vec::new(), again_at: Instant::now(), wait: AGAIN_MIN };
+    loop {
+        tokio::select! {
+            taken = waiting.recv_many(&mut orders, TOGETHER_MAX) => {
+                if taken == 0 {
+                    return;
+                }
+            }
+            () = tokio::time::sleep_until(missed.again_at), if !missed.jobs.is_empty() => {}
+        }
         let (mut jobs, mut flushed) = (Vec::new(), Vec::new());
         for order in orders.drain(..) {
             match order {
@@ -58,12 +84,42 @@ async fn work(broker: Arc<dyn Broker>, mut waiting: mpsc::Receiver<Order>) {
                 Order::Flush(done) => flushed.push(done),
             }
         }
-        if let Err(error) = push_all(broker.as_ref(), &jobs, false).await {
-            let error = &error as &dyn std::error::Error;
-            tracing::debug!(error, jobs = jobs.len(), "not pushed; the relay will do it");
+        if missed.jobs.is_empty() {
+            missed.offer(broker.as_ref(), jobs, false).await;
+        } else {
+            missed.keep(jobs);
+            if missed.again_at <= Instant::now() || !flushed.is_empty() {
+                let jobs = std::mem::take(&mut missed.jobs);
+                // Flagged: some may have been taken before the error, and have ended since.
+                missed.offer(broker.as_ref(), jobs, true).await;
+            }
         }
         for done in flushed {
             let _ = done.send(());
         }
+    }
+}
+
+impl Missed {
+    /// Pushes jobs, and keeps them if the broker is out of reach.
+    async fn offer(&mut self, broker: &dyn Broker, jobs: Vec<NewJob>, flagged: bool) {
+        match push_all(broker, &jobs, flagged).await {
+            Ok(_) => self.wait = AGAIN_MIN,
+            Err(broker::Error::Unavailable(error)) => {
+                tracing::debug!(error = &*error as &dyn std::error::Error, "cannot push now");
+                self.keep(jobs);
+                self.again_at = Instant::now() + self.wait;
+                self.wait = (self.wait * 2).min(AGAIN_MAX);
+            }
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::debug!(error, jobs = jobs.len(), "not pushed; the relay will do it");
+            }
+        }
+    }
+
+    fn keep(&mut self, jobs: Vec<NewJob>) {
+        let room = MISSED_MAX.saturating_sub(self.jobs.len());
+        self.jobs.extend(jobs.into_iter().take(room));
     }
 }

@@ -1,32 +1,56 @@
-//! Workers that are killed.
+//! Workers that are killed, or freeze.
 
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use postworks::job::Timestamp;
 
-use crate::fleet::{Fleet, LONG, now_ms, until};
+use crate::fleet::{Client, Fleet, LONG, Process, now_ms, seconds, until};
 
 const QUEUE: &str = "post_publication.sandbox";
+/// A worker's places.
+const PLACES: usize = 25;
 /// How long a publish takes, in milliseconds: long enough that a worker holds all it may.
 const LATENCY_MS: u32 = 200;
 /// How soon the jobs of a killed worker run again, at the worst: the promise is about a second,
 /// the rest is for a machine that does much else.
 const AGAIN_WITHIN: Duration = Duration::from_secs(5);
 
+async fn start_worker(fleet: &Fleet) -> Process {
+    fleet.worker(&["--concurrency", &PLACES.to_string()]).await
+}
+
+async fn until_full(fleet: &Fleet, worker: &Process) {
+    until("the worker has free places", LONG, async || {
+        fleet.held_by(worker, QUEUE).len() >= PLACES
+    })
+    .await;
+}
+
+/// How long after `since_ms` each of these jobs ran again, ascending. A run takes as long as a
+/// publish; what was settled but still held at that time did not run again, and counts as 0.
+async fn ran_again(fleet: &Fleet, jobs: &[String], since_ms: i64) -> Vec<Duration> {
+    let mut again = Vec::new();
+    for id in jobs {
+        let job = fleet.client.until_job(id, "completed", LONG).await;
+        let finished: Timestamp = job["finished_at"].as_str().unwrap().parse().unwrap();
+        let started_ms = finished.as_millis() - i64::from(LATENCY_MS);
+        again.push(Duration::from_millis((started_ms - since_ms).max(0).unsigned_abs()));
+    }
+    again.sort();
+    again
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_workers_jobs_run_again_and_none_is_lost_or_published_twice() {
     let fleet = Fleet::start().await;
-    let mut doomed = fleet.worker(&["--concurrency", "25"]).await;
-    let mut other = fleet.worker(&["--concurrency", "25"]).await;
-    let accounts = fleet.connect("sandbox", 25).await;
+    let mut doomed = start_worker(&fleet).await;
+    let mut other = start_worker(&fleet).await;
+    let accounts = fleet.connect("sandbox", PLACES).await;
     fleet.sandbox.slow_down(LATENCY_MS).await;
     let publications = fleet.client.publish_many(22, &accounts).await;
-    let count = publications.len();
-    until("the workers do not have their hands full", LONG, async || {
-        fleet.held_by(&doomed, QUEUE).len() >= 25 && fleet.held_by(&other, QUEUE).len() >= 25
-    })
-    .await;
+    until_full(&fleet, &doomed).await;
+    until_full(&fleet, &other).await;
 
     // Frozen first, so that what it holds is what it holds when it dies.
     doomed.signal(Signal::SIGSTOP);
@@ -37,21 +61,50 @@ async fn a_killed_workers_jobs_run_again_and_none_is_lost_or_published_twice() {
 
     other.must_run();
     fleet.sandbox.journal().must_have_each_once(&publications);
-    let mut again = Vec::new();
-    for id in &orphans {
-        let job = fleet.client.until_job(id, "completed", LONG).await;
-        let finished: Timestamp = job["finished_at"].as_str().unwrap().parse().unwrap();
-        // What it had settled before it died and not yet let go of ended before.
-        let ran_for = finished.as_millis() - died_at - i64::from(LATENCY_MS);
-        again.push(Duration::from_millis(ran_for.max(0).unsigned_abs()));
-    }
-    again.sort();
+    let again = ran_again(&fleet, &orphans, died_at).await;
     let (max, p99) = (again[again.len() - 1], again[(again.len() * 99).div_ceil(100) - 1]);
     println!(
-        "{} of {count} jobs were orphaned; they ran again after: p99 {:.2} s, max {:.2} s",
+        "{} of {} jobs were orphaned; they ran again after: p99 {}, max {}",
         orphans.len(),
-        p99.as_secs_f64(),
-        max.as_secs_f64()
+        publications.len(),
+        seconds(p99),
+        seconds(max)
     );
     assert!(max < AGAIN_WITHIN, "{again:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_workers_jobs_run_elsewhere_and_its_late_answers_change_nothing() {
+    let mut fleet = Fleet::start().await;
+    fleet.set("POSTWORKS__LEASE__DURATION", "1s");
+    fleet.set("POSTWORKS__LEASE__RENEW", "200ms");
+    let mut frozen = start_worker(&fleet).await;
+    let accounts = fleet.connect("sandbox", PLACES).await;
+    fleet.sandbox.slow_down(LATENCY_MS).await;
+    let publications = fleet.client.publish_many(2, &accounts).await;
+    until_full(&fleet, &frozen).await;
+    frozen.signal(Signal::SIGSTOP);
+    let held = fleet.held_by(&frozen, QUEUE);
+    let frozen_at = now_ms();
+    let _other = start_worker(&fleet).await;
+    fleet.client.until_published(&publications, LONG).await;
+    let again = ran_again(&fleet, &held, frozen_at).await;
+    println!(
+        "with leases of 1 s, a frozen worker's jobs ran again after {}",
+        seconds(again[again.len() - 1])
+    );
+
+    frozen.signal(Signal::SIGCONT);
+    let pages = Client::new(frozen.url()).http;
+    until("the thawed worker still believes that it holds jobs", LONG, async || {
+        pages.metric("postworks_stale_settles_total").await > 0.0
+    })
+    .await;
+    fleet.sandbox.journal().must_have_each_once(&publications);
+    // It is a good worker again.
+    let more = fleet.client.publish_many(4, &accounts).await;
+    until_full(&fleet, &frozen).await;
+    fleet.client.until_published(&more, LONG).await;
+    fleet.sandbox.journal().must_have_each_once(&more);
+    frozen.must_run();
 }

@@ -1,5 +1,7 @@
 //! Stores that go away under load and come back: workers go on by themselves.
 
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use postworks::testing::postgres_server::PostgresServer;
@@ -21,6 +23,10 @@ const LEASE: Duration = Duration::from_secs(1);
 const RENEW: Duration = Duration::from_millis(200);
 /// While a store is away, a worker's processor time is at most this part of the time that passes.
 const IDLE_PART: f64 = 0.3;
+
+/// All of this work is done within this after a store's return, if nobody waits for a relay's
+/// next round, which may be 20 s away.
+const SOON: Duration = Duration::from_secs(10);
 
 /// A fleet in the middle of its work.
 struct Load {
@@ -148,4 +154,22 @@ async fn workers_go_on_by_themselves_after_postgres_was_restarted_under_load() {
     for name in ["postworks_jobs_reclaimed_total", "postworks_leases_lost_total"] {
         assert_eq!(load.metric(name).await, 0.0, "{name}");
     }
+}
+
+/// The connection is lost, and Redis is not: nothing tells it apart from a quiet one afterwards.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_accepted_while_redis_was_out_of_reach_runs_soon_after() {
+    let mut load = Load::over(RedisServer::start(), PostgresServer::launch().await).await;
+    let socket = load.fleet.redis.folder().join("redis.sock");
+    let hidden = socket.with_extension("hidden");
+    std::fs::rename(&socket, &hidden).unwrap();
+    let mut stream = UnixStream::connect(&hidden).unwrap();
+    stream.write_all(b"CLIENT KILL TYPE normal SKIPME yes\r\nQUIT\r\n").unwrap();
+    stream.read_to_string(&mut String::new()).unwrap();
+    load.noticed("broker").await;
+    load.accepts_more().await;
+    std::fs::rename(&hidden, &socket).unwrap();
+    let back = Instant::now();
+    load.ends_well("Redis out of reach").await;
+    assert!(back.elapsed() < SOON, "it took {:?}", back.elapsed());
 }
