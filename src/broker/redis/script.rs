@@ -55,6 +55,7 @@ scripts! {
     find: "find.lua",
     depth: "depth.lua",
     open: "open.lua",
+    heal: "heal.lua",
 }
 
 /// Puts a wake token back; sent as a whole, since it is rarely needed.
