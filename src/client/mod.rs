@@ -15,6 +15,7 @@ use crate::job::{
     Catalog, Durability, Envelope, InvalidRequest, Job, JobId, NewJob, Queue, Request,
 };
 use crate::ledger::{self, Ledger, Recorded};
+use crate::telemetry::metrics::count_enqueued;
 
 use dispatch::Dispatcher;
 
@@ -123,12 +124,20 @@ impl Producer {
         }
         let unrecorded: Vec<NewJob> = unrecorded.into_iter().map(|(_, job)| job).collect();
         push_all(self.broker.as_ref(), &unrecorded, false).await?;
+        count_enqueued(&unrecorded);
         Ok(answers)
     }
 
-    /// Tells the broker of jobs that were just committed, for instance in a transaction of the
-    /// caller's own. Never waits and never fails: what the broker does not get, the relay pushes.
+    /// Counts jobs that were just committed, for instance in a transaction of the caller's own,
+    /// and tells the broker of them.
     pub fn dispatch(&self, committed: Vec<NewJob>) {
+        count_enqueued(&committed);
+        self.dispatch_again(committed);
+    }
+
+    /// Tells the broker of jobs that are live again. Never waits and never fails: what the broker
+    /// does not get, the relay pushes.
+    pub fn dispatch_again(&self, committed: Vec<NewJob>) {
         let horizon = self.clock.now().after(crate::worker::BROKER_HORIZON);
         self.dispatcher.send(committed.into_iter().filter(|job| job.run_at < horizon).collect());
     }

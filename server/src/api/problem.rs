@@ -27,10 +27,7 @@ pub struct Problem {
     pub errors: Vec<FieldError>,
     /// What keeps the service from answering, where `detail` has fixed words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cause: Option<String>,
-    /// When to come back, in seconds; sent as a header.
-    #[serde(skip)]
-    pub retry_after_s: Option<u32>,
+    pub cause: Option<Box<str>>,
 }
 
 impl Problem {
@@ -44,7 +41,6 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             cause: None,
-            retry_after_s: None,
         }
     }
 
@@ -61,8 +57,7 @@ impl Problem {
     pub fn unavailable(cause: impl Into<String>) -> Self {
         let detail = format!("Service busy, retry in {RETRY_AFTER_S}s");
         Self {
-            cause: Some(cause.into()),
-            retry_after_s: Some(RETRY_AFTER_S),
+            cause: Some(cause.into().into_boxed_str()),
             ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
         }
     }
@@ -110,8 +105,9 @@ impl IntoResponse for Problem {
         // Serialising this type cannot fail.
         let body = serde_json::to_string(&self).unwrap_or_default();
         let mut response = (status, content_type, body).into_response();
-        if let Some(seconds) = self.retry_after_s {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            let seconds = HeaderValue::from(RETRY_AFTER_S);
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
         }
         response
     }

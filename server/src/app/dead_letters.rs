@@ -87,7 +87,7 @@ impl App {
                 self.node.ledger.redrive(&filter, self.node.clock.now(), renewed).await?;
             plan.runnable += count(redriven.jobs.len());
             plan.superseded += count(redriven.superseded.len());
-            self.node.producer.dispatch(redriven.jobs);
+            self.node.producer.dispatch_again(redriven.jobs);
         }
         Ok(())
     }
