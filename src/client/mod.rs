@@ -9,15 +9,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::metrics::counter;
-
 use crate::broker::{self, Broker, Push, Pushed};
 use crate::clock::SharedClock;
 use crate::job::{
     Catalog, Durability, Envelope, InvalidRequest, Job, JobId, NewJob, Queue, Request,
 };
 use crate::ledger::{self, Ledger, Recorded};
-use crate::telemetry::metrics::JOBS_ENQUEUED;
+use crate::telemetry::metrics::count_enqueued;
 
 use dispatch::Dispatcher;
 
@@ -126,22 +124,19 @@ impl Producer {
         }
         let unrecorded: Vec<NewJob> = unrecorded.into_iter().map(|(_, job)| job).collect();
         push_all(self.broker.as_ref(), &unrecorded, false).await?;
-        for job in &unrecorded {
-            count(job);
-        }
+        count_enqueued(&unrecorded);
         Ok(answers)
     }
 
-    /// Tells the broker of jobs that were just committed, for instance in a transaction of the
-    /// caller's own. Never waits and never fails: what the broker does not get, the relay pushes.
+    /// Counts jobs that were just committed, for instance in a transaction of the caller's own,
+    /// and tells the broker of them.
     pub fn dispatch(&self, committed: Vec<NewJob>) {
-        for job in &committed {
-            count(job);
-        }
+        count_enqueued(&committed);
         self.dispatch_again(committed);
     }
 
-    /// Tells the broker of jobs that were put back, and so are not new.
+    /// Tells the broker of jobs that are live again. Never waits and never fails: what the broker
+    /// does not get, the relay pushes.
     pub fn dispatch_again(&self, committed: Vec<NewJob>) {
         let horizon = self.clock.now().after(crate::worker::BROKER_HORIZON);
         self.dispatcher.send(committed.into_iter().filter(|job| job.run_at < horizon).collect());
@@ -151,11 +146,6 @@ impl Producer {
     pub async fn flush(&self) {
         self.dispatcher.flush().await;
     }
-}
-
-fn count(job: &NewJob) {
-    counter!(JOBS_ENQUEUED, "queue" => job.queue.to_string(), "kind" => job.kind.to_string())
-        .increment(1);
 }
 
 /// Pushes recorded jobs, queue by queue; answers how many the broker did not hold before.

@@ -3,9 +3,11 @@
 //! Labels come from closed sets only, never an account or a job. Nothing else in the workspace
 //! spells a metric's name.
 
+use std::collections::BTreeMap;
+
 use ::metrics::{counter, describe_counter, describe_gauge, describe_histogram};
 
-use crate::job::{Category, Kind, Queue, SnoozeReason};
+use crate::job::{Category, Kind, NewJob, Queue, SnoozeReason};
 
 /// Jobs recorded, by `queue` and `kind`.
 pub const JOBS_ENQUEUED: &str = "postworks_jobs_enqueued_total";
@@ -127,6 +129,18 @@ pub fn start_at_zero(queues: &[(Queue, Kind)]) {
             counter!(JOBS_SNOOZED, "queue" => queue.clone(), "reason" => reason.as_str())
                 .absolute(0);
         }
+    }
+}
+
+/// Counts jobs that were recorded.
+pub(crate) fn count_enqueued(jobs: &[NewJob]) {
+    let mut counts: BTreeMap<(&Queue, &Kind), u64> = BTreeMap::new();
+    for job in jobs {
+        *counts.entry((&job.queue, &job.kind)).or_default() += 1;
+    }
+    for ((queue, kind), count) in counts {
+        let labels = [("queue", queue.to_string()), ("kind", kind.to_string())];
+        counter!(JOBS_ENQUEUED, &labels).increment(count);
     }
 }
 

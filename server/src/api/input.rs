@@ -19,6 +19,8 @@ use crate::app::types::Object;
 const DRAIN_BYTES_MAX: usize = 32 << 20;
 /// A body that has not arrived by then is not waited for: it is the caller who is slow.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest key in the header Idempotency-Key.
+const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 /// Longest query string.
 const QUERY_BYTES_MAX: usize = 4_096;
 
@@ -55,6 +57,23 @@ pub(super) async fn document<T: DeserializeOwned>(
         ));
     }
     decode(&bytes)
+}
+
+/// The header Idempotency-Key, if it is there, must be one that can be kept. It is not kept yet:
+/// `unique_key` in the body is what makes a repeated request harmless.
+pub(super) fn check_idempotency_key(headers: &HeaderMap) -> Result<(), Problem> {
+    const NAME: &str = "idempotency-key";
+    let wrong = |words: String| Problem::fields(vec![FieldError::new("Idempotency-Key", words)]);
+    let mut values = headers.get_all(NAME).iter();
+    let Some(key) = values.next() else { return Ok(()) };
+    if values.next().is_some() {
+        return Err(wrong("is there twice".to_owned()));
+    }
+    if !(1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len()) || key.to_str().is_err() {
+        let most = IDEMPOTENCY_KEY_BYTES_MAX;
+        return Err(wrong(format!("must be 1 to {most} bytes of plain characters")));
+    }
+    Ok(())
 }
 
 fn content_is_json(headers: &HeaderMap) -> bool {

@@ -28,9 +28,6 @@ pub struct Problem {
     /// What keeps the service from answering, where `detail` has fixed words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Box<str>>,
-    /// When to come back, in seconds; sent as a header.
-    #[serde(skip)]
-    pub retry_after_s: Option<u32>,
 }
 
 impl Problem {
@@ -45,7 +42,6 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             cause: None,
-            retry_after_s: None,
         }
     }
 
@@ -63,7 +59,6 @@ impl Problem {
         let detail = format!("Service busy, retry in {RETRY_AFTER_S}s");
         Self {
             cause: Some(cause.into().into_boxed_str()),
-            retry_after_s: Some(RETRY_AFTER_S),
             ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
         }
     }
@@ -111,8 +106,9 @@ impl IntoResponse for Problem {
         // Serialising this type cannot fail.
         let body = serde_json::to_string(&self).unwrap_or_default();
         let mut response = (status, content_type, body).into_response();
-        if let Some(seconds) = self.retry_after_s {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            let seconds = HeaderValue::from(RETRY_AFTER_S);
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
         }
         response
     }

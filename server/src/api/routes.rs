@@ -8,7 +8,7 @@ use postworks::job::JobId;
 use uuid::Uuid;
 
 use super::Api;
-use super::input::{IdSegment, document, id, query};
+use super::input::{IdSegment, check_idempotency_key, document, id, query};
 use super::problem::Problem;
 
 type Answer = Result<Response, Problem>;
@@ -22,6 +22,7 @@ fn with(status: StatusCode, body: impl serde::Serialize) -> Answer {
 }
 
 pub(super) async fn enqueue(State(api): State<Api>, request: Request) -> Answer {
+    check_idempotency_key(request.headers())?;
     let job = document(request, api.limits.body).await?;
     let enqueued = api.app.enqueue(job).await?;
     with(if enqueued.created { StatusCode::ACCEPTED } else { StatusCode::OK }, enqueued)

@@ -98,7 +98,8 @@ impl World {
         Self::of(node, folder)
     }
 
-    fn of(node: Node, folder: tempfile::TempDir) -> Self {
+    /// The API over a node that has the folder for its files, if it needs one.
+    pub(crate) fn of(node: Node, folder: tempfile::TempDir) -> Self {
         let node = Arc::new(node);
         let app = App::new(Arc::clone(&node));
         let metrics = postworks_workers::telemetry::recorder().unwrap().handle();

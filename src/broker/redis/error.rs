@@ -33,6 +33,11 @@ pub(super) fn ends_connection(error: &RedisError) -> bool {
         || error.code() == Some("NOAUTH")
 }
 
+/// Whether a key holds what none of ours ever holds.
+pub(super) fn is_wrong_type(error: &Error) -> bool {
+    matches!(error, Error::Protocol(words) if words.contains("WRONGTYPE"))
+}
+
 /// Whether the script is unknown to the server, as after SCRIPT FLUSH or a restart.
 pub(super) fn is_unknown_script(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)

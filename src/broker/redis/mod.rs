@@ -89,6 +89,9 @@ impl RedisBroker {
     }
 
     /// Calls the script that `chosen` picks on a queue's keys, with the arguments `fill` adds.
+    ///
+    /// A key of a wrong type was written by somebody else and would stand in the queue's way for
+    /// ever: it is thrown out, since everything here can be had from the ledger again.
     async fn call(
         &self,
         chosen: impl Fn(&Scripts) -> &script::Script + Send,
@@ -98,7 +101,26 @@ impl RedisBroker {
         let script = chosen(&self.scripts);
         let mut call = script.call(&self.keys.of(queue));
         fill(&mut call);
-        self.commands.call(script, &call).await
+        match self.commands.call(script, &call).await {
+            Err(error) if error::is_wrong_type(&error) => {
+                self.heal(queue).await?;
+                self.commands.call(script, &call).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn heal(&self, queue: &Queue) -> Result<(), Error> {
+        let script = &self.scripts.heal;
+        let call = script.call(&self.keys.of(queue));
+        let removed = reply::list(self.commands.call(script, &call).await?)?;
+        let removed: Vec<String> =
+            removed.into_iter().filter_map(|key| reply::text(key).ok()).collect();
+        // Nothing is left to remove if another caller met the same key.
+        if !removed.is_empty() {
+            tracing::error!(%queue, ?removed, "threw out keys of a wrong type; the queue is refilled");
+        }
+        Ok(())
     }
 }
 

@@ -56,6 +56,7 @@ scripts! {
     depth: "depth.lua",
     open: "open.lua",
     holders: "holders.lua",
+    heal: "heal.lua",
 }
 
 /// Puts a wake token back; sent as a whole, since it is rarely needed.

@@ -92,7 +92,7 @@ async fn entries_that_hold_no_job_are_thrown_out() {
 }
 
 #[tokio::test]
-async fn a_wrong_type_at_a_key_is_an_error_of_that_queue_only() {
+async fn a_key_of_a_wrong_type_is_thrown_out_and_the_queue_is_to_be_filled_again() {
     let on = Harness::redis();
     let other = queue("data_cleanup");
     on.broker.open(&other, 1).await.unwrap();
@@ -101,28 +101,34 @@ async fn a_wrong_type_at_a_key_is_an_error_of_that_queue_only() {
         on.push_due(3).await;
         let lease = on.claim("a", 1).await.remove(0).lease;
         let broken = key(&on, part);
-        command(&on, &format!("DEL {broken}"));
-        // A set: none of the keys is one.
-        command(&on, &format!("SADD {broken} garbage"));
-        let push = fresh(on.job(Duration::ZERO), on.now());
-        let settlement = Settlement { lease: lease.clone(), then: Then::Back };
-        let failures = [
-            on.broker.push(&on.queue, &[push]).await.err(),
-            on.broker.claim(&on.queue, &worker("a"), 1, LEASE).await.err(),
-            on.broker.settle(&on.queue, &[settlement]).await.err(),
-            on.broker.renew(&on.queue, std::slice::from_ref(&lease), LEASE).await.err(),
-            on.broker.reap(&on.queue, Reap::Worker(&worker("a"))).await.err(),
-            on.broker.remove(&on.queue, lease.id).await.err(),
-            on.broker.find(&on.queue, &[lease.id]).await.err(),
-            on.broker.depth(std::slice::from_ref(&on.queue)).await.err(),
-            on.broker.open(&on.queue, 2).await.err(),
-        ];
-        let failures: Vec<Error> = failures.into_iter().flatten().collect();
-        assert!(!failures.is_empty(), "{part}");
-        for failure in failures {
-            assert!(matches!(failure, Error::Protocol(_)), "{part}: {failure:?}");
+        for call in 0..8 {
+            on.broker.open(&on.queue, call + 2).await.unwrap();
+            command(&on, &format!("DEL {broken}"));
+            // A set: none of the keys is one.
+            command(&on, &format!("SADD {broken} garbage"));
+            let push = fresh(on.job(Duration::ZERO), on.now());
+            let settlement = Settlement { lease: lease.clone(), then: Then::Back };
+            let leases = std::slice::from_ref(&lease);
+            let answer = match call {
+                0 => on.broker.push(&on.queue, &[push]).await.map(drop),
+                1 => on.broker.settle(&on.queue, &[settlement]).await.map(drop),
+                2 => on.broker.renew(&on.queue, leases, LEASE).await.map(drop),
+                3 => on.broker.reap(&on.queue, Reap::Worker(&worker("a"))).await.map(drop),
+                4 => on.broker.remove(&on.queue, lease.id).await.map(drop),
+                5 => on.broker.find(&on.queue, &[lease.id]).await.map(drop),
+                6 => on.broker.depth(std::slice::from_ref(&on.queue)).await.map(drop),
+                _ => Ok(()),
+            };
+            // Looking changes nothing.
+            assert!(answer.is_ok() || call == 6, "{part} {call}: {answer:?}");
+            let claimed = on.broker.claim(&on.queue, &worker("a"), 1, LEASE).await;
+            assert!(matches!(claimed, Err(Error::NeedsGeneration { .. })), "{part}: {claimed:?}");
         }
+        assert_ne!(command(&on, &format!("TYPE {broken}")), "+set", "{part}");
         on.broker.claim(&other, &worker("a"), 1, LEASE).await.unwrap();
+        on.broker.open(&on.queue, 10).await.unwrap();
+        on.push_due(1).await;
+        assert!(!on.claim("b", 100).await.is_empty(), "{part}");
         for part in PARTS {
             command(&on, &format!("DEL {}", key(&on, part)));
         }

@@ -290,6 +290,13 @@ async fn headers_that_do_not_fit_are_refused() {
         let request = Request::builder().method("POST").uri("/api/jobs").header(name, value);
         request.body(Body::from(r#"{"kind":"data_cleanup"}"#)).unwrap()
     };
+    for key in ["", &"k".repeat(256), "schl\u{fc}ssel"] {
+        let mut request = post("idempotency-key", key);
+        let json = header::HeaderValue::from_static("application/json");
+        request.headers_mut().insert(header::CONTENT_TYPE, json);
+        let answer = world.send(request).await;
+        assert_fault(&answer, "Idempotency-Key", "1 to 255 bytes");
+    }
     for media in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""] {
         world.send(post("content-type", media)).await.assert_problem(415);
     }
