@@ -9,6 +9,7 @@ pub mod handlers;
 pub mod health;
 pub mod node;
 pub mod platforms;
+pub mod reconnected;
 pub mod registry;
 pub mod role;
 pub mod secrets;

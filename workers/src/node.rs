@@ -23,6 +23,7 @@ use crate::accounts::Accounts;
 use crate::handlers::Services;
 use crate::platforms::http::Http;
 use crate::platforms::{self, NetworkPolicy, Platforms};
+use crate::reconnected::Reconnected;
 use crate::registry::registry;
 use crate::secrets::{KeyRing, KeyRingError};
 use crate::store::Store;
@@ -280,7 +281,7 @@ impl Node {
         self.registry.chosen(&self.config.worker.queues)
     }
 
-    /// Starts the chores that keep broker and ledger in step; they end on `stop`.
+    /// Starts the chores that keep broker, ledger and accounts in step; they end on `stop`.
     pub fn start_chores(&self, stop: &CancellationToken) {
         let relay = Relay {
             ledger: Arc::clone(&self.ledger),
@@ -292,6 +293,12 @@ impl Node {
             broker: Arc::clone(&self.broker),
             queues: self.registry.queues().cloned().collect(),
         };
+        let reconnected = Reconnected {
+            store: self.store.clone(),
+            ledger: Arc::clone(&self.ledger),
+            clock: Arc::clone(&self.clock),
+        };
+        tokio::spawn(reconnected.run(stop.clone()));
         tokio::spawn(relay.run(stop.clone()));
         tokio::spawn(reaper.run(stop.clone()));
     }

@@ -15,5 +15,6 @@ mod lean_worker;
 mod operator;
 mod outage;
 mod readme;
+mod real_bluesky;
 mod sandbox;
 mod world;

@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-use postworks::job::Timestamp;
+use postworks::job::{SnoozeReason, Timestamp};
 use postworks::{on_db, on_tx};
 use secrecy::SecretString;
 use serde::Serialize;
 use url::Url;
 use uuid::Uuid;
 
-use super::{Error, Store, below, page_limit, time};
+use super::{Error, PAGE_MAX, Store, below, page_limit, time};
 use crate::platforms::Account;
 
 /// An account to connect.
@@ -130,7 +130,8 @@ impl TryFrom<Row> for Connector {
 
 impl Store {
     /// Connects an account, or connects it again: then its secret is replaced, its tokens are
-    /// forgotten and it is active. The caller releases the account's parked jobs.
+    /// forgotten and it is active. The caller releases the account's parked jobs; those it misses
+    /// are the chore's, see [`Reconnected`](crate::reconnected::Reconnected).
     pub async fn add_connector(&self, new: NewConnector) -> Result<Connected, Error> {
         const SQL: &str = "INSERT INTO connectors (id, platform, base_url, identifier, created_at) \
              VALUES ($1, $2, $3, $4, $5) \
@@ -158,6 +159,21 @@ impl Store {
             sqlx::query_as(SQL).bind(id).fetch_optional(pool).await
         })?;
         row.map(Connector::try_from).transpose()
+    }
+
+    /// Accounts that can be used while jobs are parked until they can, at most
+    /// [`PAGE_MAX`] of them.
+    pub async fn reconnected(&self) -> Result<Vec<Uuid>, Error> {
+        const SQL: &str = "SELECT DISTINCT j.account FROM jobs j \
+             JOIN connectors c ON c.id = j.account \
+             WHERE j.state = 'parked' AND j.parked_for = $1 AND c.state = 'active' LIMIT $2";
+        Ok(on_db!(&self.db, pool => {
+            sqlx::query_scalar(SQL)
+                .bind(SnoozeReason::NeedsReauth.as_str())
+                .bind(page_limit(PAGE_MAX))
+                .fetch_all(pool)
+                .await
+        })?)
     }
 
     /// Accounts, newest first; those older than `before`, the last one of the page before.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 /// What is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub enum Loss {
 }
 
 /// Forwards HTTP/1.1 requests to a server on loopback, one for each connection. A body must come
-/// with its length, as those of our clients do.
+/// with its length, as those of our clients do. Dropping it breaks every connection.
 #[derive(Debug)]
 pub struct LossyProxy {
     address: SocketAddr,
@@ -89,10 +89,13 @@ impl State {
 }
 
 async fn accept(listener: TcpListener, state: Arc<State>) {
+    // Ends with this task, and every connection with it.
+    let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
         let state = state.clone();
         // A broken connection is what this is about: nobody needs to hear of it.
-        tokio::spawn(async move { serve(client, &state).await.ok() });
+        connections.spawn(async move { serve(client, &state).await.ok() });
+        while connections.try_join_next().is_some() {}
     }
 }
 

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::TcpSocket;
 use tokio::process::{Child, Command};
 use url::Url;
 
@@ -29,13 +30,16 @@ const JWT_SECRET: &str = "test-jwt-secret";
 /// A running server. Dropping it, or the end of the test's process, ends it.
 #[derive(Debug)]
 pub struct PdsServer {
+    pds: Option<Child>,
+    // After the server, which asks it while it runs.
+    _plc: Child,
+    // After both have ended: nothing writes into a folder that is being removed.
     data: TempDir,
     plc_port: u16,
     port: u16,
-    pds: Option<Child>,
+    // While the server is down, nobody else gets its port: connections to it are refused.
+    reserved: Option<TcpSocket>,
     http: Http,
-    // Ends last: the server asks it while it runs.
-    _plc: Child,
 }
 
 /// An account on the server.
@@ -68,7 +72,8 @@ impl PdsServer {
         let plc = spawn("plc.js", &[("PLC_PORT", plc_port.to_string())]).await;
         let policy = NetworkPolicy { allow_loopback: true };
         let http = Http::new(policy).expect("HTTP clients");
-        let mut server = Self { data, plc_port, port: free_port(), pds: None, http, _plc: plc };
+        let (port, reserved) = (free_port(), None);
+        let mut server = Self { pds: None, _plc: plc, data, plc_port, port, reserved, http };
         server.restart().await;
         server
     }
@@ -87,6 +92,7 @@ impl PdsServer {
     pub async fn kill(&mut self) {
         if let Some(mut pds) = self.pds.take() {
             pds.kill().await.expect("kill the server");
+            self.reserved = Some(reserve(self.address()));
         }
     }
 
@@ -94,6 +100,7 @@ impl PdsServer {
     pub async fn restart(&mut self) {
         self.kill().await;
         let env = environment(self.data.path(), self.port, self.plc_port);
+        self.reserved = None;
         self.pds = Some(spawn("pds.js", &env).await);
         self.get("_health", &[]).await;
     }
@@ -221,6 +228,15 @@ async fn spawn(script: &str, env: &[(&str, String)]) -> Child {
 fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind a port");
     listener.local_addr().expect("the port of a bound listener").port()
+}
+
+/// Keeps an address without listening on it. Connections of the server that had it may still be
+/// in their last minute, which only the option permits.
+fn reserve(address: SocketAddr) -> TcpSocket {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_reuseaddr(true).expect("an option of every socket");
+    socket.bind(address).expect("bind the port of a server that is down");
+    socket
 }
 
 fn environment(data: &Path, port: u16, plc_port: u16) -> Vec<(&'static str, String)> {

@@ -6,6 +6,7 @@
 mod accounts;
 mod publishing;
 mod real_bluesky;
+mod reconnected;
 mod rows;
 mod scripted;
 mod syncing;

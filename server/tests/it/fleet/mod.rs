@@ -10,8 +10,12 @@ mod process;
 mod sandbox;
 mod wait;
 
+use postworks::clock::SystemClock;
+use postworks::ledger::{Db, PostgresOptions};
 use postworks::testing::postgres_server::PostgresServer;
 use postworks::testing::redis_server::RedisServer;
+use postworks_workers::secrets::KeyRing;
+use postworks_workers::store::Store;
 use tempfile::TempDir;
 
 pub(crate) use client::{Client, Publication};
@@ -45,19 +49,33 @@ pub(crate) struct Fleet {
 impl Fleet {
     /// Starts all but workers, over a Redis that keeps nothing on disk.
     pub(crate) async fn start() -> Self {
-        Self::over(RedisServer::start(), PostgresServer::launch().await).await
+        Self::start_with(&[]).await
+    }
+
+    /// Starts all but workers, with these settings in the environment of every process.
+    pub(crate) async fn start_with(settings: &[(&'static str, &str)]) -> Self {
+        Self::build(RedisServer::start(), PostgresServer::launch().await, settings).await
     }
 
     /// Starts all but workers over these servers, whose tables are made by `postworks migrate`.
     pub(crate) async fn over(redis: RedisServer, postgres: PostgresServer) -> Self {
+        Self::build(redis, postgres, &[]).await
+    }
+
+    async fn build(
+        redis: RedisServer,
+        postgres: PostgresServer,
+        settings: &[(&'static str, &str)],
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a folder for a fleet");
         // Without a database of its own: the one that every server has is empty.
-        let vars = vec![
+        let mut vars = vec![
             ("DATABASE_URL", postgres.url("postgres")),
             ("REDIS_URL", redis.url()),
             ("POSTWORKS_KEYS", KEYS.to_owned()),
             ("POSTWORKS_ALLOW_LOOPBACK", "1".to_owned()),
         ];
+        vars.extend(settings.iter().map(|&(name, value)| (name, value.to_owned())));
         let migrated = run(&["migrate"], &vars).await;
         assert_eq!(migrated.code, 0, "{}", migrated.stderr);
         let sandbox = Sandbox::start(folder.path()).await;
@@ -71,6 +89,13 @@ impl Fleet {
     /// the stores directly.
     pub(crate) fn vars(&self) -> &[(&'static str, String)] {
         &self.vars
+    }
+
+    /// The product's rows, as the processes of the fleet see them.
+    pub(crate) fn store(&self) -> Store {
+        let db = Db::connect_postgres(&self.postgres.url("postgres"), &PostgresOptions::default());
+        let keys = KeyRing::parse(KEYS).expect("a key ring");
+        Store::new(db.expect("a correct address"), keys, SystemClock::shared())
     }
 
     /// Adds a setting to the environment of every process that is started from now on.
