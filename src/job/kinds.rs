@@ -36,9 +36,13 @@ impl Job for PostPublication {
     const KIND: &'static str = "post_publication";
     const TIMEOUT: Duration = Duration::from_secs(60);
     const EFFECT: bool = true;
-    /// A post is about when: ten attempts within a quarter of an hour, then a person decides.
-    const RETRY: RetryPolicy =
-        RetryPolicy { max_attempts: 10, cap: Duration::from_secs(120), ..RetryPolicy::DEFAULT };
+    /// A post is about when, and platforms are down for minutes: twelve attempts over a quarter of
+    /// an hour in the mean, half an hour at most; then a person decides.
+    const RETRY: RetryPolicy = RetryPolicy {
+        base: Duration::from_secs(2),
+        cap: Duration::from_secs(300),
+        max_attempts: 12,
+    };
 }
 
 /// Renews a connected account's tokens.

@@ -35,8 +35,6 @@ pub(super) struct Admission {
 pub(super) struct Admitted {
     pub(super) runs: Vec<Run>,
     pub(super) judged: Vec<Judgement>,
-    /// Some jobs must be pushed anew from the ledger.
-    pub(super) reload: bool,
 }
 
 /// A delivery that passed the checks that need no ledger.
@@ -67,12 +65,35 @@ impl Admission {
             let standings = self.ledger.stamp(&asked, now).await?;
             known.extend(asked.into_iter().map(|(id, _)| id).zip(standings));
         }
+        for (delivery, _) in claimed.iter_mut() {
+            if matches!(known.get(&delivery.lease.id), Some(Standing::Yours { .. })) {
+                self.reload(delivery).await?;
+            }
+        }
         let mut admitted = Admitted::default();
         for (delivery, cancelled) in claimed.drain(..) {
             let standing = known.remove(&delivery.lease.id);
             self.sort(delivery, cancelled, standing, now, &mut admitted);
         }
         Ok(admitted)
+    }
+
+    /// Puts the record's envelope in place of bytes that cannot be read. Those of a newer program
+    /// stay: they are for a newer worker.
+    async fn reload(&self, delivery: &mut Delivery) -> Result<(), ledger::Error> {
+        let Err(DecodeError::Malformed(_) | DecodeError::TooLong(_)) = &delivery.envelope else {
+            return Ok(());
+        };
+        if let Some(row) = self.ledger.job(delivery.lease.id).await?
+            && let Ok(envelope) = Envelope::of(&row.job)
+        {
+            tracing::error!(
+                job.id = %delivery.lease.id, job.queue = %delivery.queue,
+                "the broker held bytes that are no envelope; the job runs from the record"
+            );
+            delivery.envelope = Ok(envelope);
+        }
+        Ok(())
     }
 
     /// Every delivery that is not provably the first, and every one of an effect, is checked and
@@ -103,7 +124,6 @@ impl Admission {
         let mut envelope = match envelope {
             Ok(envelope) => envelope,
             Err(error) => {
-                admitted.reload = true;
                 admitted.judged.push(unreadable(delivery, &error, standing, now));
                 return;
             }
@@ -206,7 +226,8 @@ fn refused(
     }
 }
 
-/// Bytes we cannot read: what the ledger knows is pushed anew, the rest is kept for a person.
+/// Bytes we cannot read, of a job that the record does not have live: kept for a person if it has
+/// none at all, dropped if it has ended, parked if a newer program wrote them.
 fn unreadable(
     delivery: Delivery,
     error: &DecodeError,

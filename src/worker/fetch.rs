@@ -170,9 +170,6 @@ impl Fetcher {
             }
             return;
         };
-        if admitted.reload {
-            self.refill.notify_one();
-        }
         for judgement in admitted.judged {
             self.inflight.judged_unstarted();
             let _ = self.judgements.send(judgement);
