@@ -97,7 +97,7 @@ async fn a_frozen_workers_jobs_run_elsewhere_and_its_late_answers_change_nothing
     frozen.signal(Signal::SIGCONT);
     let pages = Client::new(frozen.url()).http;
     until("the thawed worker still believes that it holds jobs", LONG, async || {
-        pages.metric("postworks_stale_settles_total").await > 0.0
+        pages.metric("postworks_leases_lost_total").await > 0.0
     })
     .await;
     fleet.sandbox.journal().must_have_each_once(&publications);

@@ -25,7 +25,7 @@ pub(crate) async fn until(
 
 /// Milliseconds since 1970, as the processes under test count them.
 pub(crate) fn now_ms() -> i64 {
-    SystemClock::default().now().as_millis()
+    SystemClock.now().as_millis()
 }
 
 /// A time span as the tests print it.
