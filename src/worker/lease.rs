@@ -75,6 +75,7 @@ impl Renewer {
 
     async fn run(self) {
         let mut own: Option<Arc<dyn Broker>> = None;
+        let mut failing = false;
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => return,
@@ -95,12 +96,24 @@ impl Renewer {
                     }
                 },
             };
-            self.renew_all(broker.as_ref()).await;
+            let renewed = self.renew_all(broker.as_ref()).await;
+            // An outage is logged when it starts and when it ends.
+            match &renewed {
+                Err(error) if !failing => {
+                    let error = error as &dyn std::error::Error;
+                    tracing::warn!(error, "cannot renew leases now; trying again");
+                }
+                Ok(()) if failing => tracing::info!("renewing leases works again"),
+                _ => {}
+            }
+            failing = renewed.is_err();
             own = Some(broker);
         }
     }
 
-    async fn renew_all(&self, broker: &dyn Broker) {
+    /// Renews every lease; a queue's error does not keep the others' leases from being renewed.
+    async fn renew_all(&self, broker: &dyn Broker) -> Result<(), broker::Error> {
+        let mut failed = None;
         for (queue, leases) in self.inflight.leases() {
             for batch in leases.chunks(broker::BATCH_MAX) {
                 match broker.renew(&queue, batch, self.lease).await {
@@ -108,12 +121,10 @@ impl Renewer {
                         let lost = batch.iter().zip(kept).filter(|(_, kept)| !kept);
                         self.inflight.lost(lost.map(|(lease, _)| lease));
                     }
-                    Err(error) => {
-                        let error = &error as &dyn std::error::Error;
-                        tracing::warn!(job.queue = %queue, error, "cannot renew leases now");
-                    }
+                    Err(error) => failed = Some(error),
                 }
             }
         }
+        failed.map_or(Ok(()), Err)
     }
 }

@@ -74,6 +74,30 @@ async fn a_killed_workers_jobs_run_again_and_none_is_lost_or_published_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_jobs_of_the_only_worker_run_again_once_another_is_started() {
+    let fleet = Fleet::start().await;
+    let mut doomed = start_worker(&fleet).await;
+    let accounts = fleet.connect("sandbox", PLACES).await;
+    fleet.sandbox.slow_down(LATENCY_MS).await;
+    let publications = fleet.client.publish_many(2, &accounts).await;
+    until_full(&fleet, &doomed).await;
+    doomed.signal(Signal::SIGSTOP);
+    let orphans = fleet.held_by(&doomed, QUEUE);
+    doomed.kill9().await;
+
+    let started_at = now_ms();
+    let _successor = start_worker(&fleet).await;
+    fleet.client.until_published(&publications, LONG).await;
+    fleet.sandbox.journal().must_have_each_once(&publications);
+    let again = ran_again(&fleet, &orphans, started_at).await;
+    println!(
+        "the only worker's jobs ran again {} after its successor's start",
+        seconds(again[again.len() - 1])
+    );
+    assert!(again[again.len() - 1] < AGAIN_WITHIN, "{again:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_workers_jobs_run_elsewhere_and_its_late_answers_change_nothing() {
     let mut fleet = Fleet::start().await;
     fleet.set("POSTWORKS__LEASE__DURATION", "1s");
@@ -97,7 +121,7 @@ async fn a_frozen_workers_jobs_run_elsewhere_and_its_late_answers_change_nothing
     frozen.signal(Signal::SIGCONT);
     let pages = Client::new(frozen.url()).http;
     until("the thawed worker still believes that it holds jobs", LONG, async || {
-        pages.metric("postworks_stale_settles_total").await > 0.0
+        pages.metric("postworks_leases_lost_total").await > 0.0
     })
     .await;
     fleet.sandbox.journal().must_have_each_once(&publications);

@@ -11,9 +11,9 @@ const MISSING: &str = "0198f3a0-0000-7000-8000-000000000001";
 
 /// An operator's desk: a fleet with a worker, and how its commands find it.
 struct Desk {
+    _worker: Process,
     fleet: Fleet,
     vars: Vec<(&'static str, String)>,
-    _worker: Process,
 }
 
 impl Desk {
@@ -21,14 +21,14 @@ impl Desk {
         let fleet = Fleet::start().await;
         let vars = vec![("POSTWORKS_SERVER", fleet.api.url().to_owned())];
         let worker = fleet.worker(&[]).await;
-        Self { fleet, vars, _worker: worker }
+        Self { _worker: worker, fleet, vars }
     }
 
     async fn on_the_stores() -> Self {
         let fleet = Fleet::start().await;
         let vars = fleet.vars().to_vec();
         let worker = fleet.worker(&[]).await;
-        Self { fleet, vars, _worker: worker }
+        Self { _worker: worker, fleet, vars }
     }
 
     async fn run(&self, args: &[&str]) -> Ran {
@@ -155,8 +155,11 @@ async fn an_operator_works_over_http() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_works_on_the_stores_directly() {
-    let desk = Desk::on_the_stores().await;
+    let mut desk = Desk::on_the_stores().await;
     desk.works().await;
+    tokio::task::block_in_place(|| desk.fleet.redis.stop());
+    let enqueued = desk.json(&["enqueue", "data_cleanup"]).await;
+    assert_eq!(enqueued["created"], true, "the ledger alone accepts jobs");
     tokio::task::block_in_place(|| desk.fleet.postgres.stop());
     let ran = desk.run(&["job", "list"]).await;
     assert_eq!(ran.code, 69, "{}", ran.stderr);

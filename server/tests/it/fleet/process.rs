@@ -1,7 +1,8 @@
 //! One process of a fleet: what it says, how it ends, and how a test ends it.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::io::{Read as _, Seek as _};
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -23,7 +24,8 @@ pub(crate) struct Process {
     child: Child,
     pid: u32,
     stdout: Lines<BufReader<ChildStdout>>,
-    log: PathBuf,
+    /// Open, since its folder may go before it.
+    log: File,
     url: Option<String>,
 }
 
@@ -77,7 +79,9 @@ impl Process {
     ) -> Self {
         static STARTED: AtomicU32 = AtomicU32::new(0);
         let name = format!("{name}-{}", STARTED.fetch_add(1, Ordering::Relaxed));
-        let log = folder.join(format!("{name}.log"));
+        let path = folder.join(format!("{name}.log"));
+        let logs = File::create(&path).expect("a file for what it logs");
+        let log = File::open(&path).expect("a file of our own");
         let mut child = Command::new(program)
             .args(args)
             .env_clear()
@@ -85,7 +89,7 @@ impl Process {
             .current_dir(folder)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(File::create(&log).expect("a file for what it logs"))
+            .stderr(logs)
             .kill_on_drop(true)
             .spawn()
             .unwrap_or_else(|error| panic!("{program} does not start: {error}"));
@@ -172,7 +176,10 @@ impl Process {
 
     /// What it has logged.
     pub(crate) fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
+        let mut text = Vec::new();
+        let read = (&self.log).rewind().and_then(|()| (&self.log).read_to_end(&mut text));
+        read.expect("a file of our own");
+        String::from_utf8_lossy(&text).into_owned()
     }
 }
 
