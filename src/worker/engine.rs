@@ -1,5 +1,6 @@
 //! A worker: its tasks, and how they start and stop.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ use super::settle::Settler;
 use super::stack::Attempts;
 use crate::broker::Broker;
 use crate::clock::SharedClock;
-use crate::job::{Outcome, Queue, WorkerId};
+use crate::job::{ErrorClass, JobError, Outcome, Queue, WorkerId};
 use crate::ledger::Ledger;
 
 /// After the grace, cancelled handlers get this long to let go.
@@ -80,6 +81,9 @@ pub enum Error {
     /// apalis gave up, which our backend gives it no reason to.
     #[error("the executor ended: {0}")]
     Executor(String),
+    /// A task of the worker's own ended, which only a panic makes it do.
+    #[error("the {0} ended before the worker was told to stop")]
+    Part(&'static str),
 }
 
 /// A worker, ready to run.
@@ -129,8 +133,21 @@ impl Worker {
         let _end_with_us = renewing.clone().drop_guard();
         let mut parts = self.start(&stop, &renewing)?;
         tokio::select! {
+            // In this order, since a stop ends the parts as well.
+            biased;
             () = stop.drain.cancelled() => {}
             () = stop.now.cancelled() => stop.drain.cancel(),
+            // Without one of these the worker would keep its leases and do nothing.
+            _ = &mut parts.fetching => {
+                if !stop.drain.is_cancelled() {
+                    stop.drain.cancel();
+                    return Err(Error::Part("fetcher"));
+                }
+            }
+            _ = &mut parts.settling => {
+                stop.drain.cancel();
+                return Err(Error::Part("settler"));
+            }
             ended = &mut parts.executor => {
                 stop.drain.cancel();
                 return Err(match ended {
@@ -216,7 +233,9 @@ impl Parts {
     /// Claims have stopped: hands back what waits, lets running jobs finish within the grace,
     /// takes the rest away, and sees that everything is recorded.
     async fn drain(self, grace: Duration, stop: &Stop) -> Drained {
-        let _ = self.fetching.await;
+        if !self.fetching.is_finished() {
+            let _ = self.fetching.await;
+        }
         let mut handed_back = 0;
         while let Some(run) = take_back(&self.buffer) {
             let (judgement, _) = judge(&run, &Ended::TakenAway, 0.0);
@@ -252,7 +271,12 @@ fn on_ended(
     judgements: mpsc::UnboundedSender<Judgement>,
 ) -> OnEnded {
     Arc::new(move |run: &Run, ended: Ended| {
-        let (judgement, outcome) = judge(run, &ended, rand::random());
+        let jitter = rand::random();
+        // A handler's error is foreign code, and is asked here for its words. Without a judgement
+        // the job would be neither run nor given back.
+        let judging = AssertUnwindSafe(|| judge(run, &ended, jitter));
+        let (judgement, outcome) =
+            catch_unwind(judging).unwrap_or_else(|_| judge(run, &without_words(&ended), jitter));
         if let Some(outcome) = outcome {
             observe(run, &ended, &outcome, &meter);
         }
@@ -260,6 +284,18 @@ fn on_ended(
         // Closed only when the worker is gone; then the lease runs out and the job runs again.
         let _ = judgements.send(judgement);
     })
+}
+
+/// The same end, with an error of ours in place of one that panics.
+fn without_words(ended: &Ended) -> Ended {
+    match ended {
+        Ended::TakenAway => Ended::TakenAway,
+        Ended::Answered { started_at, ended_at, .. } => {
+            let error =
+                JobError::new(ErrorClass::Bug, "the handler's error panicked when asked why");
+            Ended::Answered { started_at: *started_at, ended_at: *ended_at, result: Err(error) }
+        }
+    }
 }
 
 /// Counts and logs an attempt. A failure is logged here and nowhere else.

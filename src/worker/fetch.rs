@@ -74,6 +74,8 @@ impl Fetcher {
             inflight: Arc::clone(&self.inflight),
             queues: self.queues.clone(),
             concurrency: self.concurrency,
+            worker: self.worker.clone(),
+            lease: self.lease,
             woken,
         };
         let listening = tokio::spawn(listener.run());
@@ -135,10 +137,21 @@ impl Fetcher {
         // Back on the schedule first: an error must not lose the queue's turn.
         schedule.turn.push_back(queue.clone());
         let claimed = match self.broker.claim(&queue, &self.worker, fair, self.lease).await {
+            Ok(claimed) => claimed,
             Err(broker::Error::NeedsGeneration { queue, held }) => {
                 return self.open(&queue, held).await;
             }
-            claimed => claimed?,
+            Err(broker::Error::Unavailable(error)) => {
+                return Err(broker::Error::Unavailable(error));
+            }
+            Err(error) => {
+                // Broken keys of one queue must not slow the others down.
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(job.queue = %queue, error, "cannot claim from this queue");
+                let now = self.clock.now();
+                schedule.rest(&queue, Some(now.after(FALLBACK)), now);
+                return Ok(());
+            }
         };
         if !claimed.more && claimed.deliveries.len() < fair {
             schedule.rest(&queue, claimed.next_due, self.clock.now());
@@ -210,12 +223,15 @@ impl Fetcher {
 }
 
 /// Waits for the broker's wake-ups beside the claims, so that a busy queue does not deafen us to
-/// the others. A worker without a free place does not listen: the wake-up is another's.
+/// the others. A worker without a free place does not listen: the wake-up is another's. One that
+/// comes when the last place was just taken is passed on.
 struct Listener {
     broker: Arc<dyn Broker>,
     inflight: Arc<InFlight>,
     queues: Vec<Queue>,
     concurrency: usize,
+    worker: WorkerId,
+    lease: Duration,
     woken: mpsc::Sender<Woken>,
 }
 
@@ -229,6 +245,10 @@ impl Listener {
             failing = waited.is_err();
             let woken = match waited {
                 Ok(None) => continue,
+                Ok(Some(queue)) if self.inflight.free(self.concurrency) == 0 => {
+                    self.pass_on(&queue).await;
+                    continue;
+                }
                 Ok(Some(queue)) => Woken::Queue(queue),
                 // The claims notice and report an outage, and are repeated until it ends.
                 Err(_) if broke => Woken::All,
@@ -243,6 +263,16 @@ impl Listener {
             if self.inflight.active() > 0 {
                 tokio::time::sleep(BUSY_PAUSE).await;
             }
+        }
+    }
+}
+
+impl Listener {
+    /// Wakes another waiter if work is left: a claim does, also one of nothing.
+    async fn pass_on(&self, queue: &Queue) {
+        if let Err(error) = self.broker.claim(queue, &self.worker, 0, self.lease).await {
+            let error = &error as &dyn std::error::Error;
+            tracing::debug!(job.queue = %queue, error, "a wake-up was lost; others look in time");
         }
     }
 }

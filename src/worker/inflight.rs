@@ -59,7 +59,10 @@ impl InFlight {
                     lease: delivery.lease.clone(),
                     cancelled: cancelled.clone(),
                 };
-                held.insert(delivery.lease.id, entry);
+                // We lost it, did not learn so, and got it again: the older run must end.
+                if let Some(older) = held.insert(delivery.lease.id, entry) {
+                    older.cancelled.cancel();
+                }
                 cancelled
             })
             .collect()
@@ -166,5 +169,36 @@ impl InFlight {
             // Bounded, since another caller may get the notification meant for us.
             let _ = tokio::time::timeout(LOOK_AGAIN, self.quieter.notified()).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::{DecodeError, Token, WorkerId};
+
+    fn delivery(sequence: u64) -> Delivery {
+        Delivery {
+            queue: Queue::parse("connector_sync").unwrap(),
+            lease: Lease {
+                id: "0198f3a0-0000-7000-8000-000000000001".parse().unwrap(),
+                token: Token { generation: 1, sequence },
+                worker: WorkerId::from_text("w"),
+            },
+            envelope: Err(DecodeError::TooLong(0)),
+            flagged: true,
+            orphaned: 0,
+        }
+    }
+
+    #[test]
+    fn a_job_that_comes_back_ends_its_older_run() {
+        let inflight = InFlight::default();
+        let older = inflight.claimed(&[delivery(1)]).remove(0);
+        let newer = inflight.claimed(&[delivery(2)]).remove(0);
+        assert!(older.is_cancelled());
+        assert!(!newer.is_cancelled());
+        inflight.settled(std::iter::once(delivery(1).lease));
+        assert_eq!(inflight.len(), 1, "the newer run is still held");
     }
 }

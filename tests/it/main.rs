@@ -8,4 +8,5 @@ mod ledger;
 mod ledger_faults;
 mod ledger_model;
 mod life;
+mod mishaps;
 mod tidy;
