@@ -210,6 +210,16 @@ impl World {
         Working { stop, worker }
     }
 
+    /// The processor time that Redis has used.
+    pub(crate) fn redis_cpu_time(&self) -> Duration {
+        let info = self.redis.command("INFO cpu");
+        let used = ["used_cpu_user:", "used_cpu_sys:"].map(|name| {
+            let value = info.lines().find_map(|line| line.strip_prefix(name));
+            value.and_then(|value| value.trim().parse::<f64>().ok()).expect("Redis tells its time")
+        });
+        Duration::from_secs_f64(used.iter().sum())
+    }
+
     /// A job that is sent now.
     pub(crate) fn job(&self, durability: Durability) -> NewJob {
         let args = Recorded { sent_us: now_us(), padding: PADDING.to_owned() };
