@@ -169,6 +169,10 @@ impl Candidate {
     }
 
     fn dead(self, reason: Reason, at: Timestamp) -> Judgement {
+        tracing::warn!(
+            job.id = %self.envelope.id, job.kind = %self.envelope.kind,
+            category = %reason.category, error = reason.message, "job is dead; it did not run"
+        );
         let job = (self.envelope.durability == Durability::Broker)
             .then(|| Box::new(row_of(&self.envelope, &self.delivery.queue)));
         let failed_attempts = self.envelope.failed_attempts;

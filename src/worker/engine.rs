@@ -18,7 +18,7 @@ use super::fetch::Fetcher;
 use super::inflight::InFlight;
 use super::judge::judge;
 use super::lease::{Renewer, Watchdog};
-use super::meter::Meter;
+use super::meter::{Meter, watch_slots};
 use super::pace::AHEAD_MAX;
 use super::registry::Registry;
 use super::run::{Ended, Judgement, Run};
@@ -182,10 +182,12 @@ impl Worker {
             inflight: Arc::clone(&inflight),
             meter: Arc::clone(&meter),
         };
+        let concurrency = self.options.concurrency;
+        tokio::spawn(watch_slots(Arc::clone(&inflight), concurrency, renewing.clone()));
         let on_ended = on_ended(Arc::clone(&inflight), meter, judgements.clone());
         let executor = execute(
             &self.options.id,
-            self.options.concurrency,
+            concurrency,
             ClaimedJobs { buffer: Arc::clone(&buffer), on_ended },
             Attempts { inflight: Arc::clone(&inflight), clock: Arc::clone(&self.clock) },
         );

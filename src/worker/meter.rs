@@ -1,15 +1,18 @@
 //! What the worker counts.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use ::metrics::{Counter, Histogram, counter, histogram};
+use ::metrics::{Counter, Histogram, counter, gauge, histogram};
+use tokio_util::sync::CancellationToken;
 
+use super::inflight::InFlight;
 use super::registry::Registry;
 use crate::job::{Category, Kind, Outcome, Queue, SnoozeReason};
 use crate::telemetry::metrics::{
     DEAD_LETTERED, JOB_ATTEMPTS, JOB_RUN, JOB_TOTAL, JOB_WAIT, JOBS_SNOOZED, LEASES_LOST, OUTCOMES,
-    STALE_SETTLES,
+    STALE_SETTLES, WORKER_SLOTS,
 };
 
 /// The worker's metrics, looked up once: a name and its labels are not hashed for every job.
@@ -58,18 +61,14 @@ impl Meter {
         if let Some(attempts) = meter.attempts.get(outcome.as_str()) {
             attempts.increment(1);
         }
-        match outcome {
-            Outcome::Dead { reason } => self.dead(queue, reason.category),
-            Outcome::Snooze { why, .. } => {
-                if let Some(snoozed) = meter.snoozed.get(why) {
-                    snoozed.increment(1);
-                }
-            }
-            _ => {}
+        if let Outcome::Snooze { why, .. } = outcome
+            && let Some(snoozed) = meter.snoozed.get(why)
+        {
+            snoozed.increment(1);
         }
     }
 
-    /// A job died.
+    /// A job was recorded as dead, whether it ran or not.
     pub(super) fn dead(&self, queue: &Queue, category: Category) {
         if let Some(dead) = self.queues.get(queue).and_then(|meter| meter.dead.get(&category)) {
             dead.increment(1);
@@ -97,6 +96,39 @@ impl Meter {
 
     pub(super) fn stale_settle(&self) {
         self.stale_settles.increment(1);
+    }
+}
+
+/// How often the slots are counted.
+const SLOTS_EVERY: Duration = Duration::from_secs(1);
+
+/// Counts busy and free slots until `stop`. Workers of one process add up.
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+pub(super) async fn watch_slots(
+    inflight: Arc<InFlight>,
+    concurrency: usize,
+    stop: CancellationToken,
+) {
+    let busy_slots = gauge!(WORKER_SLOTS, "state" => "busy");
+    let free_slots = gauge!(WORKER_SLOTS, "state" => "free");
+    free_slots.increment(concurrency as f64);
+    let mut counted = 0;
+    loop {
+        let stopped = stop.is_cancelled();
+        let running = inflight.active().saturating_sub(inflight.buffered());
+        let busy = if stopped { 0 } else { running.min(concurrency) };
+        let change = busy as f64 - counted as f64;
+        busy_slots.increment(change);
+        free_slots.decrement(change);
+        counted = busy;
+        if stopped {
+            free_slots.decrement(concurrency as f64);
+            return;
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(SLOTS_EVERY) => {}
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use super::meter::Meter;
 use super::run::Judgement;
 use crate::broker::{self, Broker, Settlement, Then};
 use crate::job::Queue;
-use crate::ledger::{self, Ledger, Verdict};
+use crate::ledger::{self, Ledger, Next, Verdict};
 
 /// Records judgements.
 pub(super) struct Settler {
@@ -59,13 +59,18 @@ impl Settler {
             return;
         }
         let answers = until_done("ledger", || self.ledger.settle(&verdicts)).await;
-        for (place, answer) in places.into_iter().zip(answers) {
-            if let (Some(judgement), ledger::Settled::Stale | ledger::Settled::Cancelled) =
-                (batch.get_mut(place), answer)
-            {
-                // Somebody else's, or ended meanwhile: our copy must not run again.
-                judgement.then = Then::Gone;
-                self.meter.stale_settle();
+        for ((place, verdict), answer) in places.into_iter().zip(&verdicts).zip(answers) {
+            let Some(judgement) = batch.get_mut(place) else { continue };
+            match (answer, &verdict.then) {
+                (ledger::Settled::Stale | ledger::Settled::Cancelled, _) => {
+                    // Somebody else's, or ended meanwhile: our copy must not run again.
+                    judgement.then = Then::Gone;
+                    self.meter.stale_settle();
+                }
+                (ledger::Settled::Done, Next::Dead { reason, .. }) => {
+                    self.meter.dead(&judgement.queue, reason.category);
+                }
+                (ledger::Settled::Done, _) => {}
             }
         }
     }
