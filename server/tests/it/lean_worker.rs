@@ -29,6 +29,7 @@ async fn postworks_worker_serves_its_health_pages_and_runs_jobs() {
     let ready = json!({ "status": "ok", "missing": [] });
     assert_eq!(pages.get("/readyz").await.expect(200), ready);
     assert_eq!(pages.metric("postworks_job_run_seconds_count").await, 0.0);
+    assert_eq!(pages.metric("postworks_worker_slots").await, 100.0, "busy and free together");
 
     let accounts = fleet.connect("sandbox", 2).await;
     let publications = fleet.client.publish_many(3, &accounts).await;
