@@ -31,7 +31,7 @@ const TERM: Duration = Duration::from_millis(500);
 /// in a tenth of a second.
 const GONE: Duration = Duration::from_millis(300);
 /// How often expired leases are looked for.
-const EXPIRED: Duration = Duration::from_secs(3);
+const EXPIRED: Duration = Duration::from_secs(1);
 /// After the broker could not be reached, nobody is taken for gone for this long: everybody
 /// lost the connection then.
 const SETTLE_DOWN: Duration = Duration::from_secs(10);
