@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::broker::{self, Broker, Push, Pushed};
 use crate::clock::SharedClock;
 use crate::job::{
-    Catalog, Durability, Envelope, InvalidRequest, Job, JobId, NewJob, Queue, Request,
+    Catalog, Durability, Envelope, IdSource, InvalidRequest, Job, JobId, NewJob, Queue, Request,
 };
 use crate::ledger::{self, Ledger, Recorded};
 use crate::telemetry::metrics::count_enqueued;
@@ -53,6 +53,7 @@ pub struct Producer {
     broker: Arc<dyn Broker>,
     catalog: Arc<Catalog>,
     clock: SharedClock,
+    ids: Arc<IdSource>,
     dispatcher: Dispatcher,
 }
 
@@ -65,7 +66,7 @@ impl Producer {
         clock: SharedClock,
     ) -> Self {
         let dispatcher = Dispatcher::start(Arc::clone(&broker));
-        Self { ledger, broker, catalog, clock, dispatcher }
+        Self { ledger, broker, catalog, clock, ids: Arc::default(), dispatcher }
     }
 
     /// The kinds this producer knows.
@@ -79,7 +80,7 @@ impl Producer {
     /// Every fault found, with its field.
     pub fn prepare(&self, request: Request) -> Result<NewJob, InvalidRequest> {
         let now = self.clock.now();
-        request.into_job(&self.catalog, JobId::at(now, rand::random()), now)
+        request.into_job(&self.catalog, self.ids.next(now, rand::random()), now)
     }
 
     /// Enqueues one job of a known type in `queue`, due now.

@@ -21,7 +21,7 @@ pub use catalog::{Catalog, CatalogError};
 pub use envelope::{DecodeError, ENVELOPE_BYTES_MAX, Envelope};
 pub use error::{ErrorClass, JobError};
 pub use field::FieldError;
-pub use id::{JobId, Token, WorkerId};
+pub use id::{IdSource, JobId, Token, WorkerId};
 pub use kinds::{CleanupScope, ConnectorSync, DataCleanup, PostPublication, TokenRefresh};
 pub use name::{InvalidName, Kind, Queue, QueuePattern};
 pub use outcome::{Category, Outcome, Reason, SnoozeReason};

@@ -21,8 +21,10 @@ pub use routes::Route;
 pub use schedule::{Publish, Scheduled};
 pub use tokens::{Access, CoolDown, Held, Renewed};
 
+use std::sync::Arc;
+
 use postworks::clock::SharedClock;
-use postworks::job::{FieldError, InvalidRequest, JobId, Timestamp};
+use postworks::job::{FieldError, IdSource, InvalidRequest, Timestamp};
 use postworks::ledger::{self, Db};
 use uuid::Uuid;
 
@@ -37,6 +39,7 @@ pub struct Store {
     db: Db,
     keys: KeyRing,
     clock: SharedClock,
+    ids: Arc<IdSource>,
 }
 
 /// What went wrong between us and the product's rows.
@@ -83,7 +86,7 @@ impl Store {
     /// The product's rows in `db`, which is the ledger's database too; secrets are sealed with
     /// `keys`.
     pub fn new(db: Db, keys: KeyRing, clock: SharedClock) -> Self {
-        Self { db, keys, clock }
+        Self { db, keys, clock, ids: Arc::default() }
     }
 
     fn now(&self) -> Timestamp {
@@ -92,7 +95,7 @@ impl Store {
 
     /// A new row's id: sorts by time, as a job's does.
     fn new_id(&self) -> Uuid {
-        JobId::at(self.now(), rand::random()).as_uuid()
+        self.ids.next(self.now(), rand::random()).as_uuid()
     }
 }
 
