@@ -12,6 +12,8 @@ const QUEUE: &str = "post_publication.sandbox";
 const PLACES: usize = 25;
 /// How long a publish takes, in milliseconds: long enough that a worker holds all it may.
 const LATENCY_MS: u32 = 200;
+/// How long it takes where a worker must be met in the middle of its jobs.
+const SLOW_MS: u32 = 1_500;
 /// How soon the jobs of a killed worker run again, at the worst: the promise is about a second,
 /// the rest is for a machine that does much else.
 const AGAIN_WITHIN: Duration = Duration::from_secs(5);
@@ -29,12 +31,12 @@ async fn until_full(fleet: &Fleet, worker: &Process) {
 
 /// How long after `since_ms` each of these jobs ran again, ascending. A run takes as long as a
 /// publish; what was settled but still held at that time did not run again, and counts as 0.
-async fn ran_again(fleet: &Fleet, jobs: &[String], since_ms: i64) -> Vec<Duration> {
+async fn ran_again(fleet: &Fleet, jobs: &[String], since_ms: i64, run_ms: u32) -> Vec<Duration> {
     let mut again = Vec::new();
     for id in jobs {
         let job = fleet.client.until_job(id, "completed", LONG).await;
         let finished: Timestamp = job["finished_at"].as_str().unwrap().parse().unwrap();
-        let started_ms = finished.as_millis() - i64::from(LATENCY_MS);
+        let started_ms = finished.as_millis() - i64::from(run_ms);
         again.push(Duration::from_millis((started_ms - since_ms).max(0).unsigned_abs()));
     }
     again.sort();
@@ -61,7 +63,7 @@ async fn a_killed_workers_jobs_run_again_and_none_is_lost_or_published_twice() {
 
     other.must_run();
     fleet.sandbox.journal().must_have_each_once(&publications);
-    let again = ran_again(&fleet, &orphans, died_at).await;
+    let again = ran_again(&fleet, &orphans, died_at, LATENCY_MS).await;
     let (max, p99) = (again[again.len() - 1], again[(again.len() * 99).div_ceil(100) - 1]);
     println!(
         "{} of {} jobs were orphaned; they ran again after: p99 {}, max {}",
@@ -89,7 +91,7 @@ async fn the_jobs_of_the_only_worker_run_again_once_another_is_started() {
     let _successor = start_worker(&fleet).await;
     fleet.client.until_published(&publications, LONG).await;
     fleet.sandbox.journal().must_have_each_once(&publications);
-    let again = ran_again(&fleet, &orphans, started_at).await;
+    let again = ran_again(&fleet, &orphans, started_at, LATENCY_MS).await;
     println!(
         "the only worker's jobs ran again {} after its successor's start",
         seconds(again[again.len() - 1])
@@ -104,15 +106,19 @@ async fn a_frozen_workers_jobs_run_elsewhere_and_its_late_answers_change_nothing
     fleet.set("POSTWORKS__LEASE__RENEW", "200ms");
     let mut frozen = start_worker(&fleet).await;
     let accounts = fleet.connect("sandbox", PLACES).await;
-    fleet.sandbox.slow_down(LATENCY_MS).await;
+    fleet.sandbox.slow_down(SLOW_MS).await;
     let publications = fleet.client.publish_many(2, &accounts).await;
-    until_full(&fleet, &frozen).await;
+    // The platform has the requests, so the worker knows of its leases: it may be frozen now.
+    until("the worker has sent too little", LONG, async || {
+        fleet.sandbox.journal().count(&publications) >= PLACES
+    })
+    .await;
     frozen.signal(Signal::SIGSTOP);
     let held = fleet.held_by(&frozen, QUEUE);
     let frozen_at = now_ms();
     let _other = start_worker(&fleet).await;
     fleet.client.until_published(&publications, LONG).await;
-    let again = ran_again(&fleet, &held, frozen_at).await;
+    let again = ran_again(&fleet, &held, frozen_at, SLOW_MS).await;
     println!(
         "with leases of 1 s, a frozen worker's jobs ran again after {}",
         seconds(again[again.len() - 1])
