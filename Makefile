@@ -19,12 +19,12 @@ build: ## Builds every binary
 	cargo build --workspace --all-targets
 
 test: setup build ## Runs the tests, on private servers of their own
+	cargo test --workspace --doc --quiet
 ifdef NEXTEST
 	cargo nextest run --workspace -E 'not $(PLATFORM_TESTS)'
 else
 	cargo test --workspace --lib --bins --tests -- --skip real_
 endif
-	cargo test --workspace --doc --quiet
 
 test-platforms: setup setup-platforms build ## Runs the tests against real platform servers
 ifdef NEXTEST
