@@ -43,6 +43,7 @@ async fn until_ready(broker: &dyn Broker, queue: &Queue, jobs: u64, limit: Durat
     let start = Instant::now();
     while broker.depth(std::slice::from_ref(queue)).await.unwrap()[0].ready < jobs {
         assert!(start.elapsed() < limit, "the jobs are still with the dead");
+        // A server gives no signal: the condition decides, this only spaces the looks.
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

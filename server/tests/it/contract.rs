@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Stdio;
 use std::time::Duration;
 
+use crate::fleet::until;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -59,14 +60,13 @@ impl Up {
     }
 
     async fn until_completed(&self, id: &str) -> Value {
-        for _ in 0..400 {
-            let (_, job) = self.ask("GET", &format!("/api/jobs/{id}"), None).await;
-            if job["state"] == "completed" {
-                return job;
-            }
-            tokio::time::sleep(Duration::from_millis(25)).await;
-        }
-        panic!("job {id} did not complete");
+        let mut job = Value::Null;
+        until(&format!("job {id} has not completed"), Duration::from_secs(10), async || {
+            job = self.ask("GET", &format!("/api/jobs/{id}"), None).await.1;
+            job["state"] == "completed"
+        })
+        .await;
+        job
     }
 
     /// Stops it as an operator would; it says nothing more on stdout and ends well.
@@ -213,15 +213,13 @@ async fn metrics_have_the_contracts_names_and_counters_start_at_zero() {
     assert!(first.keys().any(|series| series.starts_with("postworks_jobs_snoozed_total{queue=")));
     let (_, accepted) = up.ask("POST", "/api/jobs", Some(json!({"kind": "data_cleanup"}))).await;
     up.until_completed(accepted["id"].as_str().unwrap()).await;
-    let mut after = samples(&up.metrics().await);
     // A job is counted just after its end is on record.
-    for _ in 0..100 {
-        if after.contains_key("postworks_job_total_seconds_count{kind=\"data_cleanup\"}") {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    let mut after = samples(&up.metrics().await);
+    until("the job is not counted", Duration::from_secs(2), async || {
         after = samples(&up.metrics().await);
-    }
+        after.contains_key("postworks_job_total_seconds_count{kind=\"data_cleanup\"}")
+    })
+    .await;
     for (series, value) in [
         ("postworks_jobs_enqueued_total{queue=\"data_cleanup\",kind=\"data_cleanup\"}", 1.0),
         (

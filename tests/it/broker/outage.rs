@@ -14,6 +14,7 @@ async fn until_it_answers(broker: &dyn Broker) {
     while let Err(error) = broker.ping().await {
         assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
         assert!(start.elapsed() < PATIENCE);
+        // A server gives no signal: the condition decides, this only spaces the looks.
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }

@@ -18,6 +18,7 @@ pub(crate) async fn until(
     let start = Instant::now();
     while !done().await {
         assert!(start.elapsed() < within, "still waiting after {within:?}: {what}");
+        // Another process gives no signal: the condition decides, this only spaces the looks.
         tokio::time::sleep(LOOK).await;
     }
     start.elapsed()

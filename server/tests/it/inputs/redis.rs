@@ -11,6 +11,7 @@ use postworks::worker::Stop;
 use postworks_workers::node::Node;
 use serde_json::{Value, json};
 
+use crate::fleet::until;
 use crate::world::World;
 
 /// Jobs that must complete in spite of everything.
@@ -70,18 +71,20 @@ impl Stores {
     }
 
     async fn until_completed(&self, ids: &[JobId]) {
-        let started = std::time::Instant::now();
-        for id in ids {
-            loop {
+        // One limit for all of them.
+        let mut open: Vec<_> = ids.iter().collect();
+        until("some jobs have not completed", PATIENCE, async || {
+            while let Some(id) = open.last() {
                 let job = self.world.ask("GET", &format!("/api/jobs/{id}")).await.body;
-                if job["state"] == "completed" {
-                    break;
-                }
                 assert_ne!(job["state"], "dead", "{job}");
-                assert!(started.elapsed() < PATIENCE, "not completed: {job}");
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                if job["state"] != "completed" {
+                    return false;
+                }
+                open.pop();
             }
-        }
+            true
+        })
+        .await;
     }
 
     async fn dead(&self) -> Vec<Value> {
