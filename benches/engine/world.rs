@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use postworks::broker::Broker;
 use postworks::broker::redis::{RedisBroker, RedisOptions};
-use postworks::chore::{Reaper, Relay};
+use postworks::chore::{Reaper, Refiller, Relay};
 use postworks::client::Producer;
 use postworks::clock::{SharedClock, SystemClock};
 use postworks::job::{Durability, Job, JobError, Kind, NewJob, Queue, Request, WorkerId};
@@ -181,11 +181,18 @@ impl World {
             ledger: Arc::clone(&self.ledger),
             broker: Arc::clone(&self.broker),
             clock: Arc::clone(&self.clock),
-            refill: Arc::clone(&self.refill),
         };
         let queues: Vec<Queue> = self.registry.queues().cloned().collect();
+        let refiller = Refiller {
+            ledger: Arc::clone(&self.ledger),
+            broker: Arc::clone(&self.broker),
+            clock: Arc::clone(&self.clock),
+            queues: queues.clone(),
+            refill: Arc::clone(&self.refill),
+        };
         let reaper = Reaper { broker: Arc::clone(&self.broker), queues: queues.clone() };
         tokio::spawn(relay.run(stop.drain.clone()));
+        tokio::spawn(refiller.run(stop.drain.clone()));
         tokio::spawn(reaper.run(stop.drain.clone()));
         let options = Options {
             id: self.id.clone(),

@@ -3,6 +3,19 @@
 //! A broker may lose everything at any time; the ledger is the record, and what a broker lost is
 //! pushed again. The one thing only a broker knows is who runs a job now: a *lease*.
 //!
+//! A broker holds a *window* of each queue: a bounded number of jobs, those whose [`Turn`] comes
+//! first. A queue with more has two marks, each of them a turn:
+//!
+//! - the *gap*: every job whose turn comes before it is held; from it on, the ledger may have jobs
+//!   that the broker does not hold. Without one, everything is held that is due soon.
+//! - the *cutoff*: a push of a job whose turn is not before it is left to the ledger, so that the
+//!   window stays bounded and nobody overtakes those who wait in the ledger. Never before the gap.
+//!
+//! Who finds the window full puts the last jobs out and lowers both marks. A *refill* raises them:
+//! first the cutoff, so that jobs committed from then on come by their own pushes; then the
+//! ledger is read between the two marks, which has every job committed before; then the gap is
+//! moved up to the cutoff.
+//!
 //! Two implementations are held together by one conformance suite (`testing::broker`):
 //! [`memory::MemoryBroker`] and [`redis::RedisBroker`].
 
@@ -11,7 +24,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::job::{DecodeError, Envelope, JobId, Queue, Timestamp, Token, WorkerId};
+use crate::job::{DecodeError, Envelope, JobId, Queue, Timestamp, Token, Turn, WorkerId};
 
 pub mod memory;
 mod order;
@@ -19,6 +32,9 @@ pub mod redis;
 
 /// Most jobs in one call of any method here.
 pub const BATCH_MAX: usize = 1_000;
+
+/// Jobs that wait in a queue's window unless told otherwise.
+pub const WINDOW: usize = 50_000;
 
 /// What went wrong between us and the broker.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +79,8 @@ pub enum Pushed {
     Added,
     /// The broker already held a job of that id, waiting or running. Nothing was changed.
     Held,
+    /// Its turn comes after those of the window: it waits in the ledger, and a refill brings it.
+    Left,
 }
 
 /// The right to run a job until a deadline, and the fence against those who had it before.
@@ -100,6 +118,8 @@ pub struct Claimed {
     pub next_due: Option<Timestamp>,
     /// Whether due jobs are left.
     pub more: bool,
+    /// Whether the window is half empty and the ledger may have more: time for a refill.
+    pub low: bool,
 }
 
 /// What happens to a leased job.
@@ -173,6 +193,19 @@ pub struct Depth {
     pub running: u64,
     /// How long the oldest due job has waited, looking at the best-placed 100 only.
     pub oldest_ready_age: Duration,
+    /// Whether more jobs may wait in the ledger only.
+    pub beyond: bool,
+}
+
+/// A refill that was begun: what is to be brought from the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refill {
+    /// Names this refill to the broker; each has a name of its own.
+    pub round: String,
+    /// The gap: from this turn on.
+    pub from: Turn,
+    /// About so many jobs.
+    pub room: usize,
 }
 
 /// Holds the jobs that wait or run, and hands them out.
@@ -181,7 +214,9 @@ pub struct Depth {
 /// is fenced by its lease.
 #[async_trait]
 pub trait Broker: Send + Sync + 'static {
-    /// Puts jobs into a queue; answers one [`Pushed`] a job, in order.
+    /// Puts jobs into a queue; answers one [`Pushed`] a job, in order. What the queue's window has
+    /// no room for afterwards is put out again, those whose turn comes last first; jobs that are
+    /// recorded nowhere else are always taken, and stay.
     async fn push(&self, queue: &Queue, jobs: &[Push]) -> Result<Vec<Pushed>, Error>;
 
     /// Takes up to `limit` due jobs, best first, under a lease of length `lease`.
@@ -224,8 +259,38 @@ pub trait Broker: Send + Sync + 'static {
     async fn depth(&self, queues: &[Queue]) -> Result<Vec<Depth>, Error>;
 
     /// Allows claims in `generation`, if it is greater than the one held. Call it with a number
-    /// fresh from the ledger. Jobs and leases that survived stay, flagged.
+    /// fresh from the ledger. Jobs and leases that survived stay, flagged; but some may be lost,
+    /// so that the gap begins before everything.
     async fn open(&self, queue: &Queue, generation: u32) -> Result<(), Error>;
+
+    /// Whether any of these queues has a gap. As cheap as [`stirs`](Self::stirs).
+    async fn has_gaps(&self, queues: &[Queue]) -> Result<bool, Error>;
+
+    /// The queues' cutoffs; `None` where every job that is due soon is taken.
+    async fn cutoffs(&self, queues: &[Queue]) -> Result<Vec<Option<Turn>>, Error>;
+
+    /// Begins a refill, if the queue has a gap, its window is half empty, and no other refill was
+    /// begun less than `term` ago that has not ended.
+    async fn begin_refill(&self, queue: &Queue, term: Duration) -> Result<Option<Refill>, Error>;
+
+    /// Puts the cutoff at `until`, before the ledger is read up to there; `None` takes everything.
+    /// Answers whether the refill is still the queue's latest: if not, it must be given up.
+    async fn widen(
+        &self,
+        queue: &Queue,
+        refill: &Refill,
+        until: Option<Turn>,
+    ) -> Result<bool, Error>;
+
+    /// Ends a refill that pushed everything before `until`: moves the gap there, or to the cutoff
+    /// if that was lowered meanwhile; closes it if neither is. A refill that is not the queue's
+    /// latest changes nothing.
+    async fn end_refill(
+        &self,
+        queue: &Queue,
+        refill: &Refill,
+        until: Option<Turn>,
+    ) -> Result<(), Error>;
 
     /// Returns the queue in which a job became claimable, or `None` after `timeout`. One waiter
     /// is woken; a claim that leaves work behind wakes the next.

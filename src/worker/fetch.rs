@@ -153,6 +153,9 @@ impl Fetcher {
                 return Ok(());
             }
         };
+        if claimed.low {
+            self.refill.notify_one();
+        }
         if !claimed.more && claimed.deliveries.len() < fair {
             schedule.rest(&queue, claimed.next_due, self.clock.now());
         }

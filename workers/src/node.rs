@@ -6,7 +6,7 @@ use std::sync::Arc;
 use postworks::broker::memory::MemoryBroker;
 use postworks::broker::redis::{RedisBroker, RedisOptions};
 use postworks::broker::{self, Broker};
-use postworks::chore::{Reaper, Relay};
+use postworks::chore::{Reaper, Refiller, Relay};
 use postworks::client::Producer;
 use postworks::clock::{SharedClock, SystemClock};
 use postworks::config::{Config, Environment, StoreUrls};
@@ -139,7 +139,9 @@ impl Node {
             None => KeyRing::load_or_create(&folder.join(KEYS_FILE))?,
         };
         let clock = SystemClock::shared();
-        let broker: Arc<dyn Broker> = Arc::new(MemoryBroker::new(Arc::clone(&clock)));
+        let broker: Arc<dyn Broker> = Arc::new(
+            MemoryBroker::new(Arc::clone(&clock)).with_window(config.broker.window as usize),
+        );
         Self::over(db, broker, worker_id(), keys, clock, config, environment)
     }
 
@@ -168,7 +170,8 @@ impl Node {
         };
         let id = worker_id();
         let options = RedisOptions::new(urls.redis.expose_secret(), id.clone())
-            .with_prefix(config.broker.prefix.clone());
+            .with_prefix(config.broker.prefix.clone())
+            .with_window(config.broker.window as usize);
         let broker: Arc<dyn Broker> = Arc::new(RedisBroker::connect(options)?);
         Self::over(db, broker, id, keys, SystemClock::shared(), config, environment)
     }
@@ -287,12 +290,16 @@ impl Node {
             ledger: Arc::clone(&self.ledger),
             broker: Arc::clone(&self.broker),
             clock: Arc::clone(&self.clock),
+        };
+        let queues: Vec<Queue> = self.registry.queues().cloned().collect();
+        let refiller = Refiller {
+            ledger: Arc::clone(&self.ledger),
+            broker: Arc::clone(&self.broker),
+            clock: Arc::clone(&self.clock),
+            queues: queues.clone(),
             refill: Arc::clone(&self.refill),
         };
-        let reaper = Reaper {
-            broker: Arc::clone(&self.broker),
-            queues: self.registry.queues().cloned().collect(),
-        };
+        let reaper = Reaper { broker: Arc::clone(&self.broker), queues };
         let reconnected = Reconnected {
             store: self.store.clone(),
             ledger: Arc::clone(&self.ledger),
@@ -300,6 +307,7 @@ impl Node {
         };
         tokio::spawn(reconnected.run(stop.clone()));
         tokio::spawn(relay.run(stop.clone()));
+        tokio::spawn(refiller.run(stop.clone()));
         tokio::spawn(reaper.run(stop.clone()));
     }
 

@@ -6,6 +6,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
+use super::window::Marks;
 use crate::broker::{BATCH_MAX, order};
 use crate::broker::{
     Claimed, Delivery, Depth, Lease, Place, Push, Pushed, Reap, Removed, Settled, Settlement, Then,
@@ -23,46 +24,63 @@ const ORPHANED_MAX: u8 = 9;
 pub(super) struct Lane {
     generation: Option<u32>,
     sequence: u64,
-    jobs: HashMap<JobId, Held>,
+    pub(super) jobs: HashMap<JobId, Held>,
     /// By score, the best first.
-    ready: BTreeSet<(i64, JobId)>,
+    pub(super) ready: BTreeSet<(i64, JobId)>,
     /// By due time.
-    delayed: BTreeSet<(i64, JobId)>,
+    pub(super) delayed: BTreeSet<(i64, JobId)>,
     /// By deadline.
     leased: BTreeSet<(i64, JobId)>,
+    pub(super) marks: Marks,
     wake: bool,
 }
 
 /// A job and the one place it is in.
 #[derive(Debug)]
-struct Held {
-    envelope: Envelope,
+pub(super) struct Held {
+    pub(super) envelope: Envelope,
     /// The generation in which it needs no question to the ledger; `None`: in none.
     fresh_in: Option<u32>,
     orphaned: u8,
-    spot: Spot,
+    pub(super) spot: Spot,
 }
 
 #[derive(Debug)]
-enum Spot {
+pub(super) enum Spot {
     Ready,
     Delayed,
     Leased { token: Token, worker: WorkerId, deadline: i64 },
 }
 
 impl Lane {
-    pub(super) fn push(&mut self, jobs: &[Push], now: Timestamp) -> Vec<Pushed> {
-        jobs.iter()
-            .map(|push| {
-                if self.jobs.contains_key(&push.envelope.id) {
-                    return Pushed::Held;
-                }
-                let flagged = push.flagged || now > push.fresh_until;
-                let fresh_in = if flagged { None } else { self.generation };
-                self.put(push.envelope.id, push.envelope.clone(), fresh_in, 0, now);
-                Pushed::Added
-            })
-            .collect()
+    pub(super) fn push(&mut self, jobs: &[Push], window: usize, now: Timestamp) -> Vec<Pushed> {
+        let mut answers = Vec::with_capacity(jobs.len());
+        for batch in jobs.chunks(BATCH_MAX) {
+            let mut trims = false;
+            for push in batch {
+                let pushed = self.push_one(push, now);
+                trims |= pushed == Pushed::Added && order::may_wait_elsewhere(&push.envelope);
+                answers.push(pushed);
+            }
+            if trims {
+                self.trim(window, now);
+            }
+        }
+        answers
+    }
+
+    fn push_one(&mut self, push: &Push, now: Timestamp) -> Pushed {
+        let envelope = &push.envelope;
+        if self.jobs.contains_key(&envelope.id) {
+            return Pushed::Held;
+        }
+        if order::may_wait_elsewhere(envelope) && self.marks.leave(order::turn(envelope, now)) {
+            return Pushed::Left;
+        }
+        let flagged = push.flagged || now > push.fresh_until;
+        let fresh_in = if flagged { None } else { self.generation };
+        self.put(envelope.id, envelope.clone(), fresh_in, 0, now);
+        Pushed::Added
     }
 
     /// Claims, or answers the generation held when it is none.
@@ -72,6 +90,7 @@ impl Lane {
         worker: &WorkerId,
         limit: usize,
         lease: Duration,
+        window: usize,
         now: Timestamp,
     ) -> Option<Claimed> {
         let generation = self.generation?;
@@ -98,7 +117,7 @@ impl Lane {
         let next_due = self.delayed.first().map(|(due, _)| Timestamp::from_millis(*due));
         let more = !self.ready.is_empty() || next_due.is_some_and(|due| due <= now);
         self.wake |= more;
-        Some(Claimed { deliveries, next_due, more })
+        Some(Claimed { deliveries, next_due, more, low: self.is_low(window, now) })
     }
 
     pub(super) fn settle(&mut self, settlements: &[Settlement], now: Timestamp) -> Vec<Settled> {
@@ -190,6 +209,7 @@ impl Lane {
             delayed: count(self.delayed.len() - due),
             running: count(self.leased.len()),
             oldest_ready_age: now.since(oldest),
+            beyond: self.marks.gap().is_some(),
         }
     }
 
@@ -200,6 +220,7 @@ impl Lane {
         }
         self.generation = Some(generation);
         self.sequence = 0;
+        self.marks.lose();
         self.wake = true;
     }
 
@@ -260,7 +281,7 @@ impl Lane {
         self.wake = true;
     }
 
-    fn take(&mut self, id: JobId) -> Option<Held> {
+    pub(super) fn take(&mut self, id: JobId) -> Option<Held> {
         let held = self.jobs.remove(&id)?;
         match held.spot {
             Spot::Ready => self.ready.remove(&(order::score(&held.envelope), id)),
@@ -270,7 +291,7 @@ impl Lane {
         Some(held)
     }
 
-    fn promote(&mut self, most: usize, now: Timestamp) {
+    pub(super) fn promote(&mut self, most: usize, now: Timestamp) {
         for _ in 0..most {
             match self.delayed.first() {
                 Some((due, _)) if *due <= now.as_millis() => {}

@@ -32,8 +32,10 @@ impl Keys {
     /// - `boot`, hash: `run` (the run id of the Redis that the queue was opened on), `generation`
     ///   and `sequence` (the last claim's number in it)
     /// - `gate`, string: `paused` while nothing may be claimed
-    pub(super) fn of(&self, queue: &Queue) -> [String; 7] {
-        ["jobs", "ready", "delayed", "leases", "wake", "boot", "gate"]
+    /// - `window`, hash, there if the queue has a gap: `gap` and `cutoff` (turns), and of the
+    ///   refill under way `round` (its name) and `until` (when another may begin)
+    pub(super) fn of(&self, queue: &Queue) -> [String; 8] {
+        ["jobs", "ready", "delayed", "leases", "wake", "boot", "gate", "window"]
             .map(|part| self.key(queue, part))
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use redis::Value;
 
 use super::value;
-use crate::broker::{Claimed, Delivery, Depth, Error, Lease};
+use crate::broker::{Claimed, Delivery, Depth, Error, Lease, Pushed};
 use crate::job::{Queue, Timestamp, Token, WorkerId};
 
 /// Times are stored with 14 digits.
@@ -23,6 +23,7 @@ pub(super) fn claimed(queue: &Queue, worker: &WorkerId, answer: Value) -> Result
     let next_due = due(&text(next()?)?);
     let more = count(&next()?)? > 0;
     let dropped = count(&next()?)?;
+    let low = count(&next()?)? > 0;
     if dropped > 0 {
         tracing::warn!(%queue, dropped, "threw out entries that hold no job");
     }
@@ -32,7 +33,7 @@ pub(super) fn claimed(queue: &Queue, worker: &WorkerId, answer: Value) -> Result
         let lease = Lease { id: parsed(id)?, token, worker: worker.clone() };
         deliveries.push(value::delivery(queue, lease, &stored));
     }
-    Ok(Claimed { deliveries, next_due, more })
+    Ok(Claimed { deliveries, next_due, more, low })
 }
 
 /// Reads a sorted set's score; one that is no time is no time to wait for.
@@ -52,7 +53,26 @@ pub(super) fn depth(answer: Value) -> Result<Depth, Error> {
         delayed: number(1)?,
         running: number(2)?,
         oldest_ready_age: Duration::from_millis(number(3)?),
+        beyond: number(4)? > 0,
     })
+}
+
+/// Reads the answer of `push.lua` for `expected` jobs: one [`Pushed`] each, and how many jobs are
+/// too many now.
+pub(super) fn pushed(answer: Value, expected: usize) -> Result<(Vec<Pushed>, u64), Error> {
+    let mut answer = list(answer)?.into_iter();
+    let mut next = || answer.next().ok_or_else(incomplete);
+    let each = bytes(next()?)?;
+    let excess = count(&next()?)?;
+    if each.len() != expected {
+        return Err(Error::Protocol(format!("{} answers to {expected} pushes", each.len())));
+    }
+    let each = each.into_iter().map(|byte| match byte {
+        b'1' => Pushed::Added,
+        b'2' => Pushed::Left,
+        _ => Pushed::Held,
+    });
+    Ok((each.collect(), excess))
 }
 
 /// A list.

@@ -57,6 +57,10 @@ scripts! {
     open: "open.lua",
     holders: "holders.lua",
     heal: "heal.lua",
+    trim: "trim.lua",
+    begin_refill: "begin_refill.lua",
+    widen: "widen.lua",
+    end_refill: "end_refill.lua",
 }
 
 /// Puts a wake token back; sent as a whole, since it is rarely needed.

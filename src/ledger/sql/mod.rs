@@ -8,6 +8,7 @@ mod dead;
 mod end;
 mod enqueue;
 mod list;
+mod open;
 mod postgres;
 mod redrive;
 mod settle;
@@ -20,10 +21,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    Cancel, Db, DeadCount, DeadFilter, DeadLetter, Error, FailedAttempt, JobFilter, JobRow, Ledger,
-    Prune, Recorded, Redriven, Settled, Standing, Tx, Unpark, Verdict,
+    Backlog, Cancel, Db, DeadCount, DeadFilter, DeadLetter, Error, FailedAttempt, JobFilter,
+    JobRow, Ledger, Page, Prune, Recorded, Redriven, Settled, Span, Standing, Tx, Unpark, Verdict,
 };
-use crate::job::{JobId, NewJob, Queue, Timestamp, Token};
+use crate::job::{JobId, NewJob, Queue, Timestamp, Token, Turn};
 
 /// Keeps the record of every job in PostgreSQL or SQLite.
 #[derive(Debug, Clone)]
@@ -115,8 +116,34 @@ impl Ledger for SqlLedger {
         created_before: Timestamp,
         due_before: Timestamp,
         limit: u32,
-    ) -> Result<Vec<NewJob>, Error> {
-        list::open_jobs(&self.db, after, created_before, due_before, limit).await
+    ) -> Result<Page<JobId>, Error> {
+        open::open_jobs(&self.db, after, created_before, due_before, limit).await
+    }
+
+    async fn jobs_in_turn(&self, span: Span<'_>, limit: u32) -> Result<Page<Turn>, Error> {
+        open::jobs_in_turn(&self.db, span, limit).await
+    }
+
+    async fn turn_after(&self, span: Span<'_>, jobs: usize) -> Result<Option<Turn>, Error> {
+        open::turn_after(&self.db, span, jobs).await
+    }
+
+    async fn jobs_overtaking(
+        &self,
+        span: Span<'_>,
+        since: Timestamp,
+        limit: u32,
+    ) -> Result<Page<Turn>, Error> {
+        open::jobs_overtaking(&self.db, span, since, limit).await
+    }
+
+    async fn backlog(
+        &self,
+        queue: &Queue,
+        now: Timestamp,
+        due_before: Timestamp,
+    ) -> Result<Backlog, Error> {
+        open::backlog(&self.db, queue, now, due_before).await
     }
 
     async fn unpark(&self, whose: Unpark, now: Timestamp) -> Result<u64, Error> {

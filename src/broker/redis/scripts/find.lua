@@ -1,7 +1,7 @@
 #!lua flags=no-writes
 -- Tells where jobs are.
 --
--- KEYS  jobs ready delayed leases wake boot gate
+-- KEYS  jobs ready delayed leases wake boot gate window
 -- ARGV  ids (at most 1,000)
 -- Returns for each "" not held, "ready", "delayed", or "running " and the worker.
 --

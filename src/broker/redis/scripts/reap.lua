@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Takes leases back: their jobs are due at once, flagged, with one more vanished worker counted.
 --
--- KEYS  jobs ready delayed leases wake boot gate
+-- KEYS  jobs ready delayed leases wake boot gate window
 -- ARGV  1 clock skew in ms, 2 "" for expired leases or the worker that is gone,
 --       3 most leases (at most 1,000)
 -- Returns the ids of the jobs.

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Lengthens leases; never shortens one.
 --
--- KEYS  jobs ready delayed leases wake boot gate
+-- KEYS  jobs ready delayed leases wake boot gate window
 -- ARGV  1 clock skew in ms, 2 length in ms from now; then members (at most 1,000)
 -- Returns one character a lease: "1" held, "0" not held any more.
 --

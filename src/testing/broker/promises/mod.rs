@@ -4,11 +4,13 @@ mod claiming;
 mod leasing;
 mod looking;
 mod waking;
+mod window;
 
 pub use self::claiming::*;
 pub use self::leasing::*;
 pub use self::looking::*;
 pub use self::waking::*;
+pub use self::window::*;
 
 use std::time::Duration;
 
