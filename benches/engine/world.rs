@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 /// Jobs that run at the same time, as by default.
 const CONCURRENCY: usize = 100;
 /// Longest wait for anything here.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 /// Makes the arguments about as long as those of a real job.
 const PADDING: &str = "0198f3a0-0000-7000-8000-000000000001 0198f3a0-0000-7000-8000-000000000002";
 
@@ -120,9 +120,9 @@ pub(crate) struct World {
     pub(crate) broker: Arc<dyn Broker>,
     pub(crate) producer: Producer,
     pub(crate) seen: Arc<Seen>,
-    ledger: Arc<dyn Ledger>,
+    pub(crate) ledger: Arc<dyn Ledger>,
     registry: Registry,
-    clock: SharedClock,
+    pub(crate) clock: SharedClock,
     refill: Arc<Notify>,
     id: WorkerId,
 }

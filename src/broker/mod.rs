@@ -118,8 +118,20 @@ pub struct Claimed {
     pub next_due: Option<Timestamp>,
     /// Whether due jobs are left.
     pub more: bool,
-    /// Whether the window is half empty and the ledger may have more: time for a refill.
-    pub low: bool,
+    /// What the ledger may have for the window.
+    pub beyond: Beyond,
+}
+
+/// What may wait in the ledger only.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Beyond {
+    /// Nothing that is due soon.
+    #[default]
+    Nothing,
+    /// Some jobs, behind those of the window.
+    More,
+    /// The same, and the window is half empty: time for a refill.
+    Low,
 }
 
 /// What happens to a leased job.
@@ -274,7 +286,8 @@ pub trait Broker: Send + Sync + 'static {
     async fn begin_refill(&self, queue: &Queue, term: Duration) -> Result<Option<Refill>, Error>;
 
     /// Puts the cutoff at `until`, before the ledger is read up to there; `None` takes everything.
-    /// Answers whether the refill is still the queue's latest: if not, it must be given up.
+    /// Answers whether the refill goes on: not if another was begun, or jobs before its start
+    /// were put out since. Then nothing was changed, and it must end where it began.
     async fn widen(
         &self,
         queue: &Queue,
@@ -297,7 +310,7 @@ pub trait Broker: Send + Sync + 'static {
     async fn wait(&self, queues: &[Queue], timeout: Duration) -> Result<Option<Queue>, Error>;
 
     /// Whether a claim from one of these queues may have something to do: jobs wait there, due or
-    /// not, or the queue must be opened. One cheap look, for callers who found nothing last time.
+    /// not, or may wait in the ledger only, or the queue must be opened. One cheap look, for callers who found nothing last time.
     async fn stirs(&self, _queues: &[Queue]) -> Result<bool, Error> {
         Ok(true)
     }

@@ -23,12 +23,12 @@ use super::report_unreadable;
 use crate::broker::{self, Broker, Refill};
 use crate::client::{PushCount, push_all};
 use crate::clock::SharedClock;
-use crate::job::{Queue, Turn};
+use crate::job::{Queue, Timestamp, Turn};
 use crate::ledger::{self, Ledger, Page, Span};
 use crate::worker::BROKER_HORIZON;
 
-/// How often the refiller looks whether there is a gap.
-const LOOK: Duration = Duration::from_secs(5);
+/// How often the refiller looks whether there is a gap; claims tell it sooner.
+const LOOK: Duration = Duration::from_secs(30);
 /// How often it looks after queues that have one.
 const LOOK_AFTER_GAPS: Duration = Duration::from_secs(1);
 /// Claims wake it no more often than this when there was nothing to do.
@@ -37,9 +37,11 @@ const BREATH: Duration = Duration::from_millis(50);
 const ROUND_MAX: usize = 10_000;
 /// When another refill may begin if one does not end: its node is dead.
 const TERM: Duration = Duration::from_secs(10);
-/// Jobs that fell due so long ago at most are looked through for some that overtake; what all
-/// looks missed, the relay finds.
-const OVERTAKING: Duration = Duration::from_secs(10);
+/// Jobs that fell due since the last look, or at first so long ago, are looked through for some
+/// that overtake; what all looks missed, the relay finds.
+const OVERTAKING: Duration = Duration::from_secs(60);
+/// Looks overlap by so much, since the clocks of nodes and broker differ.
+const OVERLAP: Duration = Duration::from_secs(5);
 /// After an error.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -77,10 +79,13 @@ impl Refiller {
     /// Refills until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let mut failing = false;
+        let mut since = self.clock.now().before(OVERTAKING);
         loop {
-            let pause = match self.look().await {
+            let now = self.clock.now();
+            let pause = match self.look(since.max(now.before(OVERTAKING))).await {
                 Ok(pause) => {
                     failing = false;
+                    since = now.before(OVERLAP);
                     pause
                 }
                 Err(error) => {
@@ -105,24 +110,24 @@ impl Refiller {
     }
 
     /// Fills every window that is low; answers when to look again.
-    async fn look(&self) -> Result<Pause, Error> {
+    async fn look(&self, since: Timestamp) -> Result<Pause, Error> {
         if !self.broker.has_gaps(&self.queues).await? {
             return Ok(Pause { at_least: BREATH, at_most: LOOK });
         }
         let mut at_least = BREATH;
-        for stuck in join_all(self.queues.iter().map(|queue| self.look_after(queue))).await {
+        for stuck in join_all(self.queues.iter().map(|queue| self.look_after(queue, since))).await {
             if stuck? {
                 at_least = LOOK_AFTER_GAPS;
             }
         }
         if self.broker.elect("overtaking", LOOK_AFTER_GAPS.mul_f64(0.8)).await? {
-            self.let_overtake().await?;
+            self.let_overtake(since).await?;
         }
         Ok(Pause { at_least, at_most: LOOK_AFTER_GAPS })
     }
 
-    async fn look_after(&self, queue: &Queue) -> Result<bool, Error> {
-        match self.fill_up(queue).await {
+    async fn look_after(&self, queue: &Queue, since: Timestamp) -> Result<bool, Error> {
+        match self.fill_up(queue, since).await {
             // Broken keys of one queue must not keep the others' jobs from their workers.
             Err(Error::Broker(error)) if !matches!(error, broker::Error::Unavailable(_)) => {
                 let error = &error as &dyn std::error::Error;
@@ -135,12 +140,13 @@ impl Refiller {
 
     /// Refills until the window is no longer low, or nothing is won by it; answers whether that
     /// was the reason.
-    async fn fill_up(&self, queue: &Queue) -> Result<bool, Error> {
+    async fn fill_up(&self, queue: &Queue, since: Timestamp) -> Result<bool, Error> {
         let mut before = None;
         while let Some(refill) = self.broker.begin_refill(queue, TERM).await? {
             let from = refill.from;
             let stuck = before.replace(from) == Some(from);
-            let filled = if stuck { Ok(Some(from)) } else { self.fill(queue, &refill).await };
+            let filled =
+                if stuck { Ok(Some(from)) } else { self.fill(queue, &refill, since).await };
             // Also after an error, so that the next one need not wait for the term to end.
             let until = filled.as_ref().copied().unwrap_or(Some(from));
             let ended = self.broker.end_refill(queue, &refill, until).await;
@@ -155,7 +161,12 @@ impl Refiller {
 
     /// Pushes the next jobs from the ledger; answers up to which turn everything was pushed,
     /// `None` for everything there is.
-    async fn fill(&self, queue: &Queue, refill: &Refill) -> Result<Option<Turn>, Error> {
+    async fn fill(
+        &self,
+        queue: &Queue,
+        refill: &Refill,
+        since: Timestamp,
+    ) -> Result<Option<Turn>, Error> {
         if crate::planted!(ForgetRefill) {
             return Ok(None);
         }
@@ -166,6 +177,10 @@ impl Refiller {
         if !self.broker.widen(queue, refill, span.until).await? {
             return Ok(Some(refill.from));
         }
+        // Below the gap nothing is missing but what fell due since the last look: beyond the
+        // gap, the ledger would not show it any more.
+        self.push_overtaking(Span { from: Turn::FIRST, until: Some(refill.from), ..span }, since)
+            .await?;
         let mut page = self.read(span).await?;
         let mut sum = PushCount::default();
         loop {
@@ -197,23 +212,28 @@ impl Refiller {
         Ok(page)
     }
 
-    /// Pushes jobs whose head start counts from the moment they fall due, and puts them before
-    /// others that are in the window already.
-    async fn let_overtake(&self) -> Result<(), Error> {
+    /// Lets jobs into windows that no refill is filling now.
+    async fn let_overtake(&self, since: Timestamp) -> Result<(), Error> {
         let now = self.clock.now();
         for (queue, cutoff) in self.queues.iter().zip(self.broker.cutoffs(&self.queues).await?) {
-            let Some(until) = cutoff.filter(|cutoff| cutoff.at_ms <= now.as_millis()) else {
-                continue;
-            };
-            let mut from = Some(Turn::FIRST);
-            while let Some(at) = from {
-                let span = Span { queue, from: at, until: Some(until), now, due_before: now };
-                let since = now.before(OVERTAKING);
-                let page = self.ledger.jobs_overtaking(span, since, limit()).await?;
-                report_unreadable(&page.unreadable);
-                push_all(self.broker.as_ref(), &page.jobs, true).await?;
-                from = page.next;
+            if cutoff.is_some_and(|cutoff| cutoff.at_ms <= now.as_millis()) {
+                let span = Span { queue, from: Turn::FIRST, until: cutoff, now, due_before: now };
+                self.push_overtaking(span, since).await?;
             }
+        }
+        Ok(())
+    }
+
+    /// Pushes jobs whose head start counts from the moment they fall due, and puts them before
+    /// others that are in the window already.
+    async fn push_overtaking(&self, span: Span<'_>, since: Timestamp) -> Result<(), Error> {
+        let mut from = Some(span.from);
+        while let Some(at) = from {
+            let rest = Span { from: at, ..span };
+            let page = self.ledger.jobs_overtaking(rest, since, limit()).await?;
+            report_unreadable(&page.unreadable);
+            push_all(self.broker.as_ref(), &page.jobs, true).await?;
+            from = page.next;
         }
         Ok(())
     }

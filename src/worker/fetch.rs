@@ -17,7 +17,7 @@ use super::inflight::InFlight;
 use super::judge::judge;
 use super::pace::Pace;
 use super::run::{Ended, Judgement, Run};
-use crate::broker::{self, Broker, Claimed, Delivery, Then};
+use crate::broker::{self, Beyond, Broker, Claimed, Delivery, Then};
 use crate::clock::SharedClock;
 use crate::job::{Queue, Timestamp, WorkerId};
 use crate::ledger::Ledger;
@@ -27,6 +27,8 @@ use crate::ledger::Ledger;
 const FALLBACK: Duration = Duration::from_secs(10);
 /// While a queue is busy, the wake-ups that its own claims leave behind are taken no faster.
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
+/// That there is a gap behind a window is told no more often than this.
+const GAP_TOLD: Duration = Duration::from_secs(1);
 /// After an error of broker or ledger, at first and at most.
 const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(1);
@@ -64,6 +66,8 @@ struct Schedule {
     /// When the next delayed job of a queue falls due.
     due: HashMap<Queue, Instant>,
     fallback: Instant,
+    /// When whoever refills windows was last told that there is a gap.
+    told: Option<Instant>,
 }
 
 impl Fetcher {
@@ -155,9 +159,7 @@ impl Fetcher {
             }
         };
         crate::failpoint!(ClaimAnswered if !claimed.deliveries.is_empty());
-        if claimed.low {
-            self.refill.notify_one();
-        }
+        schedule.tell_of_gap(claimed.beyond, &self.refill);
         if !claimed.more && claimed.deliveries.len() < fair {
             schedule.rest(&queue, claimed.next_due, self.clock.now());
         }
@@ -297,6 +299,18 @@ impl Schedule {
             turn: queues.iter().cloned().collect(),
             due: HashMap::new(),
             fallback: Instant::now() + FALLBACK,
+            told: None,
+        }
+    }
+
+    /// A window that is low is filled at once; behind any other gap a job may fall due that
+    /// overtakes, which need not be known sooner than in a second.
+    fn tell_of_gap(&mut self, beyond: Beyond, refill: &Notify) {
+        let now = Instant::now();
+        let lately = self.told.is_some_and(|told| now - told < GAP_TOLD);
+        if beyond == Beyond::Low || (beyond == Beyond::More && !lately) {
+            self.told = Some(now);
+            refill.notify_one();
         }
     }
 

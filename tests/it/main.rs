@@ -11,3 +11,4 @@ mod ledger_model;
 mod life;
 mod mishaps;
 mod tidy;
+mod window;

@@ -117,7 +117,7 @@ impl Lane {
         let next_due = self.delayed.first().map(|(due, _)| Timestamp::from_millis(*due));
         let more = !self.ready.is_empty() || next_due.is_some_and(|due| due <= now);
         self.wake |= more;
-        Some(Claimed { deliveries, next_due, more, low: self.is_low(window, now) })
+        Some(Claimed { deliveries, next_due, more, beyond: self.beyond(window, now) })
     }
 
     pub(super) fn settle(&mut self, settlements: &[Settlement], now: Timestamp) -> Vec<Settled> {
@@ -226,7 +226,8 @@ impl Lane {
 
     /// Whether a claim may have something to do.
     pub(super) fn stirs(&self) -> bool {
-        self.generation.is_none() || !self.ready.is_empty() || !self.delayed.is_empty()
+        let waits = !self.ready.is_empty() || !self.delayed.is_empty();
+        waits || self.generation.is_none() || self.marks.gap().is_some()
     }
 
     pub(super) fn has_leases(&self) -> bool {

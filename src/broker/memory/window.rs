@@ -5,7 +5,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::lane::{Lane, Spot};
-use crate::broker::{BATCH_MAX, Refill, order};
+use crate::broker::{BATCH_MAX, Beyond, Refill, order};
 use crate::job::{JobId, Timestamp, Turn};
 
 /// The marks between what is held and what waits in the ledger only.
@@ -123,10 +123,14 @@ impl Lane {
         self.ready.len() + delayed.take(more).count()
     }
 
-    /// Whether it is time for a refill.
-    pub(super) fn is_low(&self, window: usize, now: Timestamp) -> bool {
+    /// What the ledger may have for the window.
+    pub(super) fn beyond(&self, window: usize, now: Timestamp) -> Beyond {
         let enough = order::low_water(window);
-        self.marks.gap.is_some_and(|gap| self.held(gap, enough, now) <= enough)
+        match self.marks.gap {
+            None => Beyond::Nothing,
+            Some(gap) if self.held(gap, enough, now) <= enough => Beyond::Low,
+            Some(_) => Beyond::More,
+        }
     }
 
     pub(super) fn begin_refill(
@@ -137,7 +141,7 @@ impl Lane {
     ) -> Option<Refill> {
         let from = self.marks.gap?;
         let under_way = self.marks.round.as_ref().is_some_and(|(_, until)| *until > now);
-        if under_way || !self.is_low(window, now) {
+        if under_way || self.beyond(window, now) != Beyond::Low {
             return None;
         }
         let round = Uuid::new_v4().simple().to_string();
@@ -147,11 +151,12 @@ impl Lane {
     }
 
     pub(super) fn widen(&mut self, refill: &Refill, until: Option<Turn>) -> bool {
-        let latest = self.marks.is_latest(refill);
-        if latest {
+        // Jobs before the gap that were put out since would be left behind.
+        let goes_on = self.marks.is_latest(refill) && self.marks.gap == Some(refill.from);
+        if goes_on {
             self.marks.cutoff = until;
         }
-        latest
+        goes_on
     }
 
     pub(super) fn end_refill(&mut self, refill: &Refill, until: Option<Turn>) {

@@ -44,9 +44,9 @@ impl Keys {
         self.key(queue, "wake")
     }
 
-    /// Where the jobs of these queues wait.
+    /// Where the jobs of these queues wait, and what says that more wait in the ledger.
     pub(super) fn waiting(&self, queues: &[Queue]) -> Vec<String> {
-        ["ready", "delayed"].iter().flat_map(|part| self.each(queues, part)).collect()
+        ["ready", "delayed", "window"].iter().flat_map(|part| self.each(queues, part)).collect()
     }
 
     /// One part of each queue's keys.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use redis::Value;
 
 use super::value;
-use crate::broker::{Claimed, Delivery, Depth, Error, Lease, Pushed};
+use crate::broker::{Beyond, Claimed, Delivery, Depth, Error, Lease, Pushed};
 use crate::job::{Queue, Timestamp, Token, WorkerId};
 
 /// Times are stored with 14 digits.
@@ -23,7 +23,11 @@ pub(super) fn claimed(queue: &Queue, worker: &WorkerId, answer: Value) -> Result
     let next_due = due(&text(next()?)?);
     let more = count(&next()?)? > 0;
     let dropped = count(&next()?)?;
-    let low = count(&next()?)? > 0;
+    let beyond = match count(&next()?)? {
+        0 => Beyond::Nothing,
+        1 => Beyond::More,
+        _ => Beyond::Low,
+    };
     if dropped > 0 {
         tracing::warn!(%queue, dropped, "threw out entries that hold no job");
     }
@@ -33,7 +37,7 @@ pub(super) fn claimed(queue: &Queue, worker: &WorkerId, answer: Value) -> Result
         let lease = Lease { id: parsed(id)?, token, worker: worker.clone() };
         deliveries.push(value::delivery(queue, lease, &stored));
     }
-    Ok(Claimed { deliveries, next_due, more, low })
+    Ok(Claimed { deliveries, next_due, more, beyond })
 }
 
 /// Reads a sorted set's score; one that is no time is no time to wait for.

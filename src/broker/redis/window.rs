@@ -78,7 +78,7 @@ impl RedisBroker {
     ) -> Result<bool, Error> {
         let answer: Value = self
             .call(script, queue, |call| {
-                call.arg(&refill.round).arg(value::turn(until));
+                call.arg(&refill.round).arg(value::turn(until)).arg(value::turn(Some(refill.from)));
             })
             .await?;
         Ok(reply::count(&answer)? > 0)

@@ -238,6 +238,7 @@ macro_rules! broker_promises {
             a_new_generation_flags_what_survived
             a_new_generation_knows_nothing_of_what_is_held
             a_push_of_a_held_job_changes_nothing
+            a_refill_below_which_jobs_were_put_out_does_not_go_on
             a_refill_brings_a_window_up_to_the_end_of_the_backlog
             a_renewed_lease_lasts_and_is_never_shortened
             a_settle_with_an_old_token_changes_nothing

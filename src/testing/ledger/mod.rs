@@ -6,6 +6,7 @@ mod enqueue;
 mod fence;
 mod life;
 mod list;
+mod turns;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +16,7 @@ pub use enqueue::*;
 pub use fence::*;
 pub use life::*;
 pub use list::*;
+pub use turns::*;
 
 use crate::job::{
     Category, Durability, JobId, Kind, NewJob, Queue, Reason, State, Timestamp, Token, WorkerId,

@@ -300,8 +300,8 @@ fn told(claimed: &Result<Claimed, Error>) -> String {
                     format!("{:?} {flagged} {orphaned} {envelope}", delivery.lease)
                 })
                 .collect();
-            let Claimed { next_due, more, low, .. } = claimed;
-            format!("{deliveries:#?} next {next_due:?} more {more} low {low}")
+            let Claimed { next_due, more, beyond, .. } = claimed;
+            format!("{deliveries:#?} next {next_due:?} more {more} beyond {beyond:?}")
         }
     }
 }

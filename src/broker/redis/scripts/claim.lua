@@ -6,7 +6,8 @@
 --       5 most delayed jobs to promote (at most 1,000), 6 jobs up to which the window is low
 -- Returns {0, generation held or ""} if the queue was not opened since Redis started; else
 --       {1, generation, sequence, due time of the next delayed job or "", 1 if due jobs are left,
---        entries dropped, 1 if the window is low, id, value, id, value, ...}.
+--        entries dropped, 1 if there is a gap or 2 if the window is low as well,
+--        id, value, id, value, ...}.
 --
 -- Atomic, since a job must never be out of all of ready, delayed and leases.
 -- allow-oom: at maxmemory workers must go on, or nothing would ever free memory.
@@ -103,6 +104,6 @@ if gap then
   -- Nothing is known to be held if the gap begins before everything.
   local held = gap > -99999999999999 and redis.call('ZCARD', ready)
     + redis.call('ZCOUNT', delayed, '-inf', math.max(gap, now)) or 0
-  answer[7] = held <= tonumber(ARGV[6]) and 1 or 0
+  answer[7] = held <= tonumber(ARGV[6]) and 2 or 1
 end
 return answer

@@ -2,7 +2,8 @@
 -- Ends a refill: moves the gap up to where it filled, or to the cutoff if that is lower now.
 --
 -- KEYS  jobs ready delayed leases wake boot gate window
--- ARGV  1 the refill's name, 2 the turn up to which it filled or "" for everything
+-- ARGV  1 the refill's name, 2 the turn up to which it filled or "" for everything,
+--       3 the gap as it was when the refill began, of no use here
 -- Returns 1, or 0 if another refill has begun since, or the queue was opened anew.
 --
 -- Atomic, since jobs put out meanwhile lowered the cutoff, and the gap must not pass it.

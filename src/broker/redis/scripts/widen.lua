@@ -2,15 +2,17 @@
 -- Puts the cutoff where a refill is about to fill up to.
 --
 -- KEYS  jobs ready delayed leases wake boot gate window
--- ARGV  1 the refill's name, 2 the cutoff or ""
--- Returns 1, or 0 if another refill has begun since.
+-- ARGV  1 the refill's name, 2 the cutoff or "", 3 the gap as it was when the refill began
+-- Returns 1, or 0 if another refill has begun since, or jobs before the gap were put out: a refill
+--       that reads from the old gap on would never bring them back.
 --
--- Atomic, since an older refill must not undo what a later one did.
+-- Atomic, since the gap must not be lowered between look and write.
 -- allow-oom: at maxmemory the workers' queue must not run dry.
 
 local window = KEYS[8]
 
-if redis.call('HGET', window, 'round') ~= ARGV[1] then
+local held = redis.call('HMGET', window, 'round', 'gap')
+if held[1] ~= ARGV[1] or held[2] ~= ARGV[3] then
   return 0
 end
 if ARGV[2] == '' then

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::{Harness, TERM, envelope, fresh, with_args};
 use super::SECOND;
-use crate::broker::{Place, Push, Pushed, Refill, Removed, Settled, Then};
+use crate::broker::{Beyond, Place, Push, Pushed, Refill, Removed, Settled, Then};
 use crate::job::{Durability, Envelope, JobId, Turn};
 
 const WINDOW: usize = 10;
@@ -50,7 +50,7 @@ async fn work_off(on: &Harness, jobs: usize) -> bool {
     for delivery in claimed.deliveries {
         assert_eq!(on.settle(&delivery.lease, Then::Gone).await, Settled::Done);
     }
-    claimed.low
+    claimed.beyond == Beyond::Low
 }
 
 /// Memory is bounded, and an urgent job overtakes at once.
@@ -190,6 +190,22 @@ async fn empty_and_begin(on: &Harness) -> (Vec<Envelope>, Refill) {
     offer(on, &jobs).await;
     work_off(on, 10).await;
     (jobs, on.begin_refill().await.expect("nothing is left"))
+}
+
+/// It would read the ledger from its own start on, and leave them behind.
+pub async fn a_refill_below_which_jobs_were_put_out_does_not_go_on(on: Harness) {
+    let on = on.narrow(WINDOW);
+    on.open().await;
+    let (jobs, refill) = empty_and_begin(&on).await;
+    let urgent: Vec<Envelope> = (0..12).map(|_| envelope(on.now(), 60)).collect();
+    offer(&on, &urgent).await;
+    assert_eq!(held(&on, &urgent[10..]).await, [false; 2]);
+    let until = Some(turn(&on, &jobs[11]));
+    assert!(!on.broker.widen(&on.queue, &refill, until).await.unwrap());
+    on.broker.end_refill(&on.queue, &refill, Some(refill.from)).await.unwrap();
+    assert_eq!(cutoff(&on).await, Some(turn(&on, &urgent[10])));
+    work_off(&on, 5).await;
+    assert_eq!(on.begin_refill().await.unwrap().from, turn(&on, &urgent[10]));
 }
 
 /// The gap must not pass what is not held.
