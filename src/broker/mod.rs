@@ -111,6 +111,9 @@ pub enum Then {
     Again(Box<Envelope>),
     /// It goes back as it was claimed, flagged: due at once, nothing burnt.
     Back,
+    /// It waits until then as it was claimed, flagged, nothing burnt; also bytes that this
+    /// program cannot read.
+    Later(Timestamp),
 }
 
 /// A leased job and what happens to it.

@@ -2,7 +2,8 @@
 //!
 //! The parts, in the order a job meets them: `fetch` claims, `admit` looks, `backend` hands to
 //! apalis, `stack` surrounds the handler, `judge` decides, `settle` records. Beside them `lease`
-//! keeps what is held, and `inflight` knows what that is.
+//! keeps what is held, `inflight` knows what that is, and
+//! `welcome` brings back what older workers did not know.
 
 mod admit;
 mod backend;
@@ -18,6 +19,7 @@ mod registry;
 mod run;
 mod settle;
 mod stack;
+mod welcome;
 
 pub use context::JobContext;
 pub use engine::{Drained, Error, Options, Stop, Worker};

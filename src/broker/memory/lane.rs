@@ -116,6 +116,9 @@ impl Lane {
                         self.put(id, (**again).clone(), None, held.orphaned, now);
                     }
                     Then::Back => self.put_ready(id, held.envelope, held.orphaned),
+                    Then::Later(until) => {
+                        self.put(id, held.envelope.due_at(*until), None, held.orphaned, now);
+                    }
                 }
                 Settled::Done
             })

@@ -48,6 +48,9 @@ impl RedisBroker {
                         match then {
                             Then::Gone => call.arg("gone").arg(member),
                             Then::Back => call.arg("back").arg(member),
+                            Then::Later(until) => {
+                                call.arg("later").arg(member).arg(value::due_at(*until))
+                            }
                             Then::Again(again) => call
                                 .arg("again")
                                 .arg(member)

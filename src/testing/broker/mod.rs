@@ -198,6 +198,7 @@ macro_rules! broker_promises {
             a_job_given_back_keeps_its_place
             a_job_is_claimed_once_however_many_workers_ask
             a_job_put_again_waits_for_its_time_in_its_new_shape
+            a_job_put_off_waits_for_its_time_as_it_was
             a_late_push_is_flagged
             a_new_generation_flags_what_survived
             a_push_of_a_held_job_changes_nothing
