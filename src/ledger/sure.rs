@@ -68,7 +68,7 @@ mod tests {
         (answer, calls.into_inner())
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn only_a_lost_answer_is_asked_for_again() {
         let unsure = || Err(Error::Unsure(sqlx::Error::WorkerCrashed));
         let away = || Err(Error::Unavailable(sqlx::Error::WorkerCrashed));

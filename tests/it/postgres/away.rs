@@ -99,8 +99,12 @@ async fn one_killed_session_takes_all_with_it_and_loses_nothing() {
     .fetch_one(&mut operator)
     .await
     .unwrap();
-    let before = held(&ledger).await.len();
     server.kill_session(session);
+    let start = Instant::now();
+    while sqlx::raw_sql("SELECT 1").execute(&mut operator).await.is_ok() {
+        assert!(start.elapsed() < LONG, "nobody else's session ended");
+    }
+    let before = held(&ledger).await.len();
     until_holds(&ledger, before + 100).await;
     let accepted = load.end().await;
     let held = held(&ledger).await;
