@@ -65,6 +65,7 @@ impl Admission {
             .map(|(delivery, _)| (delivery.lease.id, delivery.lease.token))
             .collect();
         let mut known = self.ask(&asked, now).await?;
+        crate::failpoint!(StampDone if !asked.is_empty());
         for (delivery, _) in claimed.iter_mut() {
             if matches!(known.get(&delivery.lease.id), Some(Some(Standing::Yours { .. }))) {
                 self.reload(delivery).await?;
@@ -149,6 +150,7 @@ impl Admission {
     /// stamped in the ledger before it starts.
     pub(super) fn needs_ledger(&self, delivery: &Delivery) -> bool {
         match &delivery.envelope {
+            Ok(_) if crate::planted!(UnflaggedSweep) => false,
             Ok(envelope) => {
                 envelope.durability == Durability::Ledger
                     && (delivery.flagged

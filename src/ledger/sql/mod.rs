@@ -8,6 +8,8 @@ mod dead;
 mod end;
 mod enqueue;
 mod list;
+#[cfg(feature = "faults")]
+mod planted;
 mod postgres;
 mod redrive;
 mod settle;

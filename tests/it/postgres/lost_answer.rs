@@ -1,21 +1,26 @@
 //! A commit whose answer got lost: it is found out, or said to be unknown, and counts once.
 
+use std::sync::Arc;
+
 use postworks::job::{Category, JobId, NewJob, Reason, State, Token, WorkerId};
 use postworks::ledger::{
     Db, DeadFilter, Error, FailedAttempt, Ledger, Next, PostgresOptions, Recorded, Settled,
     SqlLedger, Verdict,
 };
+use postworks::testing::chaos_proxy::{ChaosProxy, Spring, Target, Trap, Way};
 use postworks::testing::ledger::{at, job, unique};
 use postworks::testing::postgres_server::PostgresServer;
 use tokio::task::block_in_place;
 
-use super::cutter::{Cut, Cutter};
 use super::until_ok;
+
+/// The server never hears of the commit, or the client never hears what became of it.
+const LOSSES: [Spring; 2] = [Spring::CutBefore, Spring::LoseAnswer];
 
 struct World {
     server: PostgresServer,
-    cutter: Cutter,
-    /// Through the cutter.
+    proxy: ChaosProxy,
+    /// Through the proxy.
     ledger: SqlLedger,
     /// Past it.
     record: SqlLedger,
@@ -24,13 +29,21 @@ struct World {
 impl World {
     async fn start() -> Self {
         let server = PostgresServer::launch().await;
-        let cutter = Cutter::start(server.folder());
+        let socket = server.folder().join(".s.PGSQL.5432");
+        let proxy = ChaosProxy::start(Target::Unix(socket), 1).await;
         let direct = server.database().await;
+        let path = direct.split('?').next().unwrap();
+        let through = path.replace("@localhost", &format!("@{}", proxy.address()));
         let options = PostgresOptions { connections_max: 2, ..Default::default() };
         let open = |url: &str| SqlLedger::new(Db::connect_postgres(url, &options).unwrap());
-        let ledger = open(&cutter.url(&direct, server.folder()));
+        let ledger = open(&format!("{through}?sslmode=disable"));
         let record = open(&direct);
-        Self { server, cutter, ledger, record }
+        Self { server, proxy, ledger, record }
+    }
+
+    /// Loses the next commit, or the answer to it.
+    fn lose(&self, how: Spring) -> Arc<Trap> {
+        self.proxy.set_trap(Trap::new(Way::ToServer, "COMMIT", how))
     }
 
     async fn state(&self, id: JobId) -> Option<State> {
@@ -41,17 +54,17 @@ impl World {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_enqueue_finds_out_what_became_of_its_commit() {
     let world = World::start().await;
-    for cut in [Cut::Before, Cut::After] {
-        let (plain, with_key) = (job(), unique(&format!("{cut:?}")));
-        world.cutter.arm(cut);
+    for how in LOSSES {
+        let (plain, with_key) = (job(), unique(&format!("{how:?}")));
+        let lost = world.lose(how);
         let jobs = [plain.clone(), with_key.clone()];
         assert_eq!(world.ledger.enqueue(&jobs).await.unwrap(), [Recorded::Created; 2]);
-        assert!(world.cutter.has_cut(), "{cut:?}");
-        assert_eq!(world.state(plain.id).await, Some(State::Ready), "{cut:?}");
+        assert_eq!(lost.count(), 1, "{how:?}");
+        assert_eq!(world.state(plain.id).await, Some(State::Ready), "{how:?}");
         // A caller that repeats it as another job gets the first one's id.
         let again = NewJob { id: job().id, ..with_key.clone() };
         let answers = world.ledger.enqueue(&[again]).await.unwrap();
-        assert_eq!(answers, [Recorded::Existing(with_key.id)], "{cut:?}");
+        assert_eq!(answers, [Recorded::Existing(with_key.id)], "{how:?}");
     }
     assert_eq!(world.record.open_jobs(None, at(99), at(99), 9).await.unwrap().len(), 4);
 }
@@ -61,15 +74,13 @@ async fn an_enqueue_that_cannot_find_out_does_not_claim_to_be_refused() {
     let world = World::start().await;
     // The connection is open before the server goes.
     world.ledger.check().await.unwrap();
-    world.cutter.arm(Cut::After);
+    let lost = world.lose(Spring::LoseAnswer);
     let job = job();
     let asking = {
         let (ledger, job) = (world.ledger.clone(), job.clone());
         tokio::spawn(async move { ledger.enqueue(&[job]).await })
     };
-    while !world.cutter.has_cut() {
-        tokio::task::yield_now().await;
-    }
+    lost.sprung().await;
     // Whatever the race between the repetition and the end of the server: never a refusal.
     block_in_place(|| world.server.kill9());
     let answer = asking.await.unwrap();
@@ -99,7 +110,7 @@ async fn a_settle_whose_answer_was_lost_counts_once() {
             worker: WorkerId::from_text("w"),
         })
     };
-    for cut in [Cut::Before, Cut::After] {
+    for how in LOSSES {
         let jobs = [job(), job(), job()];
         world.record.enqueue(&jobs).await.unwrap();
         let reason =
@@ -114,13 +125,13 @@ async fn a_settle_whose_answer_was_lost_counts_once() {
             .zip(thens)
             .map(|(job, (then, failed))| Verdict { id: job.id, token, then, failed })
             .collect();
-        world.cutter.arm(cut);
+        world.lose(how);
         let lost = world.ledger.settle(&verdicts).await;
         assert!(matches!(lost, Err(Error::Unsure(_))), "{lost:?}");
         // As the worker does it.
         let (answers, _) =
             until_ok("it settles", async || world.ledger.settle(&verdicts).await).await;
-        assert_eq!(answers, [Settled::Done; 3], "{cut:?}");
+        assert_eq!(answers, [Settled::Done; 3], "{how:?}");
         let attempts = |n: usize| world.record.attempts(jobs[n].id);
         assert_eq!(attempts(0).await.unwrap().len(), 0);
         assert_eq!(attempts(1).await.unwrap().len(), 1);

@@ -1,7 +1,6 @@
 //! PostgreSQL at its limits: gone, frozen, full, locked, and an answer that got lost.
 
 mod away;
-mod cutter;
 mod limits;
 mod lost_answer;
 mod pool;
