@@ -67,11 +67,11 @@ impl Ledger for SqlLedger {
         if jobs.is_empty() {
             return Ok(Vec::new());
         }
-        until_sure(|| self.db.watch(self.enqueue_once(jobs))).await
+        until_sure(|| self.db.watch(Box::pin(self.enqueue_once(jobs)))).await
     }
 
     async fn settle(&self, verdicts: &[Verdict]) -> Result<Vec<Settled>, Error> {
-        self.db.watch(settle::settle(&self.db, verdicts)).await
+        self.db.watch(Box::pin(settle::settle(&self.db, verdicts))).await
     }
 
     async fn stamp(
@@ -79,7 +79,7 @@ impl Ledger for SqlLedger {
         claims: &[(JobId, Token)],
         now: Timestamp,
     ) -> Result<Vec<Standing>, Error> {
-        self.db.watch(stamp::stamp(&self.db, claims, now)).await
+        self.db.watch(Box::pin(stamp::stamp(&self.db, claims, now))).await
     }
 
     async fn job(&self, id: JobId) -> Result<Option<JobRow>, Error> {
