@@ -95,13 +95,13 @@ impl World {
         Self { _folder: folder, ledger, broker, moving, refill, runs: Count::default() }
     }
 
-    fn old(&self) -> Registry {
+    fn old_program(&self) -> Registry {
         let mut registry = Registry::default();
         registry.add::<OldLetter>(self.runs.clone(), [letters()]).unwrap();
         registry
     }
 
-    fn new(&self) -> Registry {
+    fn new_program(&self) -> Registry {
         let mut registry = Registry::default();
         registry.add::<Letter>(self.runs.clone(), [letters()]).unwrap();
         registry.add::<Novel>(self.runs.clone(), [letters()]).unwrap();
@@ -133,7 +133,7 @@ impl World {
     }
 
     fn producer(&self) -> Producer {
-        let catalog = Arc::new(self.new().catalog().clone());
+        let catalog = Arc::new(self.new_program().catalog().clone());
         let (ledger, broker) = (Arc::clone(&self.ledger), Arc::clone(&self.broker));
         Producer::new(ledger, broker, catalog, self.moving.clone())
     }
@@ -157,7 +157,7 @@ impl World {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_old_worker_does_not_know_runs_as_soon_as_a_new_one_starts() {
     let world = World::start().await;
-    let old = world.work("old", world.old());
+    let old = world.work("old", world.old_program());
     let producer = world.producer();
     let ids = [
         producer.enqueue_one(&Letter {}, letters()).await.unwrap().id,
@@ -169,7 +169,7 @@ async fn what_an_old_worker_does_not_know_runs_as_soon_as_a_new_one_starts() {
         assert_eq!(row.parked_for.as_deref(), Some("newer_worker"), "what it waits for is told");
     }
     // Another worker of the same program brings nothing back, and nothing turns in circles.
-    let second = world.work("second", world.old());
+    let second = world.work("second", world.old_program());
     let known = producer.enqueue_one(&Letter {}, letters()).await.unwrap().id;
     world.until_state(known, State::Parked).await;
     for id in ids {
@@ -180,7 +180,7 @@ async fn what_an_old_worker_does_not_know_runs_as_soon_as_a_new_one_starts() {
         stop.drain.cancel();
     }
     let started = Instant::now();
-    let new = world.work("new", world.new());
+    let new = world.work("new", world.new_program());
     for id in ids.into_iter().chain([known]) {
         world.until_state(id, State::Completed).await;
         let row = world.ledger.job(id).await.unwrap().unwrap();
@@ -195,7 +195,7 @@ async fn what_an_old_worker_does_not_know_runs_as_soon_as_a_new_one_starts() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_without_a_record_waits_in_the_broker_for_a_new_worker() {
     let world = World::start().await;
-    let old = world.work("old", world.old());
+    let old = world.work("old", world.old_program());
     let id = world.producer().enqueue_one(&Note {}, letters()).await.unwrap().id;
     world
         .until("the old worker puts it off", async || {
@@ -204,7 +204,7 @@ async fn a_job_without_a_record_waits_in_the_broker_for_a_new_worker() {
         .await;
     assert!(world.ledger.job(id).await.unwrap().is_none(), "it did not die");
     old.drain.cancel();
-    let new = world.work("new", world.new());
+    let new = world.work("new", world.new_program());
     world.moving.advance(Duration::from_secs(61));
     world.until("the new worker runs it", async || world.runs.0.load(Ordering::SeqCst) == 1).await;
     assert!(world.ledger.job(id).await.unwrap().is_none(), "it did not die");
