@@ -2,11 +2,12 @@
 //!
 //! The parts, in the order a job meets them: `fetch` claims, `admit` looks, `backend` hands to
 //! apalis, `stack` surrounds the handler, `judge` decides, `settle` records. Beside them `lease`
-//! keeps what is held, and `inflight` knows what that is.
+//! keeps what is held, `inflight` knows what that is, and `effect` what a run leaves behind.
 
 mod admit;
 mod backend;
 mod context;
+mod effect;
 mod engine;
 mod fetch;
 mod inflight;
@@ -20,6 +21,7 @@ mod settle;
 mod stack;
 
 pub use context::JobContext;
+pub use effect::{Effect, EffectSlot};
 pub use engine::{Drained, Error, Options, Stop, Worker};
 pub(crate) use judge::BROKER_HORIZON;
 pub use registry::{Handler, Registry};

@@ -5,6 +5,7 @@
 
 mod batch;
 mod dead;
+mod effect;
 mod end;
 mod enqueue;
 mod list;
