@@ -80,7 +80,7 @@ impl Effect for Known {
         let state = self.ledger.job(self.id).await?.unwrap().state;
         let mut seen = self.seen.lock().unwrap();
         seen.push(state);
-        if seen.len() % 3 == 0 { Ok(()) } else { Err(away()) }
+        if seen.len().is_multiple_of(3) { Ok(()) } else { Err(away()) }
     }
 }
 

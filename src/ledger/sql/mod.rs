@@ -9,6 +9,8 @@ mod effect;
 mod end;
 mod enqueue;
 mod list;
+#[cfg(feature = "faults")]
+mod planted;
 mod postgres;
 mod redrive;
 mod settle;

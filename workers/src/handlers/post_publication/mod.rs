@@ -78,6 +78,7 @@ impl Attempt<'_> {
         let mut earlier = Earlier::None;
         if self.publication.state == PublicationState::Sending {
             earlier = match self.recourse() {
+                _ if postworks::planted!(BlindResend) => Earlier::Absent,
                 Recourse::Repeat => Earlier::Open,
                 Recourse::LookUp => {
                     if let Some(published) = self.look_up(&post).await? {
@@ -173,8 +174,13 @@ impl Attempt<'_> {
             let until = self.services.now().after(LOOK_AGAIN);
             JobError::new(ErrorClass::Unavailable { until }, words)
         };
+        if postworks::planted!(LeaseAsEffectGuard) {
+            return Ok(true);
+        }
+        postworks::failpoint!(IntentBefore);
         let begun = tokio::time::timeout(SEND_WITHIN, self.sending.begin()).await;
         let begun = begun.map_err(|_| later("the request could not be recorded in time"))?;
+        postworks::failpoint!(IntentCommitted);
         match begun.map_err(|error| self.services.fault(error))? {
             // Whoever looks the post up later counts on this: nothing leaves after `send_by`. The
             // clock may have been set back, and the other one stands still while a machine sleeps.

@@ -131,6 +131,7 @@ impl Effect for Sending {
         let finally = match course {
             Course::Idle | Course::Sent { .. } => return Ok(()),
             Course::Published(published) => {
+                postworks::failpoint!(OutcomeBefore);
                 return recorded(self.store.published(self.publication_id, &published).await);
             }
             Course::Intended => false,
