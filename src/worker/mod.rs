@@ -3,7 +3,10 @@
 //! The parts, in the order a job meets them: `fetch` claims, `admit` looks, `backend` hands to
 //! apalis, `stack` surrounds the handler, `judge` decides, `settle` records. Beside them `lease`
 //! keeps what is held, `inflight` knows what that is, and `effect` what a run leaves behind.
+//! `quarantine` runs what may take the process down, `watchdog` notices handlers that let nothing
+//! else run.
 
+mod absolve;
 mod admit;
 mod backend;
 mod context;
@@ -15,13 +18,18 @@ mod judge;
 mod lease;
 mod meter;
 mod pace;
+mod quarantine;
 mod registry;
 mod run;
+mod schedule;
 mod settle;
+mod solitude;
 mod stack;
+mod watchdog;
 
 pub use context::JobContext;
 pub use effect::{Effect, EffectSlot};
 pub use engine::{Drained, Error, Options, Stop, Worker};
 pub(crate) use judge::BROKER_HORIZON;
 pub use registry::{Handler, Registry};
+pub use solitude::Solitude;
