@@ -24,7 +24,7 @@ use super::meter::{Meter, watch_slots};
 use super::pace::AHEAD_MAX;
 use super::registry::Registry;
 use super::run::{Ended, Judgement, Run};
-use super::settle::Settler;
+use super::settle::{Recordable, Settler};
 use super::solitude::Solitude;
 use super::stack::Attempts;
 use super::watchdog::Watchdog;
@@ -192,6 +192,7 @@ impl Worker {
         tokio::spawn(absolve(Arc::clone(&self.ledger), to_absolve, renewing.clone()));
         let meter = Arc::new(Meter::new(&self.registry));
         let (judgements, to_settle) = mpsc::unbounded_channel();
+        let (effects, to_record) = mpsc::unbounded_channel();
         let (runs, buffer) = mpsc::channel(self.options.concurrency + AHEAD_MAX);
         let buffer: Buffer = Arc::new(Mutex::new(buffer));
         let renewer = Renewer {
@@ -211,7 +212,7 @@ impl Worker {
         };
         let concurrency = self.options.concurrency;
         tokio::spawn(watch_slots(Arc::clone(&inflight), concurrency, renewing.clone()));
-        let on_ended = on_ended(Arc::clone(&inflight), meter, judgements.clone());
+        let on_ended = on_ended(Arc::clone(&inflight), meter, judgements.clone(), effects);
         let executor = execute(
             &self.options.id,
             concurrency,
@@ -226,11 +227,12 @@ impl Worker {
         };
         tokio::spawn(welcome.run(stop.drain.clone()));
         let fetcher = self.fetcher(&inflight, runs, judgements.clone(), stop);
+        let settling = settler.run(to_record, to_settle, judgements.clone());
         Ok(Parts {
             inflight,
             buffer,
             judgements,
-            settling: tokio::spawn(settler.run(to_settle)),
+            settling: tokio::spawn(settling),
             fetching: tokio::spawn(fetcher.run()),
             executor,
         })
@@ -308,6 +310,7 @@ fn on_ended(
     inflight: Arc<InFlight>,
     meter: Arc<Meter>,
     judgements: mpsc::UnboundedSender<Judgement>,
+    effects: mpsc::UnboundedSender<Recordable>,
 ) -> OnEnded {
     Arc::new(move |run: &Run, ended: Ended| {
         let jitter = rand::random();
@@ -321,7 +324,10 @@ fn on_ended(
         }
         inflight.judged();
         // Closed only when the worker is gone; then the lease runs out and the job runs again.
-        let _ = judgements.send(judgement);
+        match run.cx.effect.get() {
+            Some(effect) => drop(effects.send((effect, judgement))),
+            None => drop(judgements.send(judgement)),
+        }
     })
 }
 

@@ -7,6 +7,7 @@ mod config;
 mod connector;
 mod demo;
 mod dlq;
+mod effects;
 mod enqueue;
 mod failure;
 mod http;
@@ -164,6 +165,16 @@ Examples:
   postworks dlq retry 0198f3a0-…"
     )]
     Dlq(dlq::DlqCommand),
+    /// Publications that may be out, which nobody knows
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  postworks effects list
+  postworks effects resolve 0198f3a0-… --as published --remote-id post_4711
+  postworks effects resolve 0198f3a0-… --as absent --retry"
+    )]
+    Effects(effects::EffectsCommand),
     /// Queues and what is in them
     #[command(subcommand)]
     Queue(queue::QueueCommand),
@@ -282,6 +293,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::Connector(command) => connector::run(&context, command).await,
         Verb::Job(command) => job::run(&context, command).await,
         Verb::Dlq(command) => dlq::run(&context, command).await,
+        Verb::Effects(command) => effects::run(&context, command).await,
         Verb::Queue(command) => queue::run(&context, command).await,
         Verb::Migrate => roles::run_migrate(&context).await,
         Verb::Doctor => config::doctor(&context).await,

@@ -8,6 +8,7 @@ mod contract;
 mod crash;
 mod demo;
 mod drain;
+mod effects;
 mod embedded;
 mod fleet;
 mod inputs;

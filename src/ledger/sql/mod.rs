@@ -6,6 +6,7 @@
 mod batch;
 mod crash;
 mod dead;
+mod effect;
 mod end;
 mod enqueue;
 mod list;
