@@ -7,3 +7,4 @@ pub mod broker;
 pub mod ledger;
 pub mod postgres_server;
 pub mod redis_server;
+pub mod sentinel;

@@ -6,7 +6,9 @@
 //!
 //! Time is what Redis tells (`TIME`), so that workers whose clocks differ agree.
 
+mod address;
 mod batch;
+mod connect;
 mod connection;
 mod error;
 mod facts;
@@ -24,7 +26,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use redis::{Cmd, Value};
 
-use self::connection::{Commands, Connector};
+use self::connect::Connector;
+use self::connection::Commands;
 use self::keys::Keys;
 use self::listen::Listener;
 use self::script::Scripts;
@@ -34,6 +37,7 @@ use super::{
 };
 use crate::job::{JobId, Queue, WorkerId};
 
+pub use self::address::{AddressError, RedisAddress};
 pub use self::facts::ServerFacts;
 pub use self::options::RedisOptions;
 
@@ -275,7 +279,7 @@ impl Broker for RedisBroker {
         looks.cmd("CLIENT").arg("LIST");
         let mut answers = self.commands.call_all(&self.scripts.holders, &looks).await?;
         let list = reply::text(answers.pop().ok_or_else(reply::incomplete)?)?;
-        let connected: HashSet<WorkerId> = connection::workers(&list).collect();
+        let connected: HashSet<WorkerId> = connect::workers(&list).collect();
         let mut vanished = HashSet::new();
         for holders in answers {
             for holder in reply::list(holders)? {
@@ -297,7 +301,7 @@ impl Broker for RedisBroker {
 
     async fn connected(&self) -> Result<HashSet<WorkerId>, Error> {
         let list = self.commands.query(redis::cmd("CLIENT").arg("LIST")).await?;
-        Ok(connection::workers(&reply::text(list)?).collect())
+        Ok(connect::workers(&reply::text(list)?).collect())
     }
 
     async fn ping(&self) -> Result<(), Error> {

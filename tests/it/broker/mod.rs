@@ -3,6 +3,7 @@
 mod model;
 mod outage;
 mod redis;
+mod sentinel;
 
 use postworks::testing::broker::Harness;
 
