@@ -11,6 +11,7 @@ pub mod chore;
 pub mod client;
 pub mod clock;
 pub mod config;
+pub mod finding;
 pub mod job;
 pub mod ledger;
 pub mod telemetry;

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::finding::Finding;
 use crate::job::{DecodeError, Envelope, JobId, Queue, Timestamp, Token, WorkerId};
 
 pub mod memory;
@@ -41,6 +42,14 @@ pub enum Error {
     /// The broker refuses us: wrong password, missing permission, too old.
     #[error("the broker refuses us")]
     Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Error {
+    /// Whether it is about the broker as a whole, and not about one queue or call: everything will
+    /// fail alike until the broker is back, or a person has put it right.
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Refused(_))
+    }
 }
 
 /// A job to put in.
@@ -257,6 +266,11 @@ pub trait Broker: Send + Sync + 'static {
     /// The workers that have a connection open now. Workers of an embedded broker are those of
     /// this process.
     async fn connected(&self) -> Result<HashSet<WorkerId>, Error>;
+
+    /// What is right and wrong with the broker's server. Embedded brokers have none.
+    async fn examine(&self) -> Result<Vec<Finding>, Error> {
+        Ok(Vec::new())
+    }
 
     /// Whether the broker answers.
     async fn ping(&self) -> Result<(), Error>;

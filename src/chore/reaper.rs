@@ -97,9 +97,7 @@ impl Reaper {
             loop {
                 let reaped = match self.broker.reap(queue, whose).await {
                     Ok(ids) => ids.len(),
-                    Err(broker::Error::Unavailable(error)) => {
-                        return Err(broker::Error::Unavailable(error));
-                    }
+                    Err(error) if error.is_outage() => return Err(error),
                     // Broken keys of one queue must not leave the others' jobs with the dead.
                     Err(error) => {
                         let error = &error as &dyn std::error::Error;

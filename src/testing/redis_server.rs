@@ -111,6 +111,12 @@ impl RedisServer {
 
     /// Starts it again after [`Self::stop`] or [`Self::kill9`], in the same folder.
     pub fn resume(&mut self) {
+        self.begin_to_resume();
+        self.until_it_answers();
+    }
+
+    /// The same, but returns at once: it may still be loading what it has on disk.
+    pub fn begin_to_resume(&mut self) {
         assert!(self.process.is_none(), "the private Redis runs already");
         let log = fs::File::create(self.log()).expect("a log file");
         let process = Command::new(&self.program)
@@ -126,7 +132,6 @@ impl RedisServer {
             .spawn()
             .expect("the private Redis starts");
         self.process = Some(process);
-        self.until_it_answers();
     }
 
     /// Sends a command in Redis' inline form, as in `CONFIG SET maxmemory 1`, and answers what

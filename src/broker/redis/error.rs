@@ -87,12 +87,12 @@ impl Refusal {
         } else if says("compiling script") {
             "Redis 7.0 or later is needed".to_owned()
         } else if let Some(command) = lacking(&words) {
-            format!("allow it: ACL SETUSER <user> +{command}; config/redis.acl has the whole rule")
+            format!("allow it: ACL SETUSER <user> +{command}; config/redis.conf has the whole rule")
         } else if says("keys") || says("a key") {
-            "allow the prefix: ACL SETUSER <user> ~PREFIX:*; config/redis.acl has the whole rule"
+            "allow the prefix: ACL SETUSER <user> ~PREFIX:*; config/redis.conf has the whole rule"
                 .to_owned()
         } else {
-            "`postworks doctor` names what its user lacks; config/redis.acl has the whole rule"
+            "`postworks doctor` names what its user lacks; config/redis.conf has the whole rule"
                 .to_owned()
         }
     }

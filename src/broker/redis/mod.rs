@@ -11,6 +11,7 @@ mod batch;
 mod connect;
 mod connection;
 mod error;
+mod examine;
 mod facts;
 mod keys;
 mod listen;
@@ -35,6 +36,7 @@ use super::{
     BATCH_MAX, Broker, Claimed, Depth, Error, Lease, Place, Push, Pushed, Reap, Removed, Settled,
     Settlement, order,
 };
+use crate::finding::Finding;
 use crate::job::{JobId, Queue, WorkerId};
 
 pub use self::address::{AddressError, RedisAddress};
@@ -77,15 +79,6 @@ impl RedisBroker {
             commands: Commands::new(Arc::clone(&connector)),
             listener: Listener::new(connector),
         })
-    }
-
-    /// What this Redis says about itself.
-    pub async fn server_facts(&self) -> Result<ServerFacts, Error> {
-        let info = reply::text(self.commands.query(&redis::cmd("INFO")).await?)?;
-        // Hosted servers often forbid CONFIG.
-        let save = self.commands.query(redis::cmd("CONFIG").arg("GET").arg("save")).await;
-        let save = save.and_then(reply::list).ok().and_then(|mut pair| pair.pop());
-        Ok(ServerFacts::read(&info, save.and_then(|save| reply::text(save).ok())))
     }
 
     fn skew_ms(&self) -> i64 {
@@ -302,6 +295,10 @@ impl Broker for RedisBroker {
     async fn connected(&self) -> Result<HashSet<WorkerId>, Error> {
         let list = self.commands.query(redis::cmd("CLIENT").arg("LIST")).await?;
         Ok(connect::workers(&reply::text(list)?).collect())
+    }
+
+    async fn examine(&self) -> Result<Vec<Finding>, Error> {
+        Ok(self.server_facts().await?.findings())
     }
 
     async fn ping(&self) -> Result<(), Error> {

@@ -69,6 +69,7 @@ scripts! {
     open: "open.lua",
     holders: "holders.lua",
     heal: "heal.lua",
+    permits: "permits.lua",
 }
 
 /// Puts a wake token back; sent as a whole, since it is rarely needed.

@@ -1,5 +1,6 @@
 //! Both brokers keep the same promises; Redis has troubles of its own besides.
 
+mod limits;
 mod model;
 mod outage;
 mod redis;
