@@ -16,5 +16,7 @@ mod operator;
 mod outage;
 mod readme;
 mod real_bluesky;
+mod redis_limits;
 mod sandbox;
+mod sentinel;
 mod world;
