@@ -21,12 +21,13 @@ pub mod redis;
 /// Most jobs in one call of any method here.
 pub const BATCH_MAX: usize = 1_000;
 
-/// What went wrong between us and the broker.
+/// What went wrong between us and the broker. The messages hold their cause, since a log in JSON
+/// shows no others.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The broker cannot be reached, or answers that it cannot serve now. Trying later helps.
-    #[error("the broker is unavailable")]
-    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("the broker is unavailable: {0}")]
+    Unavailable(Box<dyn std::error::Error + Send + Sync>),
     /// The queue was never opened, or the broker restarted or lost its memory since: nothing may
     /// be claimed until [`Broker::open`] was called with a new generation.
     #[error("queue {queue} needs a new generation (the broker holds {held:?})")]
@@ -40,8 +41,8 @@ pub enum Error {
     #[error("the broker answered nonsense: {0}")]
     Protocol(String),
     /// The broker refuses us: wrong password, missing permission, too old.
-    #[error("the broker refuses us")]
-    Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("the broker refuses us: {0}")]
+    Refused(Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl Error {

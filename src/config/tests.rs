@@ -177,7 +177,7 @@ fn one_store_without_the_other_is_refused_with_what_to_do() {
 #[test]
 fn a_wrong_address_of_redis_is_answered_with_the_right_form() {
     for (address, words) in [
-        ("localhost:6379", "REDIS_URL: must be an address such as"),
+        ("localhost:6379", "REDIS_URL: must be an address that starts with redis://"),
         ("sentinel://:hush@a,b/main", "did you mean redis+sentinel://"),
         ("redis+sentinel://:hush@a,b", "names no master"),
         ("rediss://:hush@h", "asks for TLS"),

@@ -81,6 +81,9 @@ impl Renewer {
                 () = self.stop.cancelled() => return,
                 () = tokio::time::sleep(self.every) => {}
             }
+            if crate::planted!(NoRenewal) {
+                continue;
+            }
             if self.watchdog.is_stuck() {
                 tracing::error!("the runtime is stuck; its leases are left to expire");
                 continue;
@@ -118,6 +121,7 @@ impl Renewer {
             for batch in leases.chunks(broker::BATCH_MAX) {
                 match broker.renew(&queue, batch, self.lease).await {
                     Ok(kept) => {
+                        crate::failpoint!(RenewAnswered);
                         let lost = batch.iter().zip(kept).filter(|(_, kept)| !kept);
                         self.inflight.lost(lost.map(|(lease, _)| lease));
                     }

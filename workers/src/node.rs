@@ -43,8 +43,8 @@ pub enum Error {
     #[error("REDIS_URL or broker.prefix cannot be used")]
     Broker(#[from] broker::Error),
     /// The broker's server refuses us, which a person must put right.
-    #[error("Redis refuses this process")]
-    BrokerRefuses(#[source] broker::Error),
+    #[error(transparent)]
+    BrokerRefuses(broker::Error),
     /// A store that no role can work with.
     #[error("{0}")]
     Unfit(String),

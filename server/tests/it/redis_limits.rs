@@ -34,7 +34,14 @@ async fn a_full_redis_is_drained_and_new_jobs_are_accepted_meanwhile() {
     fleet.sandbox.slow_down(LATENCY_MS).await;
     let backlog = fleet.client.publish_many(POSTS, &accounts).await;
     let published = || fleet.sandbox.journal().count(&backlog);
-    until("the work does not start", LONG, async || published() > 10).await;
+    let held = || {
+        let answer = fleet.redis.command("HLEN postworks:{post_publication.sandbox}:jobs");
+        answer.trim_start_matches(':').parse::<usize>().unwrap()
+    };
+    until("the backlog does not get to Redis", LONG, async || {
+        published() > 10 && held() + published() >= backlog.len()
+    })
+    .await;
     fleet.redis.command("CONFIG SET maxmemory 1");
     assert!(published() < backlog.len(), "nothing was left to do: the test proves nothing");
     let late = fleet.client.publish("written while Redis was full", &accounts).await;

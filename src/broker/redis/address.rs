@@ -176,7 +176,9 @@ fn no_scheme(text: &str) -> AddressError {
         url.username().is_empty() && url.password().is_none() && url.port().is_some()
     });
     let meant = if is_host { format!("; did you mean redis://{text}?") } else { String::new() };
-    wrong(format!("must be an address such as redis://127.0.0.1:6379{meant}"))
+    wrong(format!(
+        "must be an address that starts with redis://, such as redis://127.0.0.1:6379{meant}"
+    ))
 }
 
 fn unknown_scheme(scheme: &str) -> AddressError {
@@ -190,7 +192,10 @@ fn unknown_scheme(scheme: &str) -> AddressError {
             None => "redis://127.0.0.1:6379".to_owned(),
         }
     };
-    wrong(format!("must start with redis://, unix:// or redis+sentinel://; did you mean {meant}?"))
+    wrong(format!(
+        "must be an address that starts with redis://, unix:// or redis+sentinel://; did you mean \
+         {meant}?"
+    ))
 }
 
 #[cfg(test)]

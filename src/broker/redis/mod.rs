@@ -286,10 +286,10 @@ impl Broker for RedisBroker {
     }
 
     async fn elect(&self, chore: &str, term: Duration) -> Result<bool, Error> {
-        let mut set = redis::cmd("SET");
-        set.arg(self.keys.chore(chore)).arg(self.options.worker.as_str());
-        set.arg("NX").arg("PX").arg(millis(term).max(1));
-        Ok(self.commands.query(&set).await? == Value::Okay)
+        let mut call = self.scripts.elect.call(&[self.keys.chore(chore)]);
+        call.arg(self.options.worker.as_str()).arg(millis(term).max(1));
+        let elected = self.commands.call(&self.scripts.elect, &call).await?;
+        Ok(reply::count(&elected)? == 1)
     }
 
     async fn connected(&self) -> Result<HashSet<WorkerId>, Error> {

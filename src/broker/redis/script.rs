@@ -70,6 +70,7 @@ scripts! {
     holders: "holders.lua",
     heal: "heal.lua",
     permits: "permits.lua",
+    elect: "elect.lua",
 }
 
 /// Puts a wake token back; sent as a whole, since it is rarely needed.

@@ -27,7 +27,7 @@ local calls = {
   { 'ping' },
   { 'role' },
   { 'rpush', key, 'x' },
-  { 'set', key, 'x' },
+  { 'set', key, 'x', 'nx', 'px', '1' },
   { 'time' },
   { 'type', key },
   { 'unlink', key },
