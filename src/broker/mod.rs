@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::finding::Finding;
 use crate::job::{DecodeError, Envelope, JobId, Queue, Timestamp, Token, WorkerId};
 
 pub mod memory;
@@ -20,12 +21,13 @@ pub mod redis;
 /// Most jobs in one call of any method here.
 pub const BATCH_MAX: usize = 1_000;
 
-/// What went wrong between us and the broker.
+/// What went wrong between us and the broker. The messages hold their cause, since a log in JSON
+/// shows no others.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The broker cannot be reached, or answers that it cannot serve now. Trying later helps.
-    #[error("the broker is unavailable")]
-    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("the broker is unavailable: {0}")]
+    Unavailable(Box<dyn std::error::Error + Send + Sync>),
     /// The queue was never opened, or the broker restarted or lost its memory since: nothing may
     /// be claimed until [`Broker::open`] was called with a new generation.
     #[error("queue {queue} needs a new generation (the broker holds {held:?})")]
@@ -39,8 +41,16 @@ pub enum Error {
     #[error("the broker answered nonsense: {0}")]
     Protocol(String),
     /// The broker refuses us: wrong password, missing permission, too old.
-    #[error("the broker refuses us")]
-    Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("the broker refuses us: {0}")]
+    Refused(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Error {
+    /// Whether it is about the broker as a whole, and not about one queue or call: everything will
+    /// fail alike until the broker is back, or a person has put it right.
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Refused(_))
+    }
 }
 
 /// A job to put in.
@@ -298,6 +308,11 @@ pub trait Broker: Send + Sync + 'static {
 
     /// What time it is there, and for how long we have been connected.
     async fn pulse(&self) -> Result<Pulse, Error>;
+
+    /// What is right and wrong with the broker's server. Embedded brokers have none.
+    async fn examine(&self) -> Result<Vec<Finding>, Error> {
+        Ok(Vec::new())
+    }
 
     /// Whether the broker answers.
     async fn ping(&self) -> Result<(), Error>;

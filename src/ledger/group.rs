@@ -13,6 +13,7 @@ use super::{
     BATCH_MAX, Cancel, DeadCount, DeadFilter, DeadLetter, Error, FailedAttempt, JobFilter, JobRow,
     Ledger, Prune, Recorded, Redriven, Settled, Standing, Unpark, Verdict,
 };
+use crate::finding::Finding;
 use crate::job::{JobId, NewJob, Queue, Timestamp, Token};
 
 /// Commits on their way at once: while one waits for the disk, the next is being filled.
@@ -195,6 +196,10 @@ impl Ledger for GroupCommit {
         dry_run: bool,
     ) -> Result<u64, Error> {
         self.ledger.prune(what, before, limit, dry_run).await
+    }
+
+    async fn examine(&self) -> Result<Vec<Finding>, Error> {
+        self.ledger.examine().await
     }
 
     async fn check(&self) -> Result<(), Error> {

@@ -28,6 +28,7 @@ pub use outage::GuardedPool;
 pub use sql::SqlLedger;
 pub use sure::{MaybeUnsure, until_sure};
 
+use crate::finding::Finding;
 use crate::job::{Category, JobId, Kind, NewJob, Queue, Reason, State, Timestamp, Token, WorkerId};
 
 /// Most jobs in one call of any method here.
@@ -368,6 +369,11 @@ pub trait Ledger: Send + Sync + 'static {
         limit: u32,
         dry_run: bool,
     ) -> Result<u64, Error>;
+
+    /// What is right and wrong with the database below the tables.
+    async fn examine(&self) -> Result<Vec<Finding>, Error> {
+        Ok(Vec::new())
+    }
 
     /// Whether the ledger answers and has this program's tables.
     async fn check(&self) -> Result<(), Error>;

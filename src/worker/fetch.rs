@@ -138,9 +138,7 @@ impl Fetcher {
             Err(broker::Error::NeedsGeneration { queue, held }) => {
                 return self.open(&queue, held).await;
             }
-            Err(broker::Error::Unavailable(error)) => {
-                return Err(broker::Error::Unavailable(error));
-            }
+            Err(error) if error.is_outage() => return Err(error),
             Err(error) => {
                 // Broken keys of one queue must not slow the others down.
                 let error = &error as &dyn std::error::Error;

@@ -7,6 +7,7 @@ mod config;
 mod connector;
 mod demo;
 mod dlq;
+mod doctor;
 mod effects;
 mod enqueue;
 mod failure;
@@ -184,6 +185,14 @@ Examples:
     )]
     Migrate,
     /// Look for what keeps things from working
+    #[command(after_help = "\
+Looks at the environment, the configuration, PostgreSQL and Redis, and says what each finding means
+and what to do. Exit codes: 0 nothing fails (there may be warnings), 1 a check fails, 69 a store
+cannot be reached, 78 the configuration or the tables.
+
+Examples:
+  postworks doctor
+  postworks -o json doctor")]
     Doctor,
     /// Check or print the configuration
     #[command(
@@ -296,7 +305,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::Effects(command) => effects::run(&context, command).await,
         Verb::Queue(command) => queue::run(&context, command).await,
         Verb::Migrate => roles::run_migrate(&context).await,
-        Verb::Doctor => config::doctor(&context).await,
+        Verb::Doctor => doctor::run(&context).await,
         Verb::Config(command) => config::run(&context, command),
         Verb::Completions { shell } => config::completions(shell),
     }

@@ -17,6 +17,8 @@ mod operator;
 mod outage;
 mod readme;
 mod real_bluesky;
+mod redis_limits;
 mod rolling;
 mod sandbox;
+mod sentinel;
 mod world;

@@ -9,6 +9,7 @@ mod dead;
 mod effect;
 mod end;
 mod enqueue;
+mod examine;
 mod list;
 #[cfg(feature = "faults")]
 mod planted;
@@ -27,6 +28,7 @@ use super::{
     Cancel, Db, DeadCount, DeadFilter, DeadLetter, Error, FailedAttempt, JobFilter, JobRow, Ledger,
     Prune, Recorded, Redriven, Settled, Standing, Tx, Unpark, Verdict, until_sure,
 };
+use crate::finding::Finding;
 use crate::job::{JobId, NewJob, Queue, Timestamp, Token};
 
 /// Keeps the record of every job in PostgreSQL or SQLite.
@@ -151,6 +153,10 @@ impl Ledger for SqlLedger {
         dry_run: bool,
     ) -> Result<u64, Error> {
         end::prune(&self.db, what, before, limit, dry_run).await
+    }
+
+    async fn examine(&self) -> Result<Vec<Finding>, Error> {
+        examine::examine(&self.db).await
     }
 
     async fn check(&self) -> Result<(), Error> {

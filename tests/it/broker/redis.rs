@@ -233,6 +233,7 @@ async fn workers_drain_at_maxmemory_while_pushes_are_refused() {
     assert_eq!(on.broker.depth(std::slice::from_ref(&on.queue)).await.unwrap()[0].ready, 3);
     on.broker.open(&on.queue, 2).await.unwrap();
     on.must_be_woken().await;
+    assert!(on.broker.elect("reaper", LEASE).await.unwrap(), "chores go on as well");
 
     command(&on, "CONFIG SET maxmemory 0");
     assert_eq!(on.broker.push(&on.queue, &[push]).await.unwrap(), [Pushed::Added]);
