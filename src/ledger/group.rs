@@ -127,6 +127,10 @@ impl Ledger for GroupCommit {
         self.ledger.stamp(claims, now).await
     }
 
+    async fn holds(&self, claims: &[(JobId, Token)]) -> Result<Vec<bool>, Error> {
+        self.ledger.holds(claims).await
+    }
+
     async fn job(&self, id: JobId) -> Result<Option<JobRow>, Error> {
         self.ledger.job(id).await
     }
@@ -174,8 +178,8 @@ impl Ledger for GroupCommit {
         self.ledger.unpark(whose, now).await
     }
 
-    async fn next_generation(&self, queue: &Queue, held: Option<u32>) -> Result<u32, Error> {
-        self.ledger.next_generation(queue, held).await
+    async fn next_generation(&self, queue: &Queue, bump: Bump) -> Result<Option<u32>, Error> {
+        self.ledger.next_generation(queue, bump).await
     }
 
     async fn prune(

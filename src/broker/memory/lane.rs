@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use crate::broker::{BATCH_MAX, order};
 use crate::broker::{
-    Claimed, Delivery, Depth, Lease, Place, Push, Pushed, Reap, Removed, Settled, Settlement, Then,
+    Claimed, Delivery, Depth, Lease, Place, Push, Pushed, Reap, Reasserted, Reassertion, Removed,
+    Renewed, Settled, Settlement, Then,
 };
 use crate::job::{Envelope, JobId, Queue, Timestamp, Token, WorkerId};
 
@@ -98,7 +99,7 @@ impl Lane {
         let next_due = self.delayed.first().map(|(due, _)| Timestamp::from_millis(*due));
         let more = !self.ready.is_empty() || next_due.is_some_and(|due| due <= now);
         self.wake |= more;
-        Some(Claimed { deliveries, next_due, more })
+        Some(Claimed { deliveries, next_due, more, generation })
     }
 
     pub(super) fn settle(&mut self, settlements: &[Settlement], now: Timestamp) -> Vec<Settled> {
@@ -122,14 +123,20 @@ impl Lane {
             .collect()
     }
 
-    pub(super) fn renew(
+    pub(super) fn renew(&mut self, leases: &[Lease], length: Duration, now: Timestamp) -> Renewed {
+        let until = now.after(length).as_millis();
+        let held = leases.iter().map(|lease| self.holds(lease) && self.lengthen(lease.id, until));
+        Renewed { held: held.collect(), generation: self.generation }
+    }
+
+    pub(super) fn reassert(
         &mut self,
-        leases: &[Lease],
+        jobs: &[Reassertion<'_>],
         length: Duration,
         now: Timestamp,
-    ) -> Vec<bool> {
+    ) -> Vec<Reasserted> {
         let until = now.after(length).as_millis();
-        leases.iter().map(|lease| self.holds(lease) && self.lengthen(lease.id, until)).collect()
+        jobs.iter().map(|job| self.reassert_one(*job, until)).collect()
     }
 
     pub(super) fn reap(&mut self, whose: Reap<'_>, now: Timestamp) -> Vec<JobId> {
@@ -258,6 +265,24 @@ impl Lane {
         self.ready.insert((order::score(&envelope), id));
         self.jobs.insert(id, Held { envelope, fresh_in: None, orphaned, spot: Spot::Ready });
         self.wake = true;
+    }
+
+    fn reassert_one(&mut self, job: Reassertion<'_>, deadline: i64) -> Reasserted {
+        let Reassertion { lease, envelope } = job;
+        if self.holds(lease) && self.lengthen(lease.id, deadline) {
+            return Reasserted::Held;
+        }
+        if let Some(Spot::Leased { token, .. }) = self.jobs.get(&lease.id).map(|held| &held.spot)
+            && *token >= lease.token
+        {
+            return Reasserted::Taken;
+        }
+        let orphaned = self.take(lease.id).map_or(0, |held| held.orphaned);
+        let spot = Spot::Leased { token: lease.token, worker: lease.worker.clone(), deadline };
+        self.leased.insert((deadline, lease.id));
+        let held = Held { envelope: envelope.clone(), fresh_in: None, orphaned, spot };
+        self.jobs.insert(lease.id, held);
+        Reasserted::Held
     }
 
     fn take(&mut self, id: JobId) -> Option<Held> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use redis::Value;
 
 use super::value;
-use crate::broker::{Claimed, Delivery, Depth, Error, Lease};
+use crate::broker::{Claimed, Delivery, Depth, Error, Lease, Renewed};
 use crate::job::{Queue, Timestamp, Token, WorkerId};
 
 /// Times are stored with 14 digits.
@@ -32,7 +32,15 @@ pub(super) fn claimed(queue: &Queue, worker: &WorkerId, answer: Value) -> Result
         let lease = Lease { id: parsed(id)?, token, worker: worker.clone() };
         deliveries.push(value::delivery(queue, lease, &stored));
     }
-    Ok(Claimed { deliveries, next_due, more })
+    Ok(Claimed { deliveries, next_due, more, generation: token.generation })
+}
+
+/// Reads the answer of `renew.lua` to a question about so many leases.
+pub(super) fn renewed(answer: Value, expected: usize) -> Result<Renewed, Error> {
+    let mut answer = list(answer)?.into_iter();
+    let mut next = || answer.next().ok_or_else(incomplete);
+    let generation = text(next()?)?.parse().ok();
+    Ok(Renewed { generation, held: verdicts(next()?, expected)? })
 }
 
 /// Reads a sorted set's score; one that is no time is no time to wait for.

@@ -50,6 +50,7 @@ scripts! {
     claim: "claim.lua",
     settle: "settle.lua",
     renew: "renew.lua",
+    reassert: "reassert.lua",
     reap: "reap.lua",
     remove: "remove.lua",
     find: "find.lua",

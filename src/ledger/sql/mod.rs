@@ -7,6 +7,7 @@ mod batch;
 mod dead;
 mod end;
 mod enqueue;
+mod generation;
 mod list;
 mod postgres;
 mod redrive;
@@ -20,8 +21,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    Cancel, Db, DeadCount, DeadFilter, DeadLetter, Error, FailedAttempt, JobFilter, JobRow, Ledger,
-    Prune, Recorded, Redriven, Settled, Standing, Tx, Unpark, Verdict,
+    Bump, Cancel, Db, DeadCount, DeadFilter, DeadLetter, Error, FailedAttempt, JobFilter, JobRow,
+    Ledger, Prune, Recorded, Redriven, Settled, Standing, Tx, Unpark, Verdict,
 };
 use crate::job::{JobId, NewJob, Queue, Timestamp, Token};
 
@@ -76,6 +77,10 @@ impl Ledger for SqlLedger {
         stamp::stamp(&self.db, claims, now).await
     }
 
+    async fn holds(&self, claims: &[(JobId, Token)]) -> Result<Vec<bool>, Error> {
+        stamp::holds(&self.db, claims).await
+    }
+
     async fn job(&self, id: JobId) -> Result<Option<JobRow>, Error> {
         list::job(&self.db, id).await
     }
@@ -123,8 +128,8 @@ impl Ledger for SqlLedger {
         redrive::unpark(&self.db, whose, now).await
     }
 
-    async fn next_generation(&self, queue: &Queue, held: Option<u32>) -> Result<u32, Error> {
-        stamp::next_generation(&self.db, queue, held).await
+    async fn next_generation(&self, queue: &Queue, bump: Bump) -> Result<Option<u32>, Error> {
+        generation::next(&self.db, queue, bump).await
     }
 
     async fn prune(

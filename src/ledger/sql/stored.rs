@@ -58,6 +58,8 @@ pub(super) struct Fence {
     pub(super) settled: bool,
     pub(super) run_at: i64,
     pub(super) failed_attempts: i32,
+    /// Until when a worker of an earlier generation may still claim it back.
+    pub(super) reserved_until: Option<i64>,
 }
 
 /// A dead letter.
