@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::{
-    BATCH_MAX, Cancel, DeadCount, DeadFilter, DeadLetter, Error, FailedAttempt, JobFilter, JobRow,
-    Ledger, Prune, Recorded, Redriven, Settled, Standing, Unpark, Verdict,
+    BATCH_MAX, Bump, Cancel, DeadCount, DeadFilter, DeadLetter, Error, FailedAttempt, JobFilter,
+    JobRow, Ledger, Prune, Recorded, Redriven, Settled, Standing, Unpark, Verdict,
 };
 use crate::job::{JobId, NewJob, Queue, Timestamp, Token};
 

@@ -8,18 +8,18 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::admit::{Admission, Admitted};
 use super::inflight::InFlight;
+use super::open::Opener;
 use super::pace::Pace;
 use super::run::{Judgement, Run};
 use crate::broker::{self, Broker, Claimed, Delivery, Then};
 use crate::clock::SharedClock;
 use crate::job::{Queue, Timestamp, WorkerId};
-use crate::ledger::Ledger;
 
 /// Every queue is looked at this often even if nothing woke us: a wake-up that a dying worker
 /// took with it costs no more than this.
@@ -33,7 +33,7 @@ const RETRY_MAX: Duration = Duration::from_secs(1);
 /// Claims jobs.
 pub(super) struct Fetcher {
     pub(super) broker: Arc<dyn Broker>,
-    pub(super) ledger: Arc<dyn Ledger>,
+    pub(super) opener: Opener,
     pub(super) admission: Admission,
     pub(super) inflight: Arc<InFlight>,
     pub(super) clock: SharedClock,
@@ -43,8 +43,8 @@ pub(super) struct Fetcher {
     pub(super) concurrency: usize,
     pub(super) runs: mpsc::Sender<Arc<Run>>,
     pub(super) judgements: mpsc::UnboundedSender<Judgement>,
-    /// Told when jobs must be pushed anew from the ledger.
-    pub(super) refill: Arc<Notify>,
+    /// Told of queues that may have lost leases.
+    pub(super) doubts: mpsc::UnboundedSender<Queue>,
     pub(super) stop: CancellationToken,
 }
 
@@ -63,6 +63,8 @@ struct Schedule {
     /// When the next delayed job of a queue falls due.
     due: HashMap<Queue, Instant>,
     fallback: Instant,
+    /// The generation of each queue at its last claim.
+    generations: HashMap<Queue, u32>,
 }
 
 impl Fetcher {
@@ -153,6 +155,9 @@ impl Fetcher {
                 return Ok(());
             }
         };
+        if schedule.is_new(&queue, claimed.generation) {
+            let _ = self.doubts.send(queue.clone());
+        }
         if !claimed.more && claimed.deliveries.len() < fair {
             schedule.rest(&queue, claimed.next_due, self.clock.now());
         }
@@ -160,16 +165,13 @@ impl Fetcher {
         Ok(())
     }
 
-    /// Opens a queue in a new generation; whatever the broker lost is pushed anew.
+    /// Opens a queue in a new generation, unless another worker is about to.
     async fn open(&self, queue: &Queue, held: Option<u32>) -> Result<(), broker::Error> {
-        let generation = self
-            .ledger
-            .next_generation(queue, held)
-            .await
-            .map_err(|error| broker::Error::Unavailable(Box::new(error)))?;
-        self.broker.open(queue, generation).await?;
-        tracing::debug!(job.queue = %queue, generation, "queue opened");
-        self.refill.notify_one();
+        if self.opener.open(queue, held).await? {
+            let _ = self.doubts.send(queue.clone());
+        } else {
+            tokio::time::sleep(RETRY_MIN).await;
+        }
         Ok(())
     }
 
@@ -187,9 +189,11 @@ impl Fetcher {
             self.inflight.judged_unstarted();
             let _ = self.judgements.send(judgement);
         }
-        for run in admitted.runs {
+        let runs: Vec<Arc<Run>> = admitted.runs.into_iter().map(Arc::new).collect();
+        self.inflight.admitted(&runs);
+        for run in runs {
             // The channel has room for every job that may be claimed.
-            let _ = self.runs.send(Arc::new(run)).await;
+            let _ = self.runs.send(run).await;
         }
     }
 
@@ -283,6 +287,7 @@ impl Schedule {
             turn: queues.iter().cloned().collect(),
             due: HashMap::new(),
             fallback: Instant::now() + FALLBACK,
+            generations: HashMap::new(),
         }
     }
 
@@ -297,6 +302,14 @@ impl Schedule {
         for queue in queues {
             self.wake(queue.clone());
         }
+    }
+
+    /// Whether a queue is in another generation than at the claim before.
+    fn is_new(&mut self, queue: &Queue, generation: u32) -> bool {
+        if self.generations.get(queue) == Some(&generation) {
+            return false;
+        }
+        self.generations.insert(queue.clone(), generation).is_some()
     }
 
     /// Whether it is time to look at everything; once each time.

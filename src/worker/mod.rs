@@ -2,7 +2,8 @@
 //!
 //! The parts, in the order a job meets them: `fetch` claims, `admit` looks, `backend` hands to
 //! apalis, `stack` surrounds the handler, `judge` decides, `settle` records. Beside them `lease`
-//! keeps what is held, and `inflight` knows what that is.
+//! keeps what is held, `open` and `reassert` restore it after a broker lost its memory, and `inflight`
+//! knows what it is.
 
 mod admit;
 mod backend;
@@ -13,7 +14,9 @@ mod inflight;
 mod judge;
 mod lease;
 mod meter;
+mod open;
 mod pace;
+mod reassert;
 mod registry;
 mod run;
 mod settle;

@@ -199,8 +199,12 @@ macro_rules! broker_promises {
             a_job_is_claimed_once_however_many_workers_ask
             a_job_put_again_waits_for_its_time_in_its_new_shape
             a_late_push_is_flagged
+            a_lease_claimed_back_takes_its_job_out_of_its_place
+            a_lease_that_was_claimed_back_expires
+            a_lost_lease_can_be_claimed_back
             a_new_generation_flags_what_survived
             a_push_of_a_held_job_changes_nothing
+            a_renewal_tells_the_generation
             a_renewed_lease_lasts_and_is_never_shortened
             a_settle_with_an_old_token_changes_nothing
             a_vanished_worker_gives_back_its_own_jobs_only
@@ -211,6 +215,7 @@ macro_rules! broker_promises {
             an_expired_lease_is_taken_back_and_its_old_holder_is_stale
             claims_are_refused_until_the_queue_is_opened
             depth_counts_every_place_and_knows_the_oldest
+            of_two_claims_of_a_job_the_later_holds_it
             nothing_is_left_after_a_job_is_gone
             only_an_open_queue_where_nothing_waits_is_still
             queues_do_not_see_each_other

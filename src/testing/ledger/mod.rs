@@ -4,6 +4,7 @@
 
 mod enqueue;
 mod fence;
+mod generation;
 mod life;
 mod list;
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 pub use enqueue::*;
 pub use fence::*;
+pub use generation::*;
 pub use life::*;
 pub use list::*;
 
