@@ -8,5 +8,6 @@ mod ledger;
 mod ledger_faults;
 mod ledger_model;
 mod life;
+mod lost_memory;
 mod mishaps;
 mod tidy;

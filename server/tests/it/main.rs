@@ -17,4 +17,5 @@ mod outage;
 mod readme;
 mod real_bluesky;
 mod sandbox;
+mod wiped;
 mod world;
