@@ -270,6 +270,7 @@ impl Parts {
     /// Claims have stopped: hands back what waits, lets running jobs finish within the grace,
     /// takes the rest away, and sees that everything is recorded.
     async fn drain(self, grace: Duration, stop: &Stop) -> Drained {
+        crate::failpoint!(DrainBegun);
         if !self.fetching.is_finished() {
             let _ = self.fetching.await;
         }

@@ -14,9 +14,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::admit::{Admission, Admitted};
 use super::inflight::InFlight;
+use super::judge::judge;
 use super::open::Opener;
 use super::pace::Pace;
-use super::run::{Judgement, Run};
+use super::run::{Ended, Judgement, Run};
 use crate::broker::{self, Broker, Claimed, Delivery, Then};
 use crate::clock::SharedClock;
 use crate::job::{Queue, Timestamp, WorkerId};
@@ -155,6 +156,7 @@ impl Fetcher {
                 return Ok(());
             }
         };
+        crate::failpoint!(ClaimAnswered if !claimed.deliveries.is_empty());
         if schedule.is_new(&queue, claimed.generation) {
             let _ = self.doubts.send(queue.clone());
         }
@@ -179,6 +181,7 @@ impl Fetcher {
     async fn take(&mut self, claimed: Claimed) {
         let tokens = self.inflight.claimed(&claimed.deliveries);
         let mut waiting: Vec<_> = claimed.deliveries.into_iter().zip(tokens).collect();
+        crate::failpoint!(ClaimHeld if !waiting.is_empty());
         let Some(admitted) = self.admit(&mut waiting).await else {
             for (delivery, _) in waiting {
                 self.hand_back(delivery);
@@ -192,6 +195,9 @@ impl Fetcher {
         let runs: Vec<Arc<Run>> = admitted.runs.into_iter().map(Arc::new).collect();
         self.inflight.admitted(&runs);
         for run in runs {
+            if crate::planted!(AckBeforeRun) {
+                let _ = self.judgements.send(unearned(&run, self.clock.now()));
+            }
             // The channel has room for every job that may be claimed.
             let _ = self.runs.send(run).await;
         }
@@ -224,6 +230,11 @@ impl Fetcher {
         let back = Judgement { queue, lease, verdict: None, then: Then::Back };
         let _ = self.judgements.send(back);
     }
+}
+
+/// The judgement of a job that did what it should, about one that has not begun: a planted bug.
+fn unearned(run: &Run, now: Timestamp) -> Judgement {
+    judge(run, &Ended::Answered { started_at: now, ended_at: now, result: Ok(()) }, 0.0).0
 }
 
 /// Waits for the broker's wake-ups beside the claims, so that a busy queue does not deafen us to

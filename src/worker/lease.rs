@@ -87,6 +87,9 @@ impl Renewer {
                 () = self.stop.cancelled() => return,
                 () = tokio::time::sleep(if failing { RETRY.min(self.every) } else { self.every }) => {}
             }
+            if crate::planted!(NoRenewal) {
+                continue;
+            }
             if self.watchdog.is_stuck() {
                 tracing::error!("the runtime is stuck; its leases are left to expire");
                 continue;
@@ -124,7 +127,10 @@ impl Renewer {
         for (queue, leases) in self.inflight.leases() {
             for batch in leases.chunks(broker::BATCH_MAX) {
                 match broker.renew(&queue, batch, self.lease).await {
-                    Ok(renewed) => self.learn(&queue, batch, &renewed),
+                    Ok(renewed) => {
+                        crate::failpoint!(RenewAnswered);
+                        self.learn(&queue, batch, &renewed);
+                    }
                     Err(error) => failed = Some(error),
                 }
             }

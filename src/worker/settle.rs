@@ -59,6 +59,8 @@ impl Settler {
             return;
         }
         let answers = until_done("ledger", || self.ledger.settle(&verdicts)).await;
+        crate::failpoint!(VerdictRecorded);
+        crate::failpoint!(RetryRecorded if batch.iter().any(|one| matches!(one.then, Then::Again(_))));
         for ((place, verdict), answer) in places.into_iter().zip(&verdicts).zip(answers) {
             let Some(judgement) = batch.get_mut(place) else { continue };
             match (answer, &verdict.then) {
@@ -89,6 +91,7 @@ impl Settler {
 
     async fn release_queue(&self, queue: &Queue, batch: &[Settlement]) {
         let answers = until_done("broker", || self.broker.settle(queue, batch)).await;
+        crate::failpoint!(SettleAnswered);
         let stale = answers.iter().filter(|answer| **answer == broker::Settled::Stale).count();
         self.meter.leases_lost(stale);
         self.inflight.settled(batch.iter().map(|settlement| settlement.lease.clone()));

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "tests")]
 
 mod broker;
+mod chaos_proxy;
 mod chores;
 mod ledger;
 mod ledger_faults;

@@ -9,6 +9,8 @@ mod end;
 mod enqueue;
 mod generation;
 mod list;
+#[cfg(feature = "faults")]
+mod planted;
 mod postgres;
 mod redrive;
 mod settle;

@@ -71,6 +71,8 @@ async fn round(
     // Two batches that share jobs must lock them in the same order.
     places.sort_by_key(|&at| verdicts[at].id);
     let rows: Vec<SettledRow> = places.iter().map(|&at| row(&verdicts[at])).collect();
+    #[cfg(feature = "faults")]
+    super::planted::tear_down_fence(tx, &rows).await?;
     let written: HashSet<Uuid> = batch::settle(tx, &rows).await?.into_iter().collect();
 
     let (counted, refused): (Vec<usize>, Vec<usize>) =
@@ -86,6 +88,8 @@ async fn round(
         let ids: Vec<Uuid> = refused.iter().map(|&at| verdicts[at].id.as_uuid()).collect();
         let fences: HashMap<Uuid, Fence> =
             batch::fences(tx, &ids).await?.into_iter().map(|fence| (fence.id, fence)).collect();
+        #[cfg(feature = "faults")]
+        super::planted::count_again(tx, &rows, &fences).await?;
         for at in refused {
             answers[at] = why_refused(&verdicts[at], fences.get(&verdicts[at].id.as_uuid()));
         }

@@ -84,6 +84,7 @@ impl Attempt<'_> {
         let post = Outgoing { publication_id: id, text: frozen.text, created_at: frozen.at };
         if self.publication.state == PublicationState::Sending {
             match self.idempotency() {
+                _ if postworks::planted!(BlindResend) => {}
                 Idempotency::DeterministicId | Idempotency::ClientKey => {}
                 Idempotency::LookUp => {
                     if let Some(published) = self.look_up(&post).await? {
@@ -168,9 +169,11 @@ impl Attempt<'_> {
                 self.check_time()?;
                 // After `AuthExpired` this runs once more, and finds its own `sending`.
                 let again = self.begun.load(Ordering::Relaxed) || self.resends();
+                postworks::failpoint!(IntentBefore);
                 let Some(send_by) = self.begin(post.publication_id, again).await? else {
                     return Ok(None);
                 };
+                postworks::failpoint!(IntentCommitted);
                 self.begun.store(true, Ordering::Relaxed);
                 // Whoever looks the post up later counts on this: nothing leaves after `send_by`.
                 if self.services.now() >= send_by {
@@ -185,11 +188,15 @@ impl Attempt<'_> {
 
     /// Whether this run may send what an earlier one left as `sending`: `run` has checked.
     fn resends(&self) -> bool {
-        self.publication.state == PublicationState::Sending && self.may_run_again()
+        self.publication.state == PublicationState::Sending
+            && (self.may_run_again() || postworks::planted!(BlindResend))
     }
 
     async fn begin(&self, id: Uuid, again: bool) -> Result<Option<Timestamp>, JobError> {
         let store = &self.services.store;
+        if postworks::planted!(LeaseAsEffectGuard) {
+            return Ok(Some(self.start_by));
+        }
         let begun = store.begin_sending(id, again).await;
         if let Some(send_by) = begun.map_err(|error| self.services.fault(error))? {
             return Ok(Some(send_by));
@@ -203,6 +210,7 @@ impl Attempt<'_> {
     }
 
     async fn record(&self, published: &Published) -> Result<(), JobError> {
+        postworks::failpoint!(OutcomeBefore);
         let recorded = self.services.store.sent(self.publication.id, published).await;
         recorded.map_err(|error| {
             let words = format!("published as {}, but not recorded", published.remote_id);
