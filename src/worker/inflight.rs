@@ -1,6 +1,7 @@
 //! The jobs this worker holds, and how many more it may take.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -69,10 +70,11 @@ impl Jobs {
     }
 
     fn insert(&mut self, held: Held) {
-        if self.by_id.contains_key(&held.lease.id) {
-            self.doubles.push(held);
-        } else {
-            self.by_id.insert(held.lease.id, held);
+        match self.by_id.entry(held.lease.id) {
+            Entry::Vacant(place) => {
+                place.insert(held);
+            }
+            Entry::Occupied(_) => self.doubles.push(held),
         }
     }
 
