@@ -16,6 +16,8 @@ use tempfile::TempDir;
 const PROGRAMS: [&str; 2] = ["redis-server", "valkey-server"];
 /// Where programs are looked for before `PATH`, from the working directory upwards.
 const TOOLS: &str = ".tools/bin";
+/// Where it keeps its append-only file.
+const APPENDONLY: &str = "appendonlydir";
 /// Longest wait for a start or an end.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Between two looks whether it answers; a start takes about 30 ms.
@@ -97,6 +99,22 @@ impl RedisServer {
     /// Kills it, as a crash would.
     pub fn kill9(&mut self) {
         self.end(Signal::SIGKILL);
+    }
+
+    /// A copy of its append-only file as it is now, for [`Self::roll_back`].
+    pub fn copy_of_disk(&self) -> TempDir {
+        let copy = tempfile::tempdir().expect("a folder for a copy");
+        copy_files(&self.folder.path().join(APPENDONLY), copy.path());
+        copy
+    }
+
+    /// Kills it, and starts it again from an older copy of its append-only file.
+    pub fn roll_back(&mut self, copy: &TempDir) {
+        self.kill9();
+        let files = self.folder.path().join(APPENDONLY);
+        fs::remove_dir_all(&files).expect("an append-only file to replace");
+        copy_files(copy.path(), &files);
+        self.resume();
     }
 
     /// Stops it from doing anything while its connections stay open, as a hanging machine would.
@@ -214,6 +232,14 @@ impl RedisServer {
 impl Drop for RedisServer {
     fn drop(&mut self) {
         self.end(Signal::SIGKILL);
+    }
+}
+
+fn copy_files(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder to copy to");
+    for file in fs::read_dir(from).expect("a folder to copy") {
+        let file = file.expect("a file to copy");
+        fs::copy(file.path(), to.join(file.file_name())).expect("a copy");
     }
 }
 

@@ -2,9 +2,10 @@
 //!
 //! The parts, in the order a job meets them: `fetch` claims, `admit` looks, `backend` hands to
 //! apalis, `stack` surrounds the handler, `judge` decides, `settle` records. Beside them `lease`
-//! keeps what is held, `inflight` knows what that is, and `effect` what a run leaves behind.
-//! `quarantine` runs what may take the process down, `watchdog` notices handlers that let nothing
-//! else run, `welcome` brings back what older workers did not know.
+//! keeps what is held, `open` and `reassert` restore it after a broker lost its memory, `inflight`
+//! knows what that is, and `effect` what a run leaves behind. `quarantine` runs what may take the
+//! process down, `watchdog` notices handlers that let nothing else run, `welcome` brings back what
+//! older workers did not know.
 
 mod absolve;
 mod admit;
@@ -17,8 +18,10 @@ mod inflight;
 mod judge;
 mod lease;
 mod meter;
+mod open;
 mod pace;
 mod quarantine;
+mod reassert;
 mod registry;
 mod run;
 mod schedule;

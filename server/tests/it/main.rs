@@ -21,4 +21,5 @@ mod redis_limits;
 mod rolling;
 mod sandbox;
 mod sentinel;
+mod wiped;
 mod world;

@@ -33,8 +33,8 @@ use self::keys::Keys;
 use self::listen::Listener;
 use self::script::Scripts;
 use super::{
-    BATCH_MAX, Broker, Claimed, Depth, Error, Lease, Place, Pulse, Push, Pushed, Reap, Removed,
-    Settled, Settlement,
+    BATCH_MAX, Broker, Claimed, Depth, Error, Lease, Place, Pulse, Push, Pushed, Reap, Reasserted,
+    Reassertion, Removed, Renewed, Settled, Settlement,
 };
 use crate::finding::Finding;
 use crate::job::{JobId, Queue, Timestamp, WorkerId};
@@ -170,17 +170,31 @@ impl Broker for RedisBroker {
         queue: &Queue,
         leases: &[Lease],
         lease: Duration,
-    ) -> Result<Vec<bool>, Error> {
-        let mut answers = Vec::with_capacity(leases.len());
-        for batch in leases.chunks(BATCH_MAX) {
-            let fill = |call: &mut Cmd| {
-                call.arg(self.skew_ms()).arg(millis(lease));
-                for lease in batch {
-                    call.arg(value::member(lease));
-                }
-            };
-            let held = self.call(|scripts| &scripts.renew, queue, fill).await?;
-            answers.extend(reply::verdicts(held, batch.len())?);
+    ) -> Result<Renewed, Error> {
+        // The first batch asks for the generation also if there is no lease.
+        let (first, rest) = leases.split_at(leases.len().min(BATCH_MAX));
+        let mut renewed = self.renew_batch(queue, first, lease).await?;
+        for batch in rest.chunks(BATCH_MAX) {
+            let more = self.renew_batch(queue, batch, lease).await?;
+            renewed.generation = more.generation;
+            renewed.held.extend(more.held);
+        }
+        Ok(renewed)
+    }
+
+    async fn reassert(
+        &self,
+        queue: &Queue,
+        jobs: &[Reassertion<'_>],
+        lease: Duration,
+    ) -> Result<Vec<Reasserted>, Error> {
+        let mut answers = Vec::with_capacity(jobs.len());
+        for batch in jobs.chunks(BATCH_MAX) {
+            let held = self.reassert_batch(queue, batch, lease).await?;
+            answers.extend(
+                held.into_iter()
+                    .map(|held| if held { Reasserted::Held } else { Reasserted::Taken }),
+            );
         }
         Ok(answers)
     }

@@ -62,6 +62,7 @@ scripts! {
     claim: "claim.lua",
     settle: "settle.lua",
     renew: "renew.lua",
+    reassert: "reassert.lua",
     reap: "reap.lua",
     remove: "remove.lua",
     held: "held.lua",

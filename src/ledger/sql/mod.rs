@@ -10,6 +10,7 @@ mod effect;
 mod end;
 mod enqueue;
 mod examine;
+mod generation;
 mod list;
 #[cfg(feature = "faults")]
 mod planted;
@@ -25,8 +26,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    Cancel, Db, DeadCount, DeadFilter, DeadLetter, Error, FailedAttempt, JobFilter, JobRow, Ledger,
-    Prune, Recorded, Redriven, Settled, Standing, Tx, Unpark, Verdict, until_sure,
+    Bump, Cancel, Db, DeadCount, DeadFilter, DeadLetter, Error, FailedAttempt, JobFilter, JobRow,
+    Ledger, Prune, Recorded, Redriven, Settled, Standing, Tx, Unpark, Verdict, until_sure,
 };
 use crate::finding::Finding;
 use crate::job::{JobId, NewJob, Queue, Timestamp, Token};
@@ -94,6 +95,10 @@ impl Ledger for SqlLedger {
         crash::take_back(&self.db, claims).await
     }
 
+    async fn holds(&self, claims: &[(JobId, Token)]) -> Result<Vec<bool>, Error> {
+        stamp::holds(&self.db, claims).await
+    }
+
     async fn job(&self, id: JobId) -> Result<Option<JobRow>, Error> {
         list::job(&self.db, id).await
     }
@@ -141,8 +146,8 @@ impl Ledger for SqlLedger {
         redrive::unpark(&self.db, whose, now).await
     }
 
-    async fn next_generation(&self, queue: &Queue, held: Option<u32>) -> Result<u32, Error> {
-        stamp::next_generation(&self.db, queue, held).await
+    async fn next_generation(&self, queue: &Queue, bump: Bump) -> Result<Option<u32>, Error> {
+        generation::next(&self.db, queue, bump).await
     }
 
     async fn prune(
