@@ -14,9 +14,9 @@ use postworks::client::Producer;
 use postworks::clock::SystemClock;
 use postworks::job::{ErrorClass, Job, JobError, Kind, Queue, RetryPolicy, WorkerId};
 use postworks::ledger::{Db, Ledger, SqlLedger};
-use postworks::worker::{Handler, JobContext, Options, Registry, Stop, Worker};
+use postworks::worker::{Calls, Handler, JobContext, Options, Registry, Stop, Worker};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 
 /// Step 1: the arguments. Ids rather than copies of rows; the constants are the policy.
 #[derive(Debug, Serialize, Deserialize)]
@@ -64,19 +64,20 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut registry = Registry::default();
     registry.add::<SendDigest>(SendDigestHandler { sent }, [queue.clone()])?;
 
-    let refill = Arc::new(Notify::new());
+    let calls = Arc::<Calls>::default();
     let stop = Stop::default();
     let relay = Relay {
         ledger: Arc::clone(&ledger),
         broker: Arc::clone(&broker),
         clock: Arc::clone(&clock),
+        calls: Arc::clone(&calls),
     };
     let refiller = Refiller {
         ledger: Arc::clone(&ledger),
         broker: Arc::clone(&broker),
         clock: Arc::clone(&clock),
         queues: vec![queue.clone()],
-        refill: Arc::clone(&refill),
+        calls: Arc::clone(&calls),
     };
     tokio::spawn(relay.run(stop.drain.clone()));
     tokio::spawn(refiller.run(stop.drain.clone()));
@@ -91,7 +92,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         renew: Duration::from_secs(2),
         grace: Duration::from_secs(5),
     };
-    let worker = Worker::new(registry, broker, ledger, clock, options, refill);
+    let worker = Worker::new(registry, broker, ledger, clock, options, calls);
     let working = tokio::spawn(worker.run(stop.clone()));
 
     for reader in 1..=5 {

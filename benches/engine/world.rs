@@ -9,14 +9,13 @@ use postworks::broker::Broker;
 use postworks::broker::redis::{RedisBroker, RedisOptions};
 use postworks::chore::{Reaper, Refiller, Relay};
 use postworks::client::Producer;
-use postworks::clock::{SharedClock, SystemClock};
+use postworks::clock::{Clock as _, SharedClock, SystemClock};
 use postworks::job::{Durability, Job, JobError, Kind, NewJob, Queue, Request, WorkerId};
-use postworks::ledger::{GroupCommit, Ledger, SqlLedger};
+use postworks::ledger::{Bump, GroupCommit, Ledger, SqlLedger};
 use postworks::testing::postgres_server::PostgresServer;
 use postworks::testing::redis_server::RedisServer;
-use postworks::worker::{Drained, Handler, JobContext, Options, Registry, Stop, Worker};
+use postworks::worker::{Calls, Drained, Handler, JobContext, Options, Registry, Stop, Worker};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 /// Jobs that run at the same time, as by default.
@@ -123,7 +122,7 @@ pub(crate) struct World {
     pub(crate) ledger: Arc<dyn Ledger>,
     registry: Registry,
     pub(crate) clock: SharedClock,
-    refill: Arc<Notify>,
+    calls: Arc<Calls>,
     id: WorkerId,
 }
 
@@ -157,7 +156,9 @@ impl World {
         for durability in BOTH {
             let queue = queue(durability);
             // As after any earlier start: the first delivery of a job needs no question then.
-            let generation = ledger.next_generation(&queue, None).await.unwrap();
+            let bump =
+                Bump { held: None, at: SystemClock.now(), reserved: std::time::Duration::ZERO };
+            let generation = ledger.next_generation(&queue, bump).await.unwrap().unwrap();
             broker.open(&queue, generation).await.unwrap();
         }
         let (unrecorded, recorded) = (Count(Arc::clone(&seen)), Count(Arc::clone(&seen)));
@@ -170,8 +171,8 @@ impl World {
             Arc::new(registry.catalog().clone()),
             Arc::clone(&clock),
         );
-        let refill = Arc::new(Notify::new());
-        Self { redis, broker, producer, seen, ledger, registry, clock, refill, id }
+        let calls = Arc::<Calls>::default();
+        Self { redis, broker, producer, seen, ledger, registry, clock, calls, id }
     }
 
     /// Starts a worker with its relay and its reaper.
@@ -181,16 +182,24 @@ impl World {
             ledger: Arc::clone(&self.ledger),
             broker: Arc::clone(&self.broker),
             clock: Arc::clone(&self.clock),
+            calls: Arc::clone(&self.calls),
         };
-        let queues: Vec<Queue> = self.registry.queues().cloned().collect();
         let refiller = Refiller {
             ledger: Arc::clone(&self.ledger),
             broker: Arc::clone(&self.broker),
             clock: Arc::clone(&self.clock),
-            queues: queues.clone(),
-            refill: Arc::clone(&self.refill),
+            calls: Arc::clone(&self.calls),
+            queues: self.registry.queues().cloned().collect(),
         };
-        let reaper = Reaper { broker: Arc::clone(&self.broker), queues: queues.clone() };
+        let queues: Vec<Queue> = self.registry.queues().cloned().collect();
+        let (lease, renew) = (Duration::from_secs(10), Duration::from_secs(2));
+        let reaper = Reaper {
+            broker: Arc::clone(&self.broker),
+            ledger: Arc::clone(&self.ledger),
+            queues: queues.clone(),
+            lease,
+            renew,
+        };
         tokio::spawn(relay.run(stop.drain.clone()));
         tokio::spawn(refiller.run(stop.drain.clone()));
         tokio::spawn(reaper.run(stop.drain.clone()));
@@ -198,8 +207,8 @@ impl World {
             id: self.id.clone(),
             queues,
             concurrency: CONCURRENCY,
-            lease: Duration::from_secs(10),
-            renew: Duration::from_secs(2),
+            lease,
+            renew,
             grace: Duration::from_secs(25),
         };
         let worker = Worker::new(
@@ -208,7 +217,7 @@ impl World {
             Arc::clone(&self.ledger),
             Arc::clone(&self.clock),
             options,
-            Arc::clone(&self.refill),
+            Arc::clone(&self.calls),
         );
         let worker = {
             let stop = stop.clone();

@@ -3,19 +3,6 @@
 //! A broker may lose everything at any time; the ledger is the record, and what a broker lost is
 //! pushed again. The one thing only a broker knows is who runs a job now: a *lease*.
 //!
-//! A broker holds a *window* of each queue: a bounded number of jobs, those whose [`Turn`] comes
-//! first. A queue with more has two marks, each of them a turn:
-//!
-//! - the *gap*: every job whose turn comes before it is held; from it on, the ledger may have jobs
-//!   that the broker does not hold. Without one, everything is held that is due soon.
-//! - the *cutoff*: a push of a job whose turn is not before it is left to the ledger, so that the
-//!   window stays bounded and nobody overtakes those who wait in the ledger. Never before the gap.
-//!
-//! Who finds the window full puts the last jobs out and lowers both marks. A *refill* raises them:
-//! first the cutoff, so that jobs committed from then on come by their own pushes; then the
-//! ledger is read between the two marks, which has every job committed before; then the gap is
-//! moved up to the cutoff.
-//!
 //! Two implementations are held together by one conformance suite (`testing::broker`):
 //! [`memory::MemoryBroker`] and [`redis::RedisBroker`].
 
@@ -24,24 +11,26 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::finding::Finding;
 use crate::job::{DecodeError, Envelope, JobId, Queue, Timestamp, Token, Turn, WorkerId};
 
 pub mod memory;
 mod order;
 pub mod redis;
+mod window;
+
+pub use window::{Beyond, Refill, WINDOW};
 
 /// Most jobs in one call of any method here.
 pub const BATCH_MAX: usize = 1_000;
 
-/// Jobs that wait in a queue's window unless told otherwise.
-pub const WINDOW: usize = 50_000;
-
-/// What went wrong between us and the broker.
+/// What went wrong between us and the broker. The messages hold their cause, since a log in JSON
+/// shows no others.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The broker cannot be reached, or answers that it cannot serve now. Trying later helps.
-    #[error("the broker is unavailable")]
-    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("the broker is unavailable: {0}")]
+    Unavailable(Box<dyn std::error::Error + Send + Sync>),
     /// The queue was never opened, or the broker restarted or lost its memory since: nothing may
     /// be claimed until [`Broker::open`] was called with a new generation.
     #[error("queue {queue} needs a new generation (the broker holds {held:?})")]
@@ -55,8 +44,16 @@ pub enum Error {
     #[error("the broker answered nonsense: {0}")]
     Protocol(String),
     /// The broker refuses us: wrong password, missing permission, too old.
-    #[error("the broker refuses us")]
-    Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("the broker refuses us: {0}")]
+    Refused(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Error {
+    /// Whether it is about the broker as a whole, and not about one queue or call: everything will
+    /// fail alike until the broker is back, or a person has put it right.
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Refused(_))
+    }
 }
 
 /// A job to put in.
@@ -105,8 +102,11 @@ pub struct Delivery {
     pub envelope: Result<Envelope, DecodeError>,
     /// Whether the ledger must be asked before it starts.
     pub flagged: bool,
-    /// How often a worker vanished while it ran this job.
+    /// How often a worker vanished while it ran this job, as far as the broker remembers; the
+    /// record's count is the one that matters, for jobs that have a record.
     pub orphaned: u8,
+    /// Whether it was in quarantine: nothing else may run in the process meanwhile.
+    pub quarantined: bool,
 }
 
 /// The answer to a claim.
@@ -118,20 +118,42 @@ pub struct Claimed {
     pub next_due: Option<Timestamp>,
     /// Whether due jobs are left.
     pub more: bool,
+    /// Whether jobs are left in quarantine.
+    pub quarantined: bool,
+    /// The queue's present generation.
+    pub generation: u32,
     /// What the ledger may have for the window.
     pub beyond: Beyond,
 }
 
-/// What may wait in the ledger only.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Beyond {
-    /// Nothing that is due soon.
-    #[default]
-    Nothing,
-    /// Some jobs, behind those of the window.
-    More,
-    /// The same, and the window is half empty: time for a refill.
-    Low,
+/// The answer to a renewal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Renewed {
+    /// The queue's present generation; `None` until it was opened after the broker's last start.
+    ///
+    /// A lease of this generation that is not held was taken back. One of an earlier generation
+    /// may just as well have been wiped, and can be re-asserted.
+    pub generation: Option<u32>,
+    /// Whether each lease is still held, in order.
+    pub held: Vec<bool>,
+}
+
+/// A running job whose lease the broker lost.
+#[derive(Debug, Clone, Copy)]
+pub struct Reassertion<'a> {
+    /// The lease, as it was.
+    pub lease: &'a Lease,
+    /// The job, as it runs.
+    pub envelope: &'a Envelope,
+}
+
+/// What became of a re-assertion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reasserted {
+    /// The lease is held, and the job waits nowhere.
+    Held,
+    /// A later claim has the job. Nothing was changed.
+    Taken,
 }
 
 /// What happens to a leased job.
@@ -143,6 +165,11 @@ pub enum Then {
     Again(Box<Envelope>),
     /// It goes back as it was claimed, flagged: due at once, nothing burnt.
     Back,
+    /// The same, but into quarantine: only a worker that runs nothing else gets it.
+    Quarantine,
+    /// It waits until then as it was claimed, flagged, nothing burnt; also bytes that this
+    /// program cannot read.
+    Later(Timestamp),
 }
 
 /// A leased job and what happens to it.
@@ -175,7 +202,7 @@ pub enum Reap<'a> {
 /// Where the broker holds a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// Due.
+    /// Due, perhaps in quarantine.
     Ready,
     /// Waits for its time.
     Delayed,
@@ -194,10 +221,20 @@ pub enum Removed {
     Absent,
 }
 
+/// How a broker is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pulse {
+    /// Its time.
+    pub now: Timestamp,
+    /// For how long our connection to it has held: others have lost theirs when we lost ours.
+    /// [`Duration::MAX`] if it never broke.
+    pub unbroken: Duration,
+}
+
 /// How much is in a queue.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Depth {
-    /// Due and unclaimed.
+    /// Due and unclaimed, also those in quarantine.
     pub ready: u64,
     /// Waiting for their time.
     pub delayed: u64,
@@ -207,17 +244,6 @@ pub struct Depth {
     pub oldest_ready_age: Duration,
     /// Whether more jobs may wait in the ledger only.
     pub beyond: bool,
-}
-
-/// A refill that was begun: what is to be brought from the ledger.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refill {
-    /// Names this refill to the broker; each has a name of its own.
-    pub round: String,
-    /// The gap: from this turn on.
-    pub from: Turn,
-    /// About so many jobs.
-    pub room: usize,
 }
 
 /// Holds the jobs that wait or run, and hands them out.
@@ -246,19 +272,50 @@ pub trait Broker: Send + Sync + 'static {
         lease: Duration,
     ) -> Result<Claimed, Error>;
 
+    /// As [`claim`](Self::claim), for a worker in whose process nothing else runs: if a job is in
+    /// quarantine, it takes the best-placed one of these and nothing else, whatever `limit` is.
+    ///
+    /// # Errors
+    /// As [`claim`](Self::claim).
+    async fn claim_alone(
+        &self,
+        queue: &Queue,
+        worker: &WorkerId,
+        limit: usize,
+        lease: Duration,
+    ) -> Result<Claimed, Error>;
+
     /// Ends leases; answers one [`Settled`] each, in order.
     async fn settle(&self, queue: &Queue, jobs: &[Settlement]) -> Result<Vec<Settled>, Error>;
 
-    /// Lengthens leases to `lease` from now; answers for each whether it is still held.
+    /// Lengthens leases to `lease` from now, also in a queue that was not opened yet. A lease is
+    /// never shortened, unless it ends more than ten times `lease` from now: the broker's clock
+    /// went back then.
     async fn renew(
         &self,
         queue: &Queue,
         leases: &[Lease],
         lease: Duration,
-    ) -> Result<Vec<bool>, Error>;
+    ) -> Result<Renewed, Error>;
 
-    /// Takes leases back, at most [`BATCH_MAX`]; their jobs are due at once, flagged, and count
-    /// one more vanished worker. Answers their ids.
+    /// Writes leases that the broker lost, with their own tokens, to last for `lease` from now;
+    /// answers one [`Reasserted`] each, in order.
+    ///
+    /// A job that waits is taken out of its place. A lease of an earlier claim is replaced: its
+    /// holder was superseded by this one before the broker forgot about it. The caller knows from
+    /// the ledger that the job is still his.
+    async fn reassert(
+        &self,
+        queue: &Queue,
+        jobs: &[Reassertion<'_>],
+        lease: Duration,
+    ) -> Result<Vec<Reasserted>, Error>;
+
+    /// The leases that a worker holds, at most 20,000.
+    async fn held(&self, queue: &Queue, worker: &WorkerId) -> Result<Vec<Lease>, Error>;
+
+    /// Takes leases back, at most [`BATCH_MAX`]; their jobs are due at once and flagged. Those of
+    /// a worker that is gone count one more vanished worker. Answers their ids.
     async fn reap(&self, queue: &Queue, whose: Reap<'_>) -> Result<Vec<JobId>, Error>;
 
     /// Takes a waiting job out.
@@ -274,6 +331,12 @@ pub trait Broker: Send + Sync + 'static {
     /// fresh from the ledger. Jobs and leases that survived stay, flagged; but some may be lost,
     /// so that the gap begins before everything.
     async fn open(&self, queue: &Queue, generation: u32) -> Result<(), Error>;
+
+    /// Whether workers may be alive whose leases were lost with the broker's memory. Not if it
+    /// lives and dies with their process.
+    fn is_outlived(&self) -> bool {
+        true
+    }
 
     /// Whether any of these queues has a gap. As cheap as [`stirs`](Self::stirs).
     async fn has_gaps(&self, queues: &[Queue]) -> Result<bool, Error>;
@@ -335,6 +398,14 @@ pub trait Broker: Send + Sync + 'static {
     /// The workers that have a connection open now. Workers of an embedded broker are those of
     /// this process.
     async fn connected(&self) -> Result<HashSet<WorkerId>, Error>;
+
+    /// What time it is there, and for how long we have been connected.
+    async fn pulse(&self) -> Result<Pulse, Error>;
+
+    /// What is right and wrong with the broker's server. Embedded brokers have none.
+    async fn examine(&self) -> Result<Vec<Finding>, Error> {
+        Ok(Vec::new())
+    }
 
     /// Whether the broker answers.
     async fn ping(&self) -> Result<(), Error>;

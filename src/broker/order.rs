@@ -9,7 +9,12 @@ const PROMOTED_MIN: usize = 100;
 
 /// When a job falls due, in milliseconds since 1970, as far as a broker tells times apart.
 pub(super) fn due_ms(envelope: &Envelope) -> i64 {
-    crate::job::due_ms(envelope.run_at)
+    told_apart(envelope.run_at)
+}
+
+/// A time as far as a broker tells times apart.
+pub(super) fn told_apart(time: Timestamp) -> i64 {
+    crate::job::due_ms(time)
 }
 
 /// A job's head start in seconds.

@@ -16,7 +16,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::report_unreadable;
@@ -25,7 +24,7 @@ use crate::client::{PushCount, push_all};
 use crate::clock::SharedClock;
 use crate::job::{Queue, Timestamp, Turn};
 use crate::ledger::{self, Ledger, Page, Span};
-use crate::worker::BROKER_HORIZON;
+use crate::worker::{BROKER_HORIZON, Calls};
 
 /// How often the refiller looks whether there is a gap; claims tell it sooner.
 const LOOK: Duration = Duration::from_secs(30);
@@ -55,8 +54,8 @@ pub struct Refiller {
     pub clock: SharedClock,
     /// The queues to look after.
     pub queues: Vec<Queue>,
-    /// Told when a window is half empty, or a broker may have lost its memory.
-    pub refill: Arc<Notify>,
+    /// Calls to fill windows.
+    pub calls: Arc<Calls>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -99,7 +98,7 @@ impl Refiller {
             };
             let woken = async {
                 tokio::time::sleep(pause.at_least).await;
-                self.refill.notified().await;
+                self.calls.refill.notified().await;
             };
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -129,7 +128,7 @@ impl Refiller {
     async fn look_after(&self, queue: &Queue, since: Timestamp) -> Result<bool, Error> {
         match self.fill_up(queue, since).await {
             // Broken keys of one queue must not keep the others' jobs from their workers.
-            Err(Error::Broker(error)) if !matches!(error, broker::Error::Unavailable(_)) => {
+            Err(Error::Broker(error)) if !error.is_outage() => {
                 let error = &error as &dyn std::error::Error;
                 tracing::error!(job.queue = %queue, error, "cannot fill the window of this queue");
                 Ok(true)

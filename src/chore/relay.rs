@@ -2,11 +2,12 @@
 //!
 //! It walks over the live jobs that are due soon and old enough that their enqueuer's own push has
 //! landed or never will, asks the broker which of them it does not hold, and pushes those flagged,
-//! so that the worker asks the ledger before it starts such a job. What has no place in a queue's
-//! window is left to the refiller.
+//! so that the worker asks the ledger before it starts such a job. What has no place in its
+//! queue's window is left to the refiller.
 //!
 //! The walk goes on all the time, a bounded number of jobs at a time, and of several nodes with a
-//! long backlog one walks at a time, so that it costs no more than a short one.
+//! long backlog one walks at a time, so that it costs no more than a short one. Only a walk that
+//! somebody called for knows no pause.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,9 +21,10 @@ use crate::client::{FRESH, push_all};
 use crate::clock::SharedClock;
 use crate::job::{JobId, NewJob, Queue, Timestamp, Turn};
 use crate::ledger::{self, Ledger, Unpark};
-use crate::worker::BROKER_HORIZON;
+use crate::worker::{BROKER_HORIZON, Calls};
 
-/// Time between walks; doubled while they find nothing, up to the second figure.
+/// Time between walks when nothing asks for one; doubled while they find nothing, up to the
+/// second figure.
 const EVERY: Duration = Duration::from_secs(5);
 const EVERY_IDLE: Duration = Duration::from_secs(20);
 /// A walk pauses after so many pages of jobs, for so long: ten thousand jobs a second, which
@@ -40,6 +42,8 @@ pub struct Relay {
     pub broker: Arc<dyn Broker>,
     /// Tells the time.
     pub clock: SharedClock,
+    /// Calls for a sweep over everything at once.
+    pub calls: Arc<Calls>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -50,13 +54,20 @@ enum Error {
     Broker(#[from] broker::Error),
 }
 
-/// Where a walk is.
-#[derive(Default)]
+/// How far a walk goes, and where it is.
 struct Walk {
     /// The last job looked at; `None` at the start.
     after: Option<JobId>,
+    /// Everything, now, whatever it costs.
+    asked: bool,
     /// Jobs pushed since the start.
     pushed: usize,
+}
+
+impl Walk {
+    fn new(asked: bool) -> Self {
+        Self { after: None, asked, pushed: 0 }
+    }
 }
 
 impl Relay {
@@ -64,7 +75,7 @@ impl Relay {
     pub async fn run(self, stop: CancellationToken) {
         let mut pause = EVERY;
         let mut failing = false;
-        let mut walk = Walk::default();
+        let mut walk = Walk::new(false);
         loop {
             let wait = match self.go_on(&mut walk).await {
                 Ok(true) => {
@@ -74,7 +85,7 @@ impl Relay {
                         let pushed = walk.pushed;
                         tracing::info!(pushed, "pushed jobs that the broker did not hold");
                     }
-                    walk = Walk::default();
+                    walk = Walk::new(false);
                     jittered(pause)
                 }
                 Ok(false) => {
@@ -92,33 +103,37 @@ impl Relay {
             };
             tokio::select! {
                 () = stop.cancelled() => return,
+                () = self.calls.sweep.notified() => walk = Walk::new(true),
                 () = tokio::time::sleep(wait) => {}
             }
         }
     }
 
-    /// Walks on; answers whether the end was reached.
+    /// Walks on, to the end if it was asked for; answers whether the end was reached.
     async fn go_on(&self, walk: &mut Walk) -> Result<bool, Error> {
         let now = self.clock.now();
         if walk.after.is_none() {
             self.ledger.unpark(Unpark::Due, now).await?;
         }
         // What is younger may still be pushed by its enqueuer.
-        let created_before = now.before(2 * FRESH);
+        let created_before = if walk.asked { now } else { now.before(2 * FRESH) };
         let due_before = now.after(BROKER_HORIZON);
         let limit = u32::try_from(ledger::BATCH_MAX).unwrap_or(u32::MAX);
-        for pages in 0..PAGES_MAX {
+        let mut pages = 0;
+        while walk.asked || pages < PAGES_MAX {
             let page = self.ledger.open_jobs(walk.after, created_before, due_before, limit).await?;
-            let more = page.next.is_some();
-            if pages == 0 && more && !self.broker.elect("relay", BREATH.mul_f64(0.8)).await? {
+            let ends = page.next.is_none();
+            let first = pages == 0 && !walk.asked;
+            if first && !ends && !self.broker.elect("relay", BREATH.mul_f64(0.8)).await? {
                 return Ok(false);
             }
             report_unreadable(&page.unreadable);
             walk.pushed += self.push_missing(&page.jobs, now).await?;
-            if !more {
+            if ends {
                 return Ok(true);
             }
             walk.after = page.next;
+            pages += 1;
         }
         Ok(false)
     }
@@ -135,9 +150,7 @@ impl Relay {
         let mut missing = Vec::new();
         for (queue, jobs) in by_queue {
             match self.missing(queue, jobs, now).await {
-                Err(broker::Error::Unavailable(error)) => {
-                    return Err(broker::Error::Unavailable(error).into());
-                }
+                Err(error) if error.is_outage() => return Err(error.into()),
                 // Broken keys of one queue must not keep the others' jobs from their workers.
                 Err(error) => {
                     let error = &error as &dyn std::error::Error;

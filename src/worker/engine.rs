@@ -1,5 +1,6 @@
 //! A worker: its tasks, and how they start and stop.
 
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,22 +9,29 @@ use apalis::layers::WorkerBuilderExt;
 use apalis::prelude::WorkerBuilder;
 use apalis_core::error::WorkerError;
 use apalis_core::worker::ext::parallelize::ParallelizeExt;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::absolve::absolve;
 use super::admit::Admission;
 use super::backend::{Buffer, ClaimedJobs, OnEnded, take_back};
+use super::calls::Calls;
 use super::fetch::Fetcher;
 use super::inflight::InFlight;
 use super::judge::judge;
-use super::lease::{Renewer, Watchdog};
+use super::lease::Renewer;
 use super::meter::{Meter, watch_slots};
+use super::open::Opener;
 use super::pace::AHEAD_MAX;
+use super::reassert::Reasserter;
 use super::registry::Registry;
 use super::run::{Ended, Judgement, Run};
-use super::settle::Settler;
+use super::settle::{Recordable, Settler};
+use super::solitude::Solitude;
 use super::stack::Attempts;
+use super::watchdog::Watchdog;
+use super::welcome::Welcome;
 use crate::broker::Broker;
 use crate::clock::SharedClock;
 use crate::job::{ErrorClass, JobError, Outcome, Queue, WorkerId};
@@ -93,7 +101,9 @@ pub struct Worker {
     ledger: Arc<dyn Ledger>,
     clock: SharedClock,
     options: Options,
-    refill: Arc<Notify>,
+    calls: Arc<Calls>,
+    solitude: Solitude,
+    exits_when_stuck: bool,
 }
 
 /// The running parts.
@@ -107,16 +117,36 @@ struct Parts {
 }
 
 impl Worker {
-    /// A worker over these stores. `refill` is told when jobs must be pushed anew from the ledger.
+    /// A worker over these stores. Chores of this process hear its
+    /// `calls` for jobs that must be pushed anew from the ledger.
     pub fn new(
         registry: Registry,
         broker: Arc<dyn Broker>,
         ledger: Arc<dyn Ledger>,
         clock: SharedClock,
         options: Options,
-        refill: Arc<Notify>,
+        calls: Arc<Calls>,
     ) -> Self {
-        Self { registry, broker, ledger, clock, options, refill }
+        let solitude = Solitude::default();
+        let exits_when_stuck = false;
+        Self { registry, broker, ledger, clock, options, calls, solitude, exits_when_stuck }
+    }
+
+    /// Says that other workers run in this process, which share `solitude`: a job that may take
+    /// the process down runs beside none of theirs.
+    #[must_use]
+    pub fn beside(mut self, solitude: &Solitude) -> Self {
+        self.solitude = solitude.clone();
+        self
+    }
+
+    /// Ends the process, with exit code 75, when handlers have blocked all threads of the runtime
+    /// for five seconds: nothing else frees them. Without this, its leases expire, and the
+    /// process stays as it is.
+    #[must_use]
+    pub fn exiting_when_stuck(mut self) -> Self {
+        self.exits_when_stuck = true;
+        self
     }
 
     /// Works until it is stopped.
@@ -161,18 +191,22 @@ impl Worker {
     }
 
     fn start(self, stop: &Stop, renewing: &CancellationToken) -> Result<Parts, Error> {
-        let inflight = Arc::new(InFlight::default());
+        let (lost, to_absolve) = mpsc::unbounded_channel();
+        let inflight = InFlight::new(&self.solitude, lost);
+        tokio::spawn(absolve(Arc::clone(&self.ledger), to_absolve, renewing.clone()));
         let meter = Arc::new(Meter::new(&self.registry));
         let (judgements, to_settle) = mpsc::unbounded_channel();
+        let (effects, to_record) = mpsc::unbounded_channel();
         let (runs, buffer) = mpsc::channel(self.options.concurrency + AHEAD_MAX);
         let buffer: Buffer = Arc::new(Mutex::new(buffer));
-        let watchdog = Watchdog::start(renewing.clone());
+        let (doubts, doubtful) = mpsc::unbounded_channel();
         let renewer = Renewer {
             broker: Arc::clone(&self.broker),
             inflight: Arc::clone(&inflight),
-            watchdog,
+            watchdog: Watchdog::new(self.exits_when_stuck),
             lease: self.options.lease,
             every: self.options.renew,
+            doubts: doubts.clone(),
             stop: renewing.clone(),
         };
         renewer.spawn()?;
@@ -182,24 +216,61 @@ impl Worker {
             inflight: Arc::clone(&inflight),
             meter: Arc::clone(&meter),
         };
+        tokio::spawn(self.reasserter(&inflight, doubtful, renewing).run());
         let concurrency = self.options.concurrency;
         tokio::spawn(watch_slots(Arc::clone(&inflight), concurrency, renewing.clone()));
-        let on_ended = on_ended(Arc::clone(&inflight), meter, judgements.clone());
+        let on_ended = on_ended(Arc::clone(&inflight), meter, judgements.clone(), effects);
         let executor = execute(
             &self.options.id,
             concurrency,
             ClaimedJobs { buffer: Arc::clone(&buffer), on_ended },
             Attempts { inflight: Arc::clone(&inflight), clock: Arc::clone(&self.clock) },
         );
-        let fetcher = self.fetcher(&inflight, runs, judgements.clone(), stop);
+        let welcome = Welcome {
+            ledger: Arc::clone(&self.ledger),
+            clock: Arc::clone(&self.clock),
+            known: self.registry.versions(),
+            calls: Arc::clone(&self.calls),
+        };
+        tokio::spawn(welcome.run(stop.drain.clone()));
+        let fetcher = self.fetcher(&inflight, runs, judgements.clone(), doubts, stop);
+        let settling = settler.run(to_record, to_settle, judgements.clone());
         Ok(Parts {
             inflight,
             buffer,
             judgements,
-            settling: tokio::spawn(settler.run(to_settle)),
+            settling: tokio::spawn(settling),
             fetching: tokio::spawn(fetcher.run()),
             executor,
         })
+    }
+
+    fn opener(&self) -> Opener {
+        Opener {
+            broker: Arc::clone(&self.broker),
+            ledger: Arc::clone(&self.ledger),
+            clock: Arc::clone(&self.clock),
+            renew: self.options.renew,
+            calls: Arc::clone(&self.calls),
+        }
+    }
+
+    fn reasserter(
+        &self,
+        inflight: &Arc<InFlight>,
+        doubts: mpsc::UnboundedReceiver<Queue>,
+        stop: &CancellationToken,
+    ) -> Reasserter {
+        Reasserter {
+            broker: Arc::clone(&self.broker),
+            ledger: Arc::clone(&self.ledger),
+            inflight: Arc::clone(inflight),
+            opener: self.opener(),
+            worker: self.options.id.clone(),
+            lease: self.options.lease,
+            doubts,
+            stop: stop.clone(),
+        }
     }
 
     fn fetcher(
@@ -207,11 +278,13 @@ impl Worker {
         inflight: &Arc<InFlight>,
         runs: mpsc::Sender<Arc<Run>>,
         judgements: mpsc::UnboundedSender<Judgement>,
+        doubts: mpsc::UnboundedSender<Queue>,
         stop: &Stop,
     ) -> Fetcher {
+        let opener = self.opener();
         Fetcher {
             broker: self.broker,
-            ledger: Arc::clone(&self.ledger),
+            opener,
             admission: Admission {
                 registry: self.registry,
                 ledger: self.ledger,
@@ -225,8 +298,10 @@ impl Worker {
             concurrency: self.options.concurrency,
             runs,
             judgements,
-            refill: self.refill,
+            doubts,
             stop: stop.drain.clone(),
+            solitude: self.solitude,
+            quarantines: HashMap::new(),
         }
     }
 }
@@ -272,6 +347,7 @@ fn on_ended(
     inflight: Arc<InFlight>,
     meter: Arc<Meter>,
     judgements: mpsc::UnboundedSender<Judgement>,
+    effects: mpsc::UnboundedSender<Recordable>,
 ) -> OnEnded {
     Arc::new(move |run: &Run, ended: Ended| {
         let jitter = rand::random();
@@ -285,7 +361,10 @@ fn on_ended(
         }
         inflight.judged();
         // Closed only when the worker is gone; then the lease runs out and the job runs again.
-        let _ = judgements.send(judgement);
+        match run.cx.effect.get() {
+            Some(effect) => drop(effects.send((effect, judgement))),
+            None => drop(judgements.send(judgement)),
+        }
     })
 }
 

@@ -4,39 +4,39 @@
 //! when its next delayed job falls due, when the connection broke (the broker may have started
 //! anew, and waits to be opened), or, in case a wake-up was lost, every [`FALLBACK`].
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::admit::{Admission, Admitted};
 use super::inflight::InFlight;
 use super::judge::judge;
+use super::open::Opener;
 use super::pace::Pace;
 use super::run::{Ended, Judgement, Run};
-use crate::broker::{self, Beyond, Broker, Claimed, Delivery, Then};
+use super::schedule::{Schedule, Woken};
+use super::solitude::Solitude;
+use crate::broker::{self, Broker, Delivery, Then};
 use crate::clock::SharedClock;
 use crate::job::{Queue, Timestamp, WorkerId};
-use crate::ledger::Ledger;
 
 /// Every queue is looked at this often even if nothing woke us: a wake-up that a dying worker
 /// took with it costs no more than this.
-const FALLBACK: Duration = Duration::from_secs(10);
+pub(super) const FALLBACK: Duration = Duration::from_secs(10);
 /// While a queue is busy, the wake-ups that its own claims leave behind are taken no faster.
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
-/// That there is a gap behind a window is told no more often than this.
-const GAP_TOLD: Duration = Duration::from_secs(1);
 /// After an error of broker or ledger, at first and at most.
 const RETRY_MIN: Duration = Duration::from_millis(50);
-const RETRY_MAX: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_millis(500);
 
 /// Claims jobs.
 pub(super) struct Fetcher {
     pub(super) broker: Arc<dyn Broker>,
-    pub(super) ledger: Arc<dyn Ledger>,
+    pub(super) opener: Opener,
     pub(super) admission: Admission,
     pub(super) inflight: Arc<InFlight>,
     pub(super) clock: SharedClock,
@@ -46,28 +46,13 @@ pub(super) struct Fetcher {
     pub(super) concurrency: usize,
     pub(super) runs: mpsc::Sender<Arc<Run>>,
     pub(super) judgements: mpsc::UnboundedSender<Judgement>,
-    /// Told when jobs must be pushed anew from the ledger.
-    pub(super) refill: Arc<Notify>,
+    /// Told of queues that may have lost leases.
+    pub(super) doubts: mpsc::UnboundedSender<Queue>,
     pub(super) stop: CancellationToken,
-}
-
-/// What a wake-up is about.
-enum Woken {
-    /// A job became claimable here.
-    Queue(Queue),
-    /// Anything may have happened.
-    All,
-}
-
-/// Which queues may have due work.
-struct Schedule {
-    /// To be claimed from now, in turn.
-    turn: VecDeque<Queue>,
-    /// When the next delayed job of a queue falls due.
-    due: HashMap<Queue, Instant>,
-    fallback: Instant,
-    /// When whoever refills windows was last told that there is a gap.
-    told: Option<Instant>,
+    /// Shared with the other workers of this process.
+    pub(super) solitude: Solitude,
+    /// Since when queues have had jobs in quarantine, as far as we have seen.
+    pub(super) quarantines: HashMap<Queue, Instant>,
 }
 
 impl Fetcher {
@@ -141,14 +126,19 @@ impl Fetcher {
         let fair = wanted.div_ceil(schedule.turn.len() + 1).min(broker::BATCH_MAX);
         // Back on the schedule first: an error must not lose the queue's turn.
         schedule.turn.push_back(queue.clone());
-        let claimed = match self.broker.claim(&queue, &self.worker, fair, self.lease).await {
+        // A worker of this process is alone with its job, or wants to be.
+        let Some(turn) = self.solitude.turn() else { return Ok(()) };
+        let claimed = if turn.is_alone() {
+            self.broker.claim_alone(&queue, &self.worker, fair, self.lease).await
+        } else {
+            self.broker.claim(&queue, &self.worker, fair, self.lease).await
+        };
+        let claimed = match claimed {
             Ok(claimed) => claimed,
             Err(broker::Error::NeedsGeneration { queue, held }) => {
                 return self.open(&queue, held).await;
             }
-            Err(broker::Error::Unavailable(error)) => {
-                return Err(broker::Error::Unavailable(error));
-            }
+            Err(error) if error.is_outage() => return Err(error),
             Err(error) => {
                 // Broken keys of one queue must not slow the others down.
                 let error = &error as &dyn std::error::Error;
@@ -159,32 +149,53 @@ impl Fetcher {
             }
         };
         crate::failpoint!(ClaimAnswered if !claimed.deliveries.is_empty());
-        schedule.tell_of_gap(claimed.beyond, &self.refill);
+        if schedule.calls_for_refill(claimed.beyond) {
+            self.opener.calls.refill.notify_one();
+        }
+        if schedule.is_new(&queue, claimed.generation) {
+            let _ = self.doubts.send(queue.clone());
+        }
+        if claimed.deliveries.iter().any(|delivery| delivery.quarantined) {
+            self.run_alone(claimed, turn).await;
+            return Ok(());
+        }
         if !claimed.more && claimed.deliveries.len() < fair {
             schedule.rest(&queue, claimed.next_due, self.clock.now());
         }
-        self.take(claimed).await;
-        Ok(())
+        let held = self.hold(claimed.deliveries);
+        drop(turn);
+        self.take(held).await;
+        self.heed_quarantine(&queue, claimed.quarantined, schedule).await
     }
 
-    /// Opens a queue in a new generation; whatever the broker lost is pushed anew.
+    /// Opens a queue in a new generation, unless another worker is about to.
     async fn open(&self, queue: &Queue, held: Option<u32>) -> Result<(), broker::Error> {
-        let generation = self
-            .ledger
-            .next_generation(queue, held)
-            .await
-            .map_err(|error| broker::Error::Unavailable(Box::new(error)))?;
-        self.broker.open(queue, generation).await?;
-        tracing::debug!(job.queue = %queue, generation, "queue opened");
-        self.refill.notify_one();
+        if self.opener.open(queue, held).await? {
+            let _ = self.doubts.send(queue.clone());
+        } else {
+            tokio::time::sleep(RETRY_MIN).await;
+        }
         Ok(())
     }
 
-    /// Admits claimed jobs and hands them on. Their leases are renewed from here on.
-    async fn take(&mut self, claimed: Claimed) {
-        let tokens = self.inflight.claimed(&claimed.deliveries);
-        let mut waiting: Vec<_> = claimed.deliveries.into_iter().zip(tokens).collect();
-        crate::failpoint!(ClaimHeld if !waiting.is_empty());
+    /// Takes claimed jobs in hand: their leases are renewed from here on.
+    pub(super) fn hold(&self, deliveries: Vec<Delivery>) -> Vec<(Delivery, CancellationToken)> {
+        let tokens = self.inflight.claimed(&deliveries);
+        deliveries.into_iter().zip(tokens).collect()
+    }
+
+    /// Admits claimed jobs and hands them on.
+    pub(super) async fn take(&mut self, held: Vec<(Delivery, CancellationToken)>) {
+        crate::failpoint!(ClaimHeld if !held.is_empty());
+        // What the ledger need not be asked about does not wait for it.
+        let (asking, plain): (Vec<_>, Vec<_>) =
+            held.into_iter().partition(|(delivery, _)| self.admission.needs_ledger(delivery));
+        for waiting in [plain, asking] {
+            self.take_in(waiting).await;
+        }
+    }
+
+    async fn take_in(&mut self, mut waiting: Vec<(Delivery, CancellationToken)>) {
         let Some(admitted) = self.admit(&mut waiting).await else {
             for (delivery, _) in waiting {
                 self.hand_back(delivery);
@@ -195,12 +206,14 @@ impl Fetcher {
             self.inflight.judged_unstarted();
             let _ = self.judgements.send(judgement);
         }
-        for run in admitted.runs {
+        let runs: Vec<Arc<Run>> = admitted.runs.into_iter().map(Arc::new).collect();
+        self.inflight.admitted(&runs);
+        for run in runs {
             if crate::planted!(AckBeforeRun) {
                 let _ = self.judgements.send(unearned(&run, self.clock.now()));
             }
             // The channel has room for every job that may be claimed.
-            let _ = self.runs.send(Arc::new(run)).await;
+            let _ = self.runs.send(run).await;
         }
     }
 
@@ -290,82 +303,5 @@ impl Listener {
             let error = &error as &dyn std::error::Error;
             tracing::debug!(job.queue = %queue, error, "a wake-up was lost; others look in time");
         }
-    }
-}
-
-impl Schedule {
-    fn new(queues: &[Queue]) -> Self {
-        Self {
-            turn: queues.iter().cloned().collect(),
-            due: HashMap::new(),
-            fallback: Instant::now() + FALLBACK,
-            told: None,
-        }
-    }
-
-    /// A window that is low is filled at once; behind any other gap a job may fall due that
-    /// overtakes, which need not be known sooner than in a second.
-    fn tell_of_gap(&mut self, beyond: Beyond, refill: &Notify) {
-        let now = Instant::now();
-        let lately = self.told.is_some_and(|told| now - told < GAP_TOLD);
-        if beyond == Beyond::Low || (beyond == Beyond::More && !lately) {
-            self.told = Some(now);
-            refill.notify_one();
-        }
-    }
-
-    fn heed(&mut self, woken: Woken, queues: &[Queue]) {
-        match woken {
-            Woken::Queue(queue) => self.wake(queue),
-            Woken::All => self.wake_all(queues),
-        }
-    }
-
-    fn wake_all(&mut self, queues: &[Queue]) {
-        for queue in queues {
-            self.wake(queue.clone());
-        }
-    }
-
-    /// Whether it is time to look at everything; once each time.
-    fn falls_back(&mut self) -> bool {
-        let now = Instant::now();
-        let due = self.fallback <= now;
-        if due {
-            self.fallback = now + FALLBACK;
-        }
-        due
-    }
-
-    fn wake(&mut self, queue: Queue) {
-        if !self.turn.contains(&queue) {
-            self.turn.push_back(queue);
-        }
-    }
-
-    /// Puts the queues whose time has come on the schedule.
-    fn wake_due(&mut self) {
-        let now = Instant::now();
-        let due: Vec<Queue> =
-            self.due.iter().filter(|(_, at)| **at <= now).map(|(queue, _)| queue.clone()).collect();
-        for queue in due {
-            self.due.remove(&queue);
-            self.wake(queue);
-        }
-    }
-
-    /// Takes a queue without due work off the schedule until its next job falls due.
-    fn rest(&mut self, queue: &Queue, next_due: Option<Timestamp>, now: Timestamp) {
-        self.turn.retain(|other| other != queue);
-        match next_due {
-            Some(at) => self.due.insert(queue.clone(), Instant::now() + at.since(now)),
-            None => self.due.remove(queue),
-        };
-    }
-
-    fn until_next(&self) -> Duration {
-        let next = self.due.values().copied().fold(self.fallback, Instant::min);
-        // A millisecond more, since the broker's clock counts in whole ones.
-        next.saturating_duration_since(Instant::now()) + Duration::from_millis(1)
     }
 }

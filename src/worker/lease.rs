@@ -1,62 +1,34 @@
 //! Keeps the leases of held jobs alive, from a thread and connection of its own.
 //!
 //! A runtime that is busy, or a broker connection with a queue of commands on it, must not make
-//! this worker look dead. But a runtime that is *stuck* must: renewal goes on only while a
-//! watchdog task of the runtime ticks.
+//! this worker look dead. But a runtime that is *stuck* must: renewal goes on only while the
+//! watchdog finds that it runs its tasks.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::inflight::InFlight;
-use crate::broker::{self, Broker};
+use super::watchdog::Watchdog;
+use crate::broker::{self, Broker, Lease};
+use crate::job::Queue;
 
-/// The watchdog ticks this often.
-const TICK: Duration = Duration::from_millis(500);
-/// A runtime that has not ticked for this long is stuck.
-const STUCK: Duration = Duration::from_secs(5);
-
-/// Tells whether a runtime still runs its tasks.
-pub(super) struct Watchdog {
-    origin: Instant,
-    last_tick_ms: AtomicU64,
-}
-
-impl Watchdog {
-    /// Starts ticking on the current runtime until `stop`.
-    pub(super) fn start(stop: CancellationToken) -> Arc<Self> {
-        let watchdog = Arc::new(Self { origin: Instant::now(), last_tick_ms: AtomicU64::new(0) });
-        let ticking = Arc::clone(&watchdog);
-        tokio::spawn(async move {
-            while !stop.is_cancelled() {
-                ticking.last_tick_ms.store(ticking.elapsed_ms(), Ordering::Relaxed);
-                tokio::time::sleep(TICK).await;
-            }
-        });
-        watchdog
-    }
-
-    fn elapsed_ms(&self) -> u64 {
-        u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    fn is_stuck(&self) -> bool {
-        let quiet_ms = self.elapsed_ms().saturating_sub(self.last_tick_ms.load(Ordering::Relaxed));
-        Duration::from_millis(quiet_ms) > STUCK
-    }
-}
+/// After an error: leases are short, and a broker that comes back may have lost them.
+const RETRY: Duration = Duration::from_millis(200);
 
 /// Renews leases.
 pub(super) struct Renewer {
     pub(super) broker: Arc<dyn Broker>,
     pub(super) inflight: Arc<InFlight>,
-    pub(super) watchdog: Arc<Watchdog>,
+    pub(super) watchdog: Watchdog,
     /// A renewed lease lasts this long.
     pub(super) lease: Duration,
     /// Leases are renewed this often.
     pub(super) every: Duration,
+    /// Told of queues that may have lost leases.
+    pub(super) doubts: mpsc::UnboundedSender<Queue>,
     pub(super) stop: CancellationToken,
 }
 
@@ -67,25 +39,29 @@ impl Renewer {
     /// The operating system gives no thread.
     pub(super) fn spawn(self) -> std::io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        std::thread::Builder::new()
-            .name("lease-renewer".to_owned())
-            .spawn(move || runtime.block_on(self.run()))?;
+        std::thread::Builder::new().name("lease-renewer".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = self.run() => {}
+                    () = self.watchdog.watch() => {}
+                }
+            });
+        })?;
         Ok(())
     }
 
-    async fn run(self) {
+    async fn run(&self) {
         let mut own: Option<Arc<dyn Broker>> = None;
         let mut failing = false;
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => return,
-                () = tokio::time::sleep(self.every) => {}
+                () = tokio::time::sleep(if failing { RETRY.min(self.every) } else { self.every }) => {}
             }
             if crate::planted!(NoRenewal) {
                 continue;
             }
             if self.watchdog.is_stuck() {
-                tracing::error!("the runtime is stuck; its leases are left to expire");
                 continue;
             }
             let broker = match own.take() {
@@ -95,6 +71,7 @@ impl Renewer {
                     Err(error) => {
                         let error = &error as &dyn std::error::Error;
                         tracing::warn!(error, "no connection to renew leases with");
+                        failing = true;
                         continue;
                     }
                 },
@@ -120,15 +97,28 @@ impl Renewer {
         for (queue, leases) in self.inflight.leases() {
             for batch in leases.chunks(broker::BATCH_MAX) {
                 match broker.renew(&queue, batch, self.lease).await {
-                    Ok(kept) => {
+                    Ok(renewed) => {
                         crate::failpoint!(RenewAnswered);
-                        let lost = batch.iter().zip(kept).filter(|(_, kept)| !kept);
-                        self.inflight.lost(lost.map(|(lease, _)| lease));
+                        self.learn(&queue, batch, &renewed);
                     }
                     Err(error) => failed = Some(error),
                 }
             }
         }
         failed.map_or(Ok(()), Err)
+    }
+
+    /// Ends the runs whose leases were taken back. One of an earlier generation, or of a queue that
+    /// is not open, may have been wiped instead.
+    fn learn(&self, queue: &Queue, leases: &[Lease], renewed: &broker::Renewed) {
+        let missing = leases.iter().zip(&renewed.held).filter(|(_, held)| !**held);
+        let (taken, doubtful): (Vec<&Lease>, Vec<&Lease>) =
+            missing.map(|(lease, _)| lease).partition(|lease| {
+                renewed.generation.is_some_and(|present| lease.token.generation >= present)
+            });
+        self.inflight.lost(taken.into_iter());
+        if !doubtful.is_empty() || renewed.generation.is_none() {
+            let _ = self.doubts.send(queue.clone());
+        }
     }
 }

@@ -2,24 +2,40 @@
 //!
 //! The parts, in the order a job meets them: `fetch` claims, `admit` looks, `backend` hands to
 //! apalis, `stack` surrounds the handler, `judge` decides, `settle` records. Beside them `lease`
-//! keeps what is held, and `inflight` knows what that is.
+//! keeps what is held, `open` and `reassert` restore it after a broker lost its memory, `inflight`
+//! knows what that is, and `effect` what a run leaves behind. `quarantine` runs what may take the
+//! process down, `watchdog` notices handlers that let nothing else run, `welcome` brings back what
+//! older workers did not know, and `calls` is how all of them ask for jobs that the broker lacks.
 
+mod absolve;
 mod admit;
 mod backend;
+mod calls;
 mod context;
+mod effect;
 mod engine;
 mod fetch;
 mod inflight;
 mod judge;
 mod lease;
 mod meter;
+mod open;
 mod pace;
+mod quarantine;
+mod reassert;
 mod registry;
 mod run;
+mod schedule;
 mod settle;
+mod solitude;
 mod stack;
+mod watchdog;
+mod welcome;
 
+pub use calls::Calls;
 pub use context::JobContext;
+pub use effect::{Effect, EffectSlot};
 pub use engine::{Drained, Error, Options, Stop, Worker};
 pub(crate) use judge::BROKER_HORIZON;
 pub use registry::{Handler, Registry};
+pub use solitude::Solitude;

@@ -14,9 +14,8 @@ use postworks::job::{Category, ErrorClass, Job, JobError, JobId, Queue, State};
 use postworks::ledger::{Db, Ledger, SqlLedger};
 use postworks::testing::broker::{queue, worker};
 use postworks::testing::redis_server::RedisServer;
-use postworks::worker::{Handler, JobContext, Options, Registry, Stop, Worker};
+use postworks::worker::{Calls, Handler, JobContext, Options, Registry, Stop, Worker};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Notify;
 
 /// Well below ten seconds, after which a worker looks at everything by itself.
 const SOON: Duration = Duration::from_secs(6);
@@ -67,7 +66,7 @@ struct World {
     registry: Registry,
     producer: Producer,
     clock: SharedClock,
-    refill: Arc<Notify>,
+    calls: Arc<Calls>,
     stop: Stop,
 }
 
@@ -103,22 +102,23 @@ impl World {
             Arc::new(registry.catalog().clone()),
             Arc::clone(&clock),
         );
-        let (refill, stop) = (Arc::new(Notify::new()), Stop::default());
+        let (calls, stop) = (Arc::<Calls>::default(), Stop::default());
         let relay = Relay {
             ledger: Arc::clone(&ledger),
             broker: Arc::clone(&broker),
             clock: Arc::clone(&clock),
+            calls: Arc::clone(&calls),
         };
         let refiller = Refiller {
             ledger: Arc::clone(&ledger),
             broker: Arc::clone(&broker),
             clock: Arc::clone(&clock),
             queues: registry.queues().cloned().collect(),
-            refill: Arc::clone(&refill),
+            calls: Arc::clone(&calls),
         };
         tokio::spawn(relay.run(stop.drain.clone()));
         tokio::spawn(refiller.run(stop.drain.clone()));
-        Self { redis, _folder: folder, ledger, broker, registry, producer, clock, refill, stop }
+        Self { redis, _folder: folder, ledger, broker, registry, producer, clock, calls, stop }
     }
 
     /// Starts a worker and waits until it has nothing to do but to wait.
@@ -138,7 +138,7 @@ impl World {
             Arc::clone(&self.ledger),
             Arc::clone(&self.clock),
             options,
-            Arc::clone(&self.refill),
+            Arc::clone(&self.calls),
         );
         let stop = self.stop.clone();
         tokio::spawn(async move { worker.run(stop).await.unwrap() });

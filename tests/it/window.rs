@@ -19,9 +19,8 @@ use postworks::job::{
 use postworks::ledger::{Db, Ledger, Next, SqlLedger, Verdict};
 use postworks::testing::broker::worker;
 use postworks::testing::redis_server::RedisServer;
-use postworks::worker::{Handler, JobContext, Options, Registry, Stop, Worker};
+use postworks::worker::{Calls, Handler, JobContext, Options, Registry, Stop, Worker};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// Longer than anything here takes.
@@ -86,7 +85,7 @@ struct World {
     broker: Arc<dyn Broker>,
     producer: Producer,
     clock: SharedClock,
-    refill: Arc<Notify>,
+    calls: Arc<Calls>,
     stop: CancellationToken,
 }
 
@@ -106,8 +105,8 @@ impl World {
         let catalog = Arc::new(Catalog::default());
         let producer =
             Producer::new(Arc::clone(&ledger), Arc::clone(&broker), catalog, Arc::clone(&clock));
-        let (refill, stop) = (Arc::default(), CancellationToken::new());
-        Self { _folder: folder, ledger, broker, producer, clock, refill, stop }
+        let (calls, stop) = (Arc::default(), CancellationToken::new());
+        Self { _folder: folder, ledger, broker, producer, clock, calls, stop }
     }
 
     async fn on_redis(server: &RedisServer, window: usize) -> Self {
@@ -126,7 +125,7 @@ impl World {
             broker: Arc::clone(&self.broker),
             clock: Arc::clone(&self.clock),
             queues: vec![queue()],
-            refill: Arc::clone(&self.refill),
+            calls: Arc::clone(&self.calls),
         };
         tokio::spawn(refiller.run(self.stop.clone()));
     }
@@ -136,13 +135,14 @@ impl World {
             ledger: Arc::clone(&self.ledger),
             broker: Arc::clone(&self.broker),
             clock: Arc::clone(&self.clock),
+            calls: Arc::clone(&self.calls),
         };
         tokio::spawn(relay.run(self.stop.clone()));
     }
 
     async fn open(&self, generation: u32) {
         self.broker.open(&queue(), generation).await.unwrap();
-        self.refill.notify_one();
+        self.calls.refill.notify_one();
     }
 
     async fn enqueue(&self, jobs: &[NewJob]) {
@@ -156,7 +156,7 @@ impl World {
     async fn work(&self, limit: usize) -> Vec<JobId> {
         let claimed = self.broker.claim(&queue(), &worker("w"), limit, LEASE).await.unwrap();
         if claimed.beyond != Beyond::Nothing {
-            self.refill.notify_one();
+            self.calls.refill.notify_one();
         }
         let leases = || claimed.deliveries.iter().map(|delivery| delivery.lease.clone());
         let at = self.clock.now();
@@ -384,10 +384,10 @@ async fn a_worker_runs_each_job_of_a_long_backlog_once() {
         grace: PATIENCE,
     };
     let (broker, ledger) = (Arc::clone(&world.broker), Arc::clone(&world.ledger));
-    let (clock, refill) = (Arc::clone(&world.clock), Arc::clone(&world.refill));
+    let (clock, calls) = (Arc::clone(&world.clock), Arc::clone(&world.calls));
     let stop = Stop::default();
     let working = tokio::spawn(
-        Worker::new(registry, broker, ledger, clock, options, refill).run(stop.clone()),
+        Worker::new(registry, broker, ledger, clock, options, calls).run(stop.clone()),
     );
     let start = Instant::now();
     while count.sum.load(Ordering::SeqCst) < 4_000 || world.told().await != (0, 0) {

@@ -13,9 +13,8 @@ use postworks::config::{Config, Environment, StoreUrls};
 use postworks::job::{CatalogError, Kind, Queue, WorkerId};
 use postworks::ledger::{self, Db, GroupCommit, Ledger, PostgresOptions, SqlLedger};
 use postworks::telemetry::metrics;
-use postworks::worker::{self, Drained, Options, Registry, Stop, Worker};
+use postworks::worker::{self, Calls, Drained, Options, Registry, Solitude, Stop, Worker};
 use secrecy::ExposeSecret as _;
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -42,6 +41,12 @@ pub enum Error {
     /// The broker's address.
     #[error("REDIS_URL or broker.prefix cannot be used")]
     Broker(#[from] broker::Error),
+    /// The broker's server refuses us, which a person must put right.
+    #[error(transparent)]
+    BrokerRefuses(broker::Error),
+    /// A store that no role can work with.
+    #[error("{0}")]
+    Unfit(String),
     /// The master keys.
     #[error(transparent)]
     Keys(#[from] KeyRingError),
@@ -98,7 +103,7 @@ pub struct Node {
     accounts: Accounts,
     has_keys: bool,
     id: WorkerId,
-    refill: Arc<Notify>,
+    calls: Arc<Calls>,
 }
 
 /// Sees to it that the servers on this machine have keys: those of the environment, else a ring in
@@ -214,7 +219,7 @@ impl Node {
             Arc::new(registry.catalog().clone()),
             Arc::clone(&clock),
         );
-        let refill = Arc::new(Notify::new());
+        let calls = Arc::<Calls>::default();
         Ok(Self {
             config,
             clock,
@@ -228,7 +233,7 @@ impl Node {
             accounts,
             has_keys,
             id,
-            refill,
+            calls,
         })
     }
 
@@ -290,16 +295,22 @@ impl Node {
             ledger: Arc::clone(&self.ledger),
             broker: Arc::clone(&self.broker),
             clock: Arc::clone(&self.clock),
+            calls: Arc::clone(&self.calls),
         };
-        let queues: Vec<Queue> = self.registry.queues().cloned().collect();
         let refiller = Refiller {
             ledger: Arc::clone(&self.ledger),
             broker: Arc::clone(&self.broker),
             clock: Arc::clone(&self.clock),
-            queues: queues.clone(),
-            refill: Arc::clone(&self.refill),
+            calls: Arc::clone(&self.calls),
+            queues: self.registry.queues().cloned().collect(),
         };
-        let reaper = Reaper { broker: Arc::clone(&self.broker), queues };
+        let reaper = Reaper {
+            broker: Arc::clone(&self.broker),
+            ledger: Arc::clone(&self.ledger),
+            queues: self.registry.queues().cloned().collect(),
+            lease: self.config.lease.duration,
+            renew: self.config.lease.renew,
+        };
         let reconnected = Reconnected {
             store: self.store.clone(),
             ledger: Arc::clone(&self.ledger),
@@ -319,6 +330,7 @@ impl Node {
         let chores = CancellationToken::new();
         let _end_with_us = chores.clone().drop_guard();
         self.start_chores(&chores);
+        let solitude = Solitude::default();
         let each = (0..workers.max(1)).map(|_| {
             let options = Options {
                 id: self.id.clone(),
@@ -334,9 +346,9 @@ impl Node {
                 Arc::clone(&self.ledger),
                 Arc::clone(&self.clock),
                 options,
-                Arc::clone(&self.refill),
+                Arc::clone(&self.calls),
             );
-            worker.run(stop.clone())
+            worker.beside(&solitude).exiting_when_stuck().run(stop.clone())
         });
         let mut sum = Drained { handed_back: 0, unsettled: 0 };
         for drained in futures_util::future::join_all(each).await {

@@ -16,8 +16,8 @@ use tokio::sync::Notify;
 
 use self::lane::Lane;
 use super::{
-    Broker, Claimed, Depth, Error, Lease, Place, Push, Pushed, Reap, Refill, Removed, Settled,
-    Settlement, WINDOW,
+    Broker, Claimed, Depth, Error, Lease, Place, Pulse, Push, Pushed, Reap, Reasserted,
+    Reassertion, Refill, Removed, Renewed, Settled, Settlement, WINDOW,
 };
 use crate::clock::SharedClock;
 use crate::job::{JobId, Queue, Timestamp, Turn, WorkerId};
@@ -37,6 +37,8 @@ struct State {
     workers: HashSet<WorkerId>,
     /// Until when somebody does them.
     chores: HashMap<String, Timestamp>,
+    /// Whether its memory was lost under workers that live.
+    wiped: bool,
 }
 
 impl MemoryBroker {
@@ -61,7 +63,9 @@ impl MemoryBroker {
 
     /// Loses everything, as a wiped Redis does: no queue is open afterwards.
     pub fn wipe(&self) {
-        self.lock().lanes.clear();
+        let mut state = self.lock();
+        state.lanes.clear();
+        state.wiped = true;
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -81,6 +85,22 @@ impl MemoryBroker {
             self.woken.notify_waiters();
         }
         answer
+    }
+
+    fn claim_from(
+        &self,
+        queue: &Queue,
+        worker: &WorkerId,
+        limit: usize,
+        lease: Duration,
+        alone: bool,
+    ) -> Result<Claimed, Error> {
+        self.lock().workers.insert(worker.clone());
+        let claimed = self.step(queue, |lane, now| {
+            let claimed = lane.claim(queue, worker, limit, lease, alone, now)?;
+            Some(Claimed { beyond: lane.beyond(self.window, now), ..claimed })
+        });
+        claimed.ok_or_else(|| Error::NeedsGeneration { queue: queue.clone(), held: None })
     }
 
     fn take_wake(&self, queues: &[Queue]) -> Option<Queue> {
@@ -105,9 +125,17 @@ impl Broker for MemoryBroker {
         limit: usize,
         lease: Duration,
     ) -> Result<Claimed, Error> {
-        self.lock().workers.insert(worker.clone());
-        self.step(queue, |lane, now| lane.claim(queue, worker, limit, lease, self.window, now))
-            .ok_or_else(|| Error::NeedsGeneration { queue: queue.clone(), held: None })
+        self.claim_from(queue, worker, limit, lease, false)
+    }
+
+    async fn claim_alone(
+        &self,
+        queue: &Queue,
+        worker: &WorkerId,
+        limit: usize,
+        lease: Duration,
+    ) -> Result<Claimed, Error> {
+        self.claim_from(queue, worker, limit, lease, true)
     }
 
     async fn settle(&self, queue: &Queue, jobs: &[Settlement]) -> Result<Vec<Settled>, Error> {
@@ -119,8 +147,21 @@ impl Broker for MemoryBroker {
         queue: &Queue,
         leases: &[Lease],
         lease: Duration,
-    ) -> Result<Vec<bool>, Error> {
+    ) -> Result<Renewed, Error> {
         Ok(self.step(queue, |lane, now| lane.renew(leases, lease, now)))
+    }
+
+    async fn held(&self, queue: &Queue, worker: &WorkerId) -> Result<Vec<Lease>, Error> {
+        Ok(self.step(queue, |lane, _| lane.held(worker)))
+    }
+
+    async fn reassert(
+        &self,
+        queue: &Queue,
+        jobs: &[Reassertion<'_>],
+        lease: Duration,
+    ) -> Result<Vec<Reasserted>, Error> {
+        Ok(self.step(queue, |lane, now| lane.reassert(jobs, lease, now)))
     }
 
     async fn reap(&self, queue: &Queue, whose: Reap<'_>) -> Result<Vec<JobId>, Error> {
@@ -142,6 +183,10 @@ impl Broker for MemoryBroker {
     async fn open(&self, queue: &Queue, generation: u32) -> Result<(), Error> {
         self.step(queue, |lane, _| lane.open(generation));
         Ok(())
+    }
+
+    fn is_outlived(&self) -> bool {
+        self.lock().wiped
     }
 
     async fn has_gaps(&self, queues: &[Queue]) -> Result<bool, Error> {
@@ -226,6 +271,10 @@ impl Broker for MemoryBroker {
 
     async fn connected(&self) -> Result<HashSet<WorkerId>, Error> {
         Ok(self.lock().workers.clone())
+    }
+
+    async fn pulse(&self) -> Result<Pulse, Error> {
+        Ok(Pulse { now: self.clock.now(), unbroken: Duration::MAX })
     }
 
     async fn ping(&self) -> Result<(), Error> {

@@ -98,7 +98,9 @@ impl Lane {
             if let Some(held) = self.take(*id) {
                 let at_ms = match held.spot {
                     Spot::Ready => order::score(&held.envelope),
-                    Spot::Delayed | Spot::Leased { .. } => order::due_ms(&held.envelope),
+                    Spot::Delayed | Spot::Quarantine | Spot::Leased { .. } => {
+                        order::due_ms(&held.envelope)
+                    }
                 };
                 first = Some(Turn { at_ms, id: *id });
             }
@@ -112,7 +114,7 @@ impl Lane {
 
     /// How many jobs before the gap wait, as far as it takes to know whether they are more than
     /// `enough`.
-    fn held(&self, gap: Turn, enough: usize, now: Timestamp) -> usize {
+    fn waiting_before(&self, gap: Turn, enough: usize, now: Timestamp) -> usize {
         // Nothing is known to be held if the gap begins before everything.
         if gap == Turn::FIRST {
             return 0;
@@ -128,7 +130,7 @@ impl Lane {
         let enough = order::low_water(window);
         match self.marks.gap {
             None => Beyond::Nothing,
-            Some(gap) if self.held(gap, enough, now) <= enough => Beyond::Low,
+            Some(gap) if self.waiting_before(gap, enough, now) <= enough => Beyond::Low,
             Some(_) => Beyond::More,
         }
     }
@@ -146,7 +148,7 @@ impl Lane {
         }
         let round = Uuid::new_v4().simple().to_string();
         self.marks.round = Some((round.clone(), now.after(term)));
-        let room = window - self.held(from, order::low_water(window), now);
+        let room = window - self.waiting_before(from, order::low_water(window), now);
         Some(Refill { round, from, room })
     }
 

@@ -1,9 +1,14 @@
 //! One call of a script for one batch, at most [`BATCH_MAX`](crate::broker::BATCH_MAX) jobs.
 
+use std::time::Duration;
+
 use redis::Cmd;
 
-use super::{RedisBroker, reply, value};
-use crate::broker::{Error, Place, Push, Pushed, Settlement, Then, order};
+use super::{RedisBroker, millis, reply, value};
+use crate::broker::{
+    BATCH_MAX, Claimed, Error, Lease, Place, Push, Pushed, Reassertion, Renewed, Settlement, Then,
+    order,
+};
 use crate::job::{JobId, Queue, WorkerId};
 
 impl RedisBroker {
@@ -53,6 +58,10 @@ impl RedisBroker {
                         match then {
                             Then::Gone => call.arg("gone").arg(member),
                             Then::Back => call.arg("back").arg(member),
+                            Then::Quarantine => call.arg("quarantine").arg(member),
+                            Then::Later(until) => {
+                                call.arg("later").arg(member).arg(value::due_at(*until))
+                            }
                             Then::Again(again) => call
                                 .arg("again")
                                 .arg(member)
@@ -64,6 +73,62 @@ impl RedisBroker {
                 },
             )
             .await?;
+        reply::verdicts(answer, jobs.len())
+    }
+
+    /// Claims; `alone` of a quarantine first.
+    pub(super) async fn claim_from(
+        &self,
+        queue: &Queue,
+        worker: &WorkerId,
+        limit: usize,
+        lease: Duration,
+        alone: bool,
+    ) -> Result<Claimed, Error> {
+        let limit = limit.min(BATCH_MAX);
+        let fill = |call: &mut Cmd| {
+            call.arg(self.skew_ms())
+                .arg(worker.as_str())
+                .arg(limit)
+                .arg(millis(lease))
+                .arg(order::promotions(limit))
+                .arg(u8::from(alone))
+                .arg(order::low_water(self.options.window));
+        };
+        reply::claimed(queue, worker, self.call(|scripts| &scripts.claim, queue, fill).await?)
+    }
+
+    pub(super) async fn renew_batch(
+        &self,
+        queue: &Queue,
+        leases: &[Lease],
+        length: Duration,
+    ) -> Result<Renewed, Error> {
+        let fill = |call: &mut Cmd| {
+            call.arg(self.skew_ms()).arg(millis(length));
+            for lease in leases {
+                call.arg(value::member(lease));
+            }
+        };
+        reply::renewed(self.call(|scripts| &scripts.renew, queue, fill).await?, leases.len())
+    }
+
+    pub(super) async fn reassert_batch(
+        &self,
+        queue: &Queue,
+        jobs: &[Reassertion<'_>],
+        length: Duration,
+    ) -> Result<Vec<bool>, Error> {
+        let fill = |call: &mut Cmd| {
+            call.arg(self.skew_ms()).arg(millis(length));
+            for Reassertion { lease, envelope } in jobs {
+                call.arg(value::member(lease))
+                    .arg(value::head_start(envelope))
+                    .arg(value::due(envelope))
+                    .arg(envelope.encode());
+            }
+        };
+        let answer = self.call(|scripts| &scripts.reassert, queue, fill).await?;
         reply::verdicts(answer, jobs.len())
     }
 

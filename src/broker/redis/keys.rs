@@ -32,10 +32,11 @@ impl Keys {
     /// - `boot`, hash: `run` (the run id of the Redis that the queue was opened on), `generation`
     ///   and `sequence` (the last claim's number in it)
     /// - `gate`, string: `paused` while nothing may be claimed
+    /// - `quarantine`, sorted set: ids of due jobs that run alone, in the order of `ready`
     /// - `window`, hash, there if the queue has a gap: `gap` and `cutoff` (turns), and of the
     ///   refill under way `round` (its name) and `until` (when another may begin)
-    pub(super) fn of(&self, queue: &Queue) -> [String; 8] {
-        ["jobs", "ready", "delayed", "leases", "wake", "boot", "gate", "window"]
+    pub(super) fn of(&self, queue: &Queue) -> [String; 9] {
+        ["jobs", "ready", "delayed", "leases", "wake", "boot", "gate", "quarantine", "window"]
             .map(|part| self.key(queue, part))
     }
 
@@ -46,7 +47,8 @@ impl Keys {
 
     /// Where the jobs of these queues wait, and what says that more wait in the ledger.
     pub(super) fn waiting(&self, queues: &[Queue]) -> Vec<String> {
-        ["ready", "delayed", "window"].iter().flat_map(|part| self.each(queues, part)).collect()
+        let parts = ["ready", "delayed", "quarantine", "window"];
+        parts.iter().flat_map(|part| self.each(queues, part)).collect()
     }
 
     /// One part of each queue's keys.
@@ -57,6 +59,11 @@ impl Keys {
     /// The string that says that somebody does a chore now; it goes by itself.
     pub(super) fn chore(&self, chore: &str) -> String {
         format!("{}:chore:{chore}", self.prefix)
+    }
+
+    /// A key that nothing is stored under, to ask what may be done with ours.
+    pub(super) fn example(&self) -> String {
+        format!("{}:example", self.prefix)
     }
 
     fn key(&self, queue: &Queue, part: &str) -> String {

@@ -6,9 +6,12 @@
 //!
 //! Time is what Redis tells (`TIME`), so that workers whose clocks differ agree.
 
+mod address;
 mod batch;
+mod connect;
 mod connection;
 mod error;
+mod examine;
 mod facts;
 mod keys;
 mod listen;
@@ -25,16 +28,19 @@ use std::time::Duration;
 use async_trait::async_trait;
 use redis::{Cmd, Value};
 
-use self::connection::{Commands, Connector};
+use self::connect::Connector;
+use self::connection::Commands;
 use self::keys::Keys;
 use self::listen::Listener;
 use self::script::Scripts;
 use super::{
-    BATCH_MAX, Broker, Claimed, Depth, Error, Lease, Place, Push, Pushed, Reap, Refill, Removed,
-    Settled, Settlement, order,
+    BATCH_MAX, Broker, Claimed, Depth, Error, Lease, Place, Pulse, Push, Pushed, Reap, Reasserted,
+    Reassertion, Refill, Removed, Renewed, Settled, Settlement,
 };
-use crate::job::{JobId, Queue, Turn, WorkerId};
+use crate::finding::Finding;
+use crate::job::{JobId, Queue, Timestamp, Turn, WorkerId};
 
+pub use self::address::{AddressError, RedisAddress};
 pub use self::facts::ServerFacts;
 pub use self::options::RedisOptions;
 
@@ -74,15 +80,6 @@ impl RedisBroker {
             commands: Commands::new(Arc::clone(&connector)),
             listener: Listener::new(connector),
         })
-    }
-
-    /// What this Redis says about itself.
-    pub async fn server_facts(&self) -> Result<ServerFacts, Error> {
-        let info = reply::text(self.commands.query(&redis::cmd("INFO")).await?)?;
-        // Hosted servers often forbid CONFIG.
-        let save = self.commands.query(redis::cmd("CONFIG").arg("GET").arg("save")).await;
-        let save = save.and_then(reply::list).ok().and_then(|mut pair| pair.pop());
-        Ok(ServerFacts::read(&info, save.and_then(|save| reply::text(save).ok())))
     }
 
     fn skew_ms(&self) -> i64 {
@@ -142,16 +139,17 @@ impl Broker for RedisBroker {
         limit: usize,
         lease: Duration,
     ) -> Result<Claimed, Error> {
-        let limit = limit.min(BATCH_MAX);
-        let fill = |call: &mut Cmd| {
-            call.arg(self.skew_ms())
-                .arg(worker.as_str())
-                .arg(limit)
-                .arg(millis(lease))
-                .arg(order::promotions(limit))
-                .arg(order::low_water(self.options.window));
-        };
-        reply::claimed(queue, worker, self.call(|scripts| &scripts.claim, queue, fill).await?)
+        self.claim_from(queue, worker, limit, lease, false).await
+    }
+
+    async fn claim_alone(
+        &self,
+        queue: &Queue,
+        worker: &WorkerId,
+        limit: usize,
+        lease: Duration,
+    ) -> Result<Claimed, Error> {
+        self.claim_from(queue, worker, limit, lease, true).await
     }
 
     async fn settle(&self, queue: &Queue, jobs: &[Settlement]) -> Result<Vec<Settled>, Error> {
@@ -170,17 +168,31 @@ impl Broker for RedisBroker {
         queue: &Queue,
         leases: &[Lease],
         lease: Duration,
-    ) -> Result<Vec<bool>, Error> {
-        let mut answers = Vec::with_capacity(leases.len());
-        for batch in leases.chunks(BATCH_MAX) {
-            let fill = |call: &mut Cmd| {
-                call.arg(self.skew_ms()).arg(millis(lease));
-                for lease in batch {
-                    call.arg(value::member(lease));
-                }
-            };
-            let held = self.call(|scripts| &scripts.renew, queue, fill).await?;
-            answers.extend(reply::verdicts(held, batch.len())?);
+    ) -> Result<Renewed, Error> {
+        // The first batch asks for the generation also if there is no lease.
+        let (first, rest) = leases.split_at(leases.len().min(BATCH_MAX));
+        let mut renewed = self.renew_batch(queue, first, lease).await?;
+        for batch in rest.chunks(BATCH_MAX) {
+            let more = self.renew_batch(queue, batch, lease).await?;
+            renewed.generation = more.generation;
+            renewed.held.extend(more.held);
+        }
+        Ok(renewed)
+    }
+
+    async fn reassert(
+        &self,
+        queue: &Queue,
+        jobs: &[Reassertion<'_>],
+        lease: Duration,
+    ) -> Result<Vec<Reasserted>, Error> {
+        let mut answers = Vec::with_capacity(jobs.len());
+        for batch in jobs.chunks(BATCH_MAX) {
+            let held = self.reassert_batch(queue, batch, lease).await?;
+            answers.extend(
+                held.into_iter()
+                    .map(|held| if held { Reasserted::Held } else { Reasserted::Taken }),
+            );
         }
         Ok(answers)
     }
@@ -196,6 +208,13 @@ impl Broker for RedisBroker {
         let ids = reply::list(self.call(|scripts| &scripts.reap, queue, fill).await?)?;
         // A member that is no lease was thrown out; there is no job to speak of.
         Ok(ids.into_iter().filter_map(|id| reply::parsed(id).ok()).collect())
+    }
+
+    async fn held(&self, queue: &Queue, worker: &WorkerId) -> Result<Vec<Lease>, Error> {
+        let fill = |call: &mut Cmd| {
+            call.arg(worker.as_str());
+        };
+        reply::leases(worker, self.call(|scripts| &scripts.held, queue, fill).await?)
     }
 
     async fn remove(&self, queue: &Queue, id: JobId) -> Result<Removed, Error> {
@@ -305,7 +324,7 @@ impl Broker for RedisBroker {
         looks.cmd("CLIENT").arg("LIST");
         let mut answers = self.commands.call_all(&self.scripts.holders, &looks).await?;
         let list = reply::text(answers.pop().ok_or_else(reply::incomplete)?)?;
-        let connected: HashSet<WorkerId> = connection::workers(&list).collect();
+        let connected: HashSet<WorkerId> = connect::workers(&list).collect();
         let mut vanished = HashSet::new();
         for holders in answers {
             for holder in reply::list(holders)? {
@@ -319,15 +338,25 @@ impl Broker for RedisBroker {
     }
 
     async fn elect(&self, chore: &str, term: Duration) -> Result<bool, Error> {
-        let mut set = redis::cmd("SET");
-        set.arg(self.keys.chore(chore)).arg(self.options.worker.as_str());
-        set.arg("NX").arg("PX").arg(millis(term).max(1));
-        Ok(self.commands.query(&set).await? == Value::Okay)
+        let mut call = self.scripts.elect.call(&[self.keys.chore(chore)]);
+        call.arg(self.options.worker.as_str()).arg(millis(term).max(1));
+        let elected = self.commands.call(&self.scripts.elect, &call).await?;
+        Ok(reply::count(&elected)? == 1)
     }
 
     async fn connected(&self) -> Result<HashSet<WorkerId>, Error> {
         let list = self.commands.query(redis::cmd("CLIENT").arg("LIST")).await?;
-        Ok(connection::workers(&reply::text(list)?).collect())
+        Ok(connect::workers(&reply::text(list)?).collect())
+    }
+
+    async fn examine(&self) -> Result<Vec<Finding>, Error> {
+        Ok(self.server_facts().await?.findings())
+    }
+
+    async fn pulse(&self) -> Result<Pulse, Error> {
+        let told = self.commands.query(&redis::cmd("TIME")).await?;
+        let now = reply::time(told)?.as_millis() + self.skew_ms();
+        Ok(Pulse { now: Timestamp::from_millis(now), unbroken: self.commands.unbroken() })
     }
 
     async fn ping(&self) -> Result<(), Error> {

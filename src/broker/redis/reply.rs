@@ -5,7 +5,7 @@ use std::time::Duration;
 use redis::Value;
 
 use super::value;
-use crate::broker::{Beyond, Claimed, Delivery, Depth, Error, Lease, Pushed};
+use crate::broker::{Beyond, Claimed, Delivery, Depth, Error, Lease, Pushed, Renewed};
 use crate::job::{Queue, Timestamp, Token, WorkerId};
 
 /// Times are stored with 14 digits.
@@ -23,21 +23,53 @@ pub(super) fn claimed(queue: &Queue, worker: &WorkerId, answer: Value) -> Result
     let next_due = due(&text(next()?)?);
     let more = count(&next()?)? > 0;
     let dropped = count(&next()?)?;
+    if dropped > 0 {
+        tracing::warn!(%queue, dropped, "threw out entries that hold no job");
+    }
+    let quarantined = count(&next()?)? > 0;
+    let was_quarantined = count(&next()?)? > 0;
     let beyond = match count(&next()?)? {
         0 => Beyond::Nothing,
         1 => Beyond::More,
         _ => Beyond::Low,
     };
-    if dropped > 0 {
-        tracing::warn!(%queue, dropped, "threw out entries that hold no job");
-    }
     let mut deliveries: Vec<Delivery> = Vec::with_capacity(answer.len() / 2);
     while let Some(id) = answer.next() {
         let stored = bytes(answer.next().ok_or_else(incomplete)?)?;
         let lease = Lease { id: parsed(id)?, token, worker: worker.clone() };
-        deliveries.push(value::delivery(queue, lease, &stored));
+        let delivery = value::delivery(queue, lease, &stored);
+        deliveries.push(Delivery { quarantined: was_quarantined, ..delivery });
     }
-    Ok(Claimed { deliveries, next_due, more, beyond })
+    let generation = token.generation;
+    Ok(Claimed { deliveries, next_due, more, quarantined, generation, beyond })
+}
+
+/// Reads the answer of `held.lua`. A member that is no lease is nobody's.
+pub(super) fn leases(worker: &WorkerId, answer: Value) -> Result<Vec<Lease>, Error> {
+    let mut answer = list(answer)?.into_iter();
+    let mut leases = Vec::with_capacity(answer.len() / 2);
+    while let (Some(id), Some(token)) = (answer.next(), answer.next()) {
+        if let (Ok(id), Ok(token)) = (parsed(id), parsed(token)) {
+            leases.push(Lease { id, token, worker: worker.clone() });
+        }
+    }
+    Ok(leases)
+}
+
+/// Reads the answer to `TIME`: seconds, and microseconds in the present one.
+pub(super) fn time(answer: Value) -> Result<Timestamp, Error> {
+    let mut answer = list(answer)?.into_iter();
+    let mut next = || parsed::<i64>(answer.next().ok_or_else(incomplete)?);
+    let (seconds, micros) = (next()?, next()?);
+    Ok(Timestamp::from_millis(seconds.saturating_mul(1_000).saturating_add(micros / 1_000)))
+}
+
+/// Reads the answer of `renew.lua` to a question about so many leases.
+pub(super) fn renewed(answer: Value, expected: usize) -> Result<Renewed, Error> {
+    let mut answer = list(answer)?.into_iter();
+    let mut next = || answer.next().ok_or_else(incomplete);
+    let generation = text(next()?)?.parse().ok();
+    Ok(Renewed { generation, held: verdicts(next()?, expected)? })
 }
 
 /// Reads a sorted set's score; one that is no time is no time to wait for.

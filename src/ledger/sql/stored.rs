@@ -72,6 +72,9 @@ pub(super) struct Fence {
     pub(super) settled: bool,
     pub(super) run_at: i64,
     pub(super) failed_attempts: i32,
+    pub(super) crashes: i32,
+    /// Until when a worker of an earlier generation may still claim it back.
+    pub(super) reserved_until: Option<i64>,
 }
 
 /// A dead letter.
@@ -204,5 +207,10 @@ impl Fence {
     /// How many attempts have failed.
     pub(super) fn failed_attempts(&self) -> u32 {
         count(self.failed_attempts)
+    }
+
+    /// How many workers crashed with it.
+    pub(super) fn crashes(&self) -> u32 {
+        count(self.crashes)
     }
 }

@@ -231,15 +231,25 @@ macro_rules! broker_promises {
             a_delayed_job_is_never_early
             a_full_window_lets_only_earlier_turns_in
             a_job_given_back_keeps_its_place
-            a_job_recorded_nowhere_else_is_always_taken_and_stays
             a_job_is_claimed_once_however_many_workers_ask
             a_job_put_again_waits_for_its_time_in_its_new_shape
+            a_job_put_into_quarantine_wakes_a_waiter
+            a_job_put_off_waits_for_its_time_as_it_was
+            a_job_recorded_nowhere_else_is_always_taken_and_stays
+            a_job_that_leaves_quarantine_waits_among_the_others
             a_late_push_is_flagged
+            a_lease_claimed_back_takes_its_job_out_of_its_place
+            a_lease_that_ends_absurdly_late_is_shortened
+            a_lease_that_was_claimed_back_expires
+            a_lost_lease_can_be_claimed_back
             a_new_generation_flags_what_survived
             a_new_generation_knows_nothing_of_what_is_held
             a_push_of_a_held_job_changes_nothing
+            a_quarantined_job_is_claimed_alone_and_the_oldest_first
+            a_quarantined_job_is_held_found_counted_and_can_be_removed
             a_refill_below_which_jobs_were_put_out_does_not_go_on
             a_refill_brings_a_window_up_to_the_end_of_the_backlog
+            a_renewal_tells_the_generation
             a_renewed_lease_lasts_and_is_never_shortened
             a_settle_with_an_old_token_changes_nothing
             a_vanished_worker_gives_back_its_own_jobs_only
@@ -248,18 +258,19 @@ macro_rules! broker_promises {
             a_waiter_is_woken_by_an_earlier_delayed_job
             a_waiting_job_can_be_removed_and_a_running_one_cannot
             an_expired_lease_is_taken_back_and_its_old_holder_is_stale
-            claims_are_refused_until_the_queue_is_opened
             an_urgent_job_gets_in_before_jobs_that_just_fell_due
+            claims_are_refused_until_the_queue_is_opened
             depth_counts_every_place_and_knows_the_oldest
             jobs_of_one_millisecond_have_turns_of_their_own
             jobs_put_out_during_a_refill_lie_beyond_its_end
             nothing_is_left_after_a_job_is_gone
+            of_two_claims_of_a_job_the_later_holds_it
             of_two_refills_the_latest_counts
             only_an_open_queue_where_nothing_waits_is_still
             queues_do_not_see_each_other
             the_next_due_time_is_told
             twenty_thousand_waiting_jobs_drain
-            vanished_workers_are_counted_up_to_nine
+            vanished_workers_are_counted_up_to_nine_until_a_run_ends_well
             what_is_not_due_yet_goes_before_what_is_and_running_jobs_stay
         }
     };

@@ -2,8 +2,10 @@
 //!
 //! Times are made up: no promise depends on the machine's clock, and nothing sleeps.
 
+mod crash;
 mod enqueue;
 mod fence;
+mod generation;
 mod life;
 mod list;
 mod turns;
@@ -12,8 +14,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+pub use crash::*;
 pub use enqueue::*;
 pub use fence::*;
+pub use generation::*;
 pub use life::*;
 pub use list::*;
 pub use turns::*;
@@ -66,6 +70,11 @@ pub fn unique(key: &str) -> NewJob {
 /// A token of the first generation.
 pub fn token(sequence: u64) -> Token {
     Token { generation: 1, sequence }
+}
+
+/// What the claimer of a job learns that failed so often and killed nobody.
+fn is_yours(failed_attempts: u32) -> Standing {
+    Standing::Yours { failed_attempts, crashes: 0 }
 }
 
 fn reason(message: &str) -> Reason {

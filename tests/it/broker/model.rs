@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use postworks::broker::memory::MemoryBroker;
 use postworks::broker::redis::RedisBroker;
-use postworks::broker::{Broker, Claimed, Error, Lease, Push, Reap, Refill, Settlement, Then};
+use postworks::broker::{
+    Broker, Claimed, Delivery, Error, Lease, Push, Reap, Reassertion, Refill, Settlement, Then,
+};
 use postworks::clock::{Clock, ShiftedClock};
 use postworks::job::{Durability, Envelope, JobId, Queue, Timestamp, Turn, WorkerId};
 use postworks::testing::broker::{envelope, queue, redis_options, worker};
@@ -27,15 +29,18 @@ enum Step {
     Advance(u32),
     Push(Vec<Job>),
     PushAgain(Vec<Index>),
-    Claim { worker: u8, limit: usize, ticks: u32 },
+    Claim { worker: u8, limit: usize, ticks: u32, alone: bool },
     Settle(Vec<(Index, Settle)>),
     Renew(Vec<Index>, u32),
+    Reassert(Vec<Index>, u32),
     ReapExpired,
     ReapWorker(u8),
+    Held(u8),
     Remove(Index),
     Find,
     Depth,
     Open(u32),
+    Wipe,
     BeginRefill(u32),
     Widen(Index, Option<Index>),
     EndRefill(Index, Option<Index>),
@@ -54,6 +59,7 @@ struct Job {
 enum Settle {
     Gone,
     Back,
+    Quarantine,
     Again(i64),
 }
 
@@ -71,6 +77,7 @@ fn step() -> impl Strategy<Value = Step> {
     let settle = prop_oneof![
         3 => Just(Settle::Gone),
         1 => Just(Settle::Back),
+        2 => Just(Settle::Quarantine),
         2 => (-2..4_i64).prop_map(Settle::Again),
     ];
     let some = || prop::collection::vec(any::<Index>(), 0..6);
@@ -78,16 +85,19 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..4_u32).prop_map(Step::Advance),
         4 => prop::collection::vec(job, 0..8).prop_map(Step::Push),
         1 => some().prop_map(Step::PushAgain),
-        6 => (0..3_u8, 0..6_usize, 1..4_u32)
-            .prop_map(|(worker, limit, ticks)| Step::Claim { worker, limit, ticks }),
+        6 => (0..3_u8, 0..6_usize, 1..4_u32, any::<bool>())
+            .prop_map(|(worker, limit, ticks, alone)| Step::Claim { worker, limit, ticks, alone }),
         4 => prop::collection::vec((any::<Index>(), settle), 0..6).prop_map(Step::Settle),
         2 => (some(), 1..4_u32).prop_map(|(which, ticks)| Step::Renew(which, ticks)),
+        2 => (some(), 1..4_u32).prop_map(|(which, ticks)| Step::Reassert(which, ticks)),
         2 => Just(Step::ReapExpired),
         1 => (0..3_u8).prop_map(Step::ReapWorker),
+        1 => (0..3_u8).prop_map(Step::Held),
         1 => any::<Index>().prop_map(Step::Remove),
         1 => Just(Step::Find),
         1 => Just(Step::Depth),
         1 => (1..4_u32).prop_map(Step::Open),
+        1 => Just(Step::Wipe),
         2 => (1..3_u32).prop_map(Step::BeginRefill),
         2 => (any::<Index>(), until()).prop_map(|(which, until)| Step::Widen(which, until)),
         2 => (any::<Index>(), until()).prop_map(|(which, until)| Step::EndRefill(which, until)),
@@ -100,6 +110,7 @@ struct Both {
     start: Timestamp,
     model: MemoryBroker,
     redis: Arc<dyn Broker>,
+    server: Arc<RedisServer>,
     queue: Queue,
     jobs: Vec<Push>,
     leases: Vec<Lease>,
@@ -127,7 +138,9 @@ impl Both {
                 let jobs = chosen(&self.jobs, &which);
                 self.push(&jobs).await?;
             }
-            Step::Claim { worker, limit, ticks } => self.claim(worker, limit, ticks).await?,
+            Step::Claim { worker, limit, ticks, alone } => {
+                self.claim(worker, limit, ticks, alone).await?;
+            }
             Step::Settle(which) => self.settle(&which).await?,
             Step::Renew(which, ticks) => {
                 let leases = chosen(&self.leases, &which);
@@ -135,8 +148,15 @@ impl Both {
                 let redis = self.redis.renew(&self.queue, &leases, TICK * ticks).await;
                 prop_assert_eq!(model.unwrap(), redis.unwrap());
             }
+            Step::Reassert(which, ticks) => self.reassert(&which, TICK * ticks).await?,
             Step::ReapExpired => self.reap(Reap::Expired).await?,
             Step::ReapWorker(number) => self.reap(Reap::Worker(&named(number))).await?,
+            Step::Held(number) => {
+                let model = self.model.held(&self.queue, &named(number)).await.unwrap();
+                let redis = self.redis.held(&self.queue, &named(number)).await.unwrap();
+                let [model, redis] = [model, redis].map(HashSet::<Lease>::from_iter);
+                prop_assert_eq!(model, redis);
+            }
             Step::Remove(which) => {
                 let Some(id) = chosen(&self.ids(), &[which]).pop() else { return Ok(()) };
                 let model = self.model.remove(&self.queue, id).await.unwrap();
@@ -147,6 +167,10 @@ impl Both {
             Step::Open(generation) => {
                 self.model.open(&self.queue, generation).await.unwrap();
                 self.redis.open(&self.queue, generation).await.unwrap();
+            }
+            Step::Wipe => {
+                self.model.wipe();
+                self.server.command("FLUSHALL");
             }
             Step::BeginRefill(ticks) => self.begin_refill(ticks).await?,
             Step::Widen(which, until) => {
@@ -210,10 +234,21 @@ impl Both {
         Ok(())
     }
 
-    async fn claim(&mut self, number: u8, limit: usize, ticks: u32) -> Result<(), TestCaseError> {
+    async fn claim(
+        &mut self,
+        number: u8,
+        limit: usize,
+        ticks: u32,
+        alone: bool,
+    ) -> Result<(), TestCaseError> {
         let (worker, lease) = (named(number), TICK * ticks);
-        let model = self.model.claim(&self.queue, &worker, limit, lease).await;
-        let redis = self.redis.claim(&self.queue, &worker, limit, lease).await;
+        let (model, redis) = if alone {
+            let model = self.model.claim_alone(&self.queue, &worker, limit, lease).await;
+            (model, self.redis.claim_alone(&self.queue, &worker, limit, lease).await)
+        } else {
+            let model = self.model.claim(&self.queue, &worker, limit, lease).await;
+            (model, self.redis.claim(&self.queue, &worker, limit, lease).await)
+        };
         prop_assert_eq!(told(&model), told(&redis));
         if let Ok(claimed) = model {
             self.leases.extend(claimed.deliveries.into_iter().map(|delivery| delivery.lease));
@@ -228,12 +263,27 @@ impl Both {
             let then = match settle {
                 Settle::Gone => Then::Gone,
                 Settle::Back => Then::Back,
+                Settle::Quarantine => Then::Quarantine,
                 Settle::Again(due_in) => Then::Again(Box::new(self.again(lease.id, *due_in))),
             };
             settlements.push(Settlement { lease, then });
         }
         let model = self.model.settle(&self.queue, &settlements).await.unwrap();
         prop_assert_eq!(model, self.redis.settle(&self.queue, &settlements).await.unwrap());
+        Ok(())
+    }
+
+    async fn reassert(&self, which: &[Index], length: Duration) -> Result<(), TestCaseError> {
+        let leases = chosen(&self.leases, which);
+        let jobs: Vec<Reassertion> = leases
+            .iter()
+            .map(|lease| {
+                let job = self.jobs.iter().find(|push| push.envelope.id == lease.id).unwrap();
+                Reassertion { lease, envelope: &job.envelope }
+            })
+            .collect();
+        let model = self.model.reassert(&self.queue, &jobs, length).await.unwrap();
+        prop_assert_eq!(model, self.redis.reassert(&self.queue, &jobs, length).await.unwrap());
         Ok(())
     }
 
@@ -296,12 +346,13 @@ fn told(claimed: &Result<Claimed, Error>) -> String {
                 .iter()
                 .map(|delivery| {
                     let envelope = delivery.envelope.as_ref().map(Envelope::encode).unwrap();
-                    let (flagged, orphaned) = (delivery.flagged, delivery.orphaned);
-                    format!("{:?} {flagged} {orphaned} {envelope}", delivery.lease)
+                    let Delivery { lease, flagged, orphaned, quarantined, .. } = delivery;
+                    format!("{lease:?} {flagged} {orphaned} {quarantined} {envelope}")
                 })
                 .collect();
-            let Claimed { next_due, more, beyond, .. } = claimed;
-            format!("{deliveries:#?} next {next_due:?} more {more} beyond {beyond:?}")
+            let Claimed { next_due, more, quarantined, beyond, .. } = claimed;
+            let left = format!("more {more} quarantined {quarantined} beyond {beyond:?}");
+            format!("{deliveries:#?} next {next_due:?} {left}")
         }
     }
 }
@@ -310,7 +361,7 @@ fn told(claimed: &Result<Claimed, Error>) -> String {
 fn redis_answers_like_the_model() {
     static CASE: AtomicU32 = AtomicU32::new(0);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let server = RedisServer::start();
+    let server = Arc::new(RedisServer::start());
     let clock = Arc::new(ShiftedClock::default());
     let options = redis_options(&server, &clock, &worker("model")).with_window(WINDOW);
     let redis: Arc<dyn Broker> = Arc::new(RedisBroker::connect(options).unwrap());
@@ -323,6 +374,7 @@ fn redis_answers_like_the_model() {
             model: MemoryBroker::new(clock.clone()).with_window(WINDOW),
             clock: clock.clone(),
             redis: redis.clone(),
+            server: server.clone(),
             queue: queue(&format!("connector_sync.case{number}")),
             jobs: Vec::new(),
             leases: Vec::new(),

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Begins a refill, if the queue has a gap, its window is low and no other refill is under way.
 --
--- KEYS  jobs ready delayed leases wake boot gate window
+-- KEYS  jobs ready delayed leases wake boot gate quarantine window
 -- ARGV  1 clock skew in ms, 2 the refill's name, 3 ms after which another may begin,
 --       4 jobs up to which the window is low, 5 jobs that may wait
 -- Returns {} or {the gap, room for so many jobs}.
@@ -9,7 +9,7 @@
 -- Atomic, since of two that ask at the same time one must be told to begin.
 -- allow-oom: at maxmemory the workers' queue must not run dry.
 
-local jobs, ready, delayed, leases, wake, boot, gate, window = unpack(KEYS)
+local _, ready, delayed, _, _, _, _, _, window = unpack(KEYS)
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[1]

@@ -1,14 +1,14 @@
 #!lua flags=no-writes
 -- Tells how much is in a queue.
 --
--- KEYS  jobs ready delayed leases wake boot gate window
+-- KEYS  jobs ready delayed leases wake boot gate quarantine window
 -- ARGV  1 clock skew in ms, 2 how many of the best due jobs are looked at for the oldest
--- Returns {due, delayed, leased, age of the oldest due job in ms,
+-- Returns {due (also in quarantine), delayed, leased, age of the oldest due job in ms,
 --          1 if more may wait in the ledger only}.
 --
 -- Atomic, since a job that moves would be counted twice or not at all.
 
-local jobs, ready, delayed, leases, wake, boot, gate, window = unpack(KEYS)
+local jobs, ready, delayed, leases, _, _, _, quarantine, window = unpack(KEYS)
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[1]
@@ -24,7 +24,7 @@ if #best > 0 then
   end
 end
 return {
-  redis.call('ZCARD', ready) + due,
+  redis.call('ZCARD', ready) + redis.call('ZCARD', quarantine) + due,
   redis.call('ZCARD', delayed) - due,
   redis.call('ZCARD', leases),
   math.max(0, now - oldest),

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Allows claims in a generation, if it is greater than the one held.
 --
--- KEYS  jobs ready delayed leases wake boot gate window
+-- KEYS  jobs ready delayed leases wake boot gate quarantine window
 -- ARGV  1 generation (10 digits)
 -- Returns "" if claims are allowed now, in this generation or a later one; else the generation
 --       held, which the caller must exceed.
@@ -11,7 +11,7 @@
 -- be lost, so that the gap begins before everything; a refill under way knows nothing of that.
 -- allow-oom: at maxmemory workers must be able to start.
 
-local wake, boot, window = KEYS[5], KEYS[6], KEYS[8]
+local wake, boot, window = KEYS[5], KEYS[6], KEYS[9]
 
 local held = redis.call('HMGET', boot, 'run', 'generation')
 local generation = string.match(held[2] or '', '^%d%d%d%d%d%d%d%d%d%d$')

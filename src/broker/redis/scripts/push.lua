@@ -1,7 +1,7 @@
 #!lua
 -- Puts jobs into a queue, unless they are held already.
 --
--- KEYS  jobs ready delayed leases wake boot gate window
+-- KEYS  jobs ready delayed leases wake boot gate quarantine window
 -- ARGV  1 clock skew in ms, 2 jobs that may wait; then seven for each job (at most 1,000 jobs):
 --       id, head start in seconds (4 digits), due time in ms (14 digits),
 --       "1" if it is flagged, time in ms from which it is flagged anyway,
@@ -11,9 +11,11 @@
 --
 -- Atomic, since "is it held?" and "put it in" must not be parted: the relay and the enqueuing
 -- call may push the same job at the same time.
+-- It needs no look at the run id: a job pushed into a queue that is not open names an older
+-- generation or none, and so is flagged once the queue is opened.
 -- Without allow-oom: a full Redis refuses new jobs, so that workers have room to drain it.
 
-local jobs, ready, delayed, leases, wake, boot, gate, window = unpack(KEYS)
+local jobs, ready, delayed, leases, wake, boot, _, quarantine, window = unpack(KEYS)
 local SCANNED_MAX = 20000
 
 local time = redis.call('TIME')
@@ -23,6 +25,7 @@ local generation = redis.call('HGET', boot, 'generation') or '0000000000'
 redis.call('HLEN', jobs)
 redis.call('ZCARD', ready)
 redis.call('ZCARD', leases)
+redis.call('ZCARD', quarantine)
 redis.call('LLEN', wake)
 local first = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')
 local earliest = first[2] and tonumber(first[2]) or math.huge
@@ -37,7 +40,8 @@ for i = 3, #ARGV, 7 do
   local id = ARGV[i]
   if redis.call('HEXISTS', jobs, id) == 1 then
     known[id] = true
-    if not (redis.call('ZSCORE', ready, id) or redis.call('ZSCORE', delayed, id)) then
+    local waits = redis.call('ZSCORE', ready, id) or redis.call('ZSCORE', delayed, id)
+    if not (waits or redis.call('ZSCORE', quarantine, id)) then
       doubtful[id] = true
       doubts = doubts + 1
     end

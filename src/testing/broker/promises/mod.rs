@@ -3,12 +3,16 @@
 mod claiming;
 mod leasing;
 mod looking;
+mod quarantine;
+mod reasserting;
 mod waking;
 mod window;
 
 pub use self::claiming::*;
 pub use self::leasing::*;
 pub use self::looking::*;
+pub use self::quarantine::*;
+pub use self::reasserting::*;
 pub use self::waking::*;
 pub use self::window::*;
 
