@@ -125,7 +125,10 @@ mod tests {
         // Told at once, and the answer was under way for eight seconds.
         assert_eq!(calm.notice(&pulse(0), start, start + 8 * LOOK), None);
         assert_eq!(calm.notice(&pulse(8_000), start + 8 * LOOK, start + 8 * LOOK), None);
-        assert_eq!(calm.notice(&pulse(3_700_000), start + 3_608 * LOOK, start + 3_608 * LOOK), None);
+        assert_eq!(
+            calm.notice(&pulse(3_700_000), start + 3_608 * LOOK, start + 3_608 * LOOK),
+            None
+        );
     }
 
     #[test]

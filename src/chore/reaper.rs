@@ -88,7 +88,8 @@ impl Reaper {
         if calm.trusts_deadlines(&pulse, Instant::now()) {
             let mut taken = 0;
             for queue in &self.queues {
-                taken += self.reap(queue, Reap::Expired).await?;
+                // By the time that was looked at: the clock may jump right now.
+                taken += self.reap(queue, Reap::ExpiredBy(pulse.now)).await?;
             }
             if taken > 0 {
                 tracing::warn!(jobs = taken, "leases expired; their jobs run again");
@@ -101,7 +102,10 @@ impl Reaper {
         let asked = Instant::now();
         let pulse = self.broker.pulse().await?;
         if let Some(jump) = calm.notice(&pulse, asked, Instant::now()) {
-            tracing::warn!(?jump, "the broker's clock jumped; no lease expires until all are renewed");
+            tracing::warn!(
+                ?jump,
+                "the broker's clock jumped; no lease expires until all are renewed"
+            );
         }
         Ok(pulse)
     }

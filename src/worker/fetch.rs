@@ -194,8 +194,10 @@ impl Fetcher {
             let _ = self.judgements.send(judgement);
         }
         for run in admitted.runs {
+            let run = Arc::new(run);
+            self.inflight.admitted(&run);
             // The channel has room for every job that may be claimed.
-            let _ = self.runs.send(Arc::new(run)).await;
+            let _ = self.runs.send(run).await;
         }
     }
 

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use super::run::Run;
 use super::solitude::Solitude;
 use crate::broker::{Delivery, Lease};
 use crate::job::{JobId, Queue, Token};
@@ -27,6 +28,8 @@ pub(super) struct InFlight {
     active: AtomicUsize,
     /// Claimed and not yet handed to a handler.
     buffered: AtomicUsize,
+    /// Judged, and their handlers have not let go.
+    overdue: AtomicUsize,
     /// Judged since the last look of the pace.
     ended: AtomicUsize,
     /// For the fetcher.
@@ -44,6 +47,8 @@ struct Held {
     lease: Lease,
     cancelled: CancellationToken,
     lost: bool,
+    /// Set once it is going to run.
+    run: Weak<Run>,
 }
 
 impl InFlight {
@@ -76,14 +81,50 @@ impl InFlight {
                     lease: delivery.lease.clone(),
                     cancelled: cancelled.clone(),
                     lost: false,
+                    run: Weak::new(),
                 };
                 // We lost it, did not learn so, and got it again: the older run must end.
-                if let Some(older) = held.insert(delivery.lease.id, entry) {
-                    older.cancelled.cancel();
+                if let Some(mut older) = held.insert(delivery.lease.id, entry) {
+                    self.lose(&mut older);
                 }
                 cancelled
             })
             .collect()
+    }
+
+    /// A job is going to run.
+    pub(super) fn admitted(&self, run: &Arc<Run>) {
+        if let Some(entry) = self.held().get_mut(&run.lease.id) {
+            entry.run = Arc::downgrade(run);
+        }
+    }
+
+    /// The runs that are going on, or wait to.
+    pub(super) fn runs(&self) -> Vec<Arc<Run>> {
+        let held = self.held();
+        let runs = held.values().filter_map(|entry| entry.run.upgrade());
+        runs.filter(|run| !run.judged.load(Ordering::SeqCst)).collect()
+    }
+
+    /// A run was judged whose handler has not let go: it still takes a place.
+    pub(super) fn judged_overdue(&self) {
+        self.overdue.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// The handler let go just before.
+    pub(super) fn not_overdue(&self) {
+        self.overdue.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// A handler let go after its run was judged.
+    pub(super) fn let_go(&self) {
+        self.overdue.fetch_sub(1, Ordering::SeqCst);
+        self.judged();
+    }
+
+    /// How many handlers take a place without a job.
+    pub(super) fn overdue(&self) -> usize {
+        self.overdue.load(Ordering::SeqCst)
     }
 
     /// A handler has the job now.
@@ -122,12 +163,16 @@ impl InFlight {
         let mut held = self.held();
         for lease in leases {
             if let Some(entry) = held.get_mut(&lease.id).filter(|entry| entry.lease == *lease) {
-                entry.cancelled.cancel();
-                let known = std::mem::replace(&mut entry.lost, true);
-                if let Some(lost) = self.lost.as_ref().filter(|_| !known) {
-                    let _ = lost.send((lease.id, lease.token));
-                }
+                self.lose(entry);
             }
+        }
+    }
+
+    fn lose(&self, entry: &mut Held) {
+        entry.cancelled.cancel();
+        let known = std::mem::replace(&mut entry.lost, true);
+        if let Some(lost) = self.lost.as_ref().filter(|_| !known) {
+            let _ = lost.send((entry.lease.id, entry.lease.token));
         }
     }
 

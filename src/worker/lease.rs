@@ -32,16 +32,14 @@ impl Renewer {
     /// The operating system gives no thread.
     pub(super) fn spawn(self) -> std::io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        std::thread::Builder::new()
-            .name("lease-renewer".to_owned())
-            .spawn(move || {
-                runtime.block_on(async {
-                    tokio::select! {
-                        () = self.run() => {}
-                        () = self.watchdog.watch() => {}
-                    }
-                });
-            })?;
+        std::thread::Builder::new().name("lease-renewer".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = self.run() => {}
+                    () = self.watchdog.watch() => {}
+                }
+            });
+        })?;
         Ok(())
     }
 

@@ -4,9 +4,11 @@
 
 mod broker;
 mod chores;
+mod fragile;
 mod ledger;
 mod ledger_faults;
 mod ledger_model;
 mod life;
 mod mishaps;
 mod tidy;
+mod trust;

@@ -161,11 +161,12 @@ impl Lane {
             .iter()
             .take_while(|(deadline, _)| match whose {
                 Reap::Expired => *deadline <= now.as_millis(),
+                Reap::ExpiredBy(time) => *deadline <= time.as_millis(),
                 Reap::Worker(_) => true,
             })
             .map(|(_, id)| *id)
             .filter(|id| match whose {
-                Reap::Expired => true,
+                Reap::Expired | Reap::ExpiredBy(_) => true,
                 Reap::Worker(gone) => self.holder(*id) == Some(gone),
             })
             .take(BATCH_MAX)
@@ -259,13 +260,7 @@ impl Lane {
     }
 
     /// Puts a job where its time says, and wakes a waiter if that changes what he waits for.
-    fn put(
-        &mut self,
-        id: JobId,
-        envelope: Envelope,
-        fresh_in: Option<u32>,
-        now: Timestamp,
-    ) {
+    fn put(&mut self, id: JobId, envelope: Envelope, fresh_in: Option<u32>, now: Timestamp) {
         let due = order::due_ms(&envelope);
         let spot = if due <= now.as_millis() {
             self.ready.insert((order::score(&envelope), id));

@@ -15,7 +15,8 @@ use tokio::sync::Notify;
 
 use self::lane::Lane;
 use super::{
-    Broker, Claimed, Depth, Error, Lease, Place, Pulse, Push, Pushed, Reap, Removed, Settled, Settlement,
+    Broker, Claimed, Depth, Error, Lease, Place, Pulse, Push, Pushed, Reap, Removed, Settled,
+    Settlement,
 };
 use crate::clock::SharedClock;
 use crate::job::{JobId, Queue, Timestamp, WorkerId};

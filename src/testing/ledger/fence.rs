@@ -1,8 +1,8 @@
 //! Promises about who may say what becomes of a job.
 
 use super::{
-    all, at, completed, created, dead, failed, is_yours, job, reason, settled, stamped, state, token, unique,
-    verdict, waits,
+    all, at, completed, created, dead, failed, is_yours, job, reason, settled, stamped, state,
+    token, unique, verdict, waits,
 };
 use crate::job::{Durability, JobId, NewJob, State, Timestamp, Token};
 use crate::ledger::{Cancel, Ledger, Next, Settled, SqlLedger, Standing, Verdict};

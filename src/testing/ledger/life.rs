@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::{
-    NOW, all, at, at_once, completed, created, dead, is_yours, job, settled, stamped, state, token, unique,
-    verdict,
+    NOW, all, at, at_once, completed, created, dead, is_yours, job, settled, stamped, state, token,
+    unique, verdict,
 };
 use crate::job::{JobId, NewJob, State};
 use crate::ledger::{
