@@ -28,6 +28,10 @@ use self::deed::Deed;
 
 /// Longer than anything here takes on a machine that does much else.
 const LONG: Duration = Duration::from_secs(90);
+/// What leases last where a worker dies: longer than a death takes to be noticed.
+const LEASE: Duration = Duration::from_secs(10);
+/// What they last where a worker is frozen.
+const SHORT_LEASE: Duration = Duration::from_secs(1);
 /// What a process answers that ended itself because it was stuck.
 const STUCK: i32 = 75;
 
@@ -107,9 +111,14 @@ impl World {
     }
 
     fn worker(&self, concurrency: usize, threads: usize) -> Fragile {
+        self.worker_with(concurrency, threads, LEASE)
+    }
+
+    fn worker_with(&self, concurrency: usize, threads: usize, lease: Duration) -> Fragile {
         let mut child = Command::new(program())
             .args([&self.redis.url(), &self.database])
             .args([concurrency.to_string(), threads.to_string()])
+            .arg(lease.as_millis().to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -184,11 +193,6 @@ async fn neighbours_of_a_poison_job_are_cleared_in_quarantine() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quarantined_job_runs_although_every_worker_is_busy() {
     let world = World::start().await;
-    let _worker = world.worker(4, 2);
-    let mut busy = Vec::new();
-    for _ in 0..120 {
-        busy.push(world.enqueue(Deed::Rest(250)).await);
-    }
     let suspect = world.producer.prepare(Request::of(&Deed::Rest(1)).unwrap()).unwrap();
     world.ledger.enqueue(std::slice::from_ref(&suspect)).await.unwrap();
     for sequence in 1..=2 {
@@ -200,6 +204,11 @@ async fn a_quarantined_job_runs_although_every_worker_is_busy() {
     // Flagged, as whatever comes from a dead worker: the record is asked.
     let push = Push { envelope, flagged: true, fresh_until: suspect.created_at };
     world.broker.push(&queue(), &[push]).await.unwrap();
+    let _worker = world.worker(4, 2);
+    let mut busy = Vec::new();
+    for _ in 0..120 {
+        busy.push(world.enqueue(Deed::Rest(250)).await);
+    }
     world.ended(suspect.id, State::Completed).await;
     let last = world.row(busy[busy.len() - 1]).await;
     assert_eq!(last.state, State::Ready, "the worker was not busy: the test proves nothing");
@@ -214,12 +223,12 @@ async fn a_frozen_worker_burns_no_crash() {
     let id = world.enqueue(Deed::Rest(4_000)).await;
     let mut frozen = Vec::new();
     for _ in 0..3 {
-        let worker = world.worker(1, 2);
+        let worker = world.worker_with(1, 2, SHORT_LEASE);
         world.until_run_by(id, &worker.id).await;
         worker.signal(Signal::SIGSTOP);
         frozen.push(worker);
     }
-    let last = world.worker(1, 2);
+    let last = world.worker_with(1, 2, SHORT_LEASE);
     world.until_run_by(id, &last.id).await;
     assert_eq!(world.crashes(id).await, 0);
     world.ended(id, State::Completed).await;

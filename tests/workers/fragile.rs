@@ -1,5 +1,6 @@
 //! A worker whose jobs may take it down, for tests that start and kill real processes:
-//! `fragile_worker REDIS_URL DATABASE_URL CONCURRENCY THREADS`, which says its id on stdout.
+//! `fragile_worker REDIS_URL DATABASE_URL CONCURRENCY THREADS LEASE_MS`, which says its id on
+//! stdout.
 
 #![allow(clippy::print_stdout, reason = "its id is what it answers")]
 
@@ -19,10 +20,6 @@ use postworks::worker::{Handler, JobContext, Options, Registry, Stop, Worker};
 use tokio::sync::Notify;
 
 use self::deed::Deed;
-
-/// Short leases, so that tests of frozen workers are short.
-const LEASE: Duration = Duration::from_secs(1);
-const RENEW: Duration = Duration::from_millis(200);
 
 struct Do;
 
@@ -51,19 +48,22 @@ fn deeper(depth: u64) -> u64 {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
-    let mut next = || args.next().ok_or("REDIS_URL DATABASE_URL CONCURRENCY THREADS");
+    let mut next = || args.next().ok_or("REDIS_URL DATABASE_URL CONCURRENCY THREADS LEASE_MS");
     let (redis, database) = (next()?, next()?);
     let (concurrency, threads) = (next()?.parse()?, next()?.parse()?);
+    let lease = Duration::from_millis(next()?.parse()?);
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
-    runtime.block_on(work(redis, database, concurrency))
+    runtime.block_on(work(redis, database, concurrency, lease))
 }
 
 async fn work(
     redis: String,
     database: String,
     concurrency: usize,
+    lease: Duration,
 ) -> Result<(), Box<dyn std::error::Error>> {
+    let renew = lease / 5;
     let id = WorkerId::new("fragile", std::process::id(), uuid::Uuid::new_v4());
     let clock = SystemClock::shared();
     let db = Db::connect_postgres(&database, &PostgresOptions::default())?;
@@ -84,8 +84,8 @@ async fn work(
         broker: Arc::clone(&broker),
         ledger: Arc::clone(&ledger),
         queues: vec![queue.clone()],
-        lease: LEASE,
-        renew: RENEW,
+        lease,
+        renew,
     };
     tokio::spawn(relay.run(stop.drain.clone()));
     tokio::spawn(reaper.run(stop.drain.clone()));
@@ -94,8 +94,8 @@ async fn work(
         id,
         queues: vec![queue],
         concurrency,
-        lease: LEASE,
-        renew: RENEW,
+        lease,
+        renew,
         grace: Duration::from_secs(5),
     };
     let worker = Worker::new(registry, broker, ledger, clock, options, refill);
