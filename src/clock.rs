@@ -30,7 +30,10 @@ impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is the place")]
     fn now(&self) -> Timestamp {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+        let millis = i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX);
+        #[cfg(feature = "faults")]
+        let millis = millis.saturating_add(crate::faults::clock_skew_ms());
+        Timestamp::from_millis(millis)
     }
 }
 

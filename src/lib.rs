@@ -11,12 +11,31 @@ pub mod chore;
 pub mod client;
 pub mod clock;
 pub mod config;
+#[cfg(feature = "faults")]
+pub mod faults;
+pub mod finding;
 pub mod job;
 pub mod ledger;
 pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod worker;
+
+/// Marks a moment for the fault suite; nothing without the feature `faults`.
+#[cfg(not(feature = "faults"))]
+#[macro_export]
+macro_rules! failpoint {
+    ($point:ident $(if $when:expr)?) => {};
+}
+
+/// Whether a deliberate bug is switched on: never without the feature `faults`.
+#[cfg(not(feature = "faults"))]
+#[macro_export]
+macro_rules! planted {
+    ($plant:ident) => {
+        false
+    };
+}
 
 /// The README's Rust is compiled with the documentation tests.
 #[cfg(doctest)]

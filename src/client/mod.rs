@@ -109,7 +109,11 @@ impl Producer {
             jobs.into_iter().enumerate().partition(|(_, job)| job.durability == Durability::Ledger);
         if !recorded.is_empty() {
             let (places, rows): (Vec<usize>, Vec<NewJob>) = recorded.into_iter().unzip();
+            if crate::planted!(EnqueueBeforeCommit) {
+                push_all(self.broker.as_ref(), &rows, false).await?;
+            }
             let outcomes = self.ledger.enqueue(&rows).await?;
+            crate::failpoint!(EnqueueCommitted);
             let mut fresh = Vec::with_capacity(rows.len());
             for ((place, row), outcome) in places.into_iter().zip(rows).zip(outcomes) {
                 match outcome {

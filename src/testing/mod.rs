@@ -4,6 +4,8 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test helper fails by panicking")]
 
 pub mod broker;
+pub mod chaos_proxy;
 pub mod ledger;
 pub mod postgres_server;
 pub mod redis_server;
+pub mod sentinel;

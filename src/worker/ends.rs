@@ -10,6 +10,7 @@ use super::inflight::InFlight;
 use super::judge::judge;
 use super::meter::Meter;
 use super::run::{Ended, Judgement, Run};
+use super::settle::Recordable;
 use crate::job::{ErrorClass, JobError, Outcome};
 
 /// Where runs end.
@@ -18,6 +19,7 @@ pub(super) struct Ends {
     pub(super) inflight: Arc<InFlight>,
     pub(super) meter: Arc<Meter>,
     pub(super) judgements: mpsc::UnboundedSender<Judgement>,
+    pub(super) effects: mpsc::UnboundedSender<Recordable>,
 }
 
 impl Ends {
@@ -29,7 +31,7 @@ impl Ends {
         }
         let judgement = self.judged(run, ended);
         self.inflight.judged();
-        self.record(judgement);
+        self.record(run, judgement);
     }
 
     /// A handler goes on although its attempt is over.
@@ -41,7 +43,7 @@ impl Ends {
             return;
         }
         let judgement = self.judged(run, ended);
-        self.record(judgement);
+        self.record(run, judgement);
     }
 
     fn judged(&self, run: &Run, ended: &Ended) -> Judgement {
@@ -57,9 +59,12 @@ impl Ends {
         judgement
     }
 
-    fn record(&self, judgement: Judgement) {
+    fn record(&self, run: &Run, judgement: Judgement) {
         // Closed only when the worker is gone; then the lease runs out and the job runs again.
-        let _ = self.judgements.send(judgement);
+        match run.cx.effect.get() {
+            Some(effect) => drop(self.effects.send((effect, judgement))),
+            None => drop(self.judgements.send(judgement)),
+        }
     }
 }
 

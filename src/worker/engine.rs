@@ -21,14 +21,17 @@ use super::inflight::InFlight;
 use super::judge::judge;
 use super::lease::Renewer;
 use super::meter::{Meter, watch_slots};
+use super::open::Opener;
 use super::overdue::Overdue;
 use super::pace::AHEAD_MAX;
+use super::reassert::Reasserter;
 use super::registry::Registry;
 use super::run::{Ended, Judgement, Run};
 use super::settle::Settler;
 use super::solitude::Solitude;
 use super::stack::Attempts;
 use super::watchdog::Watchdog;
+use super::welcome::Welcome;
 use crate::broker::Broker;
 use crate::clock::SharedClock;
 use crate::job::{Queue, WorkerId};
@@ -192,14 +195,17 @@ impl Worker {
         tokio::spawn(absolve(Arc::clone(&self.ledger), to_absolve, renewing.clone()));
         let meter = Arc::new(Meter::new(&self.registry));
         let (judgements, to_settle) = mpsc::unbounded_channel();
+        let (effects, to_record) = mpsc::unbounded_channel();
         let (runs, buffer) = mpsc::channel(self.options.concurrency + AHEAD_MAX);
         let buffer: Buffer = Arc::new(Mutex::new(buffer));
+        let (doubts, doubtful) = mpsc::unbounded_channel();
         let renewer = Renewer {
             broker: Arc::clone(&self.broker),
             inflight: Arc::clone(&inflight),
             watchdog: Watchdog::new(self.exits_when_stuck),
             lease: self.options.lease,
             every: self.options.renew,
+            doubts: doubts.clone(),
             stop: renewing.clone(),
         };
         renewer.spawn()?;
@@ -209,9 +215,15 @@ impl Worker {
             inflight: Arc::clone(&inflight),
             meter: Arc::clone(&meter),
         };
+        tokio::spawn(self.reasserter(&inflight, doubtful, renewing).run());
         let concurrency = self.options.concurrency;
         tokio::spawn(watch_slots(Arc::clone(&inflight), concurrency, renewing.clone()));
-        let ends = Ends { inflight: Arc::clone(&inflight), meter, judgements: judgements.clone() };
+        let ends = Ends {
+            inflight: Arc::clone(&inflight),
+            meter,
+            judgements: judgements.clone(),
+            effects,
+        };
         let overdue = Overdue {
             inflight: Arc::clone(&inflight),
             clock: Arc::clone(&self.clock),
@@ -227,15 +239,51 @@ impl Worker {
             ClaimedJobs { buffer: Arc::clone(&buffer), on_ended },
             Attempts { inflight: Arc::clone(&inflight), clock: Arc::clone(&self.clock) },
         );
-        let fetcher = self.fetcher(&inflight, runs, judgements.clone(), stop);
+        let welcome = Welcome {
+            ledger: Arc::clone(&self.ledger),
+            clock: Arc::clone(&self.clock),
+            known: self.registry.versions(),
+            refill: Arc::clone(&self.refill),
+        };
+        tokio::spawn(welcome.run(stop.drain.clone()));
+        let fetcher = self.fetcher(&inflight, runs, judgements.clone(), doubts, stop);
+        let settling = settler.run(to_record, to_settle, judgements.clone());
         Ok(Parts {
             inflight,
             buffer,
             judgements,
-            settling: tokio::spawn(settler.run(to_settle)),
+            settling: tokio::spawn(settling),
             fetching: tokio::spawn(fetcher.run()),
             executor,
         })
+    }
+
+    fn opener(&self) -> Opener {
+        Opener {
+            broker: Arc::clone(&self.broker),
+            ledger: Arc::clone(&self.ledger),
+            clock: Arc::clone(&self.clock),
+            renew: self.options.renew,
+            refill: Arc::clone(&self.refill),
+        }
+    }
+
+    fn reasserter(
+        &self,
+        inflight: &Arc<InFlight>,
+        doubts: mpsc::UnboundedReceiver<Queue>,
+        stop: &CancellationToken,
+    ) -> Reasserter {
+        Reasserter {
+            broker: Arc::clone(&self.broker),
+            ledger: Arc::clone(&self.ledger),
+            inflight: Arc::clone(inflight),
+            opener: self.opener(),
+            worker: self.options.id.clone(),
+            lease: self.options.lease,
+            doubts,
+            stop: stop.clone(),
+        }
     }
 
     fn fetcher(
@@ -243,11 +291,13 @@ impl Worker {
         inflight: &Arc<InFlight>,
         runs: mpsc::Sender<Arc<Run>>,
         judgements: mpsc::UnboundedSender<Judgement>,
+        doubts: mpsc::UnboundedSender<Queue>,
         stop: &Stop,
     ) -> Fetcher {
+        let opener = self.opener();
         Fetcher {
             broker: self.broker,
-            ledger: Arc::clone(&self.ledger),
+            opener,
             admission: Admission {
                 registry: self.registry,
                 ledger: self.ledger,
@@ -261,7 +311,7 @@ impl Worker {
             concurrency: self.options.concurrency,
             runs,
             judgements,
-            refill: self.refill,
+            doubts,
             stop: stop.drain.clone(),
             solitude: self.solitude,
             quarantines: HashMap::new(),
@@ -273,6 +323,7 @@ impl Parts {
     /// Claims have stopped: hands back what waits, lets running jobs finish within the grace,
     /// takes the rest away, and sees that everything is recorded.
     async fn drain(self, grace: Duration, stop: &Stop) -> Drained {
+        crate::failpoint!(DrainBegun);
         if !self.fetching.is_finished() {
             let _ = self.fetching.await;
         }

@@ -13,7 +13,7 @@ pub(crate) const BROKER_HORIZON: Duration = Duration::from_secs(3_600);
 /// A run's judgement and, for logs and metrics, its outcome.
 pub(super) fn judge(run: &Run, ended: &Ended, jitter: f64) -> (Judgement, Option<Outcome>) {
     let Ended::Answered { started_at, ended_at, result } = ended else {
-        return (judgement(run, None, Then::Back), None);
+        return (taken_away(run), None);
     };
     let attempt = Attempt {
         number: run.envelope.attempt(),
@@ -44,6 +44,18 @@ pub(super) fn judge(run: &Run, ended: &Ended, jitter: f64) -> (Judgement, Option
         failed,
     });
     (judgement(run, verdict, then), Some(outcome))
+}
+
+/// It goes back as it came.
+fn taken_away(run: &Run) -> Judgement {
+    if crate::planted!(BurnOnDrain) {
+        let next =
+            Next::Waits { until: run.envelope.run_at, failed_attempts: run.envelope.attempt() };
+        let then = then(&run.envelope, &next, run.envelope.run_at);
+        let (id, token) = (run.lease.id, run.lease.token);
+        return judgement(run, Some(Verdict { id, token, then: next, failed: None }), then);
+    }
+    judgement(run, None, Then::Back)
 }
 
 fn judgement(run: &Run, verdict: Option<Verdict>, then: Then) -> Judgement {

@@ -2,13 +2,16 @@
 //!
 //! The parts, in the order a job meets them: `fetch` claims, `admit` looks, `backend` hands to
 //! apalis, `stack` surrounds the handler, `judge` decides, `settle` records. Beside them `lease`
-//! keeps what is held, and `inflight` knows what that is. `quarantine` runs what may take the process
-//! down, `watchdog` notices handlers that let nothing else run.
+//! keeps what is held, `open` and `reassert` restore it after a broker lost its memory, `inflight`
+//! knows what that is, and `effect` what a run leaves behind. `quarantine` runs what may take the
+//! process down, `watchdog` notices handlers that let nothing else run, `welcome` brings back what
+//! older workers did not know.
 
 mod absolve;
 mod admit;
 mod backend;
 mod context;
+mod effect;
 mod ends;
 mod engine;
 mod fetch;
@@ -16,9 +19,11 @@ mod inflight;
 mod judge;
 mod lease;
 mod meter;
+mod open;
 mod overdue;
 mod pace;
 mod quarantine;
+mod reassert;
 mod registry;
 mod run;
 mod schedule;
@@ -26,8 +31,10 @@ mod settle;
 mod solitude;
 mod stack;
 mod watchdog;
+mod welcome;
 
 pub use context::JobContext;
+pub use effect::{Effect, EffectSlot};
 pub use engine::{Drained, Error, Options, Stop, Worker};
 pub(crate) use judge::BROKER_HORIZON;
 pub use registry::{Handler, Registry};

@@ -81,7 +81,10 @@ async fn timeout(run: &Run) -> Result<(), JobError> {
 /// What an attempt failed with that took too long.
 pub(super) fn timed_out(run: &Run) -> JobError {
     let limit = humantime::format_duration(run.spec.timeout);
-    let class = run.handler.interrupted(&run.cx.queue);
+    let class = match run.cx.effect.get() {
+        Some(effect) => effect.interrupted(),
+        None => run.handler.interrupted(&run.cx.queue),
+    };
     JobError::timed_out(class, format!("the attempt took longer than {limit}"))
 }
 

@@ -3,12 +3,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "tests")]
 
 mod broker;
+mod chaos_proxy;
 mod chores;
 mod fragile;
 mod ledger;
 mod ledger_faults;
 mod ledger_model;
 mod life;
+mod lost_memory;
 mod mishaps;
+mod newer;
+mod postgres;
 mod tidy;
 mod trust;

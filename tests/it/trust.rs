@@ -172,7 +172,7 @@ async fn a_clock_jump_of_an_hour_reaps_nobody() {
         tokio::spawn(async move {
             loop {
                 let held = broker.renew(&queue, &leases, LEASE).await.unwrap();
-                lost.fetch_or(!held[0], Ordering::SeqCst);
+                lost.fetch_or(!held.held[0], Ordering::SeqCst);
                 tokio::time::sleep(RENEW).await;
             }
         })
@@ -270,5 +270,5 @@ async fn nobody_is_taken_for_gone_when_all_connections_were_cut() {
     .await;
     println!("after a break, a dead worker's job was due again {:?} later", cut.elapsed());
     let held = ours.renew(&queue, std::slice::from_ref(&kept), LONG).await.unwrap();
-    assert_eq!(held, [true], "a living worker was reaped");
+    assert_eq!(held.held, [true], "a living worker was reaped");
 }

@@ -6,9 +6,14 @@
 mod batch;
 mod crash;
 mod dead;
+mod effect;
 mod end;
 mod enqueue;
+mod examine;
+mod generation;
 mod list;
+#[cfg(feature = "faults")]
+mod planted;
 mod postgres;
 mod redrive;
 mod settle;
@@ -21,9 +26,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    Cancel, Db, DeadCount, DeadFilter, DeadLetter, Error, FailedAttempt, JobFilter, JobRow, Ledger,
-    Prune, Recorded, Redriven, Settled, Standing, Tx, Unpark, Verdict,
+    Bump, Cancel, Db, DeadCount, DeadFilter, DeadLetter, Error, FailedAttempt, JobFilter, JobRow,
+    Ledger, Prune, Recorded, Redriven, Settled, Standing, Tx, Unpark, Verdict, until_sure,
 };
+use crate::finding::Finding;
 use crate::job::{JobId, NewJob, Queue, Timestamp, Token};
 
 /// Keeps the record of every job in PostgreSQL or SQLite.
@@ -51,6 +57,13 @@ impl SqlLedger {
     pub async fn enqueue_in(tx: &mut Tx, jobs: &[NewJob]) -> Result<Vec<Recorded>, Error> {
         enqueue::enqueue(tx, jobs).await
     }
+
+    async fn enqueue_once(&self, jobs: &[NewJob]) -> Result<Vec<Recorded>, Error> {
+        let mut tx = self.db.begin().await?;
+        let recorded = enqueue::enqueue(&mut tx, jobs).await?;
+        tx.commit().await?;
+        Ok(recorded)
+    }
 }
 
 #[async_trait]
@@ -59,14 +72,11 @@ impl Ledger for SqlLedger {
         if jobs.is_empty() {
             return Ok(Vec::new());
         }
-        let mut tx = self.db.begin().await?;
-        let recorded = enqueue::enqueue(&mut tx, jobs).await?;
-        tx.commit().await?;
-        Ok(recorded)
+        until_sure(|| self.db.watch(Box::pin(self.enqueue_once(jobs)))).await
     }
 
     async fn settle(&self, verdicts: &[Verdict]) -> Result<Vec<Settled>, Error> {
-        settle::settle(&self.db, verdicts).await
+        self.db.watch(Box::pin(settle::settle(&self.db, verdicts))).await
     }
 
     async fn stamp(
@@ -74,7 +84,7 @@ impl Ledger for SqlLedger {
         claims: &[(JobId, Token)],
         now: Timestamp,
     ) -> Result<Vec<Standing>, Error> {
-        stamp::stamp(&self.db, claims, now).await
+        self.db.watch(Box::pin(stamp::stamp(&self.db, claims, now))).await
     }
 
     async fn crashed(&self, claims: &[(JobId, Token)]) -> Result<(), Error> {
@@ -83,6 +93,10 @@ impl Ledger for SqlLedger {
 
     async fn absolve(&self, claims: &[(JobId, Token)]) -> Result<(), Error> {
         crash::take_back(&self.db, claims).await
+    }
+
+    async fn holds(&self, claims: &[(JobId, Token)]) -> Result<Vec<bool>, Error> {
+        stamp::holds(&self.db, claims).await
     }
 
     async fn job(&self, id: JobId) -> Result<Option<JobRow>, Error> {
@@ -132,8 +146,8 @@ impl Ledger for SqlLedger {
         redrive::unpark(&self.db, whose, now).await
     }
 
-    async fn next_generation(&self, queue: &Queue, held: Option<u32>) -> Result<u32, Error> {
-        stamp::next_generation(&self.db, queue, held).await
+    async fn next_generation(&self, queue: &Queue, bump: Bump) -> Result<Option<u32>, Error> {
+        generation::next(&self.db, queue, bump).await
     }
 
     async fn prune(
@@ -144,6 +158,10 @@ impl Ledger for SqlLedger {
         dry_run: bool,
     ) -> Result<u64, Error> {
         end::prune(&self.db, what, before, limit, dry_run).await
+    }
+
+    async fn examine(&self) -> Result<Vec<Finding>, Error> {
+        examine::examine(&self.db).await
     }
 
     async fn check(&self) -> Result<(), Error> {

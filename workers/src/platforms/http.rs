@@ -99,6 +99,7 @@ impl Http {
 
         let mut response =
             client.execute(request).await.map_err(|error| self.failed(call, error))?;
+        postworks::failpoint!(PublishAnswered if call.step == Step::Publish);
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
         let mut body = Zeroizing::new(Vec::new());
         while let Some(chunk) = response.chunk().await.map_err(|error| self.failed(call, error))? {

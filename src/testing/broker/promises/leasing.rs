@@ -44,7 +44,7 @@ pub async fn an_expired_lease_is_taken_back_and_its_old_holder_is_stale(on: Harn
     assert!(by(before).await.unwrap().is_empty(), "it has not expired by then");
     assert_eq!(by(on.now()).await.unwrap(), [id]);
     let held = on.broker.renew(&on.queue, std::slice::from_ref(&first.lease), LEASE).await;
-    assert_eq!(held.unwrap(), [false]);
+    assert_eq!(held.unwrap().held, [false]);
     let second = on.claim_one("b").await;
     assert!(second.flagged, "it may have run");
     assert_eq!(second.orphaned, 0, "nobody vanished");
@@ -58,13 +58,13 @@ pub async fn a_renewed_lease_lasts_and_is_never_shortened(on: Harness) {
     on.push_due(1).await;
     let leases = [on.claim_one("a").await.lease];
     on.advance(LEASE - SECOND);
-    assert_eq!(on.broker.renew(&on.queue, &leases, LEASE).await.unwrap(), [true]);
-    assert_eq!(on.broker.renew(&on.queue, &leases, SECOND).await.unwrap(), [true]);
+    assert_eq!(on.broker.renew(&on.queue, &leases, LEASE).await.unwrap().held, [true]);
+    assert_eq!(on.broker.renew(&on.queue, &leases, SECOND).await.unwrap().held, [true]);
     on.advance(LEASE - SECOND);
     assert!(on.broker.reap(&on.queue, Reap::Expired).await.unwrap().is_empty());
     on.advance(SECOND);
     assert_eq!(on.broker.reap(&on.queue, Reap::Expired).await.unwrap().len(), 1);
-    assert_eq!(on.broker.renew(&on.queue, &leases, LEASE).await.unwrap(), [false]);
+    assert_eq!(on.broker.renew(&on.queue, &leases, LEASE).await.unwrap().held, [false]);
 }
 
 /// The broker's clock went back an hour: no renewal of an hour ago keeps a job for an hour.
@@ -73,7 +73,7 @@ pub async fn a_lease_that_ends_absurdly_late_is_shortened(on: Harness) {
     on.push_due(1).await;
     let claimed = on.broker.claim(&on.queue, &worker("a"), 1, 360 * LEASE).await.unwrap();
     let leases = [claimed.deliveries[0].lease.clone()];
-    assert_eq!(on.broker.renew(&on.queue, &leases, LEASE).await.unwrap(), [true]);
+    assert_eq!(on.broker.renew(&on.queue, &leases, LEASE).await.unwrap().held, [true]);
     on.advance(LEASE - SECOND);
     assert!(on.broker.reap(&on.queue, Reap::Expired).await.unwrap().is_empty());
     on.advance(2 * SECOND);
@@ -152,6 +152,29 @@ pub async fn a_job_put_again_waits_for_its_time_in_its_new_shape(on: Harness) {
     assert_eq!(delivery.envelope.unwrap().encode(), again.encode());
     let at_once = Then::Again(Box::new(again));
     assert_eq!(on.settle(&delivery.lease, at_once).await, Settled::Done);
+    assert_eq!(on.broker.find(&on.queue, &[id]).await.unwrap(), [Some(Place::Ready)]);
+}
+
+/// What a worker cannot read, or must not touch yet.
+pub async fn a_job_put_off_waits_for_its_time_as_it_was(on: Harness) {
+    on.open().await;
+    let id = on.push(envelope(on.now(), 30)).await;
+    let lost = on.claim_one("a").await;
+    on.broker.reap(&on.queue, Reap::Worker(&worker("a"))).await.unwrap();
+    let lease = on.claim_one("a").await.lease;
+    let later = Then::Later(on.now().after(60 * SECOND));
+    assert_eq!(on.settle(&lost.lease, later.clone()).await, Settled::Stale);
+    assert_eq!(on.settle(&lease, later).await, Settled::Done);
+    assert_eq!(on.broker.find(&on.queue, &[id]).await.unwrap(), [Some(Place::Delayed)]);
+    on.advance(59 * SECOND);
+    assert!(on.claim("a", 1).await.is_empty());
+    on.advance(2 * SECOND);
+    let delivery = on.claim_one("b").await;
+    assert!(delivery.flagged);
+    assert_eq!(delivery.orphaned, 1, "a worker vanished before");
+    let (before, after) = (lost.envelope.unwrap(), delivery.envelope.unwrap());
+    assert_eq!((after.id, after.args.get()), (before.id, before.args.get()));
+    assert_eq!(on.settle(&delivery.lease, Then::Later(on.now())).await, Settled::Done);
     assert_eq!(on.broker.find(&on.queue, &[id]).await.unwrap(), [Some(Place::Ready)]);
 }
 
