@@ -183,9 +183,13 @@ impl InFlight {
     pub(super) fn admitted(&self, runs: &[Arc<Run>]) {
         let mut held = self.held();
         for run in runs {
-            if let Some(mut older) = held.starts(&run.lease, Some(run)) {
-                self.lose(&mut older);
-            }
+            self.starts(&mut held, &run.lease, Some(run));
+        }
+    }
+
+    fn starts(&self, held: &mut Jobs, lease: &Lease, run: Option<&Arc<Run>>) {
+        if let Some(mut older) = held.starts(lease, run) {
+            self.lose(&mut older);
         }
     }
 
@@ -344,7 +348,7 @@ pub(super) mod tests {
         let newer = inflight.claimed(&[delivery(2)]).remove(0);
         assert_eq!(inflight.len(), 2, "the leases of both are renewed");
         assert!(!older.is_cancelled(), "the ledger has not decided yet");
-        inflight.held().starts(&delivery(2).lease, None);
+        inflight.starts(&mut inflight.held(), &delivery(2).lease, None);
         assert!(older.is_cancelled());
         assert!(!newer.is_cancelled());
         inflight.settled(std::iter::once(delivery(1).lease));
