@@ -66,6 +66,11 @@ impl RedisServer {
         self.folder.path()
     }
 
+    /// Whether it was started and not ended since.
+    pub fn is_running(&self) -> bool {
+        self.process.is_some()
+    }
+
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.process.as_ref().expect("the private Redis runs").id()

@@ -3,13 +3,21 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "tests")]
 
 mod api;
+#[path = "../faults/checker.rs"]
+#[allow(dead_code, reason = "the fault suite uses the rest")]
+mod checker;
 mod cli;
 mod contract;
 mod crash;
 mod demo;
 mod drain;
 mod embedded;
+mod fault_checker;
+#[allow(dead_code, reason = "the fault suite uses the rest")]
 mod fleet;
+#[path = "../faults/history.rs"]
+#[allow(dead_code, reason = "the fault suite uses the rest")]
+mod history;
 mod inputs;
 mod lean_worker;
 mod operator;

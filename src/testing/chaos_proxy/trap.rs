@@ -99,7 +99,8 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Looks at what comes next in a stream; answers the first trap that springs.
+    /// Looks at what comes next in a stream; answers the first trap that springs and does more
+    /// than tell.
     pub(super) fn look(&mut self, way: Way, bytes: &[u8], traps: &[Arc<Trap>]) -> Option<Seen> {
         let known = self.tail.len();
         self.tail.extend_from_slice(bytes);
@@ -111,7 +112,12 @@ impl Watch {
                 at + trap.pattern.len() > known && *window == trap.pattern.as_slice()
             });
             for (at, _) in new {
-                if trap.springs() && first.is_none() {
+                if !trap.springs() {
+                    continue;
+                }
+                if trap.spring == Spring::Tell {
+                    trap.tell();
+                } else if first.is_none() {
                     let end_of_match = at + trap.pattern.len() - known;
                     first = Some(Seen { trap: Arc::clone(trap), end_of_match });
                 }
@@ -128,7 +134,7 @@ mod tests {
     use super::*;
 
     fn trap(pattern: &str) -> Arc<Trap> {
-        Arc::new(Trap::new(Way::ToServer, pattern, Spring::Tell))
+        Arc::new(Trap::new(Way::ToServer, pattern, Spring::CutBefore))
     }
 
     #[test]
@@ -144,11 +150,20 @@ mod tests {
 
     #[test]
     fn a_trap_lets_pass_what_it_was_told_to_and_springs_as_often_as_it_was_told_to() {
-        let traps = [Arc::new(Trap::new(Way::ToServer, "x", Spring::Tell).after(2).times(1))];
+        let traps = [Arc::new(Trap::new(Way::ToServer, "x", Spring::CutBefore).after(2).times(1))];
         let mut watch = Watch::default();
         assert!(watch.look(Way::ToServer, b"x-x", &traps).is_none());
         assert!(watch.look(Way::ToServer, b"x", &traps).is_some());
         assert!(watch.look(Way::ToServer, b"x", &traps).is_none());
         assert!(watch.look(Way::ToClient, b"x", &traps).is_none());
+    }
+
+    #[test]
+    fn a_trap_that_only_tells_hides_no_other() {
+        let tells = Arc::new(Trap::new(Way::ToServer, "x", Spring::Tell).times(usize::MAX));
+        let cuts = trap("x");
+        let traps = [Arc::clone(&tells), cuts];
+        assert!(Watch::default().look(Way::ToServer, b"xx", &traps).is_some());
+        assert_eq!(tells.count(), 2);
     }
 }

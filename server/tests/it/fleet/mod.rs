@@ -62,7 +62,9 @@ impl Fleet {
         Self::build(redis, postgres, &[]).await
     }
 
-    async fn build(
+    /// Starts all but workers over these servers, with these settings in the environment of every
+    /// process; they win over those that the fleet makes itself.
+    pub(crate) async fn build(
         redis: RedisServer,
         postgres: PostgresServer,
         settings: &[(&'static str, &str)],
