@@ -1,7 +1,7 @@
 //! A private Redis for one test.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -127,6 +127,13 @@ impl RedisServer {
         self.try_command(line).expect("the private Redis answers")
     }
 
+    /// A connection for commands while the server takes no new ones.
+    pub fn operator(&self) -> Operator {
+        let stream = UnixStream::connect(self.socket()).expect("the private Redis listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time limit");
+        Operator(BufReader::new(stream))
+    }
+
     fn try_command(&self, line: &str) -> std::io::Result<String> {
         let mut stream = UnixStream::connect(self.socket())?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -183,6 +190,21 @@ impl RedisServer {
 impl Drop for RedisServer {
     fn drop(&mut self) {
         self.end(Signal::SIGKILL);
+    }
+}
+
+/// A connection that stays open.
+#[derive(Debug)]
+pub struct Operator(BufReader<UnixStream>);
+
+impl Operator {
+    /// Sends a command in Redis' inline form; answers the first line of what came back.
+    pub fn command(&mut self, line: &str) -> String {
+        let mut answer = String::new();
+        let stream = self.0.get_mut();
+        stream.write_all(format!("{line}\r\n").as_bytes()).expect("the private Redis listens");
+        self.0.read_line(&mut answer).expect("the private Redis answers");
+        answer.trim_end().to_owned()
     }
 }
 

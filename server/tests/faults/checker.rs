@@ -121,8 +121,8 @@ fn accepted_jobs(history: &History, allowed: &Allowed, faults: &mut Faults) {
     let jobs: HashMap<&str, &Job> = history.jobs.iter().map(|job| (job.id.as_str(), job)).collect();
     let publications: HashMap<&str, &Publication> =
         history.publications.iter().map(|row| (row.id.as_str(), row)).collect();
-    let published: BTreeSet<&str> =
-        history.effects.iter().filter_map(|effect| effect.reference.as_deref()).collect();
+    let published: BTreeSet<_> =
+        history.effects.iter().filter_map(|effect| effect.target()).collect();
     for (id, publication) in told(history, Told::Accepted).flat_map(|asked| &asked.jobs) {
         let Some(job) = jobs.get(id.as_str()) else {
             faults.add(Invariant::I1, "an accepted job has no row", id);
@@ -147,7 +147,7 @@ fn accepted_jobs(history: &History, allowed: &Allowed, faults: &mut Faults) {
             faults.add(Invariant::I1, "an accepted publication has no row", publication);
             continue;
         };
-        let is_out = published.contains(publication.as_str());
+        let is_out = published.contains(&row.target());
         if job.state == "completed" && !is_out {
             faults.add(Invariant::I1, "a completed job's post is not out", publication);
         }
@@ -161,16 +161,16 @@ fn accepted_jobs(history: &History, allowed: &Allowed, faults: &mut Faults) {
 }
 
 fn effects(history: &History, faults: &mut Faults) {
-    let mut copies: BTreeMap<&str, u32> = BTreeMap::new();
-    for reference in history.effects.iter().filter_map(|effect| effect.reference.as_deref()) {
-        *copies.entry(reference).or_default() += 1;
+    let mut copies = BTreeMap::<_, u32>::new();
+    for target in history.effects.iter().filter_map(|effect| effect.target()) {
+        *copies.entry(target).or_default() += 1;
     }
-    for (reference, copies) in copies.iter().filter(|(_, copies)| **copies > 1) {
-        faults.add(Invariant::I2, "a post is out twice", format!("{reference}: {copies} copies"));
+    for (target, copies) in copies.iter().filter(|(_, copies)| **copies > 1) {
+        faults.add(Invariant::I2, "a post is out twice", format!("{target:?}: {copies} copies"));
     }
-    let known: BTreeSet<&str> = history.publications.iter().map(|row| row.id.as_str()).collect();
-    for reference in copies.keys().filter(|reference| !known.contains(*reference)) {
-        faults.add(Invariant::I3, "a post is out that nobody asked for", reference);
+    let known: BTreeSet<_> = history.publications.iter().map(Publication::target).collect();
+    for target in copies.keys().filter(|target| !known.contains(*target)) {
+        faults.add(Invariant::I3, "a post is out that nobody asked for", format!("{target:?}"));
     }
 }
 

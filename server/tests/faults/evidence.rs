@@ -19,7 +19,7 @@ pub(crate) async fn gather(world: &World, lived: &[&Process], all_lived: bool) -
         asked: world.journal.asked(),
         effects: effects(world),
         jobs: jobs(&mut database).await,
-        publications: publications(&mut database).await,
+        publications: publications(world, &mut database).await,
         changes: changes(&mut database).await,
         publish_calls: world.publish_calls.count() as u64,
         ..History::default()
@@ -47,7 +47,6 @@ fn effects(world: &World) -> Vec<Effect> {
     let entries = journal.0.into_iter().map(|entry| Effect {
         publish: entry.op == Op::Publish,
         account: entry.account,
-        reference: entry.client_ref,
         text: entry.text,
     });
     entries.collect()
@@ -62,9 +61,17 @@ async fn jobs(database: &mut PgConnection) -> Vec<Job> {
     sqlx::query_as(SQL).fetch_all(database).await.expect("the jobs")
 }
 
-async fn publications(database: &mut PgConnection) -> Vec<Publication> {
-    const SQL: &str = "SELECT id::text, job_id::text, state FROM publications ORDER BY id";
-    sqlx::query_as(SQL).fetch_all(database).await.expect("the publications")
+async fn publications(world: &World, database: &mut PgConnection) -> Vec<Publication> {
+    const SQL: &str = "SELECT publications.id::text, job_id::text, state, posts.text, \
+             connector_id::text AS account \
+         FROM publications JOIN posts ON posts.id = post_id ORDER BY publications.id";
+    let rows: Vec<Publication> =
+        sqlx::query_as(SQL).fetch_all(database).await.expect("the publications");
+    let remote = |row: Publication| match world.remote.get(&row.account) {
+        Some(account) => Publication { account: account.clone(), ..row },
+        None => row,
+    };
+    rows.into_iter().map(remote).collect()
 }
 
 async fn changes(database: &mut PgConnection) -> Vec<Change> {

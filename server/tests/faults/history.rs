@@ -39,10 +39,16 @@ pub(crate) struct Effect {
     pub(crate) publish: bool,
     /// The platform's account.
     pub(crate) account: String,
-    /// Our reference: the publication's id.
-    pub(crate) reference: Option<String>,
     /// The post's text.
     pub(crate) text: Option<String>,
+}
+
+impl Effect {
+    /// Tells publications apart on every platform, also on one that takes no reference of ours: the
+    /// suite never publishes a text twice on an account.
+    pub(crate) fn target(&self) -> Option<(&str, &str)> {
+        Some((self.account.as_str(), self.text.as_deref()?))
+    }
 }
 
 /// A job's row at the end.
@@ -69,6 +75,17 @@ pub(crate) struct Publication {
     pub(crate) id: String,
     pub(crate) job_id: String,
     pub(crate) state: String,
+    /// The platform's account.
+    pub(crate) account: String,
+    /// The post's text.
+    pub(crate) text: String,
+}
+
+impl Publication {
+    /// As [`Effect::target`].
+    pub(crate) fn target(&self) -> (&str, &str) {
+        (&self.account, &self.text)
+    }
 }
 
 /// One committed change of a job's row, as the database itself has noted it.

@@ -1,6 +1,6 @@
 //! The fault suite: real processes and servers, broken on purpose, judged by what they left behind.
 //!
-//! `make faults` runs it. Each row of `research`'s matrix is a function in `rows`; each run has a
+//! `make faults` runs it. Each row of the fault matrix is a function in `rows`; each run has a
 //! seed that is printed, and a folder with the journals of everything it did. `docs/reliability.md`
 //! says what is promised, how it is attacked, and what came out.
 

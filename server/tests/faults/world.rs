@@ -1,5 +1,6 @@
 //! One row's world: real servers behind chaos proxies, real processes, and the journals they leave.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -40,6 +41,8 @@ pub(crate) struct World {
     pub(crate) journal: Journal,
     /// Counts publish requests on their way to the platform.
     pub(crate) publish_calls: std::sync::Arc<Trap>,
+    /// The platform's account of each of ours.
+    pub(crate) remote: BTreeMap<String, String>,
     /// Canaries: must be found in no log and no store.
     pub(crate) secrets: Vec<String>,
     folder: PathBuf,
@@ -83,6 +86,7 @@ impl World {
             platform,
             journal,
             publish_calls,
+            remote: BTreeMap::new(),
             secrets: vec!["AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".to_owned()],
             folder,
         };
@@ -165,6 +169,8 @@ impl World {
                 connector: text(&made_here["id"]),
                 remote: text(&made["account"]),
             });
+            let account = accounts.last().expect("it was just added");
+            self.remote.insert(account.connector.clone(), account.remote.clone());
             self.secrets.push(secret);
         }
         accounts
@@ -185,6 +191,16 @@ impl World {
             // Other processes give no signal.
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    /// Waits until nothing runs and nothing is due: what is left waits for its time.
+    pub(crate) async fn calm(&self, within: Duration) {
+        until("jobs go on running", within, async || {
+            let entries = self.broker_entries();
+            let busy = |key: &str| key.ends_with(":leases") || key.ends_with(":ready");
+            entries.iter().filter(|(key, _)| busy(key)).all(|(_, entries)| *entries == 0)
+        })
+        .await;
     }
 
     /// Waits until no publication waits or runs, whatever else does.

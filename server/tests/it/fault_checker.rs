@@ -26,7 +26,6 @@ fn effect() -> Effect {
     Effect {
         publish: true,
         account: "account-1".to_owned(),
-        reference: Some(PUBLICATION.to_owned()),
         text: Some("hello".to_owned()),
     }
 }
@@ -62,6 +61,8 @@ fn good() -> History {
             id: PUBLICATION.to_owned(),
             job_id: JOB.to_owned(),
             state: "published".to_owned(),
+            account: "account-1".to_owned(),
+            text: "hello".to_owned(),
         }],
         changes: vec![change("worker-1", 7, false), change("worker-1", 7, true)],
         publish_calls: 1,
@@ -120,7 +121,7 @@ fn what_runs_of_a_refused_request_is_seen() {
     );
     must_break(
         |history| {
-            let stray = Effect { reference: Some("nobody's".to_owned()), ..effect() };
+            let stray = Effect { text: Some("nobody's".to_owned()), ..effect() };
             history.effects.push(stray);
         },
         Invariant::I3,

@@ -65,7 +65,7 @@ pub(crate) async fn random(run: Run) {
             ("POSTWORKS__LEASE__DURATION", "3s"),
             ("POSTWORKS__LEASE__RENEW", "500ms"),
             // Enough for minutes of trouble at one attempt a second.
-            ("POSTWORKS__KINDS__POST_PUBLICATION__MAX_ATTEMPTS", "1000"),
+            ("POSTWORKS__KINDS__POST_PUBLICATION__MAX_ATTEMPTS", "100"),
         ],
     };
     let mut world = run.world(plan).await;

@@ -209,32 +209,30 @@ pub(crate) async fn slow(run: Run) {
 
 /// Redis refuses in every way it knows; each time work goes on soon after it stops refusing.
 pub(crate) async fn refuses(run: Run) {
-    let ways: [(&str, &str, &str); 6] = [
-        ("forgets scripts", "SCRIPT FLUSH", "PING"),
-        ("cuts all connections", "CLIENT KILL TYPE normal SKIPME yes", "PING"),
-        ("is a replica", "REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE"),
-        (
-            "takes no more clients",
-            "CONFIG SET maxclients 1\r\nCLIENT KILL TYPE normal SKIPME yes",
-            "CONFIG SET maxclients 10000",
-        ),
-        ("forbids scripts", "ACL SETUSER default -@scripting", "ACL SETUSER default +@all"),
-        (
-            "wants a password",
-            "CONFIG SET requirepass x\r\nCLIENT KILL TYPE normal SKIPME yes",
-            "AUTH x\r\nCONFIG SET requirepass \"\"",
-        ),
+    const CUT: &str = "CLIENT KILL TYPE normal SKIPME yes";
+    // What Redis is told, whether connections are cut then, and what takes it back.
+    let ways: [(&str, &str, bool, &str); 6] = [
+        ("forgets scripts", "SCRIPT FLUSH", false, "PING"),
+        ("cuts all connections", "PING", true, "PING"),
+        ("is a replica", "REPLICAOF 127.0.0.1 1", false, "REPLICAOF NO ONE"),
+        ("takes no more clients", "CONFIG SET maxclients 1", true, "CONFIG SET maxclients 10000"),
+        ("forbids scripts", "ACL SETUSER default -@scripting", false, "ACL SETUSER default +@all"),
+        ("wants a password", "CONFIG SET requirepass x", true, "CONFIG SET requirepass \"\""),
     ];
     let (world, workers, accounts) = under_load(&run, Plan::default()).await;
     let mut backs = Vec::new();
-    for (name, refuse, relent) in ways {
+    let mut operator = world.fleet.redis.operator();
+    for (name, refuse, cuts, relent) in ways {
         world.journal.publish_many(name, 6, &accounts).await;
-        world.fleet.redis.command(refuse);
+        operator.command(refuse);
+        if cuts {
+            operator.command(CUT);
+        }
         let (cpu, start) = (workers[0].cpu(), Instant::now());
         tokio::time::sleep(Duration::from_millis(1_200)).await;
         let load = (workers[0].cpu() - cpu).as_secs_f64() / start.elapsed().as_secs_f64();
         run.must(load < 0.7, Invariant::I8, format!("a worker spins when Redis {name}: {load:.2}"));
-        world.fleet.redis.command(relent);
+        operator.command(relent);
         backs.push((name, now_ms()));
         world.journal.publish(&format!("after Redis {name}"), &accounts).await;
         let rested = world.quiet(Duration::from_secs(30)).await;

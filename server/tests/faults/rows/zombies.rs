@@ -40,6 +40,8 @@ pub(crate) async fn zombies(run: Run) {
             }
         }
         run.must(zombie.is_frozen(), Invariant::I9, format!("{} was never met", point.name()));
+        // One at a time: a job that three workers in a row fall silent with counts as poisonous.
+        world.calm(LONG).await;
         frozen.push(zombie);
     }
     // Everything they held has gone to others, and is done.
