@@ -184,15 +184,22 @@ impl World {
             refill: Arc::clone(&self.refill),
         };
         let queues: Vec<Queue> = self.registry.queues().cloned().collect();
-        let reaper = Reaper { broker: Arc::clone(&self.broker), queues: queues.clone() };
+        let (lease, renew) = (Duration::from_secs(10), Duration::from_secs(2));
+        let reaper = Reaper {
+            broker: Arc::clone(&self.broker),
+            ledger: Arc::clone(&self.ledger),
+            queues: queues.clone(),
+            lease,
+            renew,
+        };
         tokio::spawn(relay.run(stop.drain.clone()));
         tokio::spawn(reaper.run(stop.drain.clone()));
         let options = Options {
             id: self.id.clone(),
             queues,
             concurrency: CONCURRENCY,
-            lease: Duration::from_secs(10),
-            renew: Duration::from_secs(2),
+            lease,
+            renew,
             grace: Duration::from_secs(25),
         };
         let worker = Worker::new(

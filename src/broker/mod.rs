@@ -87,8 +87,11 @@ pub struct Delivery {
     pub envelope: Result<Envelope, DecodeError>,
     /// Whether the ledger must be asked before it starts.
     pub flagged: bool,
-    /// How often a worker vanished while it ran this job.
+    /// How often a worker vanished while it ran this job, as far as the broker remembers; the
+    /// record's count is the one that matters, for jobs that have a record.
     pub orphaned: u8,
+    /// Whether it was in quarantine: nothing else may run in the process meanwhile.
+    pub quarantined: bool,
 }
 
 /// The answer to a claim.
@@ -100,6 +103,8 @@ pub struct Claimed {
     pub next_due: Option<Timestamp>,
     /// Whether due jobs are left.
     pub more: bool,
+    /// Whether jobs are left in quarantine.
+    pub quarantined: bool,
 }
 
 /// What happens to a leased job.
@@ -111,6 +116,8 @@ pub enum Then {
     Again(Box<Envelope>),
     /// It goes back as it was claimed, flagged: due at once, nothing burnt.
     Back,
+    /// The same, but into quarantine: only a worker that runs nothing else gets it.
+    Quarantine,
 }
 
 /// A leased job and what happens to it.
@@ -143,7 +150,7 @@ pub enum Reap<'a> {
 /// Where the broker holds a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// Due.
+    /// Due, perhaps in quarantine.
     Ready,
     /// Waits for its time.
     Delayed,
@@ -162,10 +169,20 @@ pub enum Removed {
     Absent,
 }
 
+/// How a broker is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pulse {
+    /// Its time.
+    pub now: Timestamp,
+    /// For how long our connection to it has held: others have lost theirs when we lost ours.
+    /// [`Duration::MAX`] if it never broke.
+    pub unbroken: Duration,
+}
+
 /// How much is in a queue.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Depth {
-    /// Due and unclaimed.
+    /// Due and unclaimed, also those in quarantine.
     pub ready: u64,
     /// Waiting for their time.
     pub delayed: u64,
@@ -199,10 +216,25 @@ pub trait Broker: Send + Sync + 'static {
         lease: Duration,
     ) -> Result<Claimed, Error>;
 
+    /// As [`claim`](Self::claim), for a worker in whose process nothing else runs: if a job is in
+    /// quarantine, it takes the best-placed one of these and nothing else, whatever `limit` is.
+    ///
+    /// # Errors
+    /// As [`claim`](Self::claim).
+    async fn claim_alone(
+        &self,
+        queue: &Queue,
+        worker: &WorkerId,
+        limit: usize,
+        lease: Duration,
+    ) -> Result<Claimed, Error>;
+
     /// Ends leases; answers one [`Settled`] each, in order.
     async fn settle(&self, queue: &Queue, jobs: &[Settlement]) -> Result<Vec<Settled>, Error>;
 
-    /// Lengthens leases to `lease` from now; answers for each whether it is still held.
+    /// Lengthens leases to `lease` from now; answers for each whether it is still held. A lease is
+    /// never shortened, unless it ends more than ten times `lease` from now: the broker's clock
+    /// went back then.
     async fn renew(
         &self,
         queue: &Queue,
@@ -210,8 +242,11 @@ pub trait Broker: Send + Sync + 'static {
         lease: Duration,
     ) -> Result<Vec<bool>, Error>;
 
-    /// Takes leases back, at most [`BATCH_MAX`]; their jobs are due at once, flagged, and count
-    /// one more vanished worker. Answers their ids.
+    /// The leases that a worker holds, at most 20,000.
+    async fn held(&self, queue: &Queue, worker: &WorkerId) -> Result<Vec<Lease>, Error>;
+
+    /// Takes leases back, at most [`BATCH_MAX`]; their jobs are due at once and flagged. Those of
+    /// a worker that is gone count one more vanished worker. Answers their ids.
     async fn reap(&self, queue: &Queue, whose: Reap<'_>) -> Result<Vec<JobId>, Error>;
 
     /// Takes a waiting job out.
@@ -257,6 +292,9 @@ pub trait Broker: Send + Sync + 'static {
     /// The workers that have a connection open now. Workers of an embedded broker are those of
     /// this process.
     async fn connected(&self) -> Result<HashSet<WorkerId>, Error>;
+
+    /// What time it is there, and for how long we have been connected.
+    async fn pulse(&self) -> Result<Pulse, Error>;
 
     /// Whether the broker answers.
     async fn ping(&self) -> Result<(), Error>;

@@ -1,5 +1,6 @@
 //! Chores: what keeps broker and ledger in step. Any node may run any of them, at any time.
 
+mod calm;
 mod collector;
 mod reaper;
 mod relay;

@@ -127,6 +127,14 @@ impl Ledger for GroupCommit {
         self.ledger.stamp(claims, now).await
     }
 
+    async fn crashed(&self, claims: &[(JobId, Token)]) -> Result<(), Error> {
+        self.ledger.crashed(claims).await
+    }
+
+    async fn absolve(&self, claims: &[(JobId, Token)]) -> Result<(), Error> {
+        self.ledger.absolve(claims).await
+    }
+
     async fn job(&self, id: JobId) -> Result<Option<JobRow>, Error> {
         self.ledger.job(id).await
     }

@@ -150,6 +150,8 @@ pub enum Standing {
     Yours {
         /// Attempts that have failed so far, as recorded.
         failed_attempts: u32,
+        /// Workers that crashed while they ran it, since a run of it last ended in good order.
+        crashes: u32,
     },
     /// It is live, but not due before this.
     NotYet(Timestamp),
@@ -296,6 +298,15 @@ pub trait Ledger: Send + Sync + 'static {
         claims: &[(JobId, Token)],
         now: Timestamp,
     ) -> Result<Vec<Standing>, Error>;
+
+    /// Counts, for each claim, that its worker crashed: once a claim, however often it is said,
+    /// and only where the job is live and no later claim or verdict is recorded. A verdict of a
+    /// later run sets a job's count back to zero.
+    async fn crashed(&self, claims: &[(JobId, Token)]) -> Result<(), Error>;
+
+    /// Takes back what [`crashed`](Self::crashed) counted for these claims, once: their worker
+    /// lives after all.
+    async fn absolve(&self, claims: &[(JobId, Token)]) -> Result<(), Error>;
 
     /// A job's row.
     async fn job(&self, id: JobId) -> Result<Option<JobRow>, Error>;

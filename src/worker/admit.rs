@@ -18,8 +18,11 @@ use crate::job::{
 };
 use crate::ledger::{self, Ledger, Next, Standing, Verdict};
 
-/// A job that took this many workers down with it is not run again.
-const ORPHANED_MAX: u8 = 3;
+/// A job that was under way when this many workers crashed runs alone: it may be the culprit, or
+/// only a neighbour.
+const QUARANTINED_FROM: u32 = 2;
+/// A job that took this many workers down is not run again.
+const CRASHES_MAX: u32 = 3;
 /// A job for a newer worker is offered again after this long.
 const PARK: Duration = Duration::from_secs(300);
 
@@ -43,6 +46,8 @@ struct Candidate {
     envelope: Envelope,
     route: Route,
     cancelled: CancellationToken,
+    /// How many workers crashed while they ran it.
+    crashes: u32,
 }
 
 impl Admission {
@@ -130,9 +135,17 @@ impl Admission {
                 return;
             }
         };
+        // What has no row is counted by the broker alone.
+        let mut crashes = match envelope.durability {
+            Durability::Broker => u32::from(delivery.orphaned),
+            Durability::Ledger => 0,
+        };
         match standing {
             None => {}
-            Some(Standing::Yours { failed_attempts }) => envelope.failed_attempts = failed_attempts,
+            Some(Standing::Yours { failed_attempts, crashes: recorded }) => {
+                envelope.failed_attempts = failed_attempts;
+                crashes = recorded;
+            }
             Some(standing) => {
                 admitted.judged.push(refused(delivery, envelope, &standing, now));
                 return;
@@ -142,9 +155,13 @@ impl Admission {
             admitted.judged.push(for_newer_worker(delivery, envelope, now));
             return;
         };
-        let candidate = Candidate { delivery, envelope, route, cancelled };
+        let candidate = Candidate { delivery, envelope, route, cancelled, crashes };
         if let Some(reason) = candidate.hopeless(now) {
             admitted.judged.push(candidate.dead(reason, now));
+            return;
+        }
+        if crashes >= QUARANTINED_FROM && !candidate.delivery.quarantined {
+            admitted.judged.push(candidate.quarantine());
             return;
         }
         admitted.runs.push(candidate.into_run(now));
@@ -158,9 +175,10 @@ impl Admission {
 
 impl Candidate {
     fn hopeless(&self, now: Timestamp) -> Option<Reason> {
-        let (category, message) = if self.delivery.orphaned >= ORPHANED_MAX {
-            let times = self.delivery.orphaned;
-            (Category::Poison, format!("{times} workers vanished while they ran this job"))
+        let (category, message) = if self.crashes >= CRASHES_MAX {
+            let times = self.crashes;
+            let alone = "the last one ran nothing else";
+            (Category::Poison, format!("{times} workers crashed while they ran this job; {alone}"))
         } else if self.envelope.expires_at <= now {
             let at = self.envelope.expires_at;
             (Category::Expired, format!("expired at {at} before it could run"))
@@ -168,6 +186,14 @@ impl Candidate {
             return None;
         };
         Some(Reason { category, class: category.as_str().to_owned(), message })
+    }
+
+    fn quarantine(self) -> Judgement {
+        tracing::warn!(
+            job.id = %self.envelope.id, job.kind = %self.envelope.kind, crashes = self.crashes,
+            "workers crashed while they ran this job; it runs alone now"
+        );
+        judged(self.delivery, None, Then::Quarantine)
     }
 
     fn dead(self, reason: Reason, at: Timestamp) -> Judgement {
@@ -182,7 +208,7 @@ impl Candidate {
     }
 
     fn into_run(self, now: Timestamp) -> Run {
-        let Self { delivery, envelope, route, cancelled } = self;
+        let Self { delivery, envelope, route, cancelled, .. } = self;
         let cx = JobContext {
             id: envelope.id,
             kind: envelope.kind.clone(),

@@ -1,5 +1,6 @@
 //! A worker: its tasks, and how they start and stop.
 
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,18 +13,21 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::absolve::absolve;
 use super::admit::Admission;
 use super::backend::{Buffer, ClaimedJobs, OnEnded, take_back};
 use super::fetch::Fetcher;
 use super::inflight::InFlight;
 use super::judge::judge;
-use super::lease::{Renewer, Watchdog};
+use super::lease::Renewer;
 use super::meter::{Meter, watch_slots};
 use super::pace::AHEAD_MAX;
 use super::registry::Registry;
 use super::run::{Ended, Judgement, Run};
 use super::settle::Settler;
+use super::solitude::Solitude;
 use super::stack::Attempts;
+use super::watchdog::Watchdog;
 use crate::broker::Broker;
 use crate::clock::SharedClock;
 use crate::job::{ErrorClass, JobError, Outcome, Queue, WorkerId};
@@ -94,6 +98,8 @@ pub struct Worker {
     clock: SharedClock,
     options: Options,
     refill: Arc<Notify>,
+    solitude: Solitude,
+    exits_when_stuck: bool,
 }
 
 /// The running parts.
@@ -116,7 +122,26 @@ impl Worker {
         options: Options,
         refill: Arc<Notify>,
     ) -> Self {
-        Self { registry, broker, ledger, clock, options, refill }
+        let solitude = Solitude::default();
+        let exits_when_stuck = false;
+        Self { registry, broker, ledger, clock, options, refill, solitude, exits_when_stuck }
+    }
+
+    /// Says that other workers run in this process, which share `solitude`: a job that may take
+    /// the process down runs beside none of theirs.
+    #[must_use]
+    pub fn beside(mut self, solitude: &Solitude) -> Self {
+        self.solitude = solitude.clone();
+        self
+    }
+
+    /// Ends the process, with exit code 75, when handlers have blocked all threads of the runtime
+    /// for five seconds: nothing else frees them. Without this, its leases expire, and the
+    /// process stays as it is.
+    #[must_use]
+    pub fn exiting_when_stuck(mut self) -> Self {
+        self.exits_when_stuck = true;
+        self
     }
 
     /// Works until it is stopped.
@@ -161,16 +186,17 @@ impl Worker {
     }
 
     fn start(self, stop: &Stop, renewing: &CancellationToken) -> Result<Parts, Error> {
-        let inflight = Arc::new(InFlight::default());
+        let (lost, to_absolve) = mpsc::unbounded_channel();
+        let inflight = InFlight::new(&self.solitude, lost);
+        tokio::spawn(absolve(Arc::clone(&self.ledger), to_absolve, renewing.clone()));
         let meter = Arc::new(Meter::new(&self.registry));
         let (judgements, to_settle) = mpsc::unbounded_channel();
         let (runs, buffer) = mpsc::channel(self.options.concurrency + AHEAD_MAX);
         let buffer: Buffer = Arc::new(Mutex::new(buffer));
-        let watchdog = Watchdog::start(renewing.clone());
         let renewer = Renewer {
             broker: Arc::clone(&self.broker),
             inflight: Arc::clone(&inflight),
-            watchdog,
+            watchdog: Watchdog::new(self.exits_when_stuck),
             lease: self.options.lease,
             every: self.options.renew,
             stop: renewing.clone(),
@@ -227,6 +253,8 @@ impl Worker {
             judgements,
             refill: self.refill,
             stop: stop.drain.clone(),
+            solitude: self.solitude,
+            quarantines: HashMap::new(),
         }
     }
 }

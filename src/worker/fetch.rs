@@ -4,7 +4,7 @@
 //! when its next delayed job falls due, when the connection broke (the broker may have started
 //! anew, and waits to be opened), or, in case a wake-up was lost, every [`FALLBACK`].
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,14 +17,16 @@ use super::inflight::InFlight;
 use super::judge::judge;
 use super::pace::Pace;
 use super::run::{Ended, Judgement, Run};
-use crate::broker::{self, Broker, Claimed, Delivery, Then};
+use super::schedule::{Schedule, Woken};
+use super::solitude::Solitude;
+use crate::broker::{self, Broker, Delivery, Then};
 use crate::clock::SharedClock;
 use crate::job::{Queue, Timestamp, WorkerId};
 use crate::ledger::Ledger;
 
 /// Every queue is looked at this often even if nothing woke us: a wake-up that a dying worker
 /// took with it costs no more than this.
-const FALLBACK: Duration = Duration::from_secs(10);
+pub(super) const FALLBACK: Duration = Duration::from_secs(10);
 /// While a queue is busy, the wake-ups that its own claims leave behind are taken no faster.
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
 /// After an error of broker or ledger, at first and at most.
@@ -47,23 +49,10 @@ pub(super) struct Fetcher {
     /// Told when jobs must be pushed anew from the ledger.
     pub(super) refill: Arc<Notify>,
     pub(super) stop: CancellationToken,
-}
-
-/// What a wake-up is about.
-enum Woken {
-    /// A job became claimable here.
-    Queue(Queue),
-    /// Anything may have happened.
-    All,
-}
-
-/// Which queues may have due work.
-struct Schedule {
-    /// To be claimed from now, in turn.
-    turn: VecDeque<Queue>,
-    /// When the next delayed job of a queue falls due.
-    due: HashMap<Queue, Instant>,
-    fallback: Instant,
+    /// Shared with the other workers of this process.
+    pub(super) solitude: Solitude,
+    /// Since when queues have had jobs in quarantine, as far as we have seen.
+    pub(super) quarantines: HashMap<Queue, Instant>,
 }
 
 impl Fetcher {
@@ -137,7 +126,14 @@ impl Fetcher {
         let fair = wanted.div_ceil(schedule.turn.len() + 1).min(broker::BATCH_MAX);
         // Back on the schedule first: an error must not lose the queue's turn.
         schedule.turn.push_back(queue.clone());
-        let claimed = match self.broker.claim(&queue, &self.worker, fair, self.lease).await {
+        // A worker of this process is alone with its job, or wants to be.
+        let Some(turn) = self.solitude.turn() else { return Ok(()) };
+        let claimed = if turn.is_alone() {
+            self.broker.claim_alone(&queue, &self.worker, fair, self.lease).await
+        } else {
+            self.broker.claim(&queue, &self.worker, fair, self.lease).await
+        };
+        let claimed = match claimed {
             Ok(claimed) => claimed,
             Err(broker::Error::NeedsGeneration { queue, held }) => {
                 return self.open(&queue, held).await;
@@ -155,11 +151,17 @@ impl Fetcher {
             }
         };
         crate::failpoint!(ClaimAnswered if !claimed.deliveries.is_empty());
+        if claimed.deliveries.iter().any(|delivery| delivery.quarantined) {
+            self.run_alone(claimed, turn).await;
+            return Ok(());
+        }
         if !claimed.more && claimed.deliveries.len() < fair {
             schedule.rest(&queue, claimed.next_due, self.clock.now());
         }
-        self.take(claimed).await;
-        Ok(())
+        let held = self.hold(claimed.deliveries);
+        drop(turn);
+        self.take(held).await;
+        self.heed_quarantine(&queue, claimed.quarantined, schedule).await
     }
 
     /// Opens a queue in a new generation; whatever the broker lost is pushed anew.
@@ -175,10 +177,14 @@ impl Fetcher {
         Ok(())
     }
 
-    /// Admits claimed jobs and hands them on. Their leases are renewed from here on.
-    async fn take(&mut self, claimed: Claimed) {
-        let tokens = self.inflight.claimed(&claimed.deliveries);
-        let mut waiting: Vec<_> = claimed.deliveries.into_iter().zip(tokens).collect();
+    /// Takes claimed jobs in hand: their leases are renewed from here on.
+    pub(super) fn hold(&self, deliveries: Vec<Delivery>) -> Vec<(Delivery, CancellationToken)> {
+        let tokens = self.inflight.claimed(&deliveries);
+        deliveries.into_iter().zip(tokens).collect()
+    }
+
+    /// Admits claimed jobs and hands them on.
+    pub(super) async fn take(&mut self, mut waiting: Vec<(Delivery, CancellationToken)>) {
         crate::failpoint!(ClaimHeld if !waiting.is_empty());
         let Some(admitted) = self.admit(&mut waiting).await else {
             for (delivery, _) in waiting {
@@ -285,70 +291,5 @@ impl Listener {
             let error = &error as &dyn std::error::Error;
             tracing::debug!(job.queue = %queue, error, "a wake-up was lost; others look in time");
         }
-    }
-}
-
-impl Schedule {
-    fn new(queues: &[Queue]) -> Self {
-        Self {
-            turn: queues.iter().cloned().collect(),
-            due: HashMap::new(),
-            fallback: Instant::now() + FALLBACK,
-        }
-    }
-
-    fn heed(&mut self, woken: Woken, queues: &[Queue]) {
-        match woken {
-            Woken::Queue(queue) => self.wake(queue),
-            Woken::All => self.wake_all(queues),
-        }
-    }
-
-    fn wake_all(&mut self, queues: &[Queue]) {
-        for queue in queues {
-            self.wake(queue.clone());
-        }
-    }
-
-    /// Whether it is time to look at everything; once each time.
-    fn falls_back(&mut self) -> bool {
-        let now = Instant::now();
-        let due = self.fallback <= now;
-        if due {
-            self.fallback = now + FALLBACK;
-        }
-        due
-    }
-
-    fn wake(&mut self, queue: Queue) {
-        if !self.turn.contains(&queue) {
-            self.turn.push_back(queue);
-        }
-    }
-
-    /// Puts the queues whose time has come on the schedule.
-    fn wake_due(&mut self) {
-        let now = Instant::now();
-        let due: Vec<Queue> =
-            self.due.iter().filter(|(_, at)| **at <= now).map(|(queue, _)| queue.clone()).collect();
-        for queue in due {
-            self.due.remove(&queue);
-            self.wake(queue);
-        }
-    }
-
-    /// Takes a queue without due work off the schedule until its next job falls due.
-    fn rest(&mut self, queue: &Queue, next_due: Option<Timestamp>, now: Timestamp) {
-        self.turn.retain(|other| other != queue);
-        match next_due {
-            Some(at) => self.due.insert(queue.clone(), Instant::now() + at.since(now)),
-            None => self.due.remove(queue),
-        };
-    }
-
-    fn until_next(&self) -> Duration {
-        let next = self.due.values().copied().fold(self.fallback, Instant::min);
-        // A millisecond more, since the broker's clock counts in whole ones.
-        next.saturating_duration_since(Instant::now()) + Duration::from_millis(1)
     }
 }

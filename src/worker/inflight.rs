@@ -2,14 +2,15 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use super::solitude::Solitude;
 use crate::broker::{Delivery, Lease};
-use crate::job::{JobId, Queue};
+use crate::job::{JobId, Queue, Token};
 
 /// Runs that have ended but are not yet acknowledged by ledger and broker; at this many, nothing
 /// more is claimed until they are.
@@ -32,15 +33,31 @@ pub(super) struct InFlight {
     changed: Notify,
     /// For everybody else.
     quieter: Notify,
+    /// Who else claims in this process.
+    solitude: Solitude,
+    /// Told of claims whose leases were taken from us, once each.
+    lost: Option<mpsc::UnboundedSender<(JobId, Token)>>,
 }
 
 struct Held {
     queue: Queue,
     lease: Lease,
     cancelled: CancellationToken,
+    lost: bool,
 }
 
 impl InFlight {
+    /// Nothing in hand yet; `lost` is told of claims whose leases were taken from us.
+    pub(super) fn new(
+        solitude: &Solitude,
+        lost: mpsc::UnboundedSender<(JobId, Token)>,
+    ) -> Arc<Self> {
+        let inflight =
+            Arc::new(Self { solitude: solitude.clone(), lost: Some(lost), ..Self::default() });
+        solitude.join(&inflight);
+        inflight
+    }
+
     fn held(&self) -> MutexGuard<'_, HashMap<JobId, Held>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -58,6 +75,7 @@ impl InFlight {
                     queue: delivery.queue.clone(),
                     lease: delivery.lease.clone(),
                     cancelled: cancelled.clone(),
+                    lost: false,
                 };
                 // We lost it, did not learn so, and got it again: the older run must end.
                 if let Some(older) = held.insert(delivery.lease.id, entry) {
@@ -101,10 +119,14 @@ impl InFlight {
 
     /// Cancels the runs whose leases were lost.
     pub(super) fn lost<'a>(&self, leases: impl Iterator<Item = &'a Lease>) {
-        let held = self.held();
+        let mut held = self.held();
         for lease in leases {
-            if let Some(entry) = held.get(&lease.id).filter(|entry| entry.lease == *lease) {
+            if let Some(entry) = held.get_mut(&lease.id).filter(|entry| entry.lease == *lease) {
                 entry.cancelled.cancel();
+                let known = std::mem::replace(&mut entry.lost, true);
+                if let Some(lost) = self.lost.as_ref().filter(|_| !known) {
+                    let _ = lost.send((lease.id, lease.token));
+                }
             }
         }
     }
@@ -147,13 +169,16 @@ impl InFlight {
 
     /// How many more jobs may be claimed when `active_max` may be under way.
     pub(super) fn free(&self, active_max: usize) -> usize {
+        if self.solitude.is_taken() {
+            return 0;
+        }
         let active = self.active();
         let unsettled = self.len().saturating_sub(active);
         let room = UNSETTLED_MAX.saturating_sub(unsettled);
         active_max.saturating_sub(active).min(room)
     }
 
-    fn note_change(&self) {
+    pub(super) fn note_change(&self) {
         self.changed.notify_one();
         self.quieter.notify_one();
     }
@@ -173,11 +198,11 @@ impl InFlight {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::job::{DecodeError, Token, WorkerId};
 
-    fn delivery(sequence: u64) -> Delivery {
+    pub(in crate::worker) fn delivery(sequence: u64) -> Delivery {
         Delivery {
             queue: Queue::parse("connector_sync").unwrap(),
             lease: Lease {
@@ -188,6 +213,7 @@ mod tests {
             envelope: Err(DecodeError::TooLong(0)),
             flagged: true,
             orphaned: 0,
+            quarantined: false,
         }
     }
 

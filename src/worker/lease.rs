@@ -1,58 +1,23 @@
 //! Keeps the leases of held jobs alive, from a thread and connection of its own.
 //!
 //! A runtime that is busy, or a broker connection with a queue of commands on it, must not make
-//! this worker look dead. But a runtime that is *stuck* must: renewal goes on only while a
-//! watchdog task of the runtime ticks.
+//! this worker look dead. But a runtime that is *stuck* must: renewal goes on only while the
+//! watchdog finds that it runs its tasks.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use super::inflight::InFlight;
+use super::watchdog::Watchdog;
 use crate::broker::{self, Broker};
-
-/// The watchdog ticks this often.
-const TICK: Duration = Duration::from_millis(500);
-/// A runtime that has not ticked for this long is stuck.
-const STUCK: Duration = Duration::from_secs(5);
-
-/// Tells whether a runtime still runs its tasks.
-pub(super) struct Watchdog {
-    origin: Instant,
-    last_tick_ms: AtomicU64,
-}
-
-impl Watchdog {
-    /// Starts ticking on the current runtime until `stop`.
-    pub(super) fn start(stop: CancellationToken) -> Arc<Self> {
-        let watchdog = Arc::new(Self { origin: Instant::now(), last_tick_ms: AtomicU64::new(0) });
-        let ticking = Arc::clone(&watchdog);
-        tokio::spawn(async move {
-            while !stop.is_cancelled() {
-                ticking.last_tick_ms.store(ticking.elapsed_ms(), Ordering::Relaxed);
-                tokio::time::sleep(TICK).await;
-            }
-        });
-        watchdog
-    }
-
-    fn elapsed_ms(&self) -> u64 {
-        u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    fn is_stuck(&self) -> bool {
-        let quiet_ms = self.elapsed_ms().saturating_sub(self.last_tick_ms.load(Ordering::Relaxed));
-        Duration::from_millis(quiet_ms) > STUCK
-    }
-}
 
 /// Renews leases.
 pub(super) struct Renewer {
     pub(super) broker: Arc<dyn Broker>,
     pub(super) inflight: Arc<InFlight>,
-    pub(super) watchdog: Arc<Watchdog>,
+    pub(super) watchdog: Watchdog,
     /// A renewed lease lasts this long.
     pub(super) lease: Duration,
     /// Leases are renewed this often.
@@ -67,13 +32,18 @@ impl Renewer {
     /// The operating system gives no thread.
     pub(super) fn spawn(self) -> std::io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        std::thread::Builder::new()
-            .name("lease-renewer".to_owned())
-            .spawn(move || runtime.block_on(self.run()))?;
+        std::thread::Builder::new().name("lease-renewer".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = self.run() => {}
+                    () = self.watchdog.watch() => {}
+                }
+            });
+        })?;
         Ok(())
     }
 
-    async fn run(self) {
+    async fn run(&self) {
         let mut own: Option<Arc<dyn Broker>> = None;
         let mut failing = false;
         loop {
@@ -85,7 +55,6 @@ impl Renewer {
                 continue;
             }
             if self.watchdog.is_stuck() {
-                tracing::error!("the runtime is stuck; its leases are left to expire");
                 continue;
             }
             let broker = match own.take() {

@@ -2,8 +2,10 @@
 //!
 //! The parts, in the order a job meets them: `fetch` claims, `admit` looks, `backend` hands to
 //! apalis, `stack` surrounds the handler, `judge` decides, `settle` records. Beside them `lease`
-//! keeps what is held, and `inflight` knows what that is.
+//! keeps what is held, and `inflight` knows what that is. `quarantine` runs what may take the process
+//! down, `watchdog` notices handlers that let nothing else run.
 
+mod absolve;
 mod admit;
 mod backend;
 mod context;
@@ -14,12 +16,17 @@ mod judge;
 mod lease;
 mod meter;
 mod pace;
+mod quarantine;
 mod registry;
 mod run;
+mod schedule;
 mod settle;
+mod solitude;
 mod stack;
+mod watchdog;
 
 pub use context::JobContext;
 pub use engine::{Drained, Error, Options, Stop, Worker};
 pub(crate) use judge::BROKER_HORIZON;
 pub use registry::{Handler, Registry};
+pub use solitude::Solitude;

@@ -92,8 +92,12 @@ impl Settler {
     async fn release_queue(&self, queue: &Queue, batch: &[Settlement]) {
         let answers = until_done("broker", || self.broker.settle(queue, batch)).await;
         crate::failpoint!(SettleAnswered);
-        let stale = answers.iter().filter(|answer| **answer == broker::Settled::Stale).count();
-        self.meter.leases_lost(stale);
+        let stale = || {
+            let answered = batch.iter().zip(&answers);
+            answered.filter(|(_, answer)| **answer == broker::Settled::Stale)
+        };
+        self.meter.leases_lost(stale().count());
+        self.inflight.lost(stale().map(|(settlement, _)| &settlement.lease));
         self.inflight.settled(batch.iter().map(|settlement| settlement.lease.clone()));
     }
 }

@@ -33,9 +33,24 @@ async fn claim(broker: &dyn Broker, queue: &Queue, id: &WorkerId, jobs: usize) -
     claimed.deliveries.into_iter().map(|delivery| delivery.lease).collect()
 }
 
-fn reap(broker: Arc<dyn Broker>, queues: Vec<Queue>) -> CancellationToken {
+async fn embedded_ledger(folder: &std::path::Path) -> Arc<dyn Ledger> {
+    let db = Db::open_sqlite(&folder.join("ledger.db")).await.unwrap();
+    db.migrate().await.unwrap();
+    Arc::new(SqlLedger::new(db))
+}
+
+/// Starts a reaper over a ledger that knows none of the jobs.
+async fn reap(broker: Arc<dyn Broker>, queues: Vec<Queue>) -> CancellationToken {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = embedded_ledger(folder.path()).await;
+    let (lease, renew) = (Duration::from_secs(10), Duration::from_secs(2));
+    let reaper = Reaper { broker, ledger, queues, lease, renew };
     let stop = CancellationToken::new();
-    tokio::spawn(Reaper { broker, queues }.run(stop.clone()));
+    let stopped = stop.clone();
+    tokio::spawn(async move {
+        reaper.run(stopped).await;
+        drop(folder);
+    });
     stop
 }
 
@@ -55,7 +70,7 @@ async fn a_dead_workers_jobs_are_due_again_within_a_second_and_nobody_elses() {
     let (ours, theirs) = (connect(&server, &living), connect(&server, &dead));
     ours.open(&queue, 1).await.unwrap();
     let kept = claim(&*ours, &queue, &living, 3).await;
-    let stop = reap(Arc::clone(&ours), vec![queue.clone()]);
+    let stop = reap(Arc::clone(&ours), vec![queue.clone()]).await;
     claim(&*theirs, &queue, &dead, 5).await;
     drop(theirs);
     until_ready(&*ours, &queue, 5, SECOND).await;
@@ -73,7 +88,7 @@ async fn a_worker_that_died_before_anybody_looked_is_noticed_all_the_same() {
     claim(&*theirs, &queue, &dead, 2).await;
     drop(theirs);
     let ours = connect(&server, &worker("successor"));
-    let stop = reap(Arc::clone(&ours), vec![queue.clone()]);
+    let stop = reap(Arc::clone(&ours), vec![queue.clone()]).await;
     until_ready(&*ours, &queue, 2, SECOND).await;
     stop.cancel();
 }
@@ -92,7 +107,7 @@ async fn a_queue_with_broken_keys_does_not_leave_the_others_with_the_dead() {
     claim(&*theirs, &queue, &dead, 2).await;
     drop(theirs);
     let ours = connect(&server, &worker("successor"));
-    let stop = reap(Arc::clone(&ours), vec![broken, queue.clone()]);
+    let stop = reap(Arc::clone(&ours), vec![broken, queue.clone()]).await;
     until_ready(&*ours, &queue, 2, SECOND).await;
     stop.cancel();
 }
@@ -106,7 +121,10 @@ async fn many_reapers_look_no_more_often_than_one() {
     claim(&*ours, &queue, &living, 1).await;
     let start = Instant::now();
     let reapers = (0..10).map(|n| connect(&server, &worker(&format!("reaper{n}"))));
-    let stops: Vec<_> = reapers.map(|broker| reap(broker, vec![queue.clone()])).collect();
+    let mut stops = Vec::new();
+    for broker in reapers {
+        stops.push(reap(broker, vec![queue.clone()]).await);
+    }
     tokio::time::sleep(Duration::from_secs(2)).await;
     let stats = server.command("INFO commandstats");
     let looks = stats.lines().find_map(|line| line.strip_prefix("cmdstat_client|list:calls="));
@@ -129,7 +147,7 @@ async fn an_idle_reaper_sends_one_command_a_look() {
     };
     let before = processed();
     let start = Instant::now();
-    let stop = reap(ours, queues);
+    let stop = reap(ours, queues).await;
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     // Our own looks are two commands each, INFO and QUIT.
     let sent = processed() - before - 2;
@@ -162,9 +180,7 @@ fn row(number: u32, now: Timestamp) -> NewJob {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_whose_push_was_lost_is_found_behind_a_long_backlog() {
     let folder = tempfile::tempdir().unwrap();
-    let db = Db::open_sqlite(&folder.path().join("ledger.db")).await.unwrap();
-    db.migrate().await.unwrap();
-    let ledger: Arc<dyn Ledger> = Arc::new(SqlLedger::new(db));
+    let ledger = embedded_ledger(folder.path()).await;
     let clock: SharedClock = SystemClock::shared();
     let broker: Arc<dyn Broker> = Arc::new(MemoryBroker::new(Arc::clone(&clock)));
     let queue = queue("connector_sync");

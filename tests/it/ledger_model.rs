@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use postworks::job::{Category, JobId, Reason, State, Timestamp, Token};
 use postworks::ledger::{
-    Cancel, Db, DeadFilter, Ledger, Next, Settled, SqlLedger, Unpark, Verdict,
+    Cancel, Db, DeadFilter, Ledger, Next, Settled, SqlLedger, Standing, Unpark, Verdict,
 };
 use postworks::testing::ledger::{NOW, at, job, token};
 use postworks::testing::postgres_server::PostgresServer;
@@ -20,6 +20,8 @@ enum Event {
     Wait(u64),
     Die(u64),
     Park(u64),
+    Crash(u64),
+    Absolve(u64),
     Cancel,
     Redrive,
     Release,
@@ -33,6 +35,8 @@ fn event() -> impl Strategy<Value = Event> {
         3 => token().prop_map(Event::Wait),
         2 => token().prop_map(Event::Die),
         2 => token().prop_map(Event::Park),
+        4 => token().prop_map(Event::Crash),
+        2 => token().prop_map(Event::Absolve),
         1 => Just(Event::Cancel),
         3 => Just(Event::Redrive),
         3 => Just(Event::Release),
@@ -46,11 +50,28 @@ struct Model {
     token: Option<Token>,
     settled: bool,
     failed: u32,
+    crashes: u32,
+    crashed: Option<Token>,
+    withdrawn: bool,
 }
 
 impl Model {
     fn live(&self) -> bool {
         !self.state.has_ended()
+    }
+
+    fn crash(&mut self, token: Token) {
+        let latest = self.token < Some(token) || self.token == Some(token) && !self.settled;
+        if self.state == State::Ready && latest && self.crashed < Some(token) {
+            let (crashes, crashed) = (self.crashes + 1, Some(token));
+            *self = Self { crashes, crashed, withdrawn: false, ..*self };
+        }
+    }
+
+    fn absolve(&mut self, token: Token) {
+        if self.crashed == Some(token) && !self.withdrawn && self.crashes > 0 {
+            *self = Self { crashes: self.crashes - 1, withdrawn: true, ..*self };
+        }
     }
 
     fn settle(&mut self, token: Token, state: State) -> Settled {
@@ -59,7 +80,7 @@ impl Model {
             return Settled::Done;
         }
         if self.live() && (self.token.is_none() || mine) {
-            *self = Self { state, token: Some(token), settled: true, ..*self };
+            *self = Self { state, token: Some(token), settled: true, crashes: 0, ..*self };
             return Settled::Done;
         }
         if self.state == State::Cancelled { Settled::Cancelled } else { Settled::Stale }
@@ -102,10 +123,21 @@ async fn tell(ledger: &SqlLedger, id: JobId, model: &mut Model, event: Event, no
     let letters = DeadFilter { ids: vec![id], limit: 1, ..DeadFilter::default() };
     match event {
         Event::Stamp(n) => {
-            ledger.stamp(&[(id, token(n))], now).await.unwrap();
+            let standing = ledger.stamp(&[(id, token(n))], now).await.unwrap().remove(0);
             if model.state == State::Ready && model.token < Some(token(n)) {
                 *model = Model { token: Some(token(n)), settled: false, ..*model };
             }
+            if let Standing::Yours { crashes, .. } = standing {
+                assert_eq!(crashes, model.crashes);
+            }
+        }
+        Event::Crash(n) => {
+            ledger.crashed(&[(id, token(n))]).await.unwrap();
+            model.crash(token(n));
+        }
+        Event::Absolve(n) => {
+            ledger.absolve(&[(id, token(n))]).await.unwrap();
+            model.absolve(token(n));
         }
         Event::Cancel => {
             let marked = ledger.cancel(id, now).await.unwrap();
@@ -118,7 +150,7 @@ async fn tell(ledger: &SqlLedger, id: JobId, model: &mut Model, event: Event, no
             let back = ledger.redrive(&letters, now, Duration::from_secs(60)).await.unwrap();
             assert_eq!(back.jobs.len(), usize::from(model.state == State::Dead));
             if model.state == State::Dead {
-                *model = Model { state: State::Ready, failed: 0, ..*model };
+                *model = Model { state: State::Ready, failed: 0, crashes: 0, ..*model };
             }
         }
         _ => {
@@ -135,7 +167,15 @@ async fn story(ledger: &SqlLedger, events: &[Event]) {
     let job = job();
     let id = job.id;
     ledger.enqueue(&[job]).await.unwrap();
-    let mut model = Model { state: State::Ready, token: None, settled: false, failed: 0 };
+    let mut model = Model {
+        state: State::Ready,
+        token: None,
+        settled: false,
+        failed: 0,
+        crashes: 0,
+        crashed: None,
+        withdrawn: false,
+    };
     for event in events {
         tell(ledger, id, &mut model, *event, at(5)).await;
         let row = ledger.job(id).await.unwrap().unwrap();

@@ -13,7 +13,7 @@ use postworks::config::{Config, Environment, StoreUrls};
 use postworks::job::{CatalogError, Kind, Queue, WorkerId};
 use postworks::ledger::{self, Db, GroupCommit, Ledger, PostgresOptions, SqlLedger};
 use postworks::telemetry::metrics;
-use postworks::worker::{self, Drained, Options, Registry, Stop, Worker};
+use postworks::worker::{self, Drained, Options, Registry, Solitude, Stop, Worker};
 use secrecy::ExposeSecret as _;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -291,7 +291,10 @@ impl Node {
         };
         let reaper = Reaper {
             broker: Arc::clone(&self.broker),
+            ledger: Arc::clone(&self.ledger),
             queues: self.registry.queues().cloned().collect(),
+            lease: self.config.lease.duration,
+            renew: self.config.lease.renew,
         };
         let reconnected = Reconnected {
             store: self.store.clone(),
@@ -311,6 +314,7 @@ impl Node {
         let chores = CancellationToken::new();
         let _end_with_us = chores.clone().drop_guard();
         self.start_chores(&chores);
+        let solitude = Solitude::default();
         let each = (0..workers.max(1)).map(|_| {
             let options = Options {
                 id: self.id.clone(),
@@ -328,7 +332,7 @@ impl Node {
                 options,
                 Arc::clone(&self.refill),
             );
-            worker.run(stop.clone())
+            worker.beside(&solitude).exiting_when_stuck().run(stop.clone())
         });
         let mut sum = Drained { handed_back: 0, unsettled: 0 };
         for drained in futures_util::future::join_all(each).await {

@@ -26,6 +26,8 @@ pub(super) struct Lane {
     jobs: HashMap<JobId, Held>,
     /// By score, the best first.
     ready: BTreeSet<(i64, JobId)>,
+    /// As in `ready`, but they run alone.
+    quarantine: BTreeSet<(i64, JobId)>,
     /// By due time.
     delayed: BTreeSet<(i64, JobId)>,
     /// By deadline.
@@ -46,6 +48,7 @@ struct Held {
 #[derive(Debug)]
 enum Spot {
     Ready,
+    Quarantine,
     Delayed,
     Leased { token: Token, worker: WorkerId, deadline: i64 },
 }
@@ -59,7 +62,7 @@ impl Lane {
                 }
                 let flagged = push.flagged || now > push.fresh_until;
                 let fresh_in = if flagged { None } else { self.generation };
-                self.put(push.envelope.id, push.envelope.clone(), fresh_in, 0, now);
+                self.put(push.envelope.id, push.envelope.clone(), fresh_in, now);
                 Pushed::Added
             })
             .collect()
@@ -72,18 +75,22 @@ impl Lane {
         worker: &WorkerId,
         limit: usize,
         lease: Duration,
+        alone: bool,
         now: Timestamp,
     ) -> Option<Claimed> {
         let generation = self.generation?;
         let limit = limit.min(BATCH_MAX);
         self.promote(order::promotions(limit), now);
+        let quarantined = alone && !self.quarantine.is_empty();
+        let limit = if quarantined { 1 } else { limit };
+        let place = if quarantined { &mut self.quarantine } else { &mut self.ready };
         // A claim that finds nothing takes no number: an idle broker is not written to.
-        self.sequence += u64::from(limit > 0 && !self.ready.is_empty());
+        self.sequence += u64::from(limit > 0 && !place.is_empty());
         let token = Token { generation, sequence: self.sequence };
         let deadline = now.after(lease).as_millis();
         let mut deliveries = Vec::new();
         while deliveries.len() < limit {
-            let Some((_, id)) = self.ready.pop_first() else { break };
+            let Some((_, id)) = place.pop_first() else { break };
             let Some(held) = self.jobs.get_mut(&id) else { continue };
             held.spot = Spot::Leased { token, worker: worker.clone(), deadline };
             self.leased.insert((deadline, id));
@@ -93,12 +100,13 @@ impl Lane {
                 envelope: Ok(held.envelope.clone()),
                 flagged: held.fresh_in != Some(generation),
                 orphaned: held.orphaned,
+                quarantined,
             });
         }
         let next_due = self.delayed.first().map(|(due, _)| Timestamp::from_millis(*due));
         let more = !self.ready.is_empty() || next_due.is_some_and(|due| due <= now);
         self.wake |= more;
-        Some(Claimed { deliveries, next_due, more })
+        Some(Claimed { deliveries, next_due, more, quarantined: !self.quarantine.is_empty() })
     }
 
     pub(super) fn settle(&mut self, settlements: &[Settlement], now: Timestamp) -> Vec<Settled> {
@@ -113,9 +121,10 @@ impl Lane {
                 match &settlement.then {
                     Then::Gone => {}
                     Then::Again(again) => {
-                        self.put(id, (**again).clone(), None, held.orphaned, now);
+                        self.put(id, (**again).clone(), None, now);
                     }
-                    Then::Back => self.put_ready(id, held.envelope, held.orphaned),
+                    Then::Back => self.put_back(id, held, Spot::Ready),
+                    Then::Quarantine => self.put_back(id, held, Spot::Quarantine),
                 }
                 Settled::Done
             })
@@ -129,7 +138,21 @@ impl Lane {
         now: Timestamp,
     ) -> Vec<bool> {
         let until = now.after(length).as_millis();
-        leases.iter().map(|lease| self.holds(lease) && self.lengthen(lease.id, until)).collect()
+        let absurd = now.after(length.saturating_mul(10)).as_millis();
+        leases
+            .iter()
+            .map(|lease| self.holds(lease) && self.lengthen(lease.id, until, absurd))
+            .collect()
+    }
+
+    pub(super) fn held(&self, worker: &WorkerId) -> Vec<Lease> {
+        let leases = self.jobs.iter().filter_map(|(id, held)| match &held.spot {
+            Spot::Leased { token, worker: holder, .. } if holder == worker => {
+                Some(Lease { id: *id, token: *token, worker: holder.clone() })
+            }
+            _ => None,
+        });
+        leases.collect()
     }
 
     pub(super) fn reap(&mut self, whose: Reap<'_>, now: Timestamp) -> Vec<JobId> {
@@ -148,8 +171,11 @@ impl Lane {
             .take(BATCH_MAX)
             .collect();
         for id in &ids {
-            if let Some(held) = self.take(*id) {
-                self.put_ready(*id, held.envelope, ORPHANED_MAX.min(held.orphaned + 1));
+            if let Some(mut held) = self.take(*id) {
+                // An expired lease says nothing about its worker.
+                let crashed = u8::from(matches!(whose, Reap::Worker(_)));
+                held.orphaned = ORPHANED_MAX.min(held.orphaned + crashed);
+                self.put_back(*id, held, Spot::Ready);
             }
         }
         ids
@@ -159,7 +185,7 @@ impl Lane {
         match self.jobs.get(&id).map(|held| &held.spot) {
             None => Removed::Absent,
             Some(Spot::Leased { .. }) => Removed::Running,
-            Some(Spot::Ready | Spot::Delayed) => {
+            Some(Spot::Ready | Spot::Quarantine | Spot::Delayed) => {
                 self.take(id);
                 Removed::Removed
             }
@@ -168,7 +194,7 @@ impl Lane {
 
     pub(super) fn find(&self, id: JobId) -> Option<Place> {
         self.jobs.get(&id).map(|held| match &held.spot {
-            Spot::Ready => Place::Ready,
+            Spot::Ready | Spot::Quarantine => Place::Ready,
             Spot::Delayed => Place::Delayed,
             Spot::Leased { worker, .. } => Place::Running(worker.clone()),
         })
@@ -186,7 +212,7 @@ impl Lane {
             .min();
         let oldest = oldest.map_or(now, Timestamp::from_millis);
         Depth {
-            ready: count(self.ready.len() + due),
+            ready: count(self.ready.len() + self.quarantine.len() + due),
             delayed: count(self.delayed.len() - due),
             running: count(self.leased.len()),
             oldest_ready_age: now.since(oldest),
@@ -205,7 +231,8 @@ impl Lane {
 
     /// Whether a claim may have something to do.
     pub(super) fn stirs(&self) -> bool {
-        self.generation.is_none() || !self.ready.is_empty() || !self.delayed.is_empty()
+        let waiting = self.ready.len() + self.quarantine.len() + self.delayed.len();
+        self.generation.is_none() || waiting > 0
     }
 
     pub(super) fn has_leases(&self) -> bool {
@@ -232,14 +259,7 @@ impl Lane {
     }
 
     /// Puts a job where its time says, and wakes a waiter if that changes what he waits for.
-    fn put(
-        &mut self,
-        id: JobId,
-        envelope: Envelope,
-        fresh_in: Option<u32>,
-        orphaned: u8,
-        now: Timestamp,
-    ) {
+    fn put(&mut self, id: JobId, envelope: Envelope, fresh_in: Option<u32>, now: Timestamp) {
         let due = order::due_ms(&envelope);
         let spot = if due <= now.as_millis() {
             self.ready.insert((order::score(&envelope), id));
@@ -250,13 +270,17 @@ impl Lane {
             self.delayed.insert((due, id));
             Spot::Delayed
         };
-        self.jobs.insert(id, Held { envelope, fresh_in, orphaned, spot });
+        self.jobs.insert(id, Held { envelope, fresh_in, orphaned: 0, spot });
     }
 
-    /// Puts a job that ran back where it was before, flagged, whatever its time says.
-    fn put_ready(&mut self, id: JobId, envelope: Envelope, orphaned: u8) {
-        self.ready.insert((order::score(&envelope), id));
-        self.jobs.insert(id, Held { envelope, fresh_in: None, orphaned, spot: Spot::Ready });
+    /// Makes a job that was claimed due again, flagged, whatever its time says.
+    fn put_back(&mut self, id: JobId, held: Held, spot: Spot) {
+        let place = match spot {
+            Spot::Quarantine => &mut self.quarantine,
+            Spot::Ready | Spot::Delayed | Spot::Leased { .. } => &mut self.ready,
+        };
+        place.insert((order::score(&held.envelope), id));
+        self.jobs.insert(id, Held { fresh_in: None, spot, ..held });
         self.wake = true;
     }
 
@@ -264,6 +288,7 @@ impl Lane {
         let held = self.jobs.remove(&id)?;
         match held.spot {
             Spot::Ready => self.ready.remove(&(order::score(&held.envelope), id)),
+            Spot::Quarantine => self.quarantine.remove(&(order::score(&held.envelope), id)),
             Spot::Delayed => self.delayed.remove(&(order::due_ms(&held.envelope), id)),
             Spot::Leased { deadline, .. } => self.leased.remove(&(deadline, id)),
         };
@@ -283,12 +308,14 @@ impl Lane {
         }
     }
 
-    fn lengthen(&mut self, id: JobId, until: i64) -> bool {
+    /// Moves a lease's end to `until`, unless it ends later; one that ends after `absurd` was
+    /// granted before the clock went back.
+    fn lengthen(&mut self, id: JobId, until: i64, absurd: i64) -> bool {
         let Some(Spot::Leased { deadline, .. }) = self.jobs.get_mut(&id).map(|held| &mut held.spot)
         else {
             return false;
         };
-        if until > *deadline {
+        if until > *deadline || *deadline > absurd {
             self.leased.remove(&(*deadline, id));
             *deadline = until;
             self.leased.insert((until, id));
@@ -307,7 +334,7 @@ impl Lane {
     fn holder(&self, id: JobId) -> Option<&WorkerId> {
         match &self.jobs.get(&id)?.spot {
             Spot::Leased { worker, .. } => Some(worker),
-            Spot::Ready | Spot::Delayed => None,
+            Spot::Ready | Spot::Quarantine | Spot::Delayed => None,
         }
     }
 }

@@ -15,7 +15,8 @@ use tokio::sync::Notify;
 
 use self::lane::Lane;
 use super::{
-    Broker, Claimed, Depth, Error, Lease, Place, Push, Pushed, Reap, Removed, Settled, Settlement,
+    Broker, Claimed, Depth, Error, Lease, Place, Pulse, Push, Pushed, Reap, Removed, Settled,
+    Settlement,
 };
 use crate::clock::SharedClock;
 use crate::job::{JobId, Queue, Timestamp, WorkerId};
@@ -73,6 +74,19 @@ impl MemoryBroker {
         answer
     }
 
+    fn claim_from(
+        &self,
+        queue: &Queue,
+        worker: &WorkerId,
+        limit: usize,
+        lease: Duration,
+        alone: bool,
+    ) -> Result<Claimed, Error> {
+        self.lock().workers.insert(worker.clone());
+        self.step(queue, |lane, now| lane.claim(queue, worker, limit, lease, alone, now))
+            .ok_or_else(|| Error::NeedsGeneration { queue: queue.clone(), held: None })
+    }
+
     fn take_wake(&self, queues: &[Queue]) -> Option<Queue> {
         let mut state = self.lock();
         queues
@@ -95,9 +109,17 @@ impl Broker for MemoryBroker {
         limit: usize,
         lease: Duration,
     ) -> Result<Claimed, Error> {
-        self.lock().workers.insert(worker.clone());
-        self.step(queue, |lane, now| lane.claim(queue, worker, limit, lease, now))
-            .ok_or_else(|| Error::NeedsGeneration { queue: queue.clone(), held: None })
+        self.claim_from(queue, worker, limit, lease, false)
+    }
+
+    async fn claim_alone(
+        &self,
+        queue: &Queue,
+        worker: &WorkerId,
+        limit: usize,
+        lease: Duration,
+    ) -> Result<Claimed, Error> {
+        self.claim_from(queue, worker, limit, lease, true)
     }
 
     async fn settle(&self, queue: &Queue, jobs: &[Settlement]) -> Result<Vec<Settled>, Error> {
@@ -111,6 +133,10 @@ impl Broker for MemoryBroker {
         lease: Duration,
     ) -> Result<Vec<bool>, Error> {
         Ok(self.step(queue, |lane, now| lane.renew(leases, lease, now)))
+    }
+
+    async fn held(&self, queue: &Queue, worker: &WorkerId) -> Result<Vec<Lease>, Error> {
+        Ok(self.step(queue, |lane, _| lane.held(worker)))
     }
 
     async fn reap(&self, queue: &Queue, whose: Reap<'_>) -> Result<Vec<JobId>, Error> {
@@ -181,6 +207,10 @@ impl Broker for MemoryBroker {
 
     async fn connected(&self) -> Result<HashSet<WorkerId>, Error> {
         Ok(self.lock().workers.clone())
+    }
+
+    async fn pulse(&self) -> Result<Pulse, Error> {
+        Ok(Pulse { now: self.clock.now(), unbroken: Duration::MAX })
     }
 
     async fn ping(&self) -> Result<(), Error> {

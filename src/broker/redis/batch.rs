@@ -1,9 +1,11 @@
 //! One call of a script for one batch, at most [`BATCH_MAX`](crate::broker::BATCH_MAX) jobs.
 
+use std::time::Duration;
+
 use redis::Cmd;
 
-use super::{RedisBroker, reply, value};
-use crate::broker::{Error, Place, Push, Settlement, Then};
+use super::{RedisBroker, millis, reply, value};
+use crate::broker::{BATCH_MAX, Claimed, Error, Place, Push, Settlement, Then, order};
 use crate::job::{JobId, Queue, WorkerId};
 
 impl RedisBroker {
@@ -48,6 +50,7 @@ impl RedisBroker {
                         match then {
                             Then::Gone => call.arg("gone").arg(member),
                             Then::Back => call.arg("back").arg(member),
+                            Then::Quarantine => call.arg("quarantine").arg(member),
                             Then::Again(again) => call
                                 .arg("again")
                                 .arg(member)
@@ -60,6 +63,27 @@ impl RedisBroker {
             )
             .await?;
         reply::verdicts(answer, jobs.len())
+    }
+
+    /// Claims; `alone` of a quarantine first.
+    pub(super) async fn claim_from(
+        &self,
+        queue: &Queue,
+        worker: &WorkerId,
+        limit: usize,
+        lease: Duration,
+        alone: bool,
+    ) -> Result<Claimed, Error> {
+        let limit = limit.min(BATCH_MAX);
+        let fill = |call: &mut Cmd| {
+            call.arg(self.skew_ms())
+                .arg(worker.as_str())
+                .arg(limit)
+                .arg(millis(lease))
+                .arg(order::promotions(limit))
+                .arg(u8::from(alone));
+        };
+        reply::claimed(queue, worker, self.call(|scripts| &scripts.claim, queue, fill).await?)
     }
 
     pub(super) async fn find_batch(

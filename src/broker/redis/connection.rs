@@ -122,6 +122,8 @@ struct Current {
     number: u64,
     connection: Option<MultiplexedConnection>,
     pace: Pace,
+    /// Since when, if a connection broke or could not be made before.
+    restored: Option<Instant>,
 }
 
 impl Commands {
@@ -165,6 +167,11 @@ impl Commands {
         }
     }
 
+    /// For how long the connection has held; for ever if none ever broke.
+    pub(super) fn unbroken(&self) -> Duration {
+        self.lock().restored.map_or(Duration::MAX, |since| since.elapsed())
+    }
+
     async fn send(&self, command: &Cmd) -> RedisResult<Value> {
         let (number, mut connection) = self.connection().await?;
         let answer = command.query_async(&mut connection).await;
@@ -202,11 +209,15 @@ impl Commands {
             Ok(connection) => {
                 current.number += 1;
                 current.connection = Some(connection.clone());
+                if let Some(since) = &mut current.restored {
+                    *since = Instant::now();
+                }
                 current.pace.succeeded();
                 Ok((current.number, connection))
             }
             Err(error) => {
                 current.pace.failed();
+                current.restored = Some(Instant::now());
                 Err(error)
             }
         }
@@ -219,6 +230,7 @@ impl Commands {
             let mut current = self.lock();
             if current.number == number {
                 current.connection = None;
+                current.restored = Some(Instant::now());
             }
         }
         answer

@@ -32,8 +32,9 @@ impl Keys {
     /// - `boot`, hash: `run` (the run id of the Redis that the queue was opened on), `generation`
     ///   and `sequence` (the last claim's number in it)
     /// - `gate`, string: `paused` while nothing may be claimed
-    pub(super) fn of(&self, queue: &Queue) -> [String; 7] {
-        ["jobs", "ready", "delayed", "leases", "wake", "boot", "gate"]
+    /// - `quarantine`, sorted set: ids of due jobs that run alone, in the order of `ready`
+    pub(super) fn of(&self, queue: &Queue) -> [String; 8] {
+        ["jobs", "ready", "delayed", "leases", "wake", "boot", "gate", "quarantine"]
             .map(|part| self.key(queue, part))
     }
 
@@ -44,7 +45,7 @@ impl Keys {
 
     /// Where the jobs of these queues wait.
     pub(super) fn waiting(&self, queues: &[Queue]) -> Vec<String> {
-        ["ready", "delayed"].iter().flat_map(|part| self.each(queues, part)).collect()
+        ["ready", "delayed", "quarantine"].iter().flat_map(|part| self.each(queues, part)).collect()
     }
 
     /// One part of each queue's keys.

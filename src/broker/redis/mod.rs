@@ -29,10 +29,10 @@ use self::keys::Keys;
 use self::listen::Listener;
 use self::script::Scripts;
 use super::{
-    BATCH_MAX, Broker, Claimed, Depth, Error, Lease, Place, Push, Pushed, Reap, Removed, Settled,
-    Settlement, order,
+    BATCH_MAX, Broker, Claimed, Depth, Error, Lease, Place, Pulse, Push, Pushed, Reap, Removed,
+    Settled, Settlement,
 };
-use crate::job::{JobId, Queue, WorkerId};
+use crate::job::{JobId, Queue, Timestamp, WorkerId};
 
 pub use self::facts::ServerFacts;
 pub use self::options::RedisOptions;
@@ -144,15 +144,17 @@ impl Broker for RedisBroker {
         limit: usize,
         lease: Duration,
     ) -> Result<Claimed, Error> {
-        let limit = limit.min(BATCH_MAX);
-        let fill = |call: &mut Cmd| {
-            call.arg(self.skew_ms())
-                .arg(worker.as_str())
-                .arg(limit)
-                .arg(millis(lease))
-                .arg(order::promotions(limit));
-        };
-        reply::claimed(queue, worker, self.call(|scripts| &scripts.claim, queue, fill).await?)
+        self.claim_from(queue, worker, limit, lease, false).await
+    }
+
+    async fn claim_alone(
+        &self,
+        queue: &Queue,
+        worker: &WorkerId,
+        limit: usize,
+        lease: Duration,
+    ) -> Result<Claimed, Error> {
+        self.claim_from(queue, worker, limit, lease, true).await
     }
 
     async fn settle(&self, queue: &Queue, jobs: &[Settlement]) -> Result<Vec<Settled>, Error> {
@@ -197,6 +199,13 @@ impl Broker for RedisBroker {
         let ids = reply::list(self.call(|scripts| &scripts.reap, queue, fill).await?)?;
         // A member that is no lease was thrown out; there is no job to speak of.
         Ok(ids.into_iter().filter_map(|id| reply::parsed(id).ok()).collect())
+    }
+
+    async fn held(&self, queue: &Queue, worker: &WorkerId) -> Result<Vec<Lease>, Error> {
+        let fill = |call: &mut Cmd| {
+            call.arg(worker.as_str());
+        };
+        reply::leases(worker, self.call(|scripts| &scripts.held, queue, fill).await?)
     }
 
     async fn remove(&self, queue: &Queue, id: JobId) -> Result<Removed, Error> {
@@ -298,6 +307,12 @@ impl Broker for RedisBroker {
     async fn connected(&self) -> Result<HashSet<WorkerId>, Error> {
         let list = self.commands.query(redis::cmd("CLIENT").arg("LIST")).await?;
         Ok(connection::workers(&reply::text(list)?).collect())
+    }
+
+    async fn pulse(&self) -> Result<Pulse, Error> {
+        let told = self.commands.query(&redis::cmd("TIME")).await?;
+        let now = reply::time(told)?.as_millis() + self.skew_ms();
+        Ok(Pulse { now: Timestamp::from_millis(now), unbroken: self.commands.unbroken() })
     }
 
     async fn ping(&self) -> Result<(), Error> {

@@ -26,13 +26,36 @@ pub(super) fn claimed(queue: &Queue, worker: &WorkerId, answer: Value) -> Result
     if dropped > 0 {
         tracing::warn!(%queue, dropped, "threw out entries that hold no job");
     }
+    let quarantined = count(&next()?)? > 0;
+    let was_quarantined = count(&next()?)? > 0;
     let mut deliveries: Vec<Delivery> = Vec::with_capacity(answer.len() / 2);
     while let Some(id) = answer.next() {
         let stored = bytes(answer.next().ok_or_else(incomplete)?)?;
         let lease = Lease { id: parsed(id)?, token, worker: worker.clone() };
-        deliveries.push(value::delivery(queue, lease, &stored));
+        let delivery = value::delivery(queue, lease, &stored);
+        deliveries.push(Delivery { quarantined: was_quarantined, ..delivery });
     }
-    Ok(Claimed { deliveries, next_due, more })
+    Ok(Claimed { deliveries, next_due, more, quarantined })
+}
+
+/// Reads the answer of `held.lua`. A member that is no lease is nobody's.
+pub(super) fn leases(worker: &WorkerId, answer: Value) -> Result<Vec<Lease>, Error> {
+    let mut answer = list(answer)?.into_iter();
+    let mut leases = Vec::with_capacity(answer.len() / 2);
+    while let (Some(id), Some(token)) = (answer.next(), answer.next()) {
+        if let (Ok(id), Ok(token)) = (parsed(id), parsed(token)) {
+            leases.push(Lease { id, token, worker: worker.clone() });
+        }
+    }
+    Ok(leases)
+}
+
+/// Reads the answer to `TIME`: seconds, and microseconds in the present one.
+pub(super) fn time(answer: Value) -> Result<Timestamp, Error> {
+    let mut answer = list(answer)?.into_iter();
+    let mut next = || parsed::<i64>(answer.next().ok_or_else(incomplete)?);
+    let (seconds, micros) = (next()?, next()?);
+    Ok(Timestamp::from_millis(seconds.saturating_mul(1_000).saturating_add(micros / 1_000)))
 }
 
 /// Reads a sorted set's score; one that is no time is no time to wait for.

@@ -52,6 +52,7 @@ scripts! {
     renew: "renew.lua",
     reap: "reap.lua",
     remove: "remove.lua",
+    held: "held.lua",
     find: "find.lua",
     depth: "depth.lua",
     open: "open.lua",

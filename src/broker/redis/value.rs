@@ -60,6 +60,7 @@ pub(super) fn delivery(queue: &Queue, lease: Lease, value: &[u8]) -> Delivery {
         queue: queue.clone(),
         flagged: fresh_in != Some(lease.token.generation),
         orphaned: orphaned.unwrap_or(0),
+        quarantined: false,
         lease,
         envelope,
     }

@@ -79,6 +79,14 @@ each! {
     stamp(claims: &[(Uuid, i64)], now: i64) -> Vec<(Uuid, i32)>
 }
 each! {
+    /// Counts claims whose worker crashed.
+    crashed(claims: &[(Uuid, i64)]) -> ()
+}
+each! {
+    /// Takes such counts back.
+    absolve(claims: &[(Uuid, i64)]) -> ()
+}
+each! {
     /// What stands in the way of claims.
     fences(ids: &[Uuid]) -> Vec<Fence>
 }

@@ -4,6 +4,7 @@
 //! JSON); every other statement has one text for both.
 
 mod batch;
+mod crash;
 mod dead;
 mod end;
 mod enqueue;
@@ -76,6 +77,14 @@ impl Ledger for SqlLedger {
         now: Timestamp,
     ) -> Result<Vec<Standing>, Error> {
         stamp::stamp(&self.db, claims, now).await
+    }
+
+    async fn crashed(&self, claims: &[(JobId, Token)]) -> Result<(), Error> {
+        crash::count(&self.db, claims).await
+    }
+
+    async fn absolve(&self, claims: &[(JobId, Token)]) -> Result<(), Error> {
+        crash::take_back(&self.db, claims).await
     }
 
     async fn job(&self, id: JobId) -> Result<Option<JobRow>, Error> {

@@ -60,7 +60,7 @@ pub(super) async fn holders(
 }
 
 pub(super) async fn settle(conn: &mut PgConnection, rows: &[SettledRow]) -> Answer<Vec<Uuid>> {
-    const SQL: &str = "UPDATE jobs SET state = u.state, token = u.token, settled = true, \
+    const SQL: &str = "UPDATE jobs SET state = u.state, token = u.token, settled = true, crashes = 0, \
              finished_at = u.finished_at, run_at = coalesce(u.run_at, jobs.run_at), \
              failed_attempts = coalesce(u.failed_attempts, jobs.failed_attempts), \
              parked_for = u.parked_for \
@@ -100,8 +100,37 @@ pub(super) async fn stamp(
         .await
 }
 
+pub(super) async fn crashed(conn: &mut PgConnection, claims: &[(Uuid, i64)]) -> Answer<()> {
+    const SQL: &str = "UPDATE jobs SET crashes = jobs.crashes + 1, crashed_token = u.token, \
+             crash_withdrawn = false \
+         FROM unnest($1::uuid[], $2::bigint[]) AS u(id, token) \
+         WHERE jobs.id = u.id AND jobs.state = 'open' \
+             AND (jobs.crashed_token IS NULL OR jobs.crashed_token < u.token) \
+             AND (jobs.token IS NULL OR jobs.token < u.token \
+                 OR (jobs.token = u.token AND NOT jobs.settled))";
+    sqlx::query(SQL)
+        .bind(column(claims, |(id, _)| *id))
+        .bind(column(claims, |(_, token)| *token))
+        .execute(conn)
+        .await
+        .map(|_| ())
+}
+
+pub(super) async fn absolve(conn: &mut PgConnection, claims: &[(Uuid, i64)]) -> Answer<()> {
+    const SQL: &str = "UPDATE jobs SET crashes = jobs.crashes - 1, crash_withdrawn = true \
+         FROM unnest($1::uuid[], $2::bigint[]) AS u(id, token) \
+         WHERE jobs.id = u.id AND jobs.crashed_token = u.token AND NOT jobs.crash_withdrawn \
+             AND jobs.crashes > 0";
+    sqlx::query(SQL)
+        .bind(column(claims, |(id, _)| *id))
+        .bind(column(claims, |(_, token)| *token))
+        .execute(conn)
+        .await
+        .map(|_| ())
+}
+
 pub(super) async fn fences(conn: &mut PgConnection, ids: &[Uuid]) -> Answer<Vec<Fence>> {
-    const SQL: &str = "SELECT id, state, token, settled, run_at, failed_attempts FROM jobs \
+    const SQL: &str = "SELECT id, state, token, settled, run_at, failed_attempts, crashes FROM jobs \
          WHERE id = ANY($1)";
     sqlx::query_as(SQL).bind(ids).fetch_all(conn).await
 }

@@ -67,8 +67,8 @@ async fn revive(
     expires_at: Timestamp,
 ) -> Result<Option<StoredJob>, Error> {
     const REVIVE: &str = concat!(
-        "UPDATE jobs SET state = 'open', failed_attempts = 0, run_at = $2, expires_at = $3, \
-             finished_at = NULL \
+        "UPDATE jobs SET state = 'open', failed_attempts = 0, crashes = 0, run_at = $2, \
+             expires_at = $3, finished_at = NULL \
          WHERE id = $1 AND state = 'dead' AND (unique_key IS NULL OR NOT EXISTS ( \
              SELECT 1 FROM jobs AS holder WHERE holder.kind = jobs.kind \
                  AND holder.unique_key = jobs.unique_key \

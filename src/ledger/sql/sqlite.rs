@@ -70,7 +70,7 @@ pub(super) async fn holders(
 }
 
 pub(super) async fn settle(conn: &mut SqliteConnection, rows: &[SettledRow]) -> Answer<Vec<Uuid>> {
-    const SQL: &str = "UPDATE jobs SET state = u.state, token = u.token, settled = true, \
+    const SQL: &str = "UPDATE jobs SET state = u.state, token = u.token, settled = true, crashes = 0, \
              finished_at = u.finished_at, run_at = coalesce(u.run_at, jobs.run_at), \
              failed_attempts = coalesce(u.failed_attempts, jobs.failed_attempts), \
              parked_for = u.parked_for \
@@ -108,8 +108,29 @@ pub(super) async fn stamp(
     sqlx::query_as(SQL).bind(claims).bind(now).fetch_all(conn).await
 }
 
+pub(super) async fn crashed(conn: &mut SqliteConnection, claims: &[(Uuid, i64)]) -> Answer<()> {
+    const SQL: &str = "UPDATE jobs SET crashes = jobs.crashes + 1, crashed_token = u.token, \
+             crash_withdrawn = false \
+         FROM (SELECT unhex(value ->> 0) AS id, value ->> 1 AS token FROM json_each($1)) AS u \
+         WHERE jobs.id = u.id AND jobs.state = 'open' \
+             AND (jobs.crashed_token IS NULL OR jobs.crashed_token < u.token) \
+             AND (jobs.token IS NULL OR jobs.token < u.token \
+                 OR (jobs.token = u.token AND NOT jobs.settled))";
+    let claims = json(claims, |(id, token)| (hex(*id), *token))?;
+    sqlx::query(SQL).bind(claims).execute(conn).await.map(|_| ())
+}
+
+pub(super) async fn absolve(conn: &mut SqliteConnection, claims: &[(Uuid, i64)]) -> Answer<()> {
+    const SQL: &str = "UPDATE jobs SET crashes = jobs.crashes - 1, crash_withdrawn = true \
+         FROM (SELECT unhex(value ->> 0) AS id, value ->> 1 AS token FROM json_each($1)) AS u \
+         WHERE jobs.id = u.id AND jobs.crashed_token = u.token AND NOT jobs.crash_withdrawn \
+             AND jobs.crashes > 0";
+    let claims = json(claims, |(id, token)| (hex(*id), *token))?;
+    sqlx::query(SQL).bind(claims).execute(conn).await.map(|_| ())
+}
+
 pub(super) async fn fences(conn: &mut SqliteConnection, ids: &[Uuid]) -> Answer<Vec<Fence>> {
-    const SQL: &str = "SELECT id, state, token, settled, run_at, failed_attempts FROM jobs \
+    const SQL: &str = "SELECT id, state, token, settled, run_at, failed_attempts, crashes FROM jobs \
          WHERE id IN (SELECT unhex(value) FROM json_each($1))";
     sqlx::query_as(SQL).bind(ids_json(ids)?).fetch_all(conn).await
 }

@@ -45,7 +45,7 @@ fn standing(fence: Option<&Fence>, token: Token) -> Result<Standing, Error> {
         State::Parked => Standing::Parked,
         ended if ended.has_ended() => Standing::Ended(ended),
         _ if fence.token == Some(rank) && !fence.settled => {
-            Standing::Yours { failed_attempts: fence.failed_attempts() }
+            Standing::Yours { failed_attempts: fence.failed_attempts(), crashes: fence.crashes() }
         }
         _ if fence.token >= Some(rank) => Standing::Superseded,
         // The token was not written, so the job was not due.

@@ -58,6 +58,7 @@ pub(super) struct Fence {
     pub(super) settled: bool,
     pub(super) run_at: i64,
     pub(super) failed_attempts: i32,
+    pub(super) crashes: i32,
 }
 
 /// A dead letter.
@@ -190,5 +191,10 @@ impl Fence {
     /// How many attempts have failed.
     pub(super) fn failed_attempts(&self) -> u32 {
         count(self.failed_attempts)
+    }
+
+    /// How many workers crashed with it.
+    pub(super) fn crashes(&self) -> u32 {
+        count(self.crashes)
     }
 }

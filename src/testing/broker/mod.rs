@@ -198,9 +198,14 @@ macro_rules! broker_promises {
             a_job_given_back_keeps_its_place
             a_job_is_claimed_once_however_many_workers_ask
             a_job_put_again_waits_for_its_time_in_its_new_shape
+            a_job_put_into_quarantine_wakes_a_waiter
+            a_job_that_leaves_quarantine_waits_among_the_others
             a_late_push_is_flagged
+            a_lease_that_ends_absurdly_late_is_shortened
             a_new_generation_flags_what_survived
             a_push_of_a_held_job_changes_nothing
+            a_quarantined_job_is_claimed_alone_and_the_oldest_first
+            a_quarantined_job_is_held_found_counted_and_can_be_removed
             a_renewed_lease_lasts_and_is_never_shortened
             a_settle_with_an_old_token_changes_nothing
             a_vanished_worker_gives_back_its_own_jobs_only
@@ -216,7 +221,7 @@ macro_rules! broker_promises {
             queues_do_not_see_each_other
             the_next_due_time_is_told
             twenty_thousand_waiting_jobs_drain
-            vanished_workers_are_counted_up_to_nine
+            vanished_workers_are_counted_up_to_nine_until_a_run_ends_well
         }
     };
     (@tests $harness:expr; $($promise:ident)*) => {$(

@@ -1,8 +1,8 @@
 //! Promises about who may say what becomes of a job.
 
 use super::{
-    all, at, completed, created, dead, failed, job, reason, settled, stamped, state, token, unique,
-    verdict, waits,
+    all, at, completed, created, dead, failed, is_yours, job, reason, settled, stamped, state,
+    token, unique, verdict, waits,
 };
 use crate::job::{Durability, JobId, NewJob, State, Timestamp, Token};
 use crate::ledger::{Cancel, Ledger, Next, Settled, SqlLedger, Standing, Verdict};
@@ -52,7 +52,7 @@ pub async fn a_repeated_verdict_does_not_undo_what_happened_since(ledger: &SqlLe
 /// A worker that was paused and wakes up can change nothing.
 pub async fn a_zombie_cannot_settle_a_job_that_was_stamped_by_another(ledger: &SqlLedger) {
     let id = created(ledger, job()).await;
-    assert_eq!(stamped(ledger, id, token(2), at(1)).await, Standing::Yours { failed_attempts: 0 });
+    assert_eq!(stamped(ledger, id, token(2), at(1)).await, is_yours(0));
     for zombie in [
         completed(id, token(1)),
         waits(id, token(1), at(60)),
@@ -83,7 +83,7 @@ pub async fn a_later_generation_outranks_every_earlier_claim(ledger: &SqlLedger)
     let id = created(ledger, job()).await;
     stamped(ledger, id, token(u64::from(u32::MAX)), at(1)).await;
     let later = Token { generation: 2, sequence: 1 };
-    assert_eq!(stamped(ledger, id, later, at(1)).await, Standing::Yours { failed_attempts: 0 });
+    assert_eq!(stamped(ledger, id, later, at(1)).await, is_yours(0));
     let earlier = completed(id, token(u64::from(u32::MAX)));
     assert_eq!(settled(ledger, earlier).await, Settled::Stale);
 }
@@ -131,7 +131,7 @@ pub async fn a_stamp_tells_where_the_job_stands(ledger: &SqlLedger) {
     let answers = ledger.stamp(&claims, at(1)).await.expect("stamp");
     let expected = [
         Standing::Unknown,
-        Standing::Yours { failed_attempts: 0 },
+        is_yours(0),
         Standing::NotYet(at(60)),
         Standing::NotYet(at(30)),
         Standing::Parked,
@@ -141,7 +141,7 @@ pub async fn a_stamp_tells_where_the_job_stands(ledger: &SqlLedger) {
     // The answer may get lost: asking again is answered the same way.
     assert_eq!(ledger.stamp(&claims, at(1)).await.expect("stamp"), expected);
     let later = stamped(ledger, waiting, token(2), at(31)).await;
-    assert_eq!(later, Standing::Yours { failed_attempts: 1 });
+    assert_eq!(later, is_yours(1));
 }
 
 /// A run that stamped and settled "later" does not get the job again under its old claim.
@@ -151,7 +151,7 @@ pub async fn a_claim_that_was_settled_is_spent(ledger: &SqlLedger) {
     settled(ledger, waits(id, token(1), at(2))).await;
     assert_eq!(stamped(ledger, id, token(1), at(3)).await, Standing::Superseded);
     let next = stamped(ledger, id, token(2), at(3)).await;
-    assert_eq!(next, Standing::Yours { failed_attempts: 1 });
+    assert_eq!(next, is_yours(1));
 }
 
 /// A kind that only the broker records still leaves its dead in the ledger, and is recorded

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::{
-    NOW, all, at, at_once, completed, created, dead, job, settled, stamped, state, token, unique,
-    verdict,
+    NOW, all, at, at_once, completed, created, dead, is_yours, job, settled, stamped, state, token,
+    unique, verdict,
 };
 use crate::job::{JobId, NewJob, State};
 use crate::ledger::{
@@ -51,7 +51,7 @@ pub async fn a_redriven_job_has_all_its_attempts_again(ledger: &SqlLedger) {
     assert_eq!(settled(ledger, completed(id, token(4))).await, Settled::Stale);
     assert_eq!(stamped(ledger, id, token(4), at(501)).await, Standing::Superseded);
     let next = stamped(ledger, id, token(6), at(501)).await;
-    assert_eq!(next, Standing::Yours { failed_attempts: 0 });
+    assert_eq!(next, is_yours(0));
     assert_eq!(settled(ledger, completed(id, token(5))).await, Settled::Stale);
     // It dies once more, at an attempt of the same number: both are remembered.
     assert_eq!(settled(ledger, dead(id, token(6), "broke again")).await, Settled::Done);

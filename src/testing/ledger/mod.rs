@@ -2,6 +2,7 @@
 //!
 //! Times are made up: no promise depends on the machine's clock, and nothing sleeps.
 
+mod crash;
 mod enqueue;
 mod fence;
 mod life;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+pub use crash::*;
 pub use enqueue::*;
 pub use fence::*;
 pub use life::*;
@@ -64,6 +66,11 @@ pub fn unique(key: &str) -> NewJob {
 /// A token of the first generation.
 pub fn token(sequence: u64) -> Token {
     Token { generation: 1, sequence }
+}
+
+/// What the claimer of a job learns that failed so often and killed nobody.
+fn is_yours(failed_attempts: u32) -> Standing {
+    Standing::Yours { failed_attempts, crashes: 0 }
 }
 
 fn reason(message: &str) -> Reason {

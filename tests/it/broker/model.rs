@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use postworks::broker::memory::MemoryBroker;
-use postworks::broker::{Broker, Claimed, Error, Lease, Push, Reap, Settlement, Then};
+use postworks::broker::{Broker, Claimed, Delivery, Error, Lease, Push, Reap, Settlement, Then};
 use postworks::clock::{Clock, ShiftedClock};
 use postworks::job::{Envelope, JobId, Queue, Timestamp, WorkerId};
 use postworks::testing::broker::{envelope, queue, redis_broker, worker};
@@ -23,11 +23,12 @@ enum Step {
     Advance(u32),
     Push(Vec<Job>),
     PushAgain(Vec<Index>),
-    Claim { worker: u8, limit: usize, ticks: u32 },
+    Claim { worker: u8, limit: usize, ticks: u32, alone: bool },
     Settle(Vec<(Index, Settle)>),
     Renew(Vec<Index>, u32),
     ReapExpired,
     ReapWorker(u8),
+    Held(u8),
     Remove(Index),
     Find,
     Depth,
@@ -46,6 +47,7 @@ struct Job {
 enum Settle {
     Gone,
     Back,
+    Quarantine,
     Again(i64),
 }
 
@@ -56,6 +58,7 @@ fn step() -> impl Strategy<Value = Step> {
     let settle = prop_oneof![
         3 => Just(Settle::Gone),
         1 => Just(Settle::Back),
+        2 => Just(Settle::Quarantine),
         2 => (-2..4_i64).prop_map(Settle::Again),
     ];
     let some = || prop::collection::vec(any::<Index>(), 0..6);
@@ -63,12 +66,13 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..4_u32).prop_map(Step::Advance),
         4 => prop::collection::vec(job, 0..8).prop_map(Step::Push),
         1 => some().prop_map(Step::PushAgain),
-        6 => (0..3_u8, 0..6_usize, 1..4_u32)
-            .prop_map(|(worker, limit, ticks)| Step::Claim { worker, limit, ticks }),
+        6 => (0..3_u8, 0..6_usize, 1..4_u32, any::<bool>())
+            .prop_map(|(worker, limit, ticks, alone)| Step::Claim { worker, limit, ticks, alone }),
         4 => prop::collection::vec((any::<Index>(), settle), 0..6).prop_map(Step::Settle),
         2 => (some(), 1..4_u32).prop_map(|(which, ticks)| Step::Renew(which, ticks)),
         2 => Just(Step::ReapExpired),
         1 => (0..3_u8).prop_map(Step::ReapWorker),
+        1 => (0..3_u8).prop_map(Step::Held),
         1 => any::<Index>().prop_map(Step::Remove),
         1 => Just(Step::Find),
         1 => Just(Step::Depth),
@@ -107,7 +111,9 @@ impl Both {
                 let jobs = chosen(&self.jobs, &which);
                 self.push(&jobs).await?;
             }
-            Step::Claim { worker, limit, ticks } => self.claim(worker, limit, ticks).await?,
+            Step::Claim { worker, limit, ticks, alone } => {
+                self.claim(worker, limit, ticks, alone).await?;
+            }
             Step::Settle(which) => self.settle(&which).await?,
             Step::Renew(which, ticks) => {
                 let leases = chosen(&self.leases, &which);
@@ -117,6 +123,12 @@ impl Both {
             }
             Step::ReapExpired => self.reap(Reap::Expired).await?,
             Step::ReapWorker(number) => self.reap(Reap::Worker(&named(number))).await?,
+            Step::Held(number) => {
+                let model = self.model.held(&self.queue, &named(number)).await.unwrap();
+                let redis = self.redis.held(&self.queue, &named(number)).await.unwrap();
+                let [model, redis] = [model, redis].map(HashSet::<Lease>::from_iter);
+                prop_assert_eq!(model, redis);
+            }
             Step::Remove(which) => {
                 let Some(id) = chosen(&self.ids(), &[which]).pop() else { return Ok(()) };
                 let model = self.model.remove(&self.queue, id).await.unwrap();
@@ -150,10 +162,21 @@ impl Both {
         Ok(())
     }
 
-    async fn claim(&mut self, number: u8, limit: usize, ticks: u32) -> Result<(), TestCaseError> {
+    async fn claim(
+        &mut self,
+        number: u8,
+        limit: usize,
+        ticks: u32,
+        alone: bool,
+    ) -> Result<(), TestCaseError> {
         let (worker, lease) = (named(number), TICK * ticks);
-        let model = self.model.claim(&self.queue, &worker, limit, lease).await;
-        let redis = self.redis.claim(&self.queue, &worker, limit, lease).await;
+        let (model, redis) = if alone {
+            let model = self.model.claim_alone(&self.queue, &worker, limit, lease).await;
+            (model, self.redis.claim_alone(&self.queue, &worker, limit, lease).await)
+        } else {
+            let model = self.model.claim(&self.queue, &worker, limit, lease).await;
+            (model, self.redis.claim(&self.queue, &worker, limit, lease).await)
+        };
         prop_assert_eq!(told(&model), told(&redis));
         if let Ok(claimed) = model {
             self.leases.extend(claimed.deliveries.into_iter().map(|delivery| delivery.lease));
@@ -168,6 +191,7 @@ impl Both {
             let then = match settle {
                 Settle::Gone => Then::Gone,
                 Settle::Back => Then::Back,
+                Settle::Quarantine => Then::Quarantine,
                 Settle::Again(due_in) => Then::Again(Box::new(self.again(lease.id, *due_in))),
             };
             settlements.push(Settlement { lease, then });
@@ -235,11 +259,12 @@ fn told(claimed: &Result<Claimed, Error>) -> String {
                 .iter()
                 .map(|delivery| {
                     let envelope = delivery.envelope.as_ref().map(Envelope::encode).unwrap();
-                    let (flagged, orphaned) = (delivery.flagged, delivery.orphaned);
-                    format!("{:?} {flagged} {orphaned} {envelope}", delivery.lease)
+                    let Delivery { lease, flagged, orphaned, quarantined, .. } = delivery;
+                    format!("{lease:?} {flagged} {orphaned} {quarantined} {envelope}")
                 })
                 .collect();
-            format!("{deliveries:#?} next {:?} more {}", claimed.next_due, claimed.more)
+            let Claimed { next_due, more, quarantined, .. } = claimed;
+            format!("{deliveries:#?} next {next_due:?} more {more} quarantined {quarantined}")
         }
     }
 }

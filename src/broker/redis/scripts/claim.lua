@@ -1,17 +1,19 @@
 #!lua flags=allow-oom
 -- Takes due jobs, best first, under a lease.
 --
--- KEYS  jobs ready delayed leases wake boot gate
+-- KEYS  jobs ready delayed leases wake boot gate quarantine
 -- ARGV  1 clock skew in ms, 2 worker, 3 most jobs (at most 1,000), 4 length of the lease in ms,
---       5 most delayed jobs to promote (at most 1,000)
+--       5 most delayed jobs to promote (at most 1,000),
+--       6 "1" if the worker runs nothing: of a quarantine it gets one job, and nothing else
 -- Returns {0, generation held or ""} if the queue was not opened since Redis started; else
 --       {1, generation, sequence, due time of the next delayed job or "", 1 if due jobs are left,
---        entries dropped, id, value, id, value, ...}.
+--        entries dropped, 1 if jobs are left in quarantine, 1 if this one was there,
+--        id, value, id, value, ...}.
 --
 -- Atomic, since a job must never be out of all of ready, delayed and leases.
 -- allow-oom: at maxmemory workers must go on, or nothing would ever free memory.
 
-local jobs, ready, delayed, leases, wake, boot, gate = unpack(KEYS)
+local jobs, ready, delayed, leases, wake, boot, gate, quarantine = unpack(KEYS)
 local limit = tonumber(ARGV[3])
 
 -- The run id is read each time (6 µs): one kept in the client would outlive a restart.
@@ -22,7 +24,7 @@ if held[1] ~= run or not generation then
   return { 0, generation or '' }
 end
 if redis.call('GET', gate) == 'paused' then
-  return { 1, generation, '0', '', 0, 0 }
+  return { 1, generation, '0', '', 0, 0, 0, 0 }
 end
 
 local time = redis.call('TIME')
@@ -32,6 +34,7 @@ redis.call('HLEN', jobs)
 redis.call('ZCARD', leases)
 redis.call('LLEN', wake)
 local waiting = redis.call('ZCARD', ready)
+local alone = redis.call('ZCARD', quarantine) > 0 and ARGV[6] == '1'
 local due = redis.call('ZRANGE', delayed, '-inf', now, 'BYSCORE', 'LIMIT', 0, ARGV[5])
 
 local function write(command, key, list)
@@ -42,7 +45,7 @@ end
 
 -- One number for the whole batch, and none for an empty claim.
 local sequence = '0'
-if limit > 0 and (waiting > 0 or #due > 0) then
+if alone or limit > 0 and (waiting > 0 or #due > 0) then
   sequence = string.format('%.0f', redis.call('HINCRBY', boot, 'sequence', 1))
 end
 
@@ -61,10 +64,10 @@ if #due > 0 then
   write('ZREM', delayed, due)
 end
 
-local answer = { 1, generation, sequence, '', 0, 0 }
+local answer = { 1, generation, sequence, '', 0, 0, 0, alone and 1 or 0 }
 local dropped = 0
-if limit > 0 then
-  local popped = redis.call('ZPOPMIN', ready, limit)
+if alone or limit > 0 then
+  local popped = redis.call('ZPOPMIN', alone and quarantine or ready, alone and 1 or limit)
   local ids = {}
   for i = 1, #popped, 2 do
     ids[#ids + 1] = popped[i]
@@ -98,4 +101,5 @@ end
 answer[4] = upcoming or ''
 answer[5] = more and 1 or 0
 answer[6] = dropped
+answer[7] = redis.call('EXISTS', quarantine)
 return answer

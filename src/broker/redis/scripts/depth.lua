@@ -1,13 +1,13 @@
 #!lua flags=no-writes
 -- Tells how much is in a queue.
 --
--- KEYS  jobs ready delayed leases wake boot gate
+-- KEYS  jobs ready delayed leases wake boot gate quarantine
 -- ARGV  1 clock skew in ms, 2 how many of the best due jobs are looked at for the oldest
--- Returns {due, delayed, leased, age of the oldest due job in ms}.
+-- Returns {due (also in quarantine), delayed, leased, age of the oldest due job in ms}.
 --
 -- Atomic, since a job that moves would be counted twice or not at all.
 
-local jobs, ready, delayed, leases = unpack(KEYS)
+local jobs, ready, delayed, leases, _, _, _, quarantine = unpack(KEYS)
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[1]
@@ -23,7 +23,7 @@ if #best > 0 then
   end
 end
 return {
-  redis.call('ZCARD', ready) + due,
+  redis.call('ZCARD', ready) + redis.call('ZCARD', quarantine) + due,
   redis.call('ZCARD', delayed) - due,
   redis.call('ZCARD', leases),
   math.max(0, now - oldest),

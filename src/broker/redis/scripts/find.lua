@@ -1,13 +1,14 @@
 #!lua flags=no-writes
 -- Tells where jobs are.
 --
--- KEYS  jobs ready delayed leases wake boot gate
+-- KEYS  jobs ready delayed leases wake boot gate quarantine
 -- ARGV  ids (at most 1,000)
--- Returns for each "" not held, "ready", "delayed", or "running " and the worker.
+-- Returns for each "" not held, "ready" (also in quarantine), "delayed", or "running " and the
+--       worker.
 --
 -- Atomic, since a job moves between the sets while one looks.
 
-local jobs, ready, delayed, leases = unpack(KEYS)
+local jobs, ready, delayed, leases, _, _, _, quarantine = unpack(KEYS)
 -- A running job's worker is looked for among so many leases; beyond it is "running ".
 local SCANNED_MAX = 20000
 
@@ -16,7 +17,7 @@ local searched = 0
 for i, id in ipairs(ARGV) do
   if redis.call('HEXISTS', jobs, id) == 0 then
     answers[i] = ''
-  elseif redis.call('ZSCORE', ready, id) then
+  elseif redis.call('ZSCORE', ready, id) or redis.call('ZSCORE', quarantine, id) then
     answers[i] = 'ready'
   elseif redis.call('ZSCORE', delayed, id) then
     answers[i] = 'delayed'

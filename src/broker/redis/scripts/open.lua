@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Allows claims in a generation, if it is greater than the one held.
 --
--- KEYS  jobs ready delayed leases wake boot gate
+-- KEYS  jobs ready delayed leases wake boot gate quarantine
 -- ARGV  1 generation (10 digits)
 -- Returns "" if claims are allowed now, in this generation or a later one; else the generation
 --       held, which the caller must exceed.

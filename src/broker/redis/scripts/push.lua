@@ -1,7 +1,7 @@
 #!lua
 -- Puts jobs into a queue, unless they are held already.
 --
--- KEYS  jobs ready delayed leases wake boot gate
+-- KEYS  jobs ready delayed leases wake boot gate quarantine
 -- ARGV  1 clock skew in ms; then six for each job (at most 1,000 jobs):
 --       id, head start in seconds (4 digits), due time in ms (14 digits),
 --       "1" if it is flagged, time in ms from which it is flagged anyway, envelope
@@ -11,7 +11,7 @@
 -- call may push the same job at the same time.
 -- Without allow-oom: a full Redis refuses new jobs, so that workers have room to drain it.
 
-local jobs, ready, delayed, leases, wake, boot = unpack(KEYS)
+local jobs, ready, delayed, leases, wake, boot, _, quarantine = unpack(KEYS)
 local SCANNED_MAX = 20000
 
 local time = redis.call('TIME')
@@ -21,6 +21,7 @@ local generation = redis.call('HGET', boot, 'generation') or '0000000000'
 redis.call('HLEN', jobs)
 redis.call('ZCARD', ready)
 redis.call('ZCARD', leases)
+redis.call('ZCARD', quarantine)
 redis.call('LLEN', wake)
 local first = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')
 local earliest = first[2] and tonumber(first[2]) or math.huge
@@ -32,7 +33,8 @@ for i = 2, #ARGV, 6 do
   local id = ARGV[i]
   if redis.call('HEXISTS', jobs, id) == 1 then
     known[id] = true
-    if not (redis.call('ZSCORE', ready, id) or redis.call('ZSCORE', delayed, id)) then
+    local waits = redis.call('ZSCORE', ready, id) or redis.call('ZSCORE', delayed, id)
+    if not (waits or redis.call('ZSCORE', quarantine, id)) then
       doubtful[id] = true
       doubts = doubts + 1
     end

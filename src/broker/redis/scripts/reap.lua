@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
--- Takes leases back: their jobs are due at once, flagged, with one more vanished worker counted.
+-- Takes leases back: their jobs are due at once, flagged. With a worker that is gone, one more is
+-- counted for each; an expired lease says nothing about its worker.
 --
--- KEYS  jobs ready delayed leases wake boot gate
+-- KEYS  jobs ready delayed leases wake boot gate quarantine
 -- ARGV  1 clock skew in ms, 2 "" for expired leases or the worker that is gone,
 --       3 most leases (at most 1,000)
 -- Returns the ids of the jobs.
@@ -49,7 +50,7 @@ for _, member in ipairs(members) do
     local orphaned, head_start, due =
       string.match(string.sub(value, 11, 29), '^(%d)(%d%d%d%d)(%d+)$')
     if due and #due == 14 then
-      orphaned = string.format('%.0f', math.min(9, orphaned + 1))
+      orphaned = gone == '' and orphaned or string.format('%.0f', math.min(9, orphaned + 1))
       redis.call('HSET', jobs, id, '0000000000' .. orphaned .. string.sub(value, 12))
       score = due - head_start * 1000
     end

@@ -1,24 +1,26 @@
 #!lua flags=allow-oom
 -- Takes a waiting job out.
 --
--- KEYS  jobs ready delayed leases wake boot gate
+-- KEYS  jobs ready delayed leases wake boot gate quarantine
 -- ARGV  1 id
 -- Returns "removed", "running" or "absent".
 --
 -- Atomic, since a job that is claimed between look and removal would run without its envelope.
 -- allow-oom: removing frees memory.
 
-local jobs, ready, delayed, leases = unpack(KEYS)
+local jobs, ready, delayed, leases, _, _, _, quarantine = unpack(KEYS)
 local SCANNED_MAX = 20000
 
 local id = ARGV[1]
 -- A wrong type anywhere is an error now, rather than half-way.
 redis.call('ZCARD', delayed)
 redis.call('ZCARD', leases)
+redis.call('ZCARD', quarantine)
 if redis.call('HEXISTS', jobs, id) == 0 then
   return 'absent'
 end
-if redis.call('ZREM', ready, id) + redis.call('ZREM', delayed, id) > 0 then
+local waited = redis.call('ZREM', ready, id) + redis.call('ZREM', delayed, id)
+if waited + redis.call('ZREM', quarantine, id) > 0 then
   redis.call('HDEL', jobs, id)
   return 'removed'
 end

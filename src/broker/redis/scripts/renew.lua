@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
--- Lengthens leases; never shortens one.
+-- Lengthens leases; shortens only those that end absurdly late, because the clock went back: such a
+-- lease would outlast its holder for as long as the clock jumped.
 --
--- KEYS  jobs ready delayed leases wake boot gate
+-- KEYS  jobs ready delayed leases wake boot gate quarantine
 -- ARGV  1 clock skew in ms, 2 length in ms from now; then members (at most 1,000)
 -- Returns one character a lease: "1" held, "0" not held any more.
 --
@@ -13,18 +14,21 @@ local leases = KEYS[4]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[1]
 local deadline = now + ARGV[2]
+-- Ten lengths from now. No lease of ours lasts longer, unless its length was changed.
+local absurd = now + 10 * ARGV[2]
 
 local answers, held = {}, {}
 for i = 3, #ARGV do
-  if redis.call('ZSCORE', leases, ARGV[i]) then
+  local ends = tonumber(redis.call('ZSCORE', leases, ARGV[i]))
+  if ends then
     answers[#answers + 1] = '1'
-    held[#held + 1] = deadline
+    held[#held + 1] = ends > absurd and deadline or math.max(ends, deadline)
     held[#held + 1] = ARGV[i]
   else
     answers[#answers + 1] = '0'
   end
 end
 for from = 1, #held, 1000 do
-  redis.call('ZADD', leases, 'XX', 'GT', unpack(held, from, math.min(from + 999, #held)))
+  redis.call('ZADD', leases, 'XX', unpack(held, from, math.min(from + 999, #held)))
 end
 return table.concat(answers)

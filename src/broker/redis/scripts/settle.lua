@@ -1,10 +1,11 @@
 #!lua flags=allow-oom
 -- Ends leases.
 --
--- KEYS  jobs ready delayed leases wake boot gate
+-- KEYS  jobs ready delayed leases wake boot gate quarantine
 -- ARGV  1 clock skew in ms; then for each lease (at most 1,000) one of
 --       "gone", member                                    nothing of the job stays
 --       "back", member                                    it is due again, as it was
+--       "quarantine", member                              the same, but it runs alone
 --       "again", member, head start (4 digits), due time in ms (14 digits), envelope
 -- Returns one character a lease: "1" done, "0" stale.
 --
@@ -12,7 +13,7 @@
 -- he may touch the job.
 -- allow-oom: at maxmemory workers must go on, or nothing would ever free memory.
 
-local jobs, ready, delayed, leases, wake = unpack(KEYS)
+local jobs, ready, delayed, leases, wake, _, _, quarantine = unpack(KEYS)
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[1]
@@ -20,6 +21,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[1]
 redis.call('HLEN', jobs)
 redis.call('ZCARD', ready)
 redis.call('ZCARD', leases)
+redis.call('ZCARD', quarantine)
 redis.call('LLEN', wake)
 local first = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')
 local earliest = first[2] and tonumber(first[2]) or math.huge
@@ -28,7 +30,7 @@ local answers, gone = {}, {}
 local wakes = false
 
 -- The job's value, flagged: the first ten digits name the generation it is fresh in, 0 is none.
-local function back(id)
+local function back(id, place)
   local value = redis.call('HGET', jobs, id)
   if not value then
     return
@@ -39,14 +41,13 @@ local function back(id)
     redis.call('HSET', jobs, id, '0000000000' .. string.sub(value, 11))
     score = due - head_start * 1000
   end
-  redis.call('ZADD', ready, score, id)
+  redis.call('ZADD', place, score, id)
   wakes = true
 end
 
 local function again(id, head_start, due, envelope)
-  local value = redis.call('HGET', jobs, id) or ''
-  local orphaned = string.match(string.sub(value, 11, 11), '%d') or '0'
-  redis.call('HSET', jobs, id, '0000000000' .. orphaned .. head_start .. due .. envelope)
+  -- Its run ended in good order, so earlier crashes are forgotten.
+  redis.call('HSET', jobs, id, '00000000000' .. head_start .. due .. envelope)
   if tonumber(due) <= now then
     redis.call('ZREM', delayed, id)
     redis.call('ZADD', ready, due - head_start * 1000, id)
@@ -73,7 +74,7 @@ while i <= #ARGV do
     if mine and ARGV[i] == 'gone' then
       gone[#gone + 1] = id
     elseif mine then
-      back(id)
+      back(id, ARGV[i] == 'quarantine' and quarantine or ready)
     end
     i = i + 2
   end

@@ -3,11 +3,13 @@
 mod claiming;
 mod leasing;
 mod looking;
+mod quarantine;
 mod waking;
 
 pub use self::claiming::*;
 pub use self::leasing::*;
 pub use self::looking::*;
+pub use self::quarantine::*;
 pub use self::waking::*;
 
 use std::time::Duration;
