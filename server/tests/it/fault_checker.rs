@@ -23,11 +23,7 @@ fn job() -> Job {
 }
 
 fn effect() -> Effect {
-    Effect {
-        publish: true,
-        account: "account-1".to_owned(),
-        text: Some("hello".to_owned()),
-    }
+    Effect { publish: true, account: "account-1".to_owned(), text: Some("hello".to_owned()) }
 }
 
 fn change(app: &str, token: i64, settled: bool) -> Change {
@@ -113,8 +109,7 @@ fn what_runs_of_a_refused_request_is_seen() {
     must_break(
         |history| {
             refused(history);
-            let refresh =
-                Effect { publish: false, account: "no".to_owned(), reference: None, text: None };
+            let refresh = Effect { publish: false, account: "no".to_owned(), text: None };
             history.effects.push(refresh);
         },
         Invariant::I3,

@@ -31,7 +31,9 @@ pub struct Trap {
     pub(super) spring: Spring,
     /// Matches that are let pass first.
     skip: usize,
-    /// Matches that spring it after that.
+    /// Of those after them, each so-and-so-many-th springs it.
+    every: usize,
+    /// So many times in all.
     times: usize,
     seen: AtomicUsize,
     sprung: watch::Sender<usize>,
@@ -46,6 +48,7 @@ impl Trap {
             pattern: pattern.as_bytes().to_vec(),
             spring,
             skip: 0,
+            every: 1,
             times: 1,
             seen: AtomicUsize::new(0),
             sprung: watch::Sender::default(),
@@ -56,6 +59,13 @@ impl Trap {
     #[must_use]
     pub fn after(self, skip: usize) -> Self {
         Self { skip, ..self }
+    }
+
+    /// Springs at every `n`-th match only, beginning with the first.
+    #[must_use]
+    pub fn every(self, n: usize) -> Self {
+        assert!(n > 0, "every match at the most");
+        Self { every: n, ..self }
     }
 
     /// Springs so many times.
@@ -76,8 +86,9 @@ impl Trap {
 
     /// Counts a match; whether it springs the trap.
     fn springs(&self) -> bool {
-        let nth = self.seen.fetch_add(1, Ordering::SeqCst);
-        (self.skip..self.skip.saturating_add(self.times)).contains(&nth)
+        let seen = self.seen.fetch_add(1, Ordering::SeqCst);
+        let Some(nth) = seen.checked_sub(self.skip) else { return false };
+        nth % self.every == 0 && nth / self.every < self.times
     }
 
     pub(super) fn tell(&self) {
@@ -156,6 +167,14 @@ mod tests {
         assert!(watch.look(Way::ToServer, b"x", &traps).is_some());
         assert!(watch.look(Way::ToServer, b"x", &traps).is_none());
         assert!(watch.look(Way::ToClient, b"x", &traps).is_none());
+    }
+
+    #[test]
+    fn a_trap_may_spring_at_every_so_many_th_match() {
+        let trap = Trap::new(Way::ToServer, "x", Spring::CutBefore).after(1).every(3).times(2);
+        let sprung: Vec<bool> = (0..9).map(|_| trap.springs()).collect();
+        let expected = [false, true, false, false, true, false, false, false, false];
+        assert_eq!(sprung, expected);
     }
 
     #[test]

@@ -27,7 +27,12 @@ pub(crate) async fn mass_crash(run: Run) {
     world.quiet(LONG).await;
     world.fleet.sandbox.slow_down(300).await;
     world.journal.publish_many("mass", (PENDING + 2 * RUNNING) / accounts.len(), &accounts).await;
-    world.holds(&doomed, QUEUE, RUNNING * 9 / 10).await;
+    if run.plant.is_some() {
+        // A bug may leave no leases to count.
+        until("nothing runs", LONG, async || world.publish_calls.count() > RUNNING).await;
+    } else {
+        world.holds(&doomed, QUEUE, RUNNING * 9 / 10).await;
+    }
 
     // Frozen first, so that what it holds is what it holds when it dies.
     doomed.signal(Signal::SIGSTOP);

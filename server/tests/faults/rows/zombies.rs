@@ -10,7 +10,7 @@ use crate::checker::{Allowed, Invariant};
 use crate::fleet::{Client, LONG, Process, now_ms, until};
 use crate::history::{Change, History};
 use crate::run::Run;
-use crate::world::Plan;
+use crate::world::{Account, Plan, World};
 
 const QUEUE: &str = "post_publication.sandbox";
 /// Where a worker freezes in the middle of its work.
@@ -58,15 +58,43 @@ pub(crate) async fn zombies(run: Run) {
         })
         .await;
     }
+    let early = woken_early(&run, &world, &accounts, &healthy).await;
     // They are good workers again.
     world.journal.publish_many("after", 4, &accounts).await;
     let mut lived: Vec<&Process> = frozen.iter().collect();
-    lived.push(&healthy);
+    lived.extend([&healthy, &early]);
     let allowed = Allowed { extra_calls: Some(20), ..Allowed::default() };
     let history = run.check(&world, &lived, false, &allowed).await;
     let accepted =
         late_writes(&history, woken_ms, |app| POINTS.iter().any(|point| point.name() == app));
     run.figure("what zombies wrote that counted", accepted as f64, 0.0, "writes");
+}
+
+/// Freezes a worker until another has begun its jobs, and wakes it up in the middle of them: its
+/// answers are there, and nobody has said yet what became of the jobs.
+async fn woken_early(run: &Run, world: &World, accounts: &[Account], healthy: &Process) -> Process {
+    world.fleet.sandbox.slow_down(1_000).await;
+    // Alone, so that it gets the jobs.
+    healthy.signal(Signal::SIGSTOP);
+    let early = world.worker("early", &["--concurrency", "20"]).await;
+    let before = world.publish_calls.count();
+    world.journal.publish_many("early", 1, accounts).await;
+    until("nothing is sent", LONG, async || {
+        world.publish_calls.count() >= before + accounts.len()
+    })
+    .await;
+    early.signal(Signal::SIGSTOP);
+    world.fleet.sandbox.slow_down(4_000).await;
+    healthy.signal(Signal::SIGCONT);
+    const TAKEN: &str = "SELECT count(DISTINCT late.job) FROM witness AS late \
+         JOIN witness AS first USING (job) \
+         WHERE first.app = 'early' AND late.app <> 'early' AND late.seq > first.seq \
+             AND NOT first.settled AND late.token > first.token";
+    until("nobody takes over", LONG, async || world.count(TAKEN).await > 0).await;
+    early.signal(Signal::SIGCONT);
+    let taken = world.count(TAKEN).await;
+    run.note(format!("one woke up while others had just begun {taken} of its jobs"));
+    early
 }
 
 /// How often one of these processes settled a job after `from_ms` whose claim another had taken
