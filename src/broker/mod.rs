@@ -118,6 +118,9 @@ pub enum Then {
     Back,
     /// The same, but into quarantine: only a worker that runs nothing else gets it.
     Quarantine,
+    /// It waits until then as it was claimed, flagged, nothing burnt; also bytes that this
+    /// program cannot read.
+    Later(Timestamp),
 }
 
 /// A leased job and what happens to it.

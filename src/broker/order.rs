@@ -1,6 +1,6 @@
 //! Which job goes first: the arithmetic that both brokers share.
 
-use crate::job::{Envelope, PRIORITY_S_MAX};
+use crate::job::{Envelope, PRIORITY_S_MAX, Timestamp};
 
 use super::BATCH_MAX;
 
@@ -12,7 +12,12 @@ const PROMOTED_MIN: usize = 100;
 
 /// When a job falls due, in milliseconds since 1970, as far as a broker tells times apart.
 pub(super) fn due_ms(envelope: &Envelope) -> i64 {
-    envelope.run_at.as_millis().clamp(0, LATEST_MS)
+    told_apart(envelope.run_at)
+}
+
+/// A time as far as a broker tells times apart.
+pub(super) fn told_apart(time: Timestamp) -> i64 {
+    time.as_millis().clamp(0, LATEST_MS)
 }
 
 /// A job's head start in seconds.

@@ -65,7 +65,7 @@ pub enum DecodeError {
     Malformed(#[from] serde_json::Error),
     /// A format of a newer program.
     #[error("envelope format {0} is newer than this program")]
-    Newer(u8),
+    Newer(u64),
 }
 
 impl Envelope {
@@ -102,11 +102,16 @@ impl Envelope {
         if bytes.len() > ENVELOPE_BYTES_MAX {
             return Err(DecodeError::TooLong(bytes.len()));
         }
-        let envelope: Self = serde_json::from_slice(bytes)?;
-        if envelope.format > FORMAT {
-            return Err(DecodeError::Newer(envelope.format));
+        match serde_json::from_slice::<Self>(bytes) {
+            Ok(envelope) if envelope.format <= FORMAT => Ok(envelope),
+            // A newer format may have other fields, too.
+            read => match serde_json::from_slice(bytes) {
+                Ok(Head { format }) if format > u64::from(FORMAT) => {
+                    Err(DecodeError::Newer(format))
+                }
+                _ => Ok(read?),
+            },
         }
-        Ok(envelope)
     }
 
     /// The same job, to run at another time.
@@ -120,6 +125,13 @@ impl Envelope {
     pub fn attempt(&self) -> u32 {
         self.failed_attempts.saturating_add(1)
     }
+}
+
+/// What every format has: its number.
+#[derive(Deserialize)]
+struct Head {
+    #[serde(rename = "v")]
+    format: u64,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
@@ -170,6 +182,13 @@ mod tests {
     fn a_newer_format_is_told_from_garbage() {
         let newer = FORMAT_1.replacen("\"v\":1", "\"v\":2", 1);
         assert!(matches!(Envelope::decode(newer.as_bytes()), Err(DecodeError::Newer(2))));
+        for other in [r#"{"v":2,"job":"elsewhere"}"#, r#"{"id":{"new":1},"v":2}"#] {
+            assert!(matches!(Envelope::decode(other.as_bytes()), Err(DecodeError::Newer(2))));
+        }
+        let far = br#"{"v":70000}"#;
+        assert!(matches!(Envelope::decode(far), Err(DecodeError::Newer(70_000))));
+        let old = br#"{"v":1,"job":"elsewhere"}"#;
+        assert!(matches!(Envelope::decode(old), Err(DecodeError::Malformed(_))));
         assert!(matches!(Envelope::decode(b"garbage"), Err(DecodeError::Malformed(_))));
         let long = vec![b' '; ENVELOPE_BYTES_MAX + 1];
         assert!(matches!(Envelope::decode(&long), Err(DecodeError::TooLong(_))));

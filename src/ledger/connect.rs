@@ -10,7 +10,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, SqlitePool};
 
-use super::{Db, Error};
+use super::{Db, Error, GuardedPool};
 
 /// Connections that read the embedded file while its writer writes.
 const SQLITE_READERS: u32 = 4;
@@ -21,12 +21,13 @@ const SQLITE_READERS: u32 = 4;
 ///   and nobody waits longer than 2 s for a lock.
 /// - A statement over arrays must not keep the plan it got while the table was empty: planning
 ///   again costs 0.1 ms a batch, a sequential scan of the job table costs seconds.
-const SESSION: [(&str, &str); 4] = [
-    ("statement_timeout", "30s"),
-    ("lock_timeout", "2s"),
-    ("idle_in_transaction_session_timeout", "5s"),
-    ("plan_cache_mode", "force_custom_plan"),
-];
+///
+/// They are set by a statement, one round trip a connection: as start-up options they would be
+/// refused by `PgBouncer`.
+const SESSION: &str = "SET statement_timeout = '30s'; \
+     SET lock_timeout = '2s'; \
+     SET idle_in_transaction_session_timeout = '5s'; \
+     SET plan_cache_mode = 'force_custom_plan'";
 
 /// How to use PostgreSQL.
 #[derive(Debug, Clone)]
@@ -83,14 +84,18 @@ impl Db {
         let connect = PgConnectOptions::from_str(url)
             .map_err(|error| Error::Url(error.to_string()))?
             .application_name("postworks")
-            .options(SESSION)
+            // Poolers between us and the server refuse start-up parameters that they do not know.
+            .extra_float_digits(None)
             // A statement is logged by whoever knows what it was for.
             .disable_statement_logging();
         let pool = PgPoolOptions::new()
             .max_connections(options.connections_max)
             .acquire_timeout(options.acquire_timeout)
+            .after_connect(|connection, _| {
+                Box::pin(async move { sqlx::raw_sql(SESSION).execute(connection).await.map(drop) })
+            })
             .connect_lazy_with(connect);
-        Ok(Self::Postgres(pool))
+        Ok(Self::Postgres(GuardedPool::new(pool, options.acquire_timeout)))
     }
 
     /// Opens the embedded file, making it if it is missing, and locks it for this process.

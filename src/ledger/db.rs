@@ -4,9 +4,9 @@
 //! times are milliseconds in a BIGINT. [`on_db!`](crate::on_db) runs a read and
 //! [`on_tx!`](crate::on_tx) a statement of a transaction, with the same body for each database.
 
-use sqlx::{PgPool, Postgres, Sqlite, Transaction};
+use sqlx::{Postgres, Sqlite, Transaction};
 
-use super::{Error, SqliteFile};
+use super::{Error, GuardedPool, SqliteFile};
 
 /// A database: PostgreSQL, or the embedded SQLite file.
 ///
@@ -15,7 +15,7 @@ use super::{Error, SqliteFile};
 #[derive(Debug, Clone)]
 pub enum Db {
     /// A pool of connections to PostgreSQL.
-    Postgres(PgPool),
+    Postgres(GuardedPool),
     /// The embedded file.
     Sqlite(SqliteFile),
 }
@@ -36,16 +36,27 @@ impl Db {
     /// statement later finds the database busy.
     pub async fn begin(&self) -> Result<Tx, Error> {
         Ok(match self {
-            Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+            Self::Postgres(pool) => Tx::Postgres(pool.watch(pool.connections().begin()).await?),
             Self::Sqlite(file) => Tx::Sqlite(file.writer().begin_with("BEGIN IMMEDIATE").await?),
         })
+    }
+
+    /// Makes a call of several statements; gives it up if PostgreSQL goes away meanwhile.
+    pub(super) async fn watch<T>(
+        &self,
+        call: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        match self {
+            Self::Postgres(pool) => pool.watch(call).await,
+            Self::Sqlite(_) => call.await,
+        }
     }
 
     /// Closes every connection, and releases the embedded file's lock once the last clone is
     /// gone.
     pub async fn close(&self) {
         match self {
-            Self::Postgres(pool) => pool.close().await,
+            Self::Postgres(pool) => pool.connections().close().await,
             Self::Sqlite(file) => file.close().await,
         }
     }
@@ -55,11 +66,11 @@ impl Tx {
     /// Makes the transaction's changes durable.
     ///
     /// # Errors
-    /// After [`Error::Unavailable`] the outcome is unknown: the commit may have happened and its
-    /// reply got lost.
+    /// After [`Error::Unsure`] the outcome is unknown: the commit may have happened and its reply
+    /// got lost. After any other error nothing was changed.
     pub async fn commit(self) -> Result<(), Error> {
         match self {
-            Self::Postgres(tx) => tx.commit().await?,
+            Self::Postgres(tx) => tx.commit().await.map_err(Error::of_commit)?,
             Self::Sqlite(tx) => tx.commit().await?,
         }
         Ok(())
@@ -84,8 +95,8 @@ macro_rules! on_db {
     ($db:expr, $pool:ident => $body:expr) => {
         match $db {
             $crate::ledger::Db::Postgres(postgres) => {
-                let $pool = postgres;
-                $body
+                let $pool = postgres.connections();
+                postgres.watch(async { $body }).await
             }
             $crate::ledger::Db::Sqlite(file) => {
                 let $pool = file.readers();

@@ -27,6 +27,20 @@ impl From<sqlx::Error> for Error {
     }
 }
 
+impl Error {
+    /// The error of a commit. Unless the server itself said that it rolled back, nobody knows.
+    pub(super) fn of_commit(error: sqlx::Error) -> Self {
+        let rolled_back = |error: &sqlx::Error| {
+            let code = error.as_database_error().and_then(DatabaseError::code);
+            code.is_some_and(|code| code.starts_with("40"))
+        };
+        match Self::from(error) {
+            Self::Unavailable(error) if !rolled_back(&error) => Self::Unsure(error),
+            other => other,
+        }
+    }
+}
+
 impl From<MigrateError> for Error {
     fn from(error: MigrateError) -> Self {
         match error {

@@ -98,6 +98,7 @@ fn shared(error: &Arc<Error>) -> Error {
     let cause = || sqlx::Error::Io(std::io::Error::other(Arc::clone(error)));
     match &**error {
         Error::Unavailable(_) => Error::Unavailable(cause()),
+        Error::Unsure(_) => Error::Unsure(cause()),
         Error::Refused(_) => Error::Refused(cause()),
         Error::Protocol(_) => Error::Protocol(cause()),
         Error::Migrations(text) => Error::Migrations(text.clone()),

@@ -15,6 +15,10 @@ static SQLITE: LazyLock<Migrator> = LazyLock::new(|| tolerant(sqlx::migrate!("mi
 /// How long applying migrations waits for the server to accept a connection.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 
+/// The session of a migration.
+const UNHURRIED: &str = "SET statement_timeout = 0; SET lock_timeout = '60s'; \
+     SET idle_in_transaction_session_timeout = 0";
+
 /// Migrations that leave those of a newer program alone.
 fn tolerant(mut migrator: Migrator) -> Migrator {
     migrator.set_ignore_missing(true);
@@ -31,13 +35,17 @@ impl Db {
             Self::Postgres(pool) => {
                 // A connection of its own: a migration may take longer than any statement of
                 // ours, and a second process waits for the first one's lock.
-                let unhurried = PgConnectOptions::clone(&pool.connect_options()).options([
-                    ("statement_timeout", "0"),
-                    ("lock_timeout", "60s"),
-                    ("idle_in_transaction_session_timeout", "0"),
-                ]);
-                let own = PgPoolOptions::new().max_connections(1).acquire_timeout(CONNECT_MAX);
-                let own = own.connect_with(unhurried).await?;
+                let connect = PgConnectOptions::clone(&pool.connections().connect_options());
+                let own = PgPoolOptions::new()
+                    .max_connections(1)
+                    .acquire_timeout(CONNECT_MAX)
+                    .after_connect(|connection, _| {
+                        Box::pin(async move {
+                            sqlx::raw_sql(UNHURRIED).execute(connection).await.map(drop)
+                        })
+                    })
+                    .connect_with(connect)
+                    .await?;
                 let applied = POSTGRES.run(&own).await;
                 own.close().await;
                 applied?;

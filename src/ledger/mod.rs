@@ -15,14 +15,18 @@ mod fault;
 mod fingerprint;
 mod group;
 mod migrations;
+mod outage;
 mod sql;
+mod sure;
 
 pub use connect::{PostgresOptions, SqliteFile};
 pub use db::{Db, Tx};
 pub use group::GroupCommit;
 #[cfg(feature = "testing")]
 pub(crate) use migrations::postgres_migrations;
+pub use outage::GuardedPool;
 pub use sql::SqlLedger;
+pub use sure::{MaybeUnsure, until_sure};
 
 use crate::job::{Category, JobId, Kind, NewJob, Queue, Reason, State, Timestamp, Token, WorkerId};
 
@@ -35,6 +39,10 @@ pub enum Error {
     /// The database cannot be reached, is full or too busy. Trying later helps.
     #[error("the ledger is unavailable")]
     Unavailable(#[source] sqlx::Error),
+    /// The answer to a commit got lost: the change was made or not. Repeating the call with the
+    /// same ids finds out and is harmless.
+    #[error("the ledger's answer got lost; what was asked may have been done")]
+    Unsure(#[source] sqlx::Error),
     /// The database refuses us: wrong password, missing permission.
     #[error("the ledger refuses us")]
     Refused(#[source] sqlx::Error),
@@ -345,8 +353,7 @@ pub trait Ledger: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<NewJob>, Error>;
 
-    /// Makes parked jobs live again: those of `account`, or those past their time. Answers how
-    /// many.
+    /// Makes parked jobs live again. Answers how many.
     async fn unpark(&self, whose: Unpark, now: Timestamp) -> Result<u64, Error>;
 
     /// The queue's next generation: greater than every one before and than `held`.
@@ -367,10 +374,12 @@ pub trait Ledger: Send + Sync + 'static {
 }
 
 /// Whose parked jobs to release.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unpark {
     /// Those of an account that was connected again.
     Account(uuid::Uuid),
     /// Those whose time came.
     Due,
+    /// Those that wait for a newer worker, of these kinds and versions up to these.
+    Kinds(Vec<(Kind, u16)>),
 }

@@ -23,8 +23,11 @@ use crate::ledger::{self, Ledger, Next, Standing, Verdict};
 const QUARANTINED_FROM: u32 = 2;
 /// A job that took this many workers down is not run again.
 const CRASHES_MAX: u32 = 3;
-/// A job for a newer worker is offered again after this long.
+/// A job for a newer worker is offered again after this long, unless such a worker starts before;
+/// also one whose row makes no sense to this program.
 const PARK: Duration = Duration::from_secs(300);
+/// The same for a job that has no row, which a newer worker cannot find: it must come by.
+const PARK_UNRECORDED: Duration = Duration::from_secs(60);
 
 /// Decides which claimed jobs run.
 pub(super) struct Admission {
@@ -54,7 +57,8 @@ impl Admission {
     /// Sorts claimed jobs into those that run and those that do not.
     ///
     /// # Errors
-    /// The ledger had to be asked and cannot be reached; nothing was changed, ask again.
+    /// The ledger had to be asked and cannot be reached; nothing was changed, ask again. What it
+    /// has no sensible answer to is put off, and keeps nobody else waiting.
     pub(super) async fn admit(
         &self,
         claimed: &mut Vec<(Delivery, CancellationToken)>,
@@ -65,23 +69,63 @@ impl Admission {
             .filter(|(delivery, _)| self.needs_ledger(delivery))
             .map(|(delivery, _)| (delivery.lease.id, delivery.lease.token))
             .collect();
-        let mut known = HashMap::new();
-        if !asked.is_empty() {
-            let standings = self.ledger.stamp(&asked, now).await?;
-            crate::failpoint!(StampDone);
-            known.extend(asked.into_iter().map(|(id, _)| id).zip(standings));
-        }
+        let mut known = self.ask(&asked, now).await?;
+        crate::failpoint!(StampDone if !asked.is_empty());
         for (delivery, _) in claimed.iter_mut() {
-            if matches!(known.get(&delivery.lease.id), Some(Standing::Yours { .. })) {
+            if matches!(known.get(&delivery.lease.id), Some(Some(Standing::Yours { .. }))) {
                 self.reload(delivery).await?;
             }
         }
         let mut admitted = Admitted::default();
         for (delivery, cancelled) in claimed.drain(..) {
-            let standing = known.remove(&delivery.lease.id);
-            self.sort(delivery, cancelled, standing, now, &mut admitted);
+            match known.remove(&delivery.lease.id) {
+                Some(None) => admitted.judged.push(put_off(delivery, now.after(PARK))),
+                standing => {
+                    self.sort(delivery, cancelled, standing.flatten(), now, &mut admitted);
+                }
+            }
         }
         Ok(admitted)
+    }
+
+    /// Stamps claims; a job whose row makes no sense has no standing.
+    async fn ask(
+        &self,
+        claims: &[(JobId, Token)],
+        now: Timestamp,
+    ) -> Result<HashMap<JobId, Option<Standing>>, ledger::Error> {
+        if claims.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let standings = match self.ledger.stamp(claims, now).await {
+            Ok(standings) => standings.into_iter().map(Some).collect(),
+            // One row spoils the answer for all.
+            Err(ledger::Error::Protocol(_)) => self.ask_singly(claims, now).await?,
+            Err(error) => return Err(error),
+        };
+        Ok(claims.iter().map(|(id, _)| *id).zip(standings).collect())
+    }
+
+    async fn ask_singly(
+        &self,
+        claims: &[(JobId, Token)],
+        now: Timestamp,
+    ) -> Result<Vec<Option<Standing>>, ledger::Error> {
+        let mut standings = Vec::with_capacity(claims.len());
+        for claim in claims {
+            match self.ledger.stamp(std::slice::from_ref(claim), now).await {
+                Ok(answer) => standings.push(answer.into_iter().next()),
+                Err(ledger::Error::Protocol(error)) => {
+                    tracing::error!(
+                        job.id = %claim.0, %error,
+                        "the job's row makes no sense to this program; it is put off"
+                    );
+                    standings.push(None);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(standings)
     }
 
     /// Puts the record's envelope in place of bytes that cannot be read. Those of a newer program
@@ -90,7 +134,12 @@ impl Admission {
         let Err(DecodeError::Malformed(_) | DecodeError::TooLong(_)) = &delivery.envelope else {
             return Ok(());
         };
-        if let Some(row) = self.ledger.job(delivery.lease.id).await?
+        let row = match self.ledger.job(delivery.lease.id).await {
+            // It stays unreadable.
+            Err(ledger::Error::Protocol(_)) => None,
+            row => row?,
+        };
+        if let Some(row) = row
             && let Ok(envelope) = Envelope::of(&row.job)
         {
             tracing::error!(
@@ -104,7 +153,7 @@ impl Admission {
 
     /// Every delivery that is not provably the first, and every one of an effect, is checked and
     /// stamped in the ledger before it starts.
-    fn needs_ledger(&self, delivery: &Delivery) -> bool {
+    pub(super) fn needs_ledger(&self, delivery: &Delivery) -> bool {
         match &delivery.envelope {
             Ok(_) if crate::planted!(UnflaggedSweep) => false,
             Ok(envelope) => {
@@ -272,6 +321,10 @@ fn unreadable(
         "the broker held an envelope that cannot be read"
     );
     match (standing, error) {
+        // The program that can read it can also tell where it is recorded.
+        (Some(Standing::Unknown) | None, DecodeError::Newer(_)) => {
+            put_off(delivery, now.after(PARK_UNRECORDED))
+        }
         (Some(Standing::Unknown) | None, _) => {
             let job = stand_in(&delivery, now);
             dead_as_bug(delivery, format!("unreadable envelope in the broker: {error}"), job, now)
@@ -290,10 +343,14 @@ fn for_newer_worker(delivery: Delivery, envelope: Envelope, now: Timestamp) -> J
         "no handler here for this kind and version; parked for a newer worker"
     );
     if envelope.durability == Durability::Broker {
-        let again = Then::Again(Box::new(envelope.due_at(now.after(PARK))));
-        return judged(delivery, None, again);
+        return put_off(delivery, now.after(PARK_UNRECORDED));
     }
     judged(delivery, Some(newer_worker(now)), Then::Gone)
+}
+
+/// It stays in the broker as it is, at no attempt's cost.
+fn put_off(delivery: Delivery, until: Timestamp) -> Judgement {
+    judged(delivery, None, Then::Later(until))
 }
 
 fn newer_worker(now: Timestamp) -> Next {

@@ -28,6 +28,7 @@ use super::settle::Settler;
 use super::solitude::Solitude;
 use super::stack::Attempts;
 use super::watchdog::Watchdog;
+use super::welcome::Welcome;
 use crate::broker::Broker;
 use crate::clock::SharedClock;
 use crate::job::{ErrorClass, JobError, Outcome, Queue, WorkerId};
@@ -217,6 +218,13 @@ impl Worker {
             ClaimedJobs { buffer: Arc::clone(&buffer), on_ended },
             Attempts { inflight: Arc::clone(&inflight), clock: Arc::clone(&self.clock) },
         );
+        let welcome = Welcome {
+            ledger: Arc::clone(&self.ledger),
+            clock: Arc::clone(&self.clock),
+            known: self.registry.versions(),
+            refill: Arc::clone(&self.refill),
+        };
+        tokio::spawn(welcome.run(stop.drain.clone()));
         let fetcher = self.fetcher(&inflight, runs, judgements.clone(), stop);
         Ok(Parts {
             inflight,

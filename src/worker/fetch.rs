@@ -31,7 +31,7 @@ pub(super) const FALLBACK: Duration = Duration::from_secs(10);
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
 /// After an error of broker or ledger, at first and at most.
 const RETRY_MIN: Duration = Duration::from_millis(50);
-const RETRY_MAX: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_millis(500);
 
 /// Claims jobs.
 pub(super) struct Fetcher {
@@ -184,8 +184,17 @@ impl Fetcher {
     }
 
     /// Admits claimed jobs and hands them on.
-    pub(super) async fn take(&mut self, mut waiting: Vec<(Delivery, CancellationToken)>) {
-        crate::failpoint!(ClaimHeld if !waiting.is_empty());
+    pub(super) async fn take(&mut self, held: Vec<(Delivery, CancellationToken)>) {
+        crate::failpoint!(ClaimHeld if !held.is_empty());
+        // What the ledger need not be asked about does not wait for it.
+        let (asking, plain): (Vec<_>, Vec<_>) =
+            held.into_iter().partition(|(delivery, _)| self.admission.needs_ledger(delivery));
+        for waiting in [plain, asking] {
+            self.take_in(waiting).await;
+        }
+    }
+
+    async fn take_in(&mut self, mut waiting: Vec<(Delivery, CancellationToken)>) {
         let Some(admitted) = self.admit(&mut waiting).await else {
             for (delivery, _) in waiting {
                 self.hand_back(delivery);

@@ -3,7 +3,8 @@
 //! The parts, in the order a job meets them: `fetch` claims, `admit` looks, `backend` hands to
 //! apalis, `stack` surrounds the handler, `judge` decides, `settle` records. Beside them `lease`
 //! keeps what is held, and `inflight` knows what that is. `quarantine` runs what may take the process
-//! down, `watchdog` notices handlers that let nothing else run.
+//! down, `watchdog` notices handlers that let nothing else run, `welcome` brings back what older
+//! workers did not know.
 
 mod absolve;
 mod admit;
@@ -24,6 +25,7 @@ mod settle;
 mod solitude;
 mod stack;
 mod watchdog;
+mod welcome;
 
 pub use context::JobContext;
 pub use engine::{Drained, Error, Options, Stop, Worker};

@@ -123,6 +123,11 @@ impl Registry {
             .collect()
     }
 
+    /// Every kind that is known here, also under its older names, with its version.
+    pub(super) fn versions(&self) -> Vec<(Kind, u16)> {
+        self.routes.iter().map(|(kind, route)| (kind.clone(), route.spec.version)).collect()
+    }
+
     pub(super) fn route(&self, kind: &Kind) -> Option<&Route> {
         self.routes.get(kind)
     }

@@ -2,7 +2,8 @@
 //! there.
 //!
 //! Both stages repeat a failed batch until it is taken: every call may be repeated without harm,
-//! and the leases are renewed meanwhile. How much may wait here is bounded by the claims.
+//! and the leases are renewed meanwhile. How much may wait here is bounded by the claims. What the
+//! ledger has nothing to learn of does not wait for it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,6 +19,9 @@ use crate::broker::{self, Broker, Settlement, Then};
 use crate::job::Queue;
 use crate::ledger::{self, Ledger, Next, Verdict};
 
+/// After a store's return, a batch that waited for it is offered again within twice this.
+const AGAIN_MAX: Duration = Duration::from_millis(250);
+
 /// Records judgements.
 pub(super) struct Settler {
     pub(super) ledger: Arc<dyn Ledger>,
@@ -30,8 +34,13 @@ impl Settler {
     /// Records judgements until the channel closes and everything in it is recorded.
     pub(super) async fn run(self, judgements: mpsc::UnboundedReceiver<Judgement>) {
         let settler = Arc::new(self);
+        let (verdicts, to_ledger) = mpsc::unbounded_channel();
         let (recorded, to_broker) = mpsc::channel(4);
-        tokio::join!(Arc::clone(&settler).record(judgements, recorded), settler.release(to_broker));
+        tokio::join!(
+            part(judgements, verdicts, recorded.clone()),
+            Arc::clone(&settler).record(to_ledger, recorded),
+            settler.release(to_broker),
+        );
     }
 
     /// The first stage: the ledger.
@@ -102,7 +111,25 @@ impl Settler {
     }
 }
 
-/// Repeats `call` until it succeeds, with growing waits up to a second.
+/// Sends what the ledger must learn of there, and the rest straight to the broker.
+async fn part(
+    mut judgements: mpsc::UnboundedReceiver<Judgement>,
+    to_ledger: mpsc::UnboundedSender<Judgement>,
+    to_broker: mpsc::Sender<Vec<Judgement>>,
+) {
+    let mut batch = Vec::new();
+    while judgements.recv_many(&mut batch, ledger::BATCH_MAX).await > 0 {
+        let (told, rest): (Vec<_>, Vec<_>) =
+            batch.drain(..).partition(|judgement| judgement.verdict.is_some());
+        // Closed only when the other stages are gone, and this one with them.
+        told.into_iter().for_each(|judgement| drop(to_ledger.send(judgement)));
+        if !rest.is_empty() && to_broker.send(rest).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Repeats `call` until it succeeds, with growing waits.
 ///
 /// An outage is logged when it starts and when it ends.
 async fn until_done<T, E, F>(store: &'static str, call: impl Fn() -> F) -> T
@@ -113,7 +140,7 @@ where
     let mut waits = ExponentialBuilder::default()
         .with_jitter()
         .with_min_delay(Duration::from_millis(20))
-        .with_max_delay(Duration::from_secs(1))
+        .with_max_delay(AGAIN_MAX)
         .without_max_times()
         .build();
     let mut failures = 0u32;
@@ -131,7 +158,7 @@ where
                     tracing::warn!(store, error, "cannot settle now; leases are kept meanwhile");
                 }
                 failures += 1;
-                let wait = waits.next().unwrap_or(Duration::from_secs(1));
+                let wait = waits.next().unwrap_or(AGAIN_MAX);
                 tokio::time::sleep(wait).await;
             }
         }

@@ -68,6 +68,7 @@ promises! {
     a_redrive_never_takes_a_unique_key_from_a_live_job,
     a_redrive_pressed_twice_puts_each_job_back_once,
     a_parked_job_waits_for_its_account_or_its_time,
+    a_job_parked_for_a_newer_worker_is_released_by_one,
     open_jobs_walks_every_live_job_once,
     a_cleanup_deletes_only_what_ended_before,
     jobs_are_listed_newest_first_page_by_page,

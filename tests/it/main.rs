@@ -10,4 +10,6 @@ mod ledger_faults;
 mod ledger_model;
 mod life;
 mod mishaps;
+mod newer;
+mod postgres;
 mod tidy;

@@ -62,7 +62,14 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     }
     match (error.downcast_ref(), error.downcast_ref()) {
         (Some(ledger::Error::Migrations(_) | ledger::Error::Url(_)), _) => CONFIG,
-        (Some(ledger::Error::Unavailable(_) | ledger::Error::Refused(_)), _) => UNAVAILABLE,
+        (
+            Some(
+                ledger::Error::Unavailable(_)
+                | ledger::Error::Unsure(_)
+                | ledger::Error::Refused(_),
+            ),
+            _,
+        ) => UNAVAILABLE,
         (_, Some(role::Error::Listen { source, .. })) if source.kind() == ErrorKind::AddrInUse => {
             CONFLICT
         }

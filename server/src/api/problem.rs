@@ -74,6 +74,13 @@ impl From<app::Error> for Problem {
                 tracing::error!(error = chain(source.as_ref()), "{what} is unavailable");
                 Self::unavailable(format!("{what} is unavailable"))
             }
+            app::Error::Unsure(source) => {
+                tracing::error!(error = chain(source.as_ref()), "an answer got lost");
+                Self::unavailable(
+                    "the ledger's answer got lost: what was asked may have been done; \
+                     repeated with the same unique key, it is not done twice",
+                )
+            }
             app::Error::NotSetUp(detail) => {
                 tracing::error!("{detail}");
                 Self::unavailable(detail)

@@ -26,6 +26,9 @@ pub enum Error {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The ledger's answer got lost: what was asked was done or not.
+    #[error("the ledger's answer got lost; what was asked may have been done")]
+    Unsure(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// This installation is not set up for it: tables or keys are missing.
     #[error("{0}")]
     NotSetUp(String),
@@ -47,6 +50,7 @@ impl From<ledger::Error> for Error {
             ledger::Error::Unavailable(_) | ledger::Error::Refused(_) => {
                 Self::Unavailable { what: "the ledger", source: Box::new(error) }
             }
+            ledger::Error::Unsure(_) => Self::Unsure(Box::new(error)),
             ledger::Error::Locked(_) => Self::Conflict(error.to_string()),
             ledger::Error::Migrations(_) => Self::NotSetUp(error.to_string()),
             ledger::Error::Url(_) | ledger::Error::Protocol(_) => Self::Broken(Box::new(error)),

@@ -89,6 +89,8 @@ impl From<app::Error> for Failure {
             app::Error::Conflict(_) => Self::new(Exit::Conflict, message),
             app::Error::Unavailable { .. } => Self::new(Exit::Unavailable, message)
                 .advise("check DATABASE_URL and REDIS_URL with `postworks doctor`"),
+            app::Error::Unsure(_) => Self::new(Exit::Unavailable, message)
+                .advise("repeated with the same unique key, it is not done twice"),
             app::Error::NotSetUp(_) => Self::new(Exit::Config, message),
             app::Error::Broken(_) => Self::new(Exit::Failed, message),
         }

@@ -188,8 +188,10 @@ impl From<ledger::Error> for Failure {
     fn from(error: ledger::Error) -> Self {
         let message = api::chain(&error);
         match error {
-            ledger::Error::Unavailable(_) => Self::new(Exit::Unavailable, message)
-                .advise("check DATABASE_URL, and that PostgreSQL runs"),
+            ledger::Error::Unavailable(_) | ledger::Error::Unsure(_) => {
+                Self::new(Exit::Unavailable, message)
+                    .advise("check DATABASE_URL, and that PostgreSQL runs")
+            }
             ledger::Error::Refused(_) => Self::new(Exit::Unavailable, message)
                 .advise("check the user, the password and the permissions in DATABASE_URL"),
             ledger::Error::Migrations(_) => Self::new(Exit::Config, message),

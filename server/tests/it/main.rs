@@ -24,5 +24,6 @@ mod operator;
 mod outage;
 mod readme;
 mod real_bluesky;
+mod rolling;
 mod sandbox;
 mod world;

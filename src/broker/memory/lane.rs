@@ -125,6 +125,12 @@ impl Lane {
                     }
                     Then::Back => self.put_back(id, held, Spot::Ready),
                     Then::Quarantine => self.put_back(id, held, Spot::Quarantine),
+                    Then::Later(until) => {
+                        self.put(id, held.envelope.due_at(*until), None, now);
+                        if let Some(waits) = self.jobs.get_mut(&id) {
+                            waits.orphaned = held.orphaned;
+                        }
+                    }
                 }
                 Settled::Done
             })

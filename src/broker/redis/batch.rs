@@ -51,6 +51,9 @@ impl RedisBroker {
                             Then::Gone => call.arg("gone").arg(member),
                             Then::Back => call.arg("back").arg(member),
                             Then::Quarantine => call.arg("quarantine").arg(member),
+                            Then::Later(until) => {
+                                call.arg("later").arg(member).arg(value::due_at(*until))
+                            }
                             Then::Again(again) => call
                                 .arg("again")
                                 .arg(member)

@@ -13,7 +13,7 @@
 use serde::de::Error as _;
 
 use crate::broker::{Delivery, Lease, order};
-use crate::job::{DecodeError, Envelope, JobId, Queue};
+use crate::job::{DecodeError, Envelope, JobId, Queue, Timestamp};
 
 /// Length of the header.
 const HEADER_BYTES: usize = 29;
@@ -36,6 +36,11 @@ pub(super) fn head_start(envelope: &Envelope) -> String {
 /// The header's due time.
 pub(super) fn due(envelope: &Envelope) -> String {
     format!("{:014}", order::due_ms(envelope))
+}
+
+/// A due time for the header of a job that is not looked into.
+pub(super) fn due_at(time: Timestamp) -> String {
+    format!("{:014}", order::told_apart(time))
 }
 
 /// The header's generation.

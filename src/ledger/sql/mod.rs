@@ -24,7 +24,7 @@ use async_trait::async_trait;
 
 use super::{
     Cancel, Db, DeadCount, DeadFilter, DeadLetter, Error, FailedAttempt, JobFilter, JobRow, Ledger,
-    Prune, Recorded, Redriven, Settled, Standing, Tx, Unpark, Verdict,
+    Prune, Recorded, Redriven, Settled, Standing, Tx, Unpark, Verdict, until_sure,
 };
 use crate::job::{JobId, NewJob, Queue, Timestamp, Token};
 
@@ -53,6 +53,13 @@ impl SqlLedger {
     pub async fn enqueue_in(tx: &mut Tx, jobs: &[NewJob]) -> Result<Vec<Recorded>, Error> {
         enqueue::enqueue(tx, jobs).await
     }
+
+    async fn enqueue_once(&self, jobs: &[NewJob]) -> Result<Vec<Recorded>, Error> {
+        let mut tx = self.db.begin().await?;
+        let recorded = enqueue::enqueue(&mut tx, jobs).await?;
+        tx.commit().await?;
+        Ok(recorded)
+    }
 }
 
 #[async_trait]
@@ -61,14 +68,11 @@ impl Ledger for SqlLedger {
         if jobs.is_empty() {
             return Ok(Vec::new());
         }
-        let mut tx = self.db.begin().await?;
-        let recorded = enqueue::enqueue(&mut tx, jobs).await?;
-        tx.commit().await?;
-        Ok(recorded)
+        until_sure(|| self.db.watch(Box::pin(self.enqueue_once(jobs)))).await
     }
 
     async fn settle(&self, verdicts: &[Verdict]) -> Result<Vec<Settled>, Error> {
-        settle::settle(&self.db, verdicts).await
+        self.db.watch(Box::pin(settle::settle(&self.db, verdicts))).await
     }
 
     async fn stamp(
@@ -76,7 +80,7 @@ impl Ledger for SqlLedger {
         claims: &[(JobId, Token)],
         now: Timestamp,
     ) -> Result<Vec<Standing>, Error> {
-        stamp::stamp(&self.db, claims, now).await
+        self.db.watch(Box::pin(stamp::stamp(&self.db, claims, now))).await
     }
 
     async fn crashed(&self, claims: &[(JobId, Token)]) -> Result<(), Error> {

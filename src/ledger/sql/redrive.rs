@@ -1,4 +1,5 @@
-//! Brings jobs back to life: dead ones by a person, parked ones by time or a reconnected account.
+//! Brings jobs back to life: dead ones by a person, parked ones by time, a reconnected account or a
+//! newer worker.
 
 use std::time::Duration;
 
@@ -6,7 +7,7 @@ use uuid::Uuid;
 
 use super::dead;
 use super::stored::{StoredJob, job_columns};
-use crate::job::{JobId, Timestamp};
+use crate::job::{JobId, SnoozeReason, Timestamp};
 use crate::ledger::{Db, DeadFilter, Error, Redriven, Tx, Unpark};
 use crate::on_tx;
 
@@ -101,17 +102,42 @@ async fn is_dead(tx: &mut Tx, id: Uuid) -> Result<bool, Error> {
 pub(super) async fn unpark(db: &Db, whose: Unpark, now: Timestamp) -> Result<u64, Error> {
     const ACCOUNT: &str = "UPDATE jobs SET state = 'open', parked_for = NULL, run_at = $1 \
          WHERE state = 'parked' AND account = $2";
+    const KIND: &str = "UPDATE jobs SET state = 'open', parked_for = NULL, run_at = $1 \
+         WHERE state = 'parked' AND kind = $2 AND kind_version <= $3 AND parked_for = $4";
     const DUE: &str = "UPDATE jobs SET state = 'open', parked_for = NULL \
          WHERE state = 'parked' AND run_at <= $1";
     let now = now.as_millis();
     let mut tx = db.begin().await?;
-    let released = on_tx!(&mut tx, conn => match whose {
-        Unpark::Account(account) => sqlx::query(ACCOUNT).bind(now).bind(account),
-        Unpark::Due => sqlx::query(DUE).bind(now),
+    let mut released = 0;
+    match whose {
+        Unpark::Account(account) => {
+            released += on_tx!(&mut tx, conn => sqlx::query(ACCOUNT)
+                .bind(now)
+                .bind(account)
+                .execute(conn)
+                .await
+                .map(|done| done.rows_affected()))?;
+        }
+        Unpark::Due => {
+            released += on_tx!(&mut tx, conn => {
+                sqlx::query(DUE).bind(now).execute(conn).await.map(|done| done.rows_affected())
+            })?;
+        }
+        Unpark::Kinds(mut kinds) => {
+            // Several workers start at once, and all lock in the same order.
+            kinds.sort_unstable();
+            for (kind, version) in kinds {
+                released += on_tx!(&mut tx, conn => sqlx::query(KIND)
+                    .bind(now)
+                    .bind(kind.as_str())
+                    .bind(i32::from(version))
+                    .bind(SnoozeReason::NewerWorker.as_str())
+                    .execute(conn)
+                    .await
+                    .map(|done| done.rows_affected()))?;
+            }
+        }
     }
-    .execute(conn)
-    .await
-    .map(|done| done.rows_affected()))?;
     tx.commit().await?;
     Ok(released)
 }

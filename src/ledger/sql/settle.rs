@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::batch::{self, AttemptRow, LetterRow, SettledRow};
 use super::stored::{Fence, nonsense, number, plain};
-use crate::job::{Kind, NewJob};
+use crate::job::{Category, Kind, NewJob, Reason};
 use crate::ledger::fingerprint::fingerprint;
 use crate::ledger::{Db, Error, Next, Settled, Tx, Verdict};
 
@@ -17,7 +17,7 @@ pub(super) async fn settle(db: &Db, verdicts: &[Verdict]) -> Result<Vec<Settled>
         return Ok(Vec::new());
     }
     match together(db, verdicts).await {
-        Err(Error::Protocol(_)) if verdicts.len() > 1 => singly(db, verdicts).await,
+        Err(Error::Protocol(_)) => singly(db, verdicts).await,
         other => other,
     }
 }
@@ -27,17 +27,37 @@ async fn singly(db: &Db, verdicts: &[Verdict]) -> Result<Vec<Settled>, Error> {
     for verdict in verdicts {
         match together(db, std::slice::from_ref(verdict)).await {
             Ok(settled) => answers.extend(settled),
-            Err(Error::Protocol(error)) => {
-                tracing::error!(
-                    job.id = %verdict.id, %error,
-                    "the ledger refused a verdict; the job stays as it was"
-                );
-                answers.push(Settled::Stale);
-            }
+            Err(Error::Protocol(error)) => answers.push(bury(db, verdict, &error).await?),
             Err(error) => return Err(error),
         }
     }
     Ok(answers)
+}
+
+/// A verdict that the database cannot take must not leave the job as it was: it would run again
+/// and again, and no attempt would count. It dies as our bug, without what may be absurd.
+async fn bury(db: &Db, verdict: &Verdict, error: &sqlx::Error) -> Result<Settled, Error> {
+    tracing::error!(job.id = %verdict.id, %error, "the ledger refused a verdict; the job is dead");
+    let (at, failed_attempts, job) = match &verdict.then {
+        Next::Completed { at } | Next::Cancelled { at } => (*at, 0, None),
+        Next::Waits { until, failed_attempts } => (*until, *failed_attempts, None),
+        Next::Parked { until, .. } => (*until, 0, None),
+        Next::Dead { at, failed_attempts, job, .. } => (*at, *failed_attempts, job.clone()),
+    };
+    let at = verdict.failed.as_ref().map_or(at, |failed| failed.ended_at);
+    let message = format!("the ledger refused how this job ended: {error}");
+    let reason = Reason { category: Category::Bug, class: "bug".to_owned(), message };
+    let then = Next::Dead { at, reason, failed_attempts, job };
+    let dead = Verdict { id: verdict.id, token: verdict.token, then, failed: None };
+    match together(db, std::slice::from_ref(&dead)).await {
+        Ok(_) => {}
+        Err(Error::Protocol(error)) => {
+            tracing::error!(job.id = %verdict.id, %error, "and it refused the job's death");
+        }
+        Err(error) => return Err(error),
+    }
+    // The caller's verdict did not count.
+    Ok(Settled::Stale)
 }
 
 async fn together(db: &Db, verdicts: &[Verdict]) -> Result<Vec<Settled>, Error> {

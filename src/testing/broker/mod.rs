@@ -199,6 +199,7 @@ macro_rules! broker_promises {
             a_job_is_claimed_once_however_many_workers_ask
             a_job_put_again_waits_for_its_time_in_its_new_shape
             a_job_put_into_quarantine_wakes_a_waiter
+            a_job_put_off_waits_for_its_time_as_it_was
             a_job_that_leaves_quarantine_waits_among_the_others
             a_late_push_is_flagged
             a_lease_that_ends_absurdly_late_is_shortened

@@ -7,7 +7,7 @@ use super::{
     NOW, all, at, at_once, completed, created, dead, is_yours, job, settled, stamped, state, token,
     unique, verdict,
 };
-use crate::job::{JobId, NewJob, State};
+use crate::job::{JobId, Kind, NewJob, State};
 use crate::ledger::{
     DeadFilter, Ledger, Next, Prune, Recorded, Settled, SqlLedger, Standing, Unpark,
 };
@@ -121,6 +121,37 @@ pub async fn a_parked_job_waits_for_its_account_or_its_time(ledger: &SqlLedger) 
     assert_eq!((row.state, row.parked_for, row.job.run_at), (State::Ready, None, at(5)));
     assert_eq!(ledger.unpark(Unpark::Due, at(60)).await.expect("unpark"), 1);
     assert_eq!(state(ledger, ids[1]).await, State::Ready);
+}
+
+/// A newer worker releases what it knows, and nothing that waits for something else.
+pub async fn a_job_parked_for_a_newer_worker_is_released_by_one(ledger: &SqlLedger) {
+    let mut ids = Vec::new();
+    for (kind_version, why) in [(2, "newer_worker"), (3, "newer_worker"), (2, "needs_reauth")] {
+        let id = created(ledger, NewJob { kind_version, ..job() }).await;
+        let park = Next::Parked { until: at(60), why };
+        assert_eq!(settled(ledger, verdict(id, token(1), park)).await, Settled::Done);
+        ids.push(id);
+    }
+    let kind = job().kind;
+    let known = |version| {
+        Unpark::Kinds(vec![(Kind::parse("other").expect("a kind"), 9), (kind.clone(), version)])
+    };
+    assert_eq!(ledger.unpark(known(1), at(5)).await.expect("unpark"), 0);
+    assert_eq!(ledger.unpark(known(2), at(5)).await.expect("unpark"), 1);
+    assert_eq!(ledger.unpark(known(2), at(5)).await.expect("unpark"), 0, "it is no loop");
+    let row = ledger.job(ids[0]).await.expect("read").expect("there");
+    assert_eq!((row.state, row.parked_for, row.job.run_at), (State::Ready, None, at(5)));
+    assert_eq!(row.job.failed_attempts, 0);
+    assert_eq!(state(ledger, ids[1]).await, State::Parked);
+    assert_eq!(state(ledger, ids[2]).await, State::Parked);
+    // An older worker that meets it again parks it again.
+    assert_eq!(
+        stamped(ledger, ids[0], token(2), at(6)).await,
+        Standing::Yours { failed_attempts: 0, crashes: 0 }
+    );
+    let park = Next::Parked { until: at(60), why: "newer_worker" };
+    assert_eq!(settled(ledger, verdict(ids[0], token(2), park)).await, Settled::Done);
+    assert_eq!(ledger.unpark(known(3), at(7)).await.expect("unpark"), 2);
 }
 
 /// The sweep that refills a broker sees each live job exactly once, page by page, and no other.

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use sqlx::Connection;
 use tempfile::TempDir;
 
@@ -111,6 +112,36 @@ impl PostgresServer {
     /// Kills it without any warning.
     pub fn kill9(&self) {
         self.end(Signal::SIGKILL);
+    }
+
+    /// Stops the processes of it where they are: it answers nobody, and closes nothing.
+    pub fn freeze(&self) {
+        self.tell(Signal::SIGSTOP);
+    }
+
+    /// Lets it go on after [`freeze`](Self::freeze).
+    pub fn thaw(&self) {
+        self.tell(Signal::SIGCONT);
+    }
+
+    /// Kills one session's process without any warning; the server then ends all the others.
+    pub fn kill_session(&self, pid: i32) {
+        kill(Pid::from_raw(pid), Signal::SIGKILL).expect("kill a session of our own server");
+    }
+
+    /// The folder of its socket.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Makes a file or folder its own.
+    pub fn give(&self, path: &Path) {
+        run::give(path);
+    }
+
+    fn tell(&self, signal: Signal) {
+        let running = self.running.lock().expect("no test panicked in here");
+        running.as_ref().expect("the server runs").tell(signal);
     }
 
     /// Stops and starts it.

@@ -151,10 +151,39 @@ impl Running {
 
     /// Sends a signal and waits for the end.
     pub(super) fn end(mut self, how: Signal) {
-        let pid = i32::try_from(self.child.id()).expect("a process id");
-        let _ = kill(Pid::from_raw(pid), how);
+        let _ = kill(Pid::from_raw(self.pid()), how);
+        // One that is frozen would never hear of it.
+        self.tell(Signal::SIGCONT);
         let _ = self.child.wait();
     }
+
+    /// Sends a signal to the server and to each of its sessions.
+    pub(super) fn tell(&self, signal: Signal) {
+        let server = self.pid();
+        // The server first: what is frozen starts no more sessions.
+        let _ = kill(Pid::from_raw(server), signal);
+        for session in children(server) {
+            let _ = kill(Pid::from_raw(session), signal);
+        }
+    }
+
+    fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).expect("a process id")
+    }
+}
+
+/// The processes that this one has started.
+fn children(parent: i32) -> Vec<i32> {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes
+        .filter_map(|process| {
+            let stat = std::fs::read_to_string(process.path().join("stat")).ok()?;
+            // The name before may hold spaces; the parent is the second field after it.
+            let (_, after) = stat.rsplit_once(") ")?;
+            let is_child = after.split(' ').nth(1)?.parse() == Ok(parent);
+            is_child.then(|| process.file_name().to_str()?.parse().ok())?
+        })
+        .collect()
 }
 
 /// Reads what the server says: one message when it is ready, or with everything it said when it

@@ -122,7 +122,9 @@ impl Flight {
                     );
                     return Ok(());
                 }
-                Err(Error::Database(ledger::Error::Unavailable(_))) if self.now() < give_up => {
+                Err(Error::Database(ledger::Error::Unavailable(_) | ledger::Error::Unsure(_)))
+                    if self.now() < give_up =>
+                {
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(KEEP_WAIT_MAX);
                 }

@@ -70,6 +70,15 @@ impl From<sqlx::Error> for Error {
     }
 }
 
+impl ledger::MaybeUnsure for Error {
+    fn of_ledger(&self) -> Option<&ledger::Error> {
+        match self {
+            Self::Database(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
 impl From<InvalidRequest> for Error {
     fn from(InvalidRequest(faults): InvalidRequest) -> Self {
         Self::Fields(faults)

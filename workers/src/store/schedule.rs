@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use postworks::job::{
     FieldError, InvalidRequest, NewJob, PostPublication, Queue, Request, Timestamp,
 };
-use postworks::ledger::{SqlLedger, Tx};
+use postworks::ledger::{SqlLedger, Tx, until_sure};
 use postworks::on_tx;
 use uuid::Uuid;
 
@@ -47,19 +47,24 @@ impl Store {
         prepare: impl Fn(Request) -> Result<NewJob, InvalidRequest>,
     ) -> Result<Vec<Scheduled>, Error> {
         check(&publish.connector_ids)?;
-        let mut tx = self.db.begin().await?;
-        let platforms = platforms(&mut tx, publish).await?;
+        let platforms = platforms(&mut self.db.begin().await?, publish).await?;
         let mut scheduled = Vec::with_capacity(publish.connector_ids.len());
         for (connector_id, platform) in publish.connector_ids.iter().zip(platforms) {
             scheduled.push(self.schedule(publish, *connector_id, &platform, &prepare)?);
         }
-        for row in &scheduled {
-            self.insert(&mut tx, publish.post_id, row).await?;
+        until_sure(|| self.record(publish.post_id, &scheduled)).await?;
+        Ok(scheduled)
+    }
+
+    /// Writes publications and their jobs, all or none. Repeated, it finds them there.
+    async fn record(&self, post_id: Uuid, scheduled: &[Scheduled]) -> Result<(), Error> {
+        let mut tx = self.db.begin().await?;
+        for row in scheduled {
+            self.insert(&mut tx, post_id, row).await?;
         }
         let jobs: Vec<NewJob> = scheduled.iter().map(|row| row.job.clone()).collect();
         SqlLedger::enqueue_in(&mut tx, &jobs).await?;
-        tx.commit().await?;
-        Ok(scheduled)
+        Ok(tx.commit().await?)
     }
 
     fn schedule(
@@ -92,7 +97,7 @@ impl Store {
     async fn insert(&self, tx: &mut Tx, post_id: Uuid, row: &Scheduled) -> Result<(), Error> {
         const SQL: &str = "INSERT INTO publications \
              (id, post_id, connector_id, job_id, created_at, scheduled_at) \
-             VALUES ($1, $2, $3, $4, $5, $6)";
+             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id) DO NOTHING";
         Ok(on_tx!(tx, conn => sqlx::query(SQL)
             .bind(row.publication_id)
             .bind(post_id)

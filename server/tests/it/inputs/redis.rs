@@ -155,6 +155,29 @@ async fn entries_that_nobody_enqueued_end_with_a_person_or_in_the_log() {
 }
 
 #[tokio::test]
+async fn what_a_newer_program_wrote_waits_for_it_as_it_is() {
+    let stores = Stores::start().await;
+    let (stop, working) = stores.work();
+    stores.until_completed(&stores.enqueue().await).await;
+    let (jobs, delayed) = (Stores::key("jobs"), Stores::key("delayed"));
+    let envelope = r#"{"v":2,"what":{"it":"is"}}"#;
+    let id = format!("{:032x}", 9);
+    let quoted = envelope.replace('"', "\\\"");
+    stores.write(&format!("HSET {jobs} {id} \"00000000000000000000000000000{quoted}\""));
+    stores.write(&format!("ZADD {} 1 {id}", Stores::key("ready")));
+    stores.until_completed(&stores.enqueue().await).await;
+    until("it is not put off", PATIENCE, async || {
+        stores.redis.command(&format!("ZSCORE {delayed} {id}")).trim().len() > 5
+    })
+    .await;
+    let held = stores.redis.command(&format!("HGET {jobs} {id}"));
+    assert!(held.contains(envelope), "{held}");
+    assert_eq!(stores.dead().await, Vec::<Value>::new());
+    stop.drain.cancel();
+    working.await.unwrap();
+}
+
+#[tokio::test]
 async fn a_key_of_a_wrong_type_is_replaced_from_the_ledger() {
     for part in ["jobs", "ready", "delayed", "leases", "wake", "boot"] {
         let stores = Stores::start().await;

@@ -6,6 +6,7 @@
 --       "gone", member                                    nothing of the job stays
 --       "back", member                                    it is due again, as it was
 --       "quarantine", member                              the same, but it runs alone
+--       "later", member, due time in ms (14 digits)       it waits until then, as it was
 --       "again", member, head start (4 digits), due time in ms (14 digits), envelope
 -- Returns one character a lease: "1" done, "0" stale.
 --
@@ -45,9 +46,8 @@ local function back(id, place)
   wakes = true
 end
 
-local function again(id, head_start, due, envelope)
-  -- Its run ended in good order, so earlier crashes are forgotten.
-  redis.call('HSET', jobs, id, '00000000000' .. head_start .. due .. envelope)
+-- The job waits where its time says.
+local function put(id, head_start, due)
   if tonumber(due) <= now then
     redis.call('ZREM', delayed, id)
     redis.call('ZADD', ready, due - head_start * 1000, id)
@@ -57,6 +57,24 @@ local function again(id, head_start, due, envelope)
     redis.call('ZADD', delayed, due, id)
     wakes = wakes or tonumber(due) < earliest
   end
+end
+
+local function again(id, head_start, due, envelope)
+  -- Its run ended in good order, so earlier crashes are forgotten.
+  redis.call('HSET', jobs, id, '00000000000' .. head_start .. due .. envelope)
+  put(id, head_start, due)
+end
+
+local function later(id, due)
+  local value = redis.call('HGET', jobs, id)
+  if not value then
+    return
+  end
+  local orphaned, head_start = string.match(string.sub(value, 11, 15), '^(%d)(%d%d%d%d)$')
+  orphaned, head_start = orphaned or '0', head_start or '0000'
+  redis.call('HSET', jobs, id,
+    '0000000000' .. orphaned .. head_start .. due .. string.sub(value, 30))
+  put(id, head_start, due)
 end
 
 local i = 2
@@ -70,6 +88,11 @@ while i <= #ARGV do
       again(id, ARGV[i + 2], ARGV[i + 3], ARGV[i + 4])
     end
     i = i + 5
+  elseif ARGV[i] == 'later' then
+    if mine then
+      later(id, ARGV[i + 2])
+    end
+    i = i + 3
   else
     if mine and ARGV[i] == 'gone' then
       gone[#gone + 1] = id

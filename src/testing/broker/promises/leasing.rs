@@ -152,6 +152,29 @@ pub async fn a_job_put_again_waits_for_its_time_in_its_new_shape(on: Harness) {
     assert_eq!(on.broker.find(&on.queue, &[id]).await.unwrap(), [Some(Place::Ready)]);
 }
 
+/// What a worker cannot read, or must not touch yet.
+pub async fn a_job_put_off_waits_for_its_time_as_it_was(on: Harness) {
+    on.open().await;
+    let id = on.push(envelope(on.now(), 30)).await;
+    let lost = on.claim_one("a").await;
+    on.broker.reap(&on.queue, Reap::Worker(&worker("a"))).await.unwrap();
+    let lease = on.claim_one("a").await.lease;
+    let later = Then::Later(on.now().after(60 * SECOND));
+    assert_eq!(on.settle(&lost.lease, later.clone()).await, Settled::Stale);
+    assert_eq!(on.settle(&lease, later).await, Settled::Done);
+    assert_eq!(on.broker.find(&on.queue, &[id]).await.unwrap(), [Some(Place::Delayed)]);
+    on.advance(59 * SECOND);
+    assert!(on.claim("a", 1).await.is_empty());
+    on.advance(2 * SECOND);
+    let delivery = on.claim_one("b").await;
+    assert!(delivery.flagged);
+    assert_eq!(delivery.orphaned, 1, "a worker vanished before");
+    let (before, after) = (lost.envelope.unwrap(), delivery.envelope.unwrap());
+    assert_eq!((after.id, after.args.get()), (before.id, before.args.get()));
+    assert_eq!(on.settle(&delivery.lease, Then::Later(on.now())).await, Settled::Done);
+    assert_eq!(on.broker.find(&on.queue, &[id]).await.unwrap(), [Some(Place::Ready)]);
+}
+
 /// What a draining worker hands back goes to the front, where it was.
 pub async fn a_job_given_back_keeps_its_place(on: Harness) {
     on.open().await;

@@ -1,0 +1,180 @@
+//! Remembers that PostgreSQL was away a moment ago, so that its callers need not find out one by
+//! one, each after a wait of seconds.
+//!
+//! A call that takes long or fails is no proof: the pool may be exhausted, or one session was
+//! killed. So it only asks for a *probe*, a connection of its own, one at a time and a few a
+//! second. While the probe does not get through, the server is away: calls fail at once, also
+//! those that wait. The first probe that gets through lets everybody in again.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions, Connection, PgPool};
+use tokio::sync::watch;
+
+use super::Error;
+
+/// A call that takes longer asks for a probe, and again every time this has passed.
+const SUSPICIOUS: Duration = Duration::from_millis(200);
+/// Time between two probes while the server is away: it is used again this soon after its return.
+const PROBE_EVERY: Duration = Duration::from_millis(100);
+/// After a probe that got through, nobody is suspected for this long.
+const TRUST: Duration = Duration::from_millis(200);
+
+/// Connections to PostgreSQL, and whether it is there at all. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct GuardedPool {
+    connections: PgPool,
+    gate: Arc<Gate>,
+}
+
+#[derive(Debug)]
+struct Gate {
+    connect: PgConnectOptions,
+    /// A probe that takes longer did not get through.
+    probe_max: Duration,
+    away: watch::Sender<bool>,
+    probing: AtomicBool,
+}
+
+/// An error that may mean that the server is away.
+pub(super) trait Failure {
+    /// What a call fails with that was not made.
+    fn away() -> Self;
+    /// What a call fails with that was given up half-way.
+    fn given_up() -> Self;
+    /// Whether the server may be away.
+    fn is_suspicious(&self) -> bool;
+}
+
+impl Failure for sqlx::Error {
+    fn away() -> Self {
+        Self::Io(std::io::Error::other("the server was away a moment ago"))
+    }
+
+    fn given_up() -> Self {
+        Self::Io(std::io::Error::other("the server went away"))
+    }
+
+    fn is_suspicious(&self) -> bool {
+        matches!(self, Self::Io(_) | Self::Tls(_) | Self::PoolTimedOut)
+    }
+}
+
+impl Failure for Error {
+    fn away() -> Self {
+        Self::Unavailable(sqlx::Error::away())
+    }
+
+    fn given_up() -> Self {
+        Self::Unsure(sqlx::Error::given_up())
+    }
+
+    fn is_suspicious(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Unsure(_))
+    }
+}
+
+impl GuardedPool {
+    pub(super) fn new(connections: PgPool, probe_max: Duration) -> Self {
+        let connect = PgConnectOptions::clone(&connections.connect_options());
+        let (away, _) = watch::channel(false);
+        let gate = Gate { connect, probe_max, away, probing: AtomicBool::new(false) };
+        Self { connections, gate: Arc::new(gate) }
+    }
+
+    /// The connections themselves, for a call under [`watch`](Self::watch).
+    pub fn connections(&self) -> &PgPool {
+        &self.connections
+    }
+
+    /// Makes a call, unless the server is away; gives it up if the server goes away meanwhile.
+    #[expect(private_bounds, reason = "the errors of sqlx and of the ledger, and no others")]
+    pub async fn watch<T, E: Failure>(
+        &self,
+        call: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let mut away = self.gate.away.subscribe();
+        if *away.borrow_and_update() {
+            // The probing task may have ended with another runtime.
+            self.gate.suspect();
+            return Err(E::away());
+        }
+        let mut call = pin!(call);
+        loop {
+            tokio::select! {
+                biased;
+                answer = &mut call => {
+                    if answer.as_ref().is_err_and(E::is_suspicious) {
+                        self.gate.suspect();
+                    }
+                    return answer;
+                }
+                _ = away.wait_for(|away| *away) => return Err(E::given_up()),
+                () = tokio::time::sleep(SUSPICIOUS) => self.gate.suspect(),
+            }
+        }
+    }
+}
+
+impl Gate {
+    /// Asks for a probe; there is one at a time.
+    fn suspect(self: &Arc<Self>) {
+        if !self.probing.swap(true, Ordering::AcqRel) {
+            tokio::spawn(Probing(Arc::clone(self)).run());
+        }
+    }
+
+    /// Whether the server lets somebody in. One that refuses us, or has no room, is there.
+    async fn probe(&self) -> bool {
+        match tokio::time::timeout(self.probe_max, self.connect.connect()).await {
+            Ok(Ok(connection)) => {
+                let _ = tokio::time::timeout(self.probe_max, connection.close()).await;
+                true
+            }
+            // Class 57: it starts, stops or recovers.
+            Ok(Err(sqlx::Error::Database(error))) => {
+                !error.code().is_some_and(|code| code.starts_with("57"))
+            }
+            Ok(Err(_)) | Err(_) => false,
+        }
+    }
+
+    fn tell(&self, away: bool) {
+        let changed = self.away.send_if_modified(|known| std::mem::replace(known, away) != away);
+        match (changed, away) {
+            (true, true) => {
+                tracing::warn!("PostgreSQL is away; calls fail at once until it is back")
+            }
+            (true, false) => tracing::info!("PostgreSQL is back"),
+            (false, _) => {}
+        }
+    }
+}
+
+/// The one task that probes.
+struct Probing(Arc<Gate>);
+
+impl Probing {
+    async fn run(self) {
+        while !self.0.probe().await {
+            self.0.tell(true);
+            // Nobody is left who could ask.
+            if Arc::strong_count(&self.0) == 1 {
+                return;
+            }
+            tokio::time::sleep(PROBE_EVERY).await;
+        }
+        self.0.tell(false);
+        tokio::time::sleep(TRUST).await;
+    }
+}
+
+impl Drop for Probing {
+    fn drop(&mut self) {
+        self.0.probing.store(false, Ordering::Release);
+    }
+}
