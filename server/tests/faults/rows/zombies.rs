@@ -29,6 +29,8 @@ pub(crate) async fn zombies(run: Run) {
     world.journal.publish("first", &accounts).await;
     world.quiet(LONG).await;
     world.fleet.sandbox.slow_down(200).await;
+    woken_early(&run, &world, &accounts, &healthy).await;
+    world.fleet.sandbox.slow_down(200).await;
     let mut frozen = Vec::new();
     for point in POINTS {
         let action = format!("{}=1*return(stop)", point.name());
@@ -58,11 +60,10 @@ pub(crate) async fn zombies(run: Run) {
         })
         .await;
     }
-    let early = woken_early(&run, &world, &accounts, &healthy).await;
     // They are good workers again.
     world.journal.publish_many("after", 4, &accounts).await;
     let mut lived: Vec<&Process> = frozen.iter().collect();
-    lived.extend([&healthy, &early]);
+    lived.push(&healthy);
     let allowed = Allowed { extra_calls: Some(20), ..Allowed::default() };
     let history = run.check(&world, &lived, false, &allowed).await;
     let accepted =
@@ -72,17 +73,15 @@ pub(crate) async fn zombies(run: Run) {
 
 /// Freezes a worker until another has begun its jobs, and wakes it up in the middle of them: its
 /// answers are there, and nobody has said yet what became of the jobs.
-async fn woken_early(run: &Run, world: &World, accounts: &[Account], healthy: &Process) -> Process {
+async fn woken_early(run: &Run, world: &World, accounts: &[Account], healthy: &Process) {
     world.fleet.sandbox.slow_down(1_000).await;
     // Alone, so that it gets the jobs.
     healthy.signal(Signal::SIGSTOP);
-    let early = world.worker("early", &["--concurrency", "20"]).await;
+    let mut early = world.worker("early", &["--concurrency", "20"]).await;
     let before = world.publish_calls.count();
     world.journal.publish_many("early", 1, accounts).await;
-    until("nothing is sent", LONG, async || {
-        world.publish_calls.count() >= before + accounts.len()
-    })
-    .await;
+    until("nothing is sent", LONG, async || world.publish_calls.count() >= before + accounts.len())
+        .await;
     early.signal(Signal::SIGSTOP);
     world.fleet.sandbox.slow_down(4_000).await;
     healthy.signal(Signal::SIGCONT);
@@ -93,8 +92,10 @@ async fn woken_early(run: &Run, world: &World, accounts: &[Account], healthy: &P
     until("nobody takes over", LONG, async || world.count(TAKEN).await > 0).await;
     early.signal(Signal::SIGCONT);
     let taken = world.count(TAKEN).await;
-    run.note(format!("one woke up while others had just begun {taken} of its jobs"));
-    early
+    run.note(format!("one woke up while another had just begun {taken} of its jobs"));
+    // What it has to say, it says by then.
+    world.quiet(LONG).await;
+    early.kill9().await;
 }
 
 /// How often one of these processes settled a job after `from_ms` whose claim another had taken
