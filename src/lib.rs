@@ -13,6 +13,7 @@ pub mod clock;
 pub mod config;
 #[cfg(feature = "faults")]
 pub mod faults;
+pub mod finding;
 pub mod job;
 pub mod ledger;
 pub mod telemetry;

@@ -9,9 +9,9 @@ use postworks::broker::Broker;
 use postworks::broker::redis::{RedisBroker, RedisOptions};
 use postworks::chore::{Reaper, Relay};
 use postworks::client::Producer;
-use postworks::clock::{SharedClock, SystemClock};
+use postworks::clock::{Clock as _, SharedClock, SystemClock};
 use postworks::job::{Durability, Job, JobError, Kind, NewJob, Queue, Request, WorkerId};
-use postworks::ledger::{GroupCommit, Ledger, SqlLedger};
+use postworks::ledger::{Bump, GroupCommit, Ledger, SqlLedger};
 use postworks::testing::postgres_server::PostgresServer;
 use postworks::testing::redis_server::RedisServer;
 use postworks::worker::{Drained, Handler, JobContext, Options, Registry, Stop, Worker};
@@ -157,7 +157,9 @@ impl World {
         for durability in BOTH {
             let queue = queue(durability);
             // As after any earlier start: the first delivery of a job needs no question then.
-            let generation = ledger.next_generation(&queue, None).await.unwrap();
+            let bump =
+                Bump { held: None, at: SystemClock.now(), reserved: std::time::Duration::ZERO };
+            let generation = ledger.next_generation(&queue, bump).await.unwrap().unwrap();
             broker.open(&queue, generation).await.unwrap();
         }
         let (unrecorded, recorded) = (Count(Arc::clone(&seen)), Count(Arc::clone(&seen)));

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::finding::Finding;
 use crate::job::{DecodeError, Envelope, JobId, Queue, Timestamp, Token, WorkerId};
 
 pub mod memory;
@@ -20,12 +21,13 @@ pub mod redis;
 /// Most jobs in one call of any method here.
 pub const BATCH_MAX: usize = 1_000;
 
-/// What went wrong between us and the broker.
+/// What went wrong between us and the broker. The messages hold their cause, since a log in JSON
+/// shows no others.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The broker cannot be reached, or answers that it cannot serve now. Trying later helps.
-    #[error("the broker is unavailable")]
-    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("the broker is unavailable: {0}")]
+    Unavailable(Box<dyn std::error::Error + Send + Sync>),
     /// The queue was never opened, or the broker restarted or lost its memory since: nothing may
     /// be claimed until [`Broker::open`] was called with a new generation.
     #[error("queue {queue} needs a new generation (the broker holds {held:?})")]
@@ -39,8 +41,16 @@ pub enum Error {
     #[error("the broker answered nonsense: {0}")]
     Protocol(String),
     /// The broker refuses us: wrong password, missing permission, too old.
-    #[error("the broker refuses us")]
-    Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("the broker refuses us: {0}")]
+    Refused(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Error {
+    /// Whether it is about the broker as a whole, and not about one queue or call: everything will
+    /// fail alike until the broker is back, or a person has put it right.
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Refused(_))
+    }
 }
 
 /// A job to put in.
@@ -105,6 +115,38 @@ pub struct Claimed {
     pub more: bool,
     /// Whether jobs are left in quarantine.
     pub quarantined: bool,
+    /// The queue's present generation.
+    pub generation: u32,
+}
+
+/// The answer to a renewal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Renewed {
+    /// The queue's present generation; `None` until it was opened after the broker's last start.
+    ///
+    /// A lease of this generation that is not held was taken back. One of an earlier generation
+    /// may just as well have been wiped, and can be re-asserted.
+    pub generation: Option<u32>,
+    /// Whether each lease is still held, in order.
+    pub held: Vec<bool>,
+}
+
+/// A running job whose lease the broker lost.
+#[derive(Debug, Clone, Copy)]
+pub struct Reassertion<'a> {
+    /// The lease, as it was.
+    pub lease: &'a Lease,
+    /// The job, as it runs.
+    pub envelope: &'a Envelope,
+}
+
+/// What became of a re-assertion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reasserted {
+    /// The lease is held, and the job waits nowhere.
+    Held,
+    /// A later claim has the job. Nothing was changed.
+    Taken,
 }
 
 /// What happens to a leased job.
@@ -235,7 +277,7 @@ pub trait Broker: Send + Sync + 'static {
     /// Ends leases; answers one [`Settled`] each, in order.
     async fn settle(&self, queue: &Queue, jobs: &[Settlement]) -> Result<Vec<Settled>, Error>;
 
-    /// Lengthens leases to `lease` from now; answers for each whether it is still held. A lease is
+    /// Lengthens leases to `lease` from now, also in a queue that was not opened yet. A lease is
     /// never shortened, unless it ends more than ten times `lease` from now: the broker's clock
     /// went back then.
     async fn renew(
@@ -243,7 +285,20 @@ pub trait Broker: Send + Sync + 'static {
         queue: &Queue,
         leases: &[Lease],
         lease: Duration,
-    ) -> Result<Vec<bool>, Error>;
+    ) -> Result<Renewed, Error>;
+
+    /// Writes leases that the broker lost, with their own tokens, to last for `lease` from now;
+    /// answers one [`Reasserted`] each, in order.
+    ///
+    /// A job that waits is taken out of its place. A lease of an earlier claim is replaced: its
+    /// holder was superseded by this one before the broker forgot about it. The caller knows from
+    /// the ledger that the job is still his.
+    async fn reassert(
+        &self,
+        queue: &Queue,
+        jobs: &[Reassertion<'_>],
+        lease: Duration,
+    ) -> Result<Vec<Reasserted>, Error>;
 
     /// The leases that a worker holds, at most 20,000.
     async fn held(&self, queue: &Queue, worker: &WorkerId) -> Result<Vec<Lease>, Error>;
@@ -264,6 +319,12 @@ pub trait Broker: Send + Sync + 'static {
     /// Allows claims in `generation`, if it is greater than the one held. Call it with a number
     /// fresh from the ledger. Jobs and leases that survived stay, flagged.
     async fn open(&self, queue: &Queue, generation: u32) -> Result<(), Error>;
+
+    /// Whether workers may be alive whose leases were lost with the broker's memory. Not if it
+    /// lives and dies with their process.
+    fn is_outlived(&self) -> bool {
+        true
+    }
 
     /// Returns the queue in which a job became claimable, or `None` after `timeout`. One waiter
     /// is woken; a claim that leaves work behind wakes the next.
@@ -298,6 +359,11 @@ pub trait Broker: Send + Sync + 'static {
 
     /// What time it is there, and for how long we have been connected.
     async fn pulse(&self) -> Result<Pulse, Error>;
+
+    /// What is right and wrong with the broker's server. Embedded brokers have none.
+    async fn examine(&self) -> Result<Vec<Finding>, Error> {
+        Ok(Vec::new())
+    }
 
     /// Whether the broker answers.
     async fn ping(&self) -> Result<(), Error>;

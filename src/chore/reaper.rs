@@ -176,7 +176,7 @@ impl Reaper {
     ) -> Result<Option<T>, broker::Error> {
         match answer {
             Ok(answer) => Ok(Some(answer)),
-            Err(broker::Error::Unavailable(error)) => Err(broker::Error::Unavailable(error)),
+            Err(error) if error.is_outage() => Err(error),
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
                 tracing::error!(job.queue = %queue, error, "cannot take leases back here");

@@ -149,9 +149,7 @@ impl Relay {
         for (queue, jobs) in by_queue {
             let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
             let places = match self.broker.find(queue, &ids).await {
-                Err(broker::Error::Unavailable(error)) => {
-                    return Err(broker::Error::Unavailable(error).into());
-                }
+                Err(error) if error.is_outage() => return Err(error.into()),
                 // Broken keys of one queue must not keep the others' jobs from their workers.
                 Err(error) => {
                     let error = &error as &dyn std::error::Error;

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::push_all;
-use crate::broker::{self, Broker};
+use crate::broker::Broker;
 use crate::job::NewJob;
 
 /// Batches that may wait. Beyond that, jobs are left to the relay rather than to our memory.
@@ -105,8 +105,8 @@ impl Missed {
     async fn offer(&mut self, broker: &dyn Broker, jobs: Vec<NewJob>, flagged: bool) {
         match push_all(broker, &jobs, flagged).await {
             Ok(_) => self.wait = AGAIN_MIN,
-            Err(broker::Error::Unavailable(error)) => {
-                tracing::debug!(error = &*error as &dyn std::error::Error, "cannot push now");
+            Err(error) if error.is_outage() => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "cannot push now");
                 self.keep(jobs);
                 self.again_at = Instant::now() + self.wait;
                 self.wait = (self.wait * 2).min(AGAIN_MAX);

@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use super::error::{ConfigError, ConfigErrors, Origin};
 use super::keys::MasterKey;
+use crate::broker::redis::RedisAddress;
 
 /// What the environment says.
 #[derive(Debug)]
@@ -78,7 +79,12 @@ impl Environment {
 
 /// An address as it may be shown: the password, if there is one, is `***`.
 pub fn without_password(address: &SecretString) -> String {
-    let Ok(mut url) = Url::parse(address.expose_secret()) else { return "***".to_owned() };
+    let text = address.expose_secret();
+    // Several hosts in one address are no URL, or a strange one.
+    if text.contains("sentinel://") {
+        return RedisAddress::parse(text).map_or("***".to_owned(), |address| address.to_string());
+    }
+    let Ok(mut url) = Url::parse(text) else { return "***".to_owned() };
     if url.password().is_some() && url.set_password(Some("***")).is_err() {
         return "***".to_owned();
     }
@@ -159,7 +165,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
     fn stores(&mut self) -> Option<StoreUrls> {
         let before = self.faults.len();
         let database = self.address("DATABASE_URL", &["postgres", "postgresql"]);
-        let redis = self.address("REDIS_URL", &["redis", "rediss", "valkey", "valkeys", "unix"]);
+        let redis = self.redis_address("REDIS_URL");
         if self.faults.len() > before {
             return None;
         }
@@ -195,6 +201,17 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
             return None;
         }
         Some(SecretString::from(text))
+    }
+
+    fn redis_address(&mut self, name: &str) -> Option<SecretString> {
+        let text = self.text_or_file(name)?;
+        match RedisAddress::parse(&text) {
+            Ok(_) => Some(SecretString::from(text)),
+            Err(error) => {
+                self.fault(name, error.to_string());
+                None
+            }
+        }
     }
 
     fn keys(&mut self) -> Vec<MasterKey> {

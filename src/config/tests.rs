@@ -175,6 +175,22 @@ fn one_store_without_the_other_is_refused_with_what_to_do() {
 }
 
 #[test]
+fn a_wrong_address_of_redis_is_answered_with_the_right_form() {
+    for (address, words) in [
+        ("localhost:6379", "REDIS_URL: must be an address that starts with redis://"),
+        ("sentinel://:hush@a,b/main", "did you mean redis+sentinel://"),
+        ("redis+sentinel://:hush@a,b", "names no master"),
+        ("rediss://:hush@h", "asks for TLS"),
+    ] {
+        let both = [("DATABASE_URL", "postgres://h/d"), ("REDIS_URL", address)];
+        let told = environment(&both).unwrap_err().to_string();
+        assert!(told.contains(words) && !told.contains("hush"), "{address}: {told}");
+    }
+    let both = [("DATABASE_URL", "postgres://h/d"), ("REDIS_URL", "redis+sentinel://a,b:1/main")];
+    assert!(environment(&both).unwrap().stores.is_some());
+}
+
+#[test]
 fn a_bad_key_is_named_without_its_bytes() {
     let keys = format!("{KEY},k2:hush!,k3:AAAA,{KEY}");
     let told = environment(&[("POSTWORKS_KEYS", &keys)]).unwrap_err();
@@ -205,4 +221,7 @@ fn a_password_is_never_shown() {
     assert_eq!(shown("redis://h:6379"), "redis://h:6379");
     assert_eq!(shown("postgres://h/d?user=u&password=hush"), "postgres://h/d?***");
     assert_eq!(shown("hush"), "***");
+    let sentinels = "redis+sentinel://u:hush@a,b:7/main?sentinel_password=hush";
+    assert_eq!(shown(sentinels), "redis+sentinel://u:***@a:26379,b:7/main/0");
+    assert_eq!(shown("redis+sentinel://:hush@a,b/m?pass=hush"), "***");
 }

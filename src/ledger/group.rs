@@ -10,9 +10,10 @@ use async_trait::async_trait;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::{
-    BATCH_MAX, Cancel, DeadCount, DeadFilter, DeadLetter, Error, FailedAttempt, JobFilter, JobRow,
-    Ledger, Prune, Recorded, Redriven, Settled, Standing, Unpark, Verdict,
+    BATCH_MAX, Bump, Cancel, DeadCount, DeadFilter, DeadLetter, Error, FailedAttempt, JobFilter,
+    JobRow, Ledger, Prune, Recorded, Redriven, Settled, Standing, Unpark, Verdict,
 };
+use crate::finding::Finding;
 use crate::job::{JobId, NewJob, Queue, Timestamp, Token};
 
 /// Commits on their way at once: while one waits for the disk, the next is being filled.
@@ -136,6 +137,10 @@ impl Ledger for GroupCommit {
         self.ledger.absolve(claims).await
     }
 
+    async fn holds(&self, claims: &[(JobId, Token)]) -> Result<Vec<bool>, Error> {
+        self.ledger.holds(claims).await
+    }
+
     async fn job(&self, id: JobId) -> Result<Option<JobRow>, Error> {
         self.ledger.job(id).await
     }
@@ -183,8 +188,8 @@ impl Ledger for GroupCommit {
         self.ledger.unpark(whose, now).await
     }
 
-    async fn next_generation(&self, queue: &Queue, held: Option<u32>) -> Result<u32, Error> {
-        self.ledger.next_generation(queue, held).await
+    async fn next_generation(&self, queue: &Queue, bump: Bump) -> Result<Option<u32>, Error> {
+        self.ledger.next_generation(queue, bump).await
     }
 
     async fn prune(
@@ -195,6 +200,10 @@ impl Ledger for GroupCommit {
         dry_run: bool,
     ) -> Result<u64, Error> {
         self.ledger.prune(what, before, limit, dry_run).await
+    }
+
+    async fn examine(&self) -> Result<Vec<Finding>, Error> {
+        self.ledger.examine().await
     }
 
     async fn check(&self) -> Result<(), Error> {

@@ -28,6 +28,7 @@ pub use outage::GuardedPool;
 pub use sql::SqlLedger;
 pub use sure::{MaybeUnsure, until_sure};
 
+use crate::finding::Finding;
 use crate::job::{Category, JobId, Kind, NewJob, Queue, Reason, State, Timestamp, Token, WorkerId};
 
 /// Most jobs in one call of any method here.
@@ -161,7 +162,8 @@ pub enum Standing {
         /// Workers that crashed while they ran it, since a run of it last ended in good order.
         crashes: u32,
     },
-    /// It is live, but not due before this.
+    /// It is live, but not due before this, or kept until then for a worker that had started it
+    /// before the broker lost its memory.
     NotYet(Timestamp),
     /// It ended; the broker's copy is left over.
     Ended(State),
@@ -171,6 +173,18 @@ pub enum Standing {
     Superseded,
     /// The ledger knows no such job.
     Unknown,
+}
+
+/// A broker that lost its memory, or was started anew, as a reconciler found it.
+#[derive(Debug, Clone, Copy)]
+pub struct Bump {
+    /// The generation the broker still holds, if any.
+    pub held: Option<u32>,
+    /// When the reconciler found it.
+    pub at: Timestamp,
+    /// For so long the jobs that workers had started before are theirs to keep: these may be alive
+    /// and have lost nothing but their leases. Zero if no worker outlives the broker.
+    pub reserved: Duration,
 }
 
 /// A job's row.
@@ -316,6 +330,10 @@ pub trait Ledger: Send + Sync + 'static {
     /// lives after all.
     async fn absolve(&self, claims: &[(JobId, Token)]) -> Result<(), Error>;
 
+    /// Whether runs are still these claims' own: a verdict of theirs would count now. Answers one
+    /// a claim, in order.
+    async fn holds(&self, claims: &[(JobId, Token)]) -> Result<Vec<bool>, Error>;
+
     /// A job's row.
     async fn job(&self, id: JobId) -> Result<Option<JobRow>, Error>;
 
@@ -356,8 +374,13 @@ pub trait Ledger: Send + Sync + 'static {
     /// Makes parked jobs live again. Answers how many.
     async fn unpark(&self, whose: Unpark, now: Timestamp) -> Result<u64, Error>;
 
-    /// The queue's next generation: greater than every one before and than `held`.
-    async fn next_generation(&self, queue: &Queue, held: Option<u32>) -> Result<u32, Error>;
+    /// Bumps the queue's generation; answers the new one, greater than every one before and than
+    /// the one held. `None` if another reconciler bumped it just now: it is about to open the
+    /// queue, so look again.
+    ///
+    /// Only one caller ever gets a number, and opens the queue with it once. Two that opened with
+    /// the same number would repeat its tokens, if the broker lost its memory again in between.
+    async fn next_generation(&self, queue: &Queue, bump: Bump) -> Result<Option<u32>, Error>;
 
     /// Deletes at most `limit` rows that ended before `before`; answers how many went, or, in a
     /// dry run, how many in all would go.
@@ -368,6 +391,11 @@ pub trait Ledger: Send + Sync + 'static {
         limit: u32,
         dry_run: bool,
     ) -> Result<u64, Error>;
+
+    /// What is right and wrong with the database below the tables.
+    async fn examine(&self) -> Result<Vec<Finding>, Error> {
+        Ok(Vec::new())
+    }
 
     /// Whether the ledger answers and has this program's tables.
     async fn check(&self) -> Result<(), Error>;

@@ -8,3 +8,4 @@ pub mod chaos_proxy;
 pub mod ledger;
 pub mod postgres_server;
 pub mod redis_server;
+pub mod sentinel;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -15,6 +16,8 @@ use tempfile::TempDir;
 const PROGRAMS: [&str; 2] = ["redis-server", "valkey-server"];
 /// Where programs are looked for before `PATH`, from the working directory upwards.
 const TOOLS: &str = ".tools/bin";
+/// Where it keeps its append-only file.
+const APPENDONLY: &str = "appendonlydir";
 /// Longest wait for a start or an end.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Between two looks whether it answers; a start takes about 30 ms.
@@ -27,6 +30,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(2);
 pub struct RedisServer {
     folder: TempDir,
     program: PathBuf,
+    /// A configuration that the server itself may rewrite, as sentinels do.
+    config: Option<String>,
     settings: Vec<String>,
     process: Option<Child>,
 }
@@ -45,13 +50,22 @@ impl RedisServer {
 
     /// Starts one with these command-line settings.
     pub fn start_with(settings: &[&str]) -> Self {
+        Self::prepared(settings, None)
+    }
+
+    /// Starts one as a sentinel that begins with this configuration.
+    pub(super) fn start_sentinel(config: &str, settings: &[&str]) -> Self {
+        Self::prepared(&[settings, &["--sentinel"]].concat(), Some(config.to_owned()))
+    }
+
+    fn prepared(settings: &[&str], config: Option<String>) -> Self {
         let program = find_program();
         let folder = tempfile::Builder::new()
             .prefix("pw-redis-")
             .tempdir()
             .expect("a folder for a private Redis");
         let settings = settings.iter().map(|&setting| setting.to_owned()).collect();
-        let mut server = Self { folder, program, settings, process: None };
+        let mut server = Self { folder, program, config, settings, process: None };
         server.resume();
         server
     }
@@ -92,6 +106,22 @@ impl RedisServer {
         self.end(Signal::SIGKILL);
     }
 
+    /// A copy of its append-only file as it is now, for [`Self::roll_back`].
+    pub fn copy_of_disk(&self) -> TempDir {
+        let copy = tempfile::tempdir().expect("a folder for a copy");
+        copy_files(&self.folder.path().join(APPENDONLY), copy.path());
+        copy
+    }
+
+    /// Kills it, and starts it again from an older copy of its append-only file.
+    pub fn roll_back(&mut self, copy: &TempDir) {
+        self.kill9();
+        let files = self.folder.path().join(APPENDONLY);
+        fs::remove_dir_all(&files).expect("an append-only file to replace");
+        copy_files(copy.path(), &files);
+        self.resume();
+    }
+
     /// Stops it from doing anything while its connections stay open, as a hanging machine would.
     pub fn freeze(&self) {
         self.signal(Signal::SIGSTOP);
@@ -104,9 +134,16 @@ impl RedisServer {
 
     /// Starts it again after [`Self::stop`] or [`Self::kill9`], in the same folder.
     pub fn resume(&mut self) {
+        self.begin_to_resume();
+        self.until_it_answers();
+    }
+
+    /// The same, but returns at once: it may still be loading what it has on disk.
+    pub fn begin_to_resume(&mut self) {
         assert!(self.process.is_none(), "the private Redis runs already");
         let log = fs::File::create(self.log()).expect("a log file");
         let process = Command::new(&self.program)
+            .args(self.config_file())
             .args(["--port", "0", "--unixsocket"])
             .arg(self.socket())
             .arg("--dir")
@@ -118,7 +155,6 @@ impl RedisServer {
             .spawn()
             .expect("the private Redis starts");
         self.process = Some(process);
-        self.until_it_answers();
     }
 
     /// Sends a command in Redis' inline form, as in `CONFIG SET maxmemory 1`, and answers what
@@ -134,13 +170,21 @@ impl RedisServer {
         Operator(BufReader::new(stream))
     }
 
-    fn try_command(&self, line: &str) -> std::io::Result<String> {
+    /// The same for a server that may be down.
+    pub(super) fn try_command(&self, line: &str) -> std::io::Result<String> {
         let mut stream = UnixStream::connect(self.socket())?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        stream.write_all(format!("{line}\r\nQUIT\r\n").as_bytes())?;
+        // A sentinel knows no QUIT; its answers are short enough to be whole at the end.
+        let is_sentinel = self.config.is_some();
+        let farewell = if is_sentinel { "" } else { "QUIT\r\n" };
+        stream.write_all(format!("{line}\r\n{farewell}").as_bytes())?;
+        if is_sentinel {
+            stream.shutdown(Shutdown::Write)?;
+        }
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
-        Ok(answer.trim_end().trim_end_matches("+OK").trim_end().to_owned())
+        let answer = answer.trim_end();
+        Ok(if is_sentinel { answer } else { answer.trim_end_matches("+OK").trim_end() }.to_owned())
     }
 
     fn until_it_answers(&mut self) {
@@ -157,6 +201,16 @@ impl RedisServer {
             assert!(start.elapsed() < PATIENCE, "no answer from Redis:\n{}", self.log_text());
             std::thread::sleep(LOOK_EVERY);
         }
+    }
+
+    /// Its configuration's file, made at the first start.
+    fn config_file(&self) -> Option<PathBuf> {
+        let config = self.config.as_ref()?;
+        let file = self.folder.path().join("redis.conf");
+        if !file.exists() {
+            fs::write(&file, config).expect("a configuration of our own");
+        }
+        Some(file)
     }
 
     fn signal(&self, signal: Signal) {
@@ -205,6 +259,14 @@ impl Operator {
         stream.write_all(format!("{line}\r\n").as_bytes()).expect("the private Redis listens");
         self.0.read_line(&mut answer).expect("the private Redis answers");
         answer.trim_end().to_owned()
+    }
+}
+
+fn copy_files(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder to copy to");
+    for file in fs::read_dir(from).expect("a folder to copy") {
+        let file = file.expect("a file to copy");
+        fs::copy(file.path(), to.join(file.file_name())).expect("a copy");
     }
 }
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::JobContext;
 use super::judge::row_of;
 use super::registry::{Registry, Route};
 use super::run::{Judgement, Run};
+use super::{EffectSlot, JobContext};
 use crate::broker::{Delivery, Then};
 use crate::clock::SharedClock;
 use crate::job::{
@@ -269,6 +269,7 @@ impl Candidate {
             token: delivery.lease.token,
             worker: delivery.lease.worker.clone(),
             cancelled,
+            effect: EffectSlot::default(),
         };
         Run { lease: delivery.lease, envelope, spec: route.spec, handler: route.handler, cx }
     }

@@ -2,6 +2,7 @@
 
 use tokio_util::sync::CancellationToken;
 
+use super::EffectSlot;
 use crate::job::{JobId, Kind, Queue, Timestamp, Token, WorkerId};
 
 /// The run a handler is in.
@@ -28,4 +29,6 @@ pub struct JobContext {
     /// Cancelled when the run must end: the worker drains, or the lease was lost. The handler's
     /// future is dropped then; a task that must outlive it has to be spawned.
     pub cancelled: CancellationToken,
+    /// Where a handler leaves what it knows of its effect, to be recorded when the run is over.
+    pub effect: EffectSlot,
 }

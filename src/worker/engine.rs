@@ -21,10 +21,12 @@ use super::inflight::InFlight;
 use super::judge::judge;
 use super::lease::Renewer;
 use super::meter::{Meter, watch_slots};
+use super::open::Opener;
 use super::pace::AHEAD_MAX;
+use super::reassert::Reasserter;
 use super::registry::Registry;
 use super::run::{Ended, Judgement, Run};
-use super::settle::Settler;
+use super::settle::{Recordable, Settler};
 use super::solitude::Solitude;
 use super::stack::Attempts;
 use super::watchdog::Watchdog;
@@ -192,14 +194,17 @@ impl Worker {
         tokio::spawn(absolve(Arc::clone(&self.ledger), to_absolve, renewing.clone()));
         let meter = Arc::new(Meter::new(&self.registry));
         let (judgements, to_settle) = mpsc::unbounded_channel();
+        let (effects, to_record) = mpsc::unbounded_channel();
         let (runs, buffer) = mpsc::channel(self.options.concurrency + AHEAD_MAX);
         let buffer: Buffer = Arc::new(Mutex::new(buffer));
+        let (doubts, doubtful) = mpsc::unbounded_channel();
         let renewer = Renewer {
             broker: Arc::clone(&self.broker),
             inflight: Arc::clone(&inflight),
             watchdog: Watchdog::new(self.exits_when_stuck),
             lease: self.options.lease,
             every: self.options.renew,
+            doubts: doubts.clone(),
             stop: renewing.clone(),
         };
         renewer.spawn()?;
@@ -209,9 +214,10 @@ impl Worker {
             inflight: Arc::clone(&inflight),
             meter: Arc::clone(&meter),
         };
+        tokio::spawn(self.reasserter(&inflight, doubtful, renewing).run());
         let concurrency = self.options.concurrency;
         tokio::spawn(watch_slots(Arc::clone(&inflight), concurrency, renewing.clone()));
-        let on_ended = on_ended(Arc::clone(&inflight), meter, judgements.clone());
+        let on_ended = on_ended(Arc::clone(&inflight), meter, judgements.clone(), effects);
         let executor = execute(
             &self.options.id,
             concurrency,
@@ -225,15 +231,44 @@ impl Worker {
             refill: Arc::clone(&self.refill),
         };
         tokio::spawn(welcome.run(stop.drain.clone()));
-        let fetcher = self.fetcher(&inflight, runs, judgements.clone(), stop);
+        let fetcher = self.fetcher(&inflight, runs, judgements.clone(), doubts, stop);
+        let settling = settler.run(to_record, to_settle, judgements.clone());
         Ok(Parts {
             inflight,
             buffer,
             judgements,
-            settling: tokio::spawn(settler.run(to_settle)),
+            settling: tokio::spawn(settling),
             fetching: tokio::spawn(fetcher.run()),
             executor,
         })
+    }
+
+    fn opener(&self) -> Opener {
+        Opener {
+            broker: Arc::clone(&self.broker),
+            ledger: Arc::clone(&self.ledger),
+            clock: Arc::clone(&self.clock),
+            renew: self.options.renew,
+            refill: Arc::clone(&self.refill),
+        }
+    }
+
+    fn reasserter(
+        &self,
+        inflight: &Arc<InFlight>,
+        doubts: mpsc::UnboundedReceiver<Queue>,
+        stop: &CancellationToken,
+    ) -> Reasserter {
+        Reasserter {
+            broker: Arc::clone(&self.broker),
+            ledger: Arc::clone(&self.ledger),
+            inflight: Arc::clone(inflight),
+            opener: self.opener(),
+            worker: self.options.id.clone(),
+            lease: self.options.lease,
+            doubts,
+            stop: stop.clone(),
+        }
     }
 
     fn fetcher(
@@ -241,11 +276,13 @@ impl Worker {
         inflight: &Arc<InFlight>,
         runs: mpsc::Sender<Arc<Run>>,
         judgements: mpsc::UnboundedSender<Judgement>,
+        doubts: mpsc::UnboundedSender<Queue>,
         stop: &Stop,
     ) -> Fetcher {
+        let opener = self.opener();
         Fetcher {
             broker: self.broker,
-            ledger: Arc::clone(&self.ledger),
+            opener,
             admission: Admission {
                 registry: self.registry,
                 ledger: self.ledger,
@@ -259,7 +296,7 @@ impl Worker {
             concurrency: self.options.concurrency,
             runs,
             judgements,
-            refill: self.refill,
+            doubts,
             stop: stop.drain.clone(),
             solitude: self.solitude,
             quarantines: HashMap::new(),
@@ -308,6 +345,7 @@ fn on_ended(
     inflight: Arc<InFlight>,
     meter: Arc<Meter>,
     judgements: mpsc::UnboundedSender<Judgement>,
+    effects: mpsc::UnboundedSender<Recordable>,
 ) -> OnEnded {
     Arc::new(move |run: &Run, ended: Ended| {
         let jitter = rand::random();
@@ -321,7 +359,10 @@ fn on_ended(
         }
         inflight.judged();
         // Closed only when the worker is gone; then the lease runs out and the job runs again.
-        let _ = judgements.send(judgement);
+        match run.cx.effect.get() {
+            Some(effect) => drop(effects.send((effect, judgement))),
+            None => drop(judgements.send(judgement)),
+        }
     })
 }
 

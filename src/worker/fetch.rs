@@ -8,13 +8,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::admit::{Admission, Admitted};
 use super::inflight::InFlight;
 use super::judge::judge;
+use super::open::Opener;
 use super::pace::Pace;
 use super::run::{Ended, Judgement, Run};
 use super::schedule::{Schedule, Woken};
@@ -22,7 +23,6 @@ use super::solitude::Solitude;
 use crate::broker::{self, Broker, Delivery, Then};
 use crate::clock::SharedClock;
 use crate::job::{Queue, Timestamp, WorkerId};
-use crate::ledger::Ledger;
 
 /// Every queue is looked at this often even if nothing woke us: a wake-up that a dying worker
 /// took with it costs no more than this.
@@ -36,7 +36,7 @@ const RETRY_MAX: Duration = Duration::from_millis(500);
 /// Claims jobs.
 pub(super) struct Fetcher {
     pub(super) broker: Arc<dyn Broker>,
-    pub(super) ledger: Arc<dyn Ledger>,
+    pub(super) opener: Opener,
     pub(super) admission: Admission,
     pub(super) inflight: Arc<InFlight>,
     pub(super) clock: SharedClock,
@@ -46,8 +46,8 @@ pub(super) struct Fetcher {
     pub(super) concurrency: usize,
     pub(super) runs: mpsc::Sender<Arc<Run>>,
     pub(super) judgements: mpsc::UnboundedSender<Judgement>,
-    /// Told when jobs must be pushed anew from the ledger.
-    pub(super) refill: Arc<Notify>,
+    /// Told of queues that may have lost leases.
+    pub(super) doubts: mpsc::UnboundedSender<Queue>,
     pub(super) stop: CancellationToken,
     /// Shared with the other workers of this process.
     pub(super) solitude: Solitude,
@@ -138,9 +138,7 @@ impl Fetcher {
             Err(broker::Error::NeedsGeneration { queue, held }) => {
                 return self.open(&queue, held).await;
             }
-            Err(broker::Error::Unavailable(error)) => {
-                return Err(broker::Error::Unavailable(error));
-            }
+            Err(error) if error.is_outage() => return Err(error),
             Err(error) => {
                 // Broken keys of one queue must not slow the others down.
                 let error = &error as &dyn std::error::Error;
@@ -151,6 +149,9 @@ impl Fetcher {
             }
         };
         crate::failpoint!(ClaimAnswered if !claimed.deliveries.is_empty());
+        if schedule.is_new(&queue, claimed.generation) {
+            let _ = self.doubts.send(queue.clone());
+        }
         if claimed.deliveries.iter().any(|delivery| delivery.quarantined) {
             self.run_alone(claimed, turn).await;
             return Ok(());
@@ -164,16 +165,13 @@ impl Fetcher {
         self.heed_quarantine(&queue, claimed.quarantined, schedule).await
     }
 
-    /// Opens a queue in a new generation; whatever the broker lost is pushed anew.
+    /// Opens a queue in a new generation, unless another worker is about to.
     async fn open(&self, queue: &Queue, held: Option<u32>) -> Result<(), broker::Error> {
-        let generation = self
-            .ledger
-            .next_generation(queue, held)
-            .await
-            .map_err(|error| broker::Error::Unavailable(Box::new(error)))?;
-        self.broker.open(queue, generation).await?;
-        tracing::debug!(job.queue = %queue, generation, "queue opened");
-        self.refill.notify_one();
+        if self.opener.open(queue, held).await? {
+            let _ = self.doubts.send(queue.clone());
+        } else {
+            tokio::time::sleep(RETRY_MIN).await;
+        }
         Ok(())
     }
 
@@ -205,12 +203,14 @@ impl Fetcher {
             self.inflight.judged_unstarted();
             let _ = self.judgements.send(judgement);
         }
-        for run in admitted.runs {
+        let runs: Vec<Arc<Run>> = admitted.runs.into_iter().map(Arc::new).collect();
+        self.inflight.admitted(&runs);
+        for run in runs {
             if crate::planted!(AckBeforeRun) {
                 let _ = self.judgements.send(unearned(&run, self.clock.now()));
             }
             // The channel has room for every job that may be claimed.
-            let _ = self.runs.send(Arc::new(run)).await;
+            let _ = self.runs.send(run).await;
         }
     }
 

@@ -1,6 +1,7 @@
 //! The jobs this worker holds, and how many more it may take.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use super::run::Run;
 use super::solitude::Solitude;
 use crate::broker::{Delivery, Lease};
 use crate::job::{JobId, Queue, Token};
@@ -22,7 +24,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// The jobs this worker holds.
 #[derive(Default)]
 pub(super) struct InFlight {
-    held: Mutex<HashMap<JobId, Held>>,
+    held: Mutex<Jobs>,
     /// Claimed and not yet judged.
     active: AtomicUsize,
     /// Claimed and not yet handed to a handler.
@@ -39,11 +41,74 @@ pub(super) struct InFlight {
     lost: Option<mpsc::UnboundedSender<(JobId, Token)>>,
 }
 
+#[derive(Default)]
+struct Jobs {
+    by_id: HashMap<JobId, Held>,
+    /// Claims of jobs that an earlier claim of ours still runs: the broker forgot about that one.
+    /// The ledger decides which of the two goes on.
+    doubles: Vec<Held>,
+}
+
 struct Held {
     queue: Queue,
     lease: Lease,
     cancelled: CancellationToken,
+    /// Once it is admitted.
+    run: Option<Arc<Run>>,
+    /// Whether it is known that the lease was taken from us.
     lost: bool,
+}
+
+/// A job that is held and was not cancelled.
+pub(super) struct HeldJob {
+    pub(super) lease: Lease,
+    /// Once it is admitted.
+    pub(super) run: Option<Arc<Run>>,
+}
+
+impl Jobs {
+    fn iter(&self) -> impl Iterator<Item = &Held> {
+        self.by_id.values().chain(&self.doubles)
+    }
+
+    fn get(&self, lease: &Lease) -> Option<&Held> {
+        let held = self.by_id.get(&lease.id).filter(|held| held.lease == *lease);
+        held.or_else(|| self.doubles.iter().find(|held| held.lease == *lease))
+    }
+
+    fn get_mut(&mut self, lease: &Lease) -> Option<&mut Held> {
+        let held = self.by_id.get_mut(&lease.id).filter(|held| held.lease == *lease);
+        held.or_else(|| self.doubles.iter_mut().find(|held| held.lease == *lease))
+    }
+
+    fn insert(&mut self, held: Held) {
+        match self.by_id.entry(held.lease.id) {
+            Entry::Vacant(place) => {
+                place.insert(held);
+            }
+            Entry::Occupied(_) => self.doubles.push(held),
+        }
+    }
+
+    /// Takes note of a run that is about to start; an older run of the same job ends.
+    fn starts(&mut self, lease: &Lease, run: Option<&Arc<Run>>) {
+        if let Some(place) = self.doubles.iter().position(|held| held.lease == *lease)
+            && let Some(older) = self.by_id.insert(lease.id, self.doubles.swap_remove(place))
+        {
+            older.cancelled.cancel();
+        }
+        if let Some(held) = self.by_id.get_mut(&lease.id).filter(|held| held.lease == *lease) {
+            held.run = run.cloned();
+        }
+    }
+
+    fn remove(&mut self, lease: &Lease) {
+        if self.by_id.get(&lease.id).is_some_and(|held| held.lease == *lease) {
+            self.by_id.remove(&lease.id);
+        } else {
+            self.doubles.retain(|held| held.lease != *lease);
+        }
+    }
 }
 
 impl InFlight {
@@ -58,7 +123,7 @@ impl InFlight {
         inflight
     }
 
-    fn held(&self) -> MutexGuard<'_, HashMap<JobId, Held>> {
+    fn held(&self) -> MutexGuard<'_, Jobs> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -71,19 +136,25 @@ impl InFlight {
             .iter()
             .map(|delivery| {
                 let cancelled = CancellationToken::new();
-                let entry = Held {
+                held.insert(Held {
                     queue: delivery.queue.clone(),
                     lease: delivery.lease.clone(),
                     cancelled: cancelled.clone(),
+                    run: None,
                     lost: false,
-                };
-                // We lost it, did not learn so, and got it again: the older run must end.
-                if let Some(older) = held.insert(delivery.lease.id, entry) {
-                    older.cancelled.cancel();
-                }
+                });
                 cancelled
             })
             .collect()
+    }
+
+    /// These claims may run. If an older run of one of their jobs goes on here, it lost the job
+    /// and did not learn so: it ends.
+    pub(super) fn admitted(&self, runs: &[Arc<Run>]) {
+        let mut held = self.held();
+        for run in runs {
+            held.starts(&run.lease, Some(run));
+        }
     }
 
     /// A handler has the job now.
@@ -109,9 +180,7 @@ impl InFlight {
     pub(super) fn settled(&self, leases: impl Iterator<Item = Lease>) {
         let mut held = self.held();
         for lease in leases {
-            if held.get(&lease.id).is_some_and(|entry| entry.lease == lease) {
-                held.remove(&lease.id);
-            }
+            held.remove(&lease);
         }
         drop(held);
         self.note_change();
@@ -121,7 +190,7 @@ impl InFlight {
     pub(super) fn lost<'a>(&self, leases: impl Iterator<Item = &'a Lease>) {
         let mut held = self.held();
         for lease in leases {
-            if let Some(entry) = held.get_mut(&lease.id).filter(|entry| entry.lease == *lease) {
+            if let Some(entry) = held.get_mut(lease) {
                 entry.cancelled.cancel();
                 let known = std::mem::replace(&mut entry.lost, true);
                 if let Some(lost) = self.lost.as_ref().filter(|_| !known) {
@@ -133,7 +202,7 @@ impl InFlight {
 
     /// Cancels every run.
     pub(super) fn cancel_all(&self) {
-        for entry in self.held().values() {
+        for entry in self.held().iter() {
             entry.cancelled.cancel();
         }
     }
@@ -141,10 +210,24 @@ impl InFlight {
     /// Every lease held, by queue.
     pub(super) fn leases(&self) -> HashMap<Queue, Vec<Lease>> {
         let mut by_queue: HashMap<Queue, Vec<Lease>> = HashMap::new();
-        for entry in self.held().values() {
+        for entry in self.held().iter() {
             by_queue.entry(entry.queue.clone()).or_default().push(entry.lease.clone());
         }
         by_queue
+    }
+
+    /// The jobs held of one queue, without those whose runs were cancelled.
+    pub(super) fn held_in(&self, queue: &Queue) -> Vec<HeldJob> {
+        self.held()
+            .iter()
+            .filter(|held| held.queue == *queue && !held.cancelled.is_cancelled())
+            .map(|held| HeldJob { lease: held.lease.clone(), run: held.run.clone() })
+            .collect()
+    }
+
+    /// Whether a lease is held: its settling is not acknowledged yet.
+    pub(super) fn holds(&self, lease: &Lease) -> bool {
+        self.held().get(lease).is_some()
     }
 
     /// Jobs claimed and not yet judged.
@@ -164,7 +247,8 @@ impl InFlight {
 
     /// Jobs held at all, until their settling is acknowledged.
     pub(super) fn len(&self) -> usize {
-        self.held().len()
+        let held = self.held();
+        held.by_id.len() + held.doubles.len()
     }
 
     /// How many more jobs may be claimed when `active_max` may be under way.
@@ -218,13 +302,27 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_job_that_comes_back_ends_its_older_run() {
+    fn a_job_that_comes_back_ends_its_older_run_once_the_newer_may_start() {
         let inflight = InFlight::default();
         let older = inflight.claimed(&[delivery(1)]).remove(0);
         let newer = inflight.claimed(&[delivery(2)]).remove(0);
+        assert_eq!(inflight.len(), 2, "the leases of both are renewed");
+        assert!(!older.is_cancelled(), "the ledger has not decided yet");
+        inflight.held().starts(&delivery(2).lease, None);
         assert!(older.is_cancelled());
         assert!(!newer.is_cancelled());
         inflight.settled(std::iter::once(delivery(1).lease));
         assert_eq!(inflight.len(), 1, "the newer run is still held");
+    }
+
+    #[test]
+    fn a_claim_that_the_ledger_refuses_leaves_the_older_run_alone() {
+        let inflight = InFlight::default();
+        let older = inflight.claimed(&[delivery(1)]).remove(0);
+        inflight.claimed(&[delivery(2)]);
+        inflight.settled(std::iter::once(delivery(2).lease));
+        assert!(!older.is_cancelled());
+        assert!(inflight.holds(&delivery(1).lease));
+        assert_eq!(inflight.len(), 1);
     }
 }

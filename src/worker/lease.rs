@@ -7,11 +7,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::inflight::InFlight;
 use super::watchdog::Watchdog;
-use crate::broker::{self, Broker};
+use crate::broker::{self, Broker, Lease};
+use crate::job::Queue;
+
+/// After an error: leases are short, and a broker that comes back may have lost them.
+const RETRY: Duration = Duration::from_millis(200);
 
 /// Renews leases.
 pub(super) struct Renewer {
@@ -22,6 +27,8 @@ pub(super) struct Renewer {
     pub(super) lease: Duration,
     /// Leases are renewed this often.
     pub(super) every: Duration,
+    /// Told of queues that may have lost leases.
+    pub(super) doubts: mpsc::UnboundedSender<Queue>,
     pub(super) stop: CancellationToken,
 }
 
@@ -49,7 +56,7 @@ impl Renewer {
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => return,
-                () = tokio::time::sleep(self.every) => {}
+                () = tokio::time::sleep(if failing { RETRY.min(self.every) } else { self.every }) => {}
             }
             if crate::planted!(NoRenewal) {
                 continue;
@@ -64,6 +71,7 @@ impl Renewer {
                     Err(error) => {
                         let error = &error as &dyn std::error::Error;
                         tracing::warn!(error, "no connection to renew leases with");
+                        failing = true;
                         continue;
                     }
                 },
@@ -89,15 +97,28 @@ impl Renewer {
         for (queue, leases) in self.inflight.leases() {
             for batch in leases.chunks(broker::BATCH_MAX) {
                 match broker.renew(&queue, batch, self.lease).await {
-                    Ok(kept) => {
+                    Ok(renewed) => {
                         crate::failpoint!(RenewAnswered);
-                        let lost = batch.iter().zip(kept).filter(|(_, kept)| !kept);
-                        self.inflight.lost(lost.map(|(lease, _)| lease));
+                        self.learn(&queue, batch, &renewed);
                     }
                     Err(error) => failed = Some(error),
                 }
             }
         }
         failed.map_or(Ok(()), Err)
+    }
+
+    /// Ends the runs whose leases were taken back. One of an earlier generation, or of a queue that
+    /// is not open, may have been wiped instead.
+    fn learn(&self, queue: &Queue, leases: &[Lease], renewed: &broker::Renewed) {
+        let missing = leases.iter().zip(&renewed.held).filter(|(_, held)| !**held);
+        let (taken, doubtful): (Vec<&Lease>, Vec<&Lease>) =
+            missing.map(|(lease, _)| lease).partition(|lease| {
+                renewed.generation.is_some_and(|present| lease.token.generation >= present)
+            });
+        self.inflight.lost(taken.into_iter());
+        if !doubtful.is_empty() || renewed.generation.is_none() {
+            let _ = self.doubts.send(queue.clone());
+        }
     }
 }

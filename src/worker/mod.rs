@@ -2,22 +2,26 @@
 //!
 //! The parts, in the order a job meets them: `fetch` claims, `admit` looks, `backend` hands to
 //! apalis, `stack` surrounds the handler, `judge` decides, `settle` records. Beside them `lease`
-//! keeps what is held, and `inflight` knows what that is. `quarantine` runs what may take the process
-//! down, `watchdog` notices handlers that let nothing else run, `welcome` brings back what older
-//! workers did not know.
+//! keeps what is held, `open` and `reassert` restore it after a broker lost its memory, `inflight`
+//! knows what that is, and `effect` what a run leaves behind. `quarantine` runs what may take the
+//! process down, `watchdog` notices handlers that let nothing else run, `welcome` brings back what
+//! older workers did not know.
 
 mod absolve;
 mod admit;
 mod backend;
 mod context;
+mod effect;
 mod engine;
 mod fetch;
 mod inflight;
 mod judge;
 mod lease;
 mod meter;
+mod open;
 mod pace;
 mod quarantine;
+mod reassert;
 mod registry;
 mod run;
 mod schedule;
@@ -28,6 +32,7 @@ mod watchdog;
 mod welcome;
 
 pub use context::JobContext;
+pub use effect::{Effect, EffectSlot};
 pub use engine::{Drained, Error, Options, Stop, Worker};
 pub(crate) use judge::BROKER_HORIZON;
 pub use registry::{Handler, Registry};

@@ -23,6 +23,8 @@ pub(super) struct Schedule {
     /// When the next delayed job of a queue falls due.
     due: HashMap<Queue, Instant>,
     fallback: Instant,
+    /// The generation of each queue at its last claim.
+    generations: HashMap<Queue, u32>,
 }
 
 impl Schedule {
@@ -31,6 +33,7 @@ impl Schedule {
             turn: queues.iter().cloned().collect(),
             due: HashMap::new(),
             fallback: Instant::now() + FALLBACK,
+            generations: HashMap::new(),
         }
     }
 
@@ -45,6 +48,14 @@ impl Schedule {
         for queue in queues {
             self.wake(queue.clone());
         }
+    }
+
+    /// Whether a queue is in another generation than at the claim before.
+    pub(super) fn is_new(&mut self, queue: &Queue, generation: u32) -> bool {
+        if self.generations.get(queue) == Some(&generation) {
+            return false;
+        }
+        self.generations.insert(queue.clone(), generation).is_some()
     }
 
     /// Whether it is time to look at everything; once each time.

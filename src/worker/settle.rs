@@ -1,17 +1,24 @@
-//! Records what became of jobs: the ledger first, then the broker, each in batches of whatever is
-//! there.
+//! Records what became of jobs: what runs know of their effects, then the ledger's verdicts, then
+//! the broker; the latter two in batches of whatever is there.
 //!
-//! Both stages repeat a failed batch until it is taken: every call may be repeated without harm,
-//! and the leases are renewed meanwhile. How much may wait here is bounded by the claims. What the
+//! Every stage repeats what failed until it is taken: every call may be repeated without harm, and
+//! the leases are renewed meanwhile. How much may wait here is bounded by the claims. What the
 //! ledger has nothing to learn of does not wait for it.
+//!
+//! An effect is recorded before the verdict of its job and apart from others: what a platform has
+//! answered is in nobody else's memory, and one row that cannot be written now must not keep other
+//! jobs waiting.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 
+use super::effect::Effect;
 use super::inflight::InFlight;
 use super::meter::Meter;
 use super::run::Judgement;
@@ -30,20 +37,30 @@ pub(super) struct Settler {
     pub(super) meter: Arc<Meter>,
 }
 
+/// The judgement of a run that left an effect.
+pub(super) type Recordable = (Arc<dyn Effect>, Judgement);
+
 impl Settler {
-    /// Records judgements until the channel closes and everything in it is recorded.
-    pub(super) async fn run(self, judgements: mpsc::UnboundedReceiver<Judgement>) {
+    /// Records effects and judgements until the channels close and everything in them is recorded.
+    /// A judgement whose effect is on record goes to `next`, which leads to `judgements`.
+    pub(super) async fn run(
+        self,
+        effects: mpsc::UnboundedReceiver<Recordable>,
+        judgements: mpsc::UnboundedReceiver<Judgement>,
+        next: mpsc::UnboundedSender<Judgement>,
+    ) {
         let settler = Arc::new(self);
         let (verdicts, to_ledger) = mpsc::unbounded_channel();
         let (recorded, to_broker) = mpsc::channel(4);
         tokio::join!(
+            record_effects(effects, next),
             part(judgements, verdicts, recorded.clone()),
             Arc::clone(&settler).record(to_ledger, recorded),
             settler.release(to_broker),
         );
     }
 
-    /// The first stage: the ledger.
+    /// The second stage: the ledger.
     async fn record(
         self: Arc<Self>,
         mut judgements: mpsc::UnboundedReceiver<Judgement>,
@@ -86,7 +103,7 @@ impl Settler {
         }
     }
 
-    /// The second stage: the broker.
+    /// The third stage: the broker.
     async fn release(self: Arc<Self>, mut recorded: mpsc::Receiver<Vec<Judgement>>) {
         while let Some(batch) = recorded.recv().await {
             let mut by_queue: HashMap<Queue, Vec<Settlement>> = HashMap::new();
@@ -127,6 +144,46 @@ async fn part(
             return;
         }
     }
+}
+
+/// The first stage: effects, each for itself.
+async fn record_effects(
+    mut effects: mpsc::UnboundedReceiver<Recordable>,
+    next: mpsc::UnboundedSender<Judgement>,
+) {
+    let mut recording = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            Some((effect, judgement)) = effects.recv() => recording.push(async move {
+                record_effect(effect.as_ref(), &judgement).await;
+                judgement
+            }),
+            Some(judgement) = recording.next() => {
+                if next.send(judgement).is_err() {
+                    return;
+                }
+            }
+            else => return,
+        }
+    }
+}
+
+async fn record_effect(effect: &dyn Effect, judgement: &Judgement) {
+    let call = || async {
+        match effect.record().await {
+            // It would be refused again and again. A later run sees the intent, and that its
+            // outcome is not known.
+            Err(ledger::Error::Protocol(error)) => {
+                tracing::error!(
+                    job.id = %judgement.lease.id, %error,
+                    "the ledger refused what a run knew of its effect"
+                );
+                Ok(())
+            }
+            other => other,
+        }
+    };
+    until_done("ledger", call).await;
 }
 
 /// Repeats `call` until it succeeds, with growing waits.

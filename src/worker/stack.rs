@@ -75,7 +75,10 @@ async fn timeout(run: &Run) -> Result<(), JobError> {
         Ok(result) => result,
         Err(_) => {
             let limit = humantime::format_duration(run.spec.timeout);
-            let class = run.handler.interrupted(&run.cx.queue);
+            let class = match run.cx.effect.get() {
+                Some(effect) => effect.interrupted(),
+                None => run.handler.interrupted(&run.cx.queue),
+            };
             Err(JobError::timed_out(class, format!("the attempt took longer than {limit}")))
         }
     }

@@ -74,7 +74,7 @@ async fn a_dead_workers_jobs_are_due_again_within_a_second_and_nobody_elses() {
     claim(&*theirs, &queue, &dead, 5).await;
     drop(theirs);
     until_ready(&*ours, &queue, 5, SECOND).await;
-    let held = ours.renew(&queue, &kept, PATIENCE).await.unwrap();
+    let held = ours.renew(&queue, &kept, PATIENCE).await.unwrap().held;
     assert_eq!(held, [true; 3]);
     stop.cancel();
 }

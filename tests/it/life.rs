@@ -14,8 +14,8 @@ use postworks::job::{
     Category, ErrorClass, Job, JobError, JobId, Kind, Queue, Request, RequestPolicy, RetryPolicy,
     State, WorkerId,
 };
-use postworks::ledger::{Db, Ledger, SqlLedger};
-use postworks::worker::{Drained, Handler, JobContext, Options, Registry, Stop, Worker};
+use postworks::ledger::{self, Db, Ledger, SqlLedger};
+use postworks::worker::{Drained, Effect, Handler, JobContext, Options, Registry, Stop, Worker};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
@@ -45,6 +45,60 @@ impl Handler<Patient> for Play {
         self.started.fetch_add(1, Ordering::SeqCst);
         let _permit = self.release.acquire().await;
         Ok(())
+    }
+}
+
+/// A job with an effect. Its platform has answered, and the ledger is away for a while; or it is
+/// cut off in the middle.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Effectful {
+    cut_off: bool,
+}
+
+impl Job for Effectful {
+    const KIND: &'static str = "effectful";
+    const TIMEOUT: Duration = Duration::from_millis(300);
+    const EFFECT: bool = true;
+    const RETRY: RetryPolicy = RetryPolicy { max_attempts: 1, ..RetryPolicy::DEFAULT };
+}
+
+/// What a run of [`Effectful`] knows, and the job's states at the times of recording it.
+struct Known {
+    id: JobId,
+    ledger: Arc<dyn Ledger>,
+    seen: Arc<Mutex<Vec<State>>>,
+}
+
+#[async_trait]
+impl Effect for Known {
+    fn interrupted(&self) -> ErrorClass {
+        ErrorClass::Transient
+    }
+
+    async fn record(&self) -> Result<(), ledger::Error> {
+        let state = self.ledger.job(self.id).await?.unwrap().state;
+        let mut seen = self.seen.lock().unwrap();
+        seen.push(state);
+        if seen.len().is_multiple_of(3) { Ok(()) } else { Err(away()) }
+    }
+}
+
+fn away() -> ledger::Error {
+    ledger::Error::Unavailable(sqlx::Error::PoolTimedOut)
+}
+
+struct Promise {
+    ledger: Arc<dyn Ledger>,
+    seen: Arc<Mutex<Vec<State>>>,
+}
+
+#[async_trait]
+impl Handler<Effectful> for Promise {
+    async fn handle(&self, job: Effectful, cx: &JobContext) -> Result<(), JobError> {
+        let (ledger, seen) = (Arc::clone(&self.ledger), Arc::clone(&self.seen));
+        cx.effect.keep(Arc::new(Known { id: cx.id, ledger, seen }));
+        if job.cut_off { std::future::pending().await } else { Ok(()) }
     }
 }
 
@@ -88,6 +142,7 @@ struct World {
     producer: Producer,
     play: Play,
     registry: Registry,
+    effects_seen: Arc<Mutex<Vec<State>>>,
     clock: SharedClock,
     refill: Arc<Notify>,
 }
@@ -112,6 +167,9 @@ impl World {
         let mut registry = Registry::default();
         registry.add::<Script>(play.clone(), [queue()]).unwrap();
         registry.add::<Patient>(play.clone(), [queue()]).unwrap();
+        let effects_seen = Arc::default();
+        let promise = Promise { ledger: Arc::clone(&ledger), seen: Arc::clone(&effects_seen) };
+        registry.add::<Effectful>(promise, [queue()]).unwrap();
         let producer = Producer::new(
             Arc::clone(&ledger),
             Arc::clone(&broker),
@@ -126,7 +184,17 @@ impl World {
             refill: Arc::clone(&refill),
         };
         tokio::spawn(relay.run(tokio_util::sync::CancellationToken::new()));
-        Self { _folder: folder, ledger, broker, producer, play, registry, clock, refill }
+        Self {
+            _folder: folder,
+            ledger,
+            broker,
+            producer,
+            play,
+            registry,
+            effects_seen,
+            clock,
+            refill,
+        }
     }
 
     fn worker(&self, grace: Duration) -> (Stop, JoinHandle<Drained>) {
@@ -224,6 +292,21 @@ async fn a_job_that_cannot_succeed_is_dead_under_its_heading() {
         assert_eq!(row.reason.unwrap().category, category, "{script:?}");
         assert_eq!(world.runs(id), runs, "{script:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_run_knows_of_its_effect_is_on_record_before_its_job_ends() {
+    let world = World::start().await;
+    let (_stop, _worker) = world.worker(Duration::from_secs(5));
+    let id = world.enqueue(Effectful { cut_off: false }).await;
+    world.ended(id, State::Completed).await;
+    assert_eq!(*world.effects_seen.lock().unwrap(), [State::Ready; 3], "live at every try");
+    // A run that its timeout cut off knows how far it came.
+    let id = world.enqueue(Effectful { cut_off: true }).await;
+    world.ended(id, State::Dead).await;
+    assert_eq!(*world.effects_seen.lock().unwrap(), [State::Ready; 6]);
+    let reason = world.ledger.job(id).await.unwrap().unwrap().reason.unwrap();
+    assert_eq!((reason.category, reason.class.as_str()), (Category::Timeout, "transient"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ mod ledger;
 mod ledger_faults;
 mod ledger_model;
 mod life;
+mod lost_memory;
 mod mishaps;
 mod newer;
 mod postgres;

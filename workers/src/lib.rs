@@ -5,6 +5,7 @@
 //! it must not know: platforms, accounts, posts.
 
 pub mod accounts;
+pub mod checkup;
 pub mod handlers;
 pub mod health;
 pub mod node;

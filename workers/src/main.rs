@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use postworks::config::{Config, ConfigErrors, Environment, Sources};
 use postworks::ledger;
+use postworks_workers::checkup;
 use postworks_workers::node::{self, Node};
 use postworks_workers::role::{self, WorkerArgs};
 use postworks_workers::signals::Signals;
@@ -57,10 +58,16 @@ fn main() -> ExitCode {
 
 /// The numbers are part of the public contract, and the same as those of `postworks worker`.
 fn exit_code(error: &anyhow::Error) -> u8 {
-    if error.is::<ConfigErrors>() || error.is::<node::Error>() {
+    let ledger = match error.downcast_ref() {
+        Some(node::Error::BrokerRefuses(_)) => return UNAVAILABLE,
+        Some(node::Error::Ledger(error)) => Some(error),
+        Some(_) => return CONFIG,
+        None => error.downcast_ref(),
+    };
+    if error.is::<ConfigErrors>() {
         return CONFIG;
     }
-    match (error.downcast_ref(), error.downcast_ref()) {
+    match (ledger, error.downcast_ref()) {
         (Some(ledger::Error::Migrations(_) | ledger::Error::Url(_)), _) => CONFIG,
         (
             Some(
@@ -103,7 +110,7 @@ async fn run(told: Told) -> anyhow::Result<ExitCode> {
     node::provide_keys(&told.environment)?;
     let node = Node::connected(urls, told.config, &told.environment)?;
     node.check_queues()?;
-    node.check_tables().await?;
+    checkup::at_start(&node).await?;
     role::run(&node, signals.stop.clone(), announce).await?;
     Ok(match signals.forced().and_then(|code| u8::try_from(code).ok()) {
         Some(code) => ExitCode::from(code),

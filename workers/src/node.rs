@@ -42,6 +42,12 @@ pub enum Error {
     /// The broker's address.
     #[error("REDIS_URL or broker.prefix cannot be used")]
     Broker(#[from] broker::Error),
+    /// The broker's server refuses us, which a person must put right.
+    #[error(transparent)]
+    BrokerRefuses(broker::Error),
+    /// A store that no role can work with.
+    #[error("{0}")]
+    Unfit(String),
     /// The master keys.
     #[error(transparent)]
     Keys(#[from] KeyRingError),

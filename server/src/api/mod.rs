@@ -73,6 +73,8 @@ pub fn router(app: App, health: Health, config: &config::Api) -> Router {
         .route("/api/dlq", get(routes::dead_letters))
         .route("/api/dlq/retry", post(routes::dlq_retry))
         .route("/api/dlq/{id}", get(routes::dead_letter))
+        .route("/api/effects", get(routes::effects))
+        .route("/api/effects/{id}/resolve", post(routes::resolve_effect))
         .route("/api/queues", get(routes::queues))
         .with_state(api.clone())
         .merge(health.router())

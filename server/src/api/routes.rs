@@ -85,6 +85,20 @@ pub(super) async fn dlq_retry(State(api): State<Api>, request: Request) -> Answe
     with(StatusCode::ACCEPTED, api.app.dlq_retry(&retry).await?)
 }
 
+pub(super) async fn effects(State(api): State<Api>, RawQuery(raw): RawQuery) -> Answer {
+    ok(api.app.effects(&query(raw.as_deref())?).await?)
+}
+
+pub(super) async fn resolve_effect(
+    State(api): State<Api>,
+    segment: IdSegment,
+    request: Request,
+) -> Answer {
+    let id = id::<Uuid>("publication", segment)?;
+    let resolve = document(request, api.limits.body).await?;
+    ok(api.app.resolve_effect(id, &resolve).await?)
+}
+
 pub(super) async fn queues(State(api): State<Api>) -> Answer {
     ok(api.app.queues().await?)
 }

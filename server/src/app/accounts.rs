@@ -156,7 +156,7 @@ impl App {
     }
 }
 
-fn text(faults: &mut Vec<FieldError>, field: &str, text: &str, bytes_max: usize) {
+pub(super) fn text(faults: &mut Vec<FieldError>, field: &str, text: &str, bytes_max: usize) {
     if text.trim().is_empty() {
         faults.push(FieldError::new(field, "must not be empty"));
     } else if text.len() > bytes_max {

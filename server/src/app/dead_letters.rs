@@ -6,6 +6,7 @@ use std::time::Duration;
 use postworks::job::{Category, JobId, Kind, Queue};
 use postworks::ledger::{DeadFilter, DeadLetter};
 
+use super::effects::Prospect;
 use super::jobs::parse;
 use super::paging::Wanted;
 use super::types::{DeadChoice, DeadLetterView, DeadQuery, DeadRetry, Page, Plan, Planned};
@@ -47,7 +48,8 @@ impl App {
 
     /// Puts dead letters back, or says what would happen.
     ///
-    /// What was perhaps done is put back only if its id is named: then a person has looked.
+    /// What was perhaps done is put back only if its id is named, and only if it would not die
+    /// again of not knowing. What was surely done is completed.
     pub async fn dlq_retry(&self, retry: &DeadRetry) -> Result<Planned, Error> {
         let mut filter = self.dead_filter(&retry.filter)?;
         let named = !filter.ids.is_empty();
@@ -57,10 +59,23 @@ impl App {
             let Some(last) = letters.last() else { break };
             filter.before = Some(last.id);
             plan.matched += count(letters.len());
-            let (unknown, runnable): (Vec<DeadLetter>, Vec<DeadLetter>) = letters
+            let (unknown, mut runnable): (Vec<DeadLetter>, Vec<DeadLetter>) = letters
                 .into_iter()
-                .partition(|letter| letter.reason.category == Category::UnknownOutcome && !named);
-            plan.unknown += count(unknown.len());
+                .partition(|letter| letter.reason.category == Category::UnknownOutcome);
+            for letter in unknown {
+                match self.prospect(letter.id).await? {
+                    Prospect::Done(publication) => {
+                        plan.done += 1;
+                        if !retry.dry_run {
+                            let store = &self.node.store;
+                            store.complete_if_published(publication, letter.id).await?;
+                        }
+                    }
+                    Prospect::Clear => runnable.push(letter),
+                    Prospect::Unclear if named => runnable.push(letter),
+                    Prospect::Unclear | Prospect::Hopeless => plan.unknown += 1,
+                }
+            }
             if retry.dry_run {
                 plan.runnable += count(runnable.len());
             } else {

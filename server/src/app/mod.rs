@@ -5,6 +5,7 @@
 
 mod accounts;
 mod dead_letters;
+mod effects;
 mod enqueue;
 mod error;
 mod jobs;

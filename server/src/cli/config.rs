@@ -1,12 +1,11 @@
-//! `postworks config …` and `postworks doctor`.
+//! `postworks config …` and `postworks completions`.
 
 use clap::Subcommand;
-use postworks::config::{Config, ConfigErrors, Environment, without_password};
-use serde::Serialize;
+use postworks::config::without_password;
 
-use super::failure::{Exit, Failure};
-use super::output::{say, table};
-use super::{Context, target, wiring};
+use super::Context;
+use super::failure::Failure;
+use super::output::say;
 
 /// What to do with the configuration.
 #[derive(Debug, Clone, Copy, Subcommand)]
@@ -33,89 +32,6 @@ pub(super) fn run(context: &Context, command: ConfigCommand) -> Result<(), Failu
             text
         }),
     }
-}
-
-/// One thing that was looked at.
-#[derive(Debug, Serialize)]
-struct Finding {
-    what: &'static str,
-    ok: bool,
-    detail: String,
-    /// How the command ends if this is the first fault.
-    #[serde(skip)]
-    exit: Exit,
-}
-
-impl Finding {
-    fn of(what: &'static str, result: Result<String, Failure>) -> Self {
-        match result {
-            Ok(detail) => Self { what, ok: true, detail, exit: Exit::Ok },
-            Err(failure) => {
-                let advice = failure.advice.map(|advice| format!("; {advice}")).unwrap_or_default();
-                let detail = format!("{}{advice}", failure.message);
-                Self { what, ok: false, detail, exit: failure.exit }
-            }
-        }
-    }
-}
-
-/// Looks at everything a person would look at first.
-pub(super) async fn doctor(context: &Context) -> Result<(), Failure> {
-    let (environment, config) = (context.environment(), context.config(|sources| sources));
-    let mut findings = faults("environment", environment.as_ref().err());
-    findings.extend(faults("configuration", config.as_ref().err()));
-    if let (Ok(environment), Ok(config)) = (environment, config) {
-        findings.extend(reach(context, &environment, &config).await?);
-    }
-    context.format.say(&findings, |findings| {
-        let rows = findings.iter().map(|finding| {
-            let mark = if finding.ok { "ok" } else { "FAULT" };
-            vec![mark.to_owned(), finding.what.to_owned(), finding.detail.clone()]
-        });
-        table(&["", "WHAT", "DETAIL"], rows, "")
-    })?;
-    match findings.iter().find(|finding| !finding.ok) {
-        None => Ok(()),
-        Some(first) => Err(Failure::new(first.exit, "not everything is all right")),
-    }
-}
-
-/// A finding for each fault, or one that there is none.
-fn faults(what: &'static str, errors: Option<&ConfigErrors>) -> Vec<Finding> {
-    match errors {
-        None => vec![Finding::of(what, Ok("all right".to_owned()))],
-        Some(ConfigErrors(faults)) => faults
-            .iter()
-            .map(|fault| Finding::of(what, Err(Failure::new(Exit::Config, fault.to_string()))))
-            .collect(),
-    }
-}
-
-/// Asks the stores, or the API where client commands would.
-async fn reach(
-    context: &Context,
-    environment: &Environment,
-    config: &Config,
-) -> Result<Vec<Finding>, Failure> {
-    if environment.stores.is_none() || context.server.is_some() || environment.server.is_some() {
-        let answer = target::choose(context).await?.queues().await;
-        let answer = answer.map(|queues| format!("answers; {} queues", queues.items.len()));
-        return Ok(vec![Finding::of("api", answer)]);
-    }
-    let app = match wiring::open(config, environment).await {
-        Err(failure) => return Ok(vec![Finding::of("stores", Err(failure))]),
-        Ok(app) => app,
-    };
-    let keys = app.node().check_keys().map(|()| "there".to_owned()).map_err(Failure::from);
-    let mut found = vec![Finding::of("keys", keys)];
-    for probe in app.probes() {
-        let answer = match probe.is_ready().await {
-            true => Ok("answers".to_owned()),
-            false => Err(Failure::new(Exit::Unavailable, "does not answer")),
-        };
-        found.push(Finding::of(probe.name(), answer));
-    }
-    Ok(found)
 }
 
 /// Prints a shell's completions.

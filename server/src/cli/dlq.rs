@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
 use clap::{Args, Subcommand};
-use postworks::job::JobId;
+use postworks::job::{Category, JobId};
 
 use super::failure::{Exit, Failure};
 use super::output::{list, table};
@@ -23,8 +23,8 @@ pub(crate) enum DlqCommand {
     },
     /// Put dead letters back to run again
     ///
-    /// Those whose outcome is unknown are put back only if their ids are named: the platform may
-    /// have done what they asked, so look there first.
+    /// Those whose outcome is unknown are put back only if their ids are named and they can find
+    /// it out; of the others `postworks effects` takes a person's word.
     Retry(DlqRetryArgs),
 }
 
@@ -162,17 +162,25 @@ fn agreed(planned: &Planned) -> Result<bool, Failure> {
 fn summary(planned: &Planned, dry_run: bool) -> String {
     let plan = planned.plan;
     let verb = if dry_run { "would be put back" } else { "put back" };
-    list(&[
+    let text = list(&[
         ("matched", plan.matched.to_string()),
         (verb, plan.runnable.to_string()),
-        ("left: done already", plan.done.to_string()),
+        ("done already", plan.done.to_string()),
         ("left: outcome unknown", plan.unknown.to_string()),
         ("left: a live job has their unique key", plan.superseded.to_string()),
-    ])
+    ]);
+    if plan.unknown > 0 { format!("{text}\n\n{UNKNOWN}") } else { text }
+}
+
+/// Where to go on with an outcome that nobody knows.
+const UNKNOWN: &str = "outcome unknown: postworks effects list says what to do";
+
+fn is_unknown(letter: &DeadLetterView) -> bool {
+    letter.reason.category == Category::UnknownOutcome
 }
 
 fn show(letter: &DeadLetterView) -> String {
-    list(&[
+    let text = list(&[
         ("id", letter.id.to_string()),
         ("kind", letter.kind.to_string()),
         ("queue", letter.queue.to_string()),
@@ -183,7 +191,8 @@ fn show(letter: &DeadLetterView) -> String {
         ("attempts", letter.attempts.to_string()),
         ("created", letter.created_at.to_string()),
         ("died", letter.died_at.to_string()),
-    ])
+    ]);
+    if is_unknown(letter) { format!("{text}\n\n{UNKNOWN}") } else { text }
 }
 
 fn page(page: &Page<DeadLetterView>) -> String {
@@ -198,5 +207,9 @@ fn page(page: &Page<DeadLetterView>) -> String {
         ]
     });
     let header = ["ID", "QUEUE", "CATEGORY", "FINGERPRINT", "DIED", "MESSAGE"];
-    super::paged(table(&header, rows, "no dead letters"), page.next.as_deref())
+    let mut text = table(&header, rows, "no dead letters");
+    if page.items.iter().any(is_unknown) {
+        text.push_str(&format!("\n\n{UNKNOWN}"));
+    }
+    super::paged(text, page.next.as_deref())
 }

@@ -9,13 +9,15 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::Url;
+use uuid::Uuid;
 
 use super::failure::{Exit, Failure};
 use super::target::Target;
 use crate::api::{Problem, chain};
 use crate::app::types::{
     AddConnector, CancelledJob, Connector, Created, DeadLetterView, DeadQuery, DeadRetry,
-    EnqueueJob, Enqueued, JobView, JobsQuery, Page, PageQuery, Planned, QueueView,
+    EffectResolved, EffectView, EnqueueJob, Enqueued, JobView, JobsQuery, Page, PageQuery, Planned,
+    QueueView, ResolveEffect,
 };
 
 /// An address that does not answer is told soon.
@@ -182,6 +184,18 @@ impl Target for HttpTarget {
 
     async fn dlq_retry(&self, retry: &DeadRetry) -> Result<Planned, Failure> {
         self.post("/api/dlq/retry", retry).await
+    }
+
+    async fn effects(&self, query: &PageQuery) -> Result<Page<EffectView>, Failure> {
+        self.get("/api/effects", query).await
+    }
+
+    async fn resolve_effect(
+        &self,
+        id: Uuid,
+        resolve: &ResolveEffect,
+    ) -> Result<EffectResolved, Failure> {
+        self.post(&format!("/api/effects/{id}/resolve"), resolve).await
     }
 
     async fn queues(&self) -> Result<Page<QueueView>, Failure> {

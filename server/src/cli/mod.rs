@@ -7,6 +7,8 @@ mod config;
 mod connector;
 mod demo;
 mod dlq;
+mod doctor;
+mod effects;
 mod enqueue;
 mod failure;
 mod http;
@@ -164,6 +166,16 @@ Examples:
   postworks dlq retry 0198f3a0-…"
     )]
     Dlq(dlq::DlqCommand),
+    /// Publications that may be out, which nobody knows
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  postworks effects list
+  postworks effects resolve 0198f3a0-… --as published --remote-id post_4711
+  postworks effects resolve 0198f3a0-… --as absent --retry"
+    )]
+    Effects(effects::EffectsCommand),
     /// Queues and what is in them
     #[command(subcommand)]
     Queue(queue::QueueCommand),
@@ -173,6 +185,14 @@ Examples:
     )]
     Migrate,
     /// Look for what keeps things from working
+    #[command(after_help = "\
+Looks at the environment, the configuration, PostgreSQL and Redis, and says what each finding means
+and what to do. Exit codes: 0 nothing fails (there may be warnings), 1 a check fails, 69 a store
+cannot be reached, 78 the configuration or the tables.
+
+Examples:
+  postworks doctor
+  postworks -o json doctor")]
     Doctor,
     /// Check or print the configuration
     #[command(
@@ -282,9 +302,10 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::Connector(command) => connector::run(&context, command).await,
         Verb::Job(command) => job::run(&context, command).await,
         Verb::Dlq(command) => dlq::run(&context, command).await,
+        Verb::Effects(command) => effects::run(&context, command).await,
         Verb::Queue(command) => queue::run(&context, command).await,
         Verb::Migrate => roles::run_migrate(&context).await,
-        Verb::Doctor => config::doctor(&context).await,
+        Verb::Doctor => doctor::run(&context).await,
         Verb::Config(command) => config::run(&context, command),
         Verb::Completions { shell } => config::completions(shell),
     }

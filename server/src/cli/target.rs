@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use postworks::job::JobId;
+use uuid::Uuid;
 
 use super::Context;
 use super::failure::Failure;
@@ -10,7 +11,8 @@ use super::wiring;
 use crate::app::App;
 use crate::app::types::{
     AddConnector, CancelledJob, Connector, Created, DeadLetterView, DeadQuery, DeadRetry,
-    EnqueueJob, Enqueued, JobView, JobsQuery, Page, PageQuery, Planned, QueueView,
+    EffectResolved, EffectView, EnqueueJob, Enqueued, JobView, JobsQuery, Page, PageQuery, Planned,
+    QueueView, ResolveEffect,
 };
 
 /// Where the API is unless somebody says otherwise.
@@ -37,6 +39,14 @@ pub trait Target: Send + Sync {
     async fn dead_letter(&self, id: JobId) -> Result<DeadLetterView, Failure>;
     /// Puts dead letters back.
     async fn dlq_retry(&self, retry: &DeadRetry) -> Result<Planned, Failure>;
+    /// Lists effects whose outcome is not known.
+    async fn effects(&self, query: &PageQuery) -> Result<Page<EffectView>, Failure>;
+    /// Takes a person's word for what became of a publication.
+    async fn resolve_effect(
+        &self,
+        id: Uuid,
+        resolve: &ResolveEffect,
+    ) -> Result<EffectResolved, Failure>;
     /// Lists queues.
     async fn queues(&self) -> Result<Page<QueueView>, Failure>;
 }
@@ -97,6 +107,20 @@ impl Target for App {
         let planned = self.dlq_retry(retry).await?;
         self.flush().await;
         Ok(planned)
+    }
+
+    async fn effects(&self, query: &PageQuery) -> Result<Page<EffectView>, Failure> {
+        Ok(self.effects(query).await?)
+    }
+
+    async fn resolve_effect(
+        &self,
+        id: Uuid,
+        resolve: &ResolveEffect,
+    ) -> Result<EffectResolved, Failure> {
+        let resolved = self.resolve_effect(id, resolve).await?;
+        self.flush().await;
+        Ok(resolved)
     }
 
     async fn queues(&self) -> Result<Page<QueueView>, Failure> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use postworks::chore::Collector;
 use postworks::config::{Config, Environment, without_password};
 use postworks::ledger::{self, Db, PostgresOptions};
+use postworks_workers::checkup;
 use postworks_workers::health::Health;
 use postworks_workers::node::{self, Node};
 use postworks_workers::role;
@@ -26,6 +27,11 @@ pub(crate) async fn open(config: &Config, environment: &Environment) -> Result<A
     Ok(App::new(Arc::new(node)))
 }
 
+/// The same, without a look at them.
+pub(crate) fn connect_only(config: &Config, environment: &Environment) -> Result<App, Failure> {
+    Ok(App::new(Arc::new(connect(config, environment)?)))
+}
+
 fn connect(config: &Config, environment: &Environment) -> Result<Node, Failure> {
     let urls = environment.stores_for("this command")?;
     Ok(Node::connected(urls, config.clone(), environment)?)
@@ -42,7 +48,7 @@ fn connect_role(config: &Config, environment: &Environment) -> Result<Node, Fail
 }
 
 async fn role_of(node: Node) -> Result<App, Failure> {
-    node.check_tables().await?;
+    checkup::at_start(&node).await?;
     Ok(App::new(Arc::new(node)))
 }
 
@@ -175,7 +181,9 @@ impl From<node::Error> for Failure {
             node::Error::Ledger(error) => error.into(),
             node::Error::Folder { .. } => Self::new(Exit::Config, message)
                 .advise("choose a folder that this user may write to with POSTWORKS_DATA_DIR"),
+            node::Error::BrokerRefuses(_) => Self::new(Exit::Unavailable, message),
             node::Error::Broker(_)
+            | node::Error::Unfit(_)
             | node::Error::Keys(_)
             | node::Error::NoKeys
             | node::Error::NoSuchQueue { .. } => Self::new(Exit::Config, message),

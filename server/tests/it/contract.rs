@@ -130,7 +130,7 @@ async fn the_routes_of_jobs_dead_letters_and_health_have_their_shapes() {
         &done["attempts"][0],
         &["n", "started_at", "ended_at", "outcome", "error", "worker"],
     );
-    for path in ["/api/jobs", "/api/connectors", "/api/posts", "/api/dlq"] {
+    for path in ["/api/jobs", "/api/connectors", "/api/posts", "/api/dlq", "/api/effects"] {
         let (status, page) = up.ask("GET", path, None).await;
         assert_eq!(status, 200);
         assert!(page["items"].is_array() && page["next"].is_null(), "{path}: {page}");

@@ -11,6 +11,7 @@ mod contract;
 mod crash;
 mod demo;
 mod drain;
+mod effects;
 mod embedded;
 mod fault_checker;
 #[allow(dead_code, reason = "the fault suite uses the rest")]
@@ -24,6 +25,9 @@ mod operator;
 mod outage;
 mod readme;
 mod real_bluesky;
+mod redis_limits;
 mod rolling;
 mod sandbox;
+mod sentinel;
+mod wiped;
 mod world;

@@ -11,7 +11,7 @@ use postworks::broker::{Broker, Delivery, Settlement, Then};
 use postworks::clock::{Clock as _, SystemClock};
 use postworks::config::{Config, Environment, Sources};
 use postworks::job::{Category, JobId, Queue, Reason, WorkerId};
-use postworks::ledger::{Db, Next, PostgresOptions, Verdict};
+use postworks::ledger::{Bump, Db, Next, PostgresOptions, Verdict};
 use postworks_server::api;
 use postworks_server::app::App;
 use postworks_workers::health::Health;
@@ -168,8 +168,11 @@ impl World {
     /// A worker claims the oldest job that is due, and runs it from now on.
     pub(crate) async fn run(&self, id: JobId) -> Delivery {
         let queue = Queue::parse("data_cleanup").unwrap();
-        let generation = self.node.ledger.next_generation(&queue, None).await.unwrap();
-        self.node.broker.open(&queue, generation).await.unwrap();
+        let bump = Bump { held: None, at: SystemClock.now(), reserved: Duration::ZERO };
+        // None if it was opened for another job just now.
+        if let Some(generation) = self.node.ledger.next_generation(&queue, bump).await.unwrap() {
+            self.node.broker.open(&queue, generation).await.unwrap();
+        }
         let worker = WorkerId::new("test", 1, Uuid::new_v4());
         let mut claimed = self.node.broker.claim(&queue, &worker, 1, LEASE).await.unwrap();
         let delivery = claimed.deliveries.pop().unwrap();

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use crate::broker::{BATCH_MAX, order};
 use crate::broker::{
-    Claimed, Delivery, Depth, Lease, Place, Push, Pushed, Reap, Removed, Settled, Settlement, Then,
+    Claimed, Delivery, Depth, Lease, Place, Push, Pushed, Reap, Reasserted, Reassertion, Removed,
+    Renewed, Settled, Settlement, Then,
 };
 use crate::job::{Envelope, JobId, Queue, Timestamp, Token, WorkerId};
 
@@ -106,7 +107,8 @@ impl Lane {
         let next_due = self.delayed.first().map(|(due, _)| Timestamp::from_millis(*due));
         let more = !self.ready.is_empty() || next_due.is_some_and(|due| due <= now);
         self.wake |= more;
-        Some(Claimed { deliveries, next_due, more, quarantined: !self.quarantine.is_empty() })
+        let quarantined = !self.quarantine.is_empty();
+        Some(Claimed { deliveries, next_due, more, quarantined, generation })
     }
 
     pub(super) fn settle(&mut self, settlements: &[Settlement], now: Timestamp) -> Vec<Settled> {
@@ -137,18 +139,23 @@ impl Lane {
             .collect()
     }
 
-    pub(super) fn renew(
-        &mut self,
-        leases: &[Lease],
-        length: Duration,
-        now: Timestamp,
-    ) -> Vec<bool> {
+    pub(super) fn renew(&mut self, leases: &[Lease], length: Duration, now: Timestamp) -> Renewed {
         let until = now.after(length).as_millis();
         let absurd = now.after(length.saturating_mul(10)).as_millis();
-        leases
-            .iter()
-            .map(|lease| self.holds(lease) && self.lengthen(lease.id, until, absurd))
-            .collect()
+        let held =
+            leases.iter().map(|lease| self.holds(lease) && self.lengthen(lease.id, until, absurd));
+        Renewed { held: held.collect(), generation: self.generation }
+    }
+
+    pub(super) fn reassert(
+        &mut self,
+        jobs: &[Reassertion<'_>],
+        length: Duration,
+        now: Timestamp,
+    ) -> Vec<Reasserted> {
+        let until = now.after(length).as_millis();
+        let absurd = now.after(length.saturating_mul(10)).as_millis();
+        jobs.iter().map(|job| self.reassert_one(*job, until, absurd)).collect()
     }
 
     pub(super) fn held(&self, worker: &WorkerId) -> Vec<Lease> {
@@ -288,6 +295,24 @@ impl Lane {
         place.insert((order::score(&held.envelope), id));
         self.jobs.insert(id, Held { fresh_in: None, spot, ..held });
         self.wake = true;
+    }
+
+    fn reassert_one(&mut self, job: Reassertion<'_>, deadline: i64, absurd: i64) -> Reasserted {
+        let Reassertion { lease, envelope } = job;
+        if self.holds(lease) && self.lengthen(lease.id, deadline, absurd) {
+            return Reasserted::Held;
+        }
+        if let Some(Spot::Leased { token, .. }) = self.jobs.get(&lease.id).map(|held| &held.spot)
+            && *token >= lease.token
+        {
+            return Reasserted::Taken;
+        }
+        let orphaned = self.take(lease.id).map_or(0, |held| held.orphaned);
+        let spot = Spot::Leased { token: lease.token, worker: lease.worker.clone(), deadline };
+        self.leased.insert((deadline, lease.id));
+        let held = Held { envelope: envelope.clone(), fresh_in: None, orphaned, spot };
+        self.jobs.insert(lease.id, held);
+        Reasserted::Held
     }
 
     fn take(&mut self, id: JobId) -> Option<Held> {

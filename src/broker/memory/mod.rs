@@ -15,8 +15,8 @@ use tokio::sync::Notify;
 
 use self::lane::Lane;
 use super::{
-    Broker, Claimed, Depth, Error, Lease, Place, Pulse, Push, Pushed, Reap, Removed, Settled,
-    Settlement,
+    Broker, Claimed, Depth, Error, Lease, Place, Pulse, Push, Pushed, Reap, Reasserted,
+    Reassertion, Removed, Renewed, Settled, Settlement,
 };
 use crate::clock::SharedClock;
 use crate::job::{JobId, Queue, Timestamp, WorkerId};
@@ -35,6 +35,8 @@ struct State {
     workers: HashSet<WorkerId>,
     /// Until when somebody does them.
     chores: HashMap<String, Timestamp>,
+    /// Whether its memory was lost under workers that live.
+    wiped: bool,
 }
 
 impl MemoryBroker {
@@ -52,7 +54,9 @@ impl MemoryBroker {
 
     /// Loses everything, as a wiped Redis does: no queue is open afterwards.
     pub fn wipe(&self) {
-        self.lock().lanes.clear();
+        let mut state = self.lock();
+        state.lanes.clear();
+        state.wiped = true;
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -131,12 +135,21 @@ impl Broker for MemoryBroker {
         queue: &Queue,
         leases: &[Lease],
         lease: Duration,
-    ) -> Result<Vec<bool>, Error> {
+    ) -> Result<Renewed, Error> {
         Ok(self.step(queue, |lane, now| lane.renew(leases, lease, now)))
     }
 
     async fn held(&self, queue: &Queue, worker: &WorkerId) -> Result<Vec<Lease>, Error> {
         Ok(self.step(queue, |lane, _| lane.held(worker)))
+    }
+
+    async fn reassert(
+        &self,
+        queue: &Queue,
+        jobs: &[Reassertion<'_>],
+        lease: Duration,
+    ) -> Result<Vec<Reasserted>, Error> {
+        Ok(self.step(queue, |lane, now| lane.reassert(jobs, lease, now)))
     }
 
     async fn reap(&self, queue: &Queue, whose: Reap<'_>) -> Result<Vec<JobId>, Error> {
@@ -158,6 +171,10 @@ impl Broker for MemoryBroker {
     async fn open(&self, queue: &Queue, generation: u32) -> Result<(), Error> {
         self.step(queue, |lane, _| lane.open(generation));
         Ok(())
+    }
+
+    fn is_outlived(&self) -> bool {
+        self.lock().wiped
     }
 
     async fn wait(&self, queues: &[Queue], timeout: Duration) -> Result<Option<Queue>, Error> {

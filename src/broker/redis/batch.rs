@@ -5,7 +5,9 @@ use std::time::Duration;
 use redis::Cmd;
 
 use super::{RedisBroker, millis, reply, value};
-use crate::broker::{BATCH_MAX, Claimed, Error, Place, Push, Settlement, Then, order};
+use crate::broker::{
+    BATCH_MAX, Claimed, Error, Lease, Place, Push, Reassertion, Renewed, Settlement, Then, order,
+};
 use crate::job::{JobId, Queue, WorkerId};
 
 impl RedisBroker {
@@ -87,6 +89,40 @@ impl RedisBroker {
                 .arg(u8::from(alone));
         };
         reply::claimed(queue, worker, self.call(|scripts| &scripts.claim, queue, fill).await?)
+    }
+
+    pub(super) async fn renew_batch(
+        &self,
+        queue: &Queue,
+        leases: &[Lease],
+        length: Duration,
+    ) -> Result<Renewed, Error> {
+        let fill = |call: &mut Cmd| {
+            call.arg(self.skew_ms()).arg(millis(length));
+            for lease in leases {
+                call.arg(value::member(lease));
+            }
+        };
+        reply::renewed(self.call(|scripts| &scripts.renew, queue, fill).await?, leases.len())
+    }
+
+    pub(super) async fn reassert_batch(
+        &self,
+        queue: &Queue,
+        jobs: &[Reassertion<'_>],
+        length: Duration,
+    ) -> Result<Vec<bool>, Error> {
+        let fill = |call: &mut Cmd| {
+            call.arg(self.skew_ms()).arg(millis(length));
+            for Reassertion { lease, envelope } in jobs {
+                call.arg(value::member(lease))
+                    .arg(value::head_start(envelope))
+                    .arg(value::due(envelope))
+                    .arg(envelope.encode());
+            }
+        };
+        let answer = self.call(|scripts| &scripts.reassert, queue, fill).await?;
+        reply::verdicts(answer, jobs.len())
     }
 
     pub(super) async fn find_batch(

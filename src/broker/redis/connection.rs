@@ -1,84 +1,26 @@
-//! Connections: named, bounded in time, replaced when they break.
+//! The connection that commands share: bounded in time, replaced when it breaks.
 //!
 //! The client library's own manager does not name the connections it makes, and a worker whose
-//! connection has no name counts as dead. So connections are made here: lazily, one attempt at a
-//! time, at growing intervals. The command that met the broken connection fails and is not sent
-//! again, since nobody knows whether it was carried out.
+//! connection has no name counts as dead. So connections are kept here: made lazily, one attempt
+//! at a time, at growing intervals. The command that met the broken connection fails and is not
+//! sent again, since nobody knows whether it was carried out.
 
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, IntoConnectionInfo, Pipeline, ProtocolVersion};
-use redis::{RedisError, RedisResult, Value};
+use redis::{Cmd, Pipeline, RedisError, RedisResult, Value};
 use tokio::time::Instant;
 
+use super::connect::{self, Connector};
 use super::error::{classify, ends_connection, is_unknown_script};
 use super::script::Script;
 use crate::broker::Error;
-use crate::job::WorkerId;
 
-/// Longest wait for a connection. The ledger carries on meanwhile.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longest wait for an answer: the slowest script takes milliseconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// First and longest pause between attempts: a Redis that restarted is found within half a second.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
-
-/// What a worker's connections are named, before its id.
-const NAME_PREFIX: &str = "postworks:";
-
-/// Makes connections.
-pub(super) struct Connector {
-    client: Client,
-    name: String,
-}
-
-/// Without the address, which may hold a password.
-impl fmt::Debug for Connector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connector").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-impl Connector {
-    /// Reads a URL.
-    ///
-    /// # Errors
-    /// [`Error::Refused`] if the URL is malformed, or the worker's id is no name.
-    pub(super) fn new(url: &str, worker: &WorkerId) -> Result<Self, Error> {
-        let name = format!("{NAME_PREFIX}{worker}");
-        if !name.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(Error::Refused("a worker's id must be plain characters".into()));
-        }
-        let info = url.into_connection_info().map_err(classify)?;
-        // The answers are the same in both protocols; the older one needs no handshake.
-        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP2);
-        let client = Client::open(info.set_redis_settings(settings)).map_err(classify)?;
-        Ok(Self { client, name })
-    }
-
-    /// Opens a connection whose commands are given up when no answer came within `answer`.
-    pub(super) async fn open(&self, answer: Duration) -> RedisResult<MultiplexedConnection> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(ANSWER_TIMEOUT));
-        let mut connection =
-            self.client.get_multiplexed_async_connection_with_config(&config).await?;
-        redis::cmd("CLIENT").arg("SETNAME").arg(&self.name).exec_async(&mut connection).await?;
-        connection.set_response_timeout(answer);
-        Ok(connection)
-    }
-}
-
-/// The workers in the answer to `CLIENT LIST`.
-pub(super) fn workers(list: &str) -> impl Iterator<Item = WorkerId> {
-    list.split_ascii_whitespace()
-        .filter_map(|field| field.strip_prefix("name="))
-        .filter_map(|name| name.strip_prefix(NAME_PREFIX))
-        .map(WorkerId::from_text)
-}
 
 /// When the next attempt may be made.
 #[derive(Debug, Default)]
@@ -136,13 +78,10 @@ impl Commands {
         self.send(command).await.map_err(classify)
     }
 
-    /// Calls a script; makes it known to the server first where that is needed.
+    /// Calls a script; sends it as a whole where the server does not know it.
     pub(super) async fn call(&self, script: &Script, call: &Cmd) -> Result<Value, Error> {
         match self.send(call).await {
-            Err(unknown) if is_unknown_script(&unknown) => {
-                self.query(&script.load()).await?;
-                self.query(call).await
-            }
+            Err(unknown) if is_unknown_script(&unknown) => self.query(&script.whole(call)).await,
             answer => answer.map_err(classify),
         }
     }
@@ -160,8 +99,11 @@ impl Commands {
     ) -> Result<Vec<Value>, Error> {
         match self.send_all(calls).await {
             Err(unknown) if is_unknown_script(&unknown) => {
-                self.query(&script.load()).await?;
-                self.send_all(calls).await.map_err(classify)
+                let mut whole = redis::pipe();
+                for call in calls.cmd_iter() {
+                    whole.add_command(script.whole(call));
+                }
+                self.query_all(&whole).await
             }
             answer => answer.map_err(classify),
         }
@@ -180,7 +122,7 @@ impl Commands {
 
     async fn send_all(&self, commands: &Pipeline) -> RedisResult<Vec<Value>> {
         let (number, mut connection) = self.connection().await?;
-        let answer = commands.query_async(&mut connection).await;
+        let answer = connect::send_all(&mut connection, commands).await;
         self.note(number, answer)
     }
 
@@ -250,14 +192,6 @@ impl Current {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn workers_are_read_from_the_names_of_connections() {
-        let list = "id=3 addr=127.0.0.1:5 name=postworks:host:7:0123456789ab db=0 cmd=blpop\n\
-                    id=4 addr=127.0.0.1:6 name= db=0\nid=5 name=other:x db=0\n";
-        let found: Vec<WorkerId> = workers(list).collect();
-        assert_eq!(found, [WorkerId::from_text("host:7:0123456789ab")]);
-    }
 
     #[test]
     fn pauses_grow_to_half_a_second_and_no_further() {

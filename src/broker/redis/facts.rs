@@ -1,6 +1,15 @@
-//! What kind of Redis this is: for warnings at start and for the doctor.
+//! What kind of Redis this is: for the log at start and for the doctor.
 
 use std::collections::HashMap;
+
+use crate::finding::{Finding, of_clock};
+
+/// Where a permanent setting goes, after the command that changes it now.
+const FOR_GOOD: &str = "and put it into redis.conf (config/redis.conf has it)";
+/// The first version whose scripts can say what they may do.
+const VERSION_MIN: u32 = 7;
+/// From this part of a limit on, in percent, it counts as nearly reached.
+const NEARLY: u64 = 80;
 
 /// What a Redis says about itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -11,46 +20,222 @@ pub struct ServerFacts {
     pub run_id: String,
     /// `master` or `slave`.
     pub role: String,
+    /// Bytes it uses.
+    pub used_memory: u64,
     /// Bytes it may use; 0 is no limit.
     pub maxmemory: u64,
-    /// What it does when they are used up. Anything but `noeviction` loses jobs until the
-    /// reconciler notices.
+    /// What it does when they are used up. Anything but `noeviction` loses jobs until they are
+    /// pushed again.
     pub maxmemory_policy: String,
     /// Whether it writes an append-only file.
     pub appendonly: bool,
+    /// Whether its last attempts to write to the disk worked; while not, it may refuse all writes.
+    pub disk_works: bool,
     /// When it writes snapshots (`save`); `None` if it does not tell, empty for never.
     pub save: Option<String>,
+    /// Connections it has.
+    pub clients: u64,
+    /// Connections it takes; 0 if it does not tell.
+    pub maxclients: u64,
+    /// How far its clock is ahead of ours, in milliseconds.
+    pub ahead_ms: i64,
+    /// Commands that our user may not run, as an ACL rule names them.
+    pub lacking: Vec<String>,
 }
 
 impl ServerFacts {
     /// Reads the answer to `INFO`. What is missing stays empty.
-    pub(super) fn read(info: &str, save: Option<String>) -> Self {
+    pub(super) fn read(info: &str) -> Self {
         let facts: HashMap<&str, &str> =
             info.lines().filter_map(|line| line.trim_end().split_once(':')).collect();
         let text = |name: &str| facts.get(name).copied().unwrap_or_default().to_owned();
+        let number = |name: &str| text(name).parse().unwrap_or(0);
+        let works = |name: &str| facts.get(name).is_none_or(|status| *status == "ok");
         Self {
             version: text("redis_version"),
             run_id: text("run_id"),
             role: text("role"),
-            maxmemory: text("maxmemory").parse().unwrap_or(0),
+            used_memory: number("used_memory"),
+            maxmemory: number("maxmemory"),
             maxmemory_policy: text("maxmemory_policy"),
             appendonly: text("aof_enabled") == "1",
-            save,
+            disk_works: works("rdb_last_bgsave_status") && works("aof_last_write_status"),
+            save: None,
+            clients: number("connected_clients"),
+            maxclients: number("maxclients"),
+            ahead_ms: 0,
+            lacking: Vec::new(),
         }
     }
+
+    /// Whether scripts of ours can run at all.
+    pub(super) fn is_recent(&self) -> bool {
+        self.version.split('.').next().and_then(|major| major.parse().ok()) >= Some(VERSION_MIN)
+    }
+
+    /// What is right and wrong with it.
+    pub(super) fn findings(&self) -> Vec<Finding> {
+        vec![
+            self.of_version(),
+            self.of_role(),
+            self.of_eviction(),
+            self.of_memory(),
+            self.of_persistence(),
+            self.of_clients(),
+            self.of_permissions(),
+            of_clock("redis clock", self.ahead_ms),
+        ]
+    }
+
+    fn of_version(&self) -> Finding {
+        const CHECK: &str = "redis version";
+        if self.is_recent() {
+            return Finding::ok(CHECK, &self.version);
+        }
+        let found = format!("this Redis is {}: its scripts cannot do what ours need", self.version);
+        Finding::fail(CHECK, found, format!("Redis {VERSION_MIN}.0 or later is needed")).unfit()
+    }
+
+    fn of_role(&self) -> Finding {
+        const CHECK: &str = "redis role";
+        if self.role == "master" {
+            return Finding::ok(CHECK, "master");
+        }
+        Finding::fail(
+            CHECK,
+            "this Redis is a replica, which takes no writes: nothing runs",
+            "let REDIS_URL name the master, or the sentinels: redis+sentinel://host,host/master",
+        )
+    }
+
+    fn of_eviction(&self) -> Finding {
+        const CHECK: &str = "redis eviction";
+        let policy = &self.maxmemory_policy;
+        if policy == "noeviction" {
+            return Finding::ok(CHECK, policy);
+        }
+        Finding::fail(
+            CHECK,
+            format!(
+                "maxmemory-policy is {policy}: a full Redis drops jobs, which run late once they \
+                 are missed, and leases, whose jobs run again"
+            ),
+            format!("CONFIG SET maxmemory-policy noeviction, {FOR_GOOD}"),
+        )
+    }
+
+    fn of_memory(&self) -> Finding {
+        const CHECK: &str = "redis memory";
+        let mib = |bytes: u64| format!("{} MiB", bytes >> 20);
+        let used = mib(self.used_memory);
+        if self.maxmemory == 0 {
+            return Finding::ok(CHECK, format!("{used} used, no limit"));
+        }
+        let detail = format!("{used} of {} used", mib(self.maxmemory));
+        if is_nearly(self.used_memory, self.maxmemory) {
+            let meaning = "new jobs are about to wait in PostgreSQL until there is room";
+            return Finding::warn(CHECK, format!("{detail}: {meaning}"), "raise maxmemory");
+        }
+        Finding::ok(CHECK, detail)
+    }
+
+    fn of_persistence(&self) -> Finding {
+        const CHECK: &str = "redis persistence";
+        if !self.disk_works {
+            return Finding::fail(
+                CHECK,
+                "Redis could not write to its disk: it may refuse all writes until it can",
+                "look into its log, and at the disk",
+            );
+        }
+        match (self.appendonly, self.save.as_deref()) {
+            (true, _) => Finding::ok(CHECK, "an append-only file"),
+            (false, Some("")) => Finding::warn(
+                CHECK,
+                "none: nothing is lost, but after a restart everything is pushed again from \
+                 PostgreSQL",
+                format!("CONFIG SET appendonly yes, {FOR_GOOD}"),
+            ),
+            (false, Some(_)) => Finding::ok(CHECK, "snapshots"),
+            (false, None) => {
+                Finding::ok(CHECK, "no append-only file; it does not tell whether it snapshots")
+            }
+        }
+    }
+
+    fn of_clients(&self) -> Finding {
+        const CHECK: &str = "redis clients";
+        let detail = format!("{} of {} connections", self.clients, self.maxclients);
+        if self.maxclients > 0 && is_nearly(self.clients, self.maxclients) {
+            let meaning = "the next worker may find no place (each takes three)";
+            return Finding::warn(CHECK, format!("{detail}: {meaning}"), "raise maxclients");
+        }
+        Finding::ok(CHECK, detail)
+    }
+
+    fn of_permissions(&self) -> Finding {
+        const CHECK: &str = "redis permissions";
+        if self.lacking.is_empty() {
+            return Finding::ok(CHECK, "all that is needed");
+        }
+        let lacking = self.lacking.join(", ");
+        let rule: Vec<String> = self.lacking.iter().map(|name| format!("+{name}")).collect();
+        Finding::fail(
+            CHECK,
+            format!("the user of REDIS_URL may not run {lacking}, or not on our keys"),
+            format!("ACL SETUSER <user> {}; config/redis.conf has the whole rule", rule.join(" ")),
+        )
+    }
+}
+
+fn is_nearly(used: u64, limit: u64) -> bool {
+    used.saturating_mul(100) >= limit.saturating_mul(NEARLY)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::finding::Status;
+
+    const GOOD: &str = "# Server\r\nredis_version:7.0.15\r\nrun_id:ab12\r\nmaxmemory:1024\r\n\
+         used_memory:10\r\nmaxmemory_policy:noeviction\r\naof_enabled:1\r\nrole:master\r\n\
+         connected_clients:3\r\nmaxclients:100\r\naof_last_write_status:ok\r\n";
 
     #[test]
     fn facts_are_read_and_missing_ones_stay_empty() {
-        let info = "# Server\r\nredis_version:7.0.15\r\nrun_id:ab12\r\nmaxmemory:1024\r\n\
-                    maxmemory_policy:noeviction\r\naof_enabled:1\r\nrole:master\r\n";
-        let facts = ServerFacts::read(info, None);
+        let facts = ServerFacts::read(GOOD);
         assert_eq!(facts.version, "7.0.15");
         assert_eq!((facts.maxmemory, facts.appendonly), (1_024, true));
-        assert_eq!(ServerFacts::read("", None), ServerFacts::default());
+        let nothing = ServerFacts { disk_works: true, ..ServerFacts::default() };
+        assert_eq!(ServerFacts::read(""), nothing);
+    }
+
+    #[test]
+    fn each_fault_is_found_alone_and_says_what_to_do() {
+        let statuses = |facts: &ServerFacts| -> Vec<(&str, Status)> {
+            let wrong = facts.findings().into_iter().filter(|found| found.status != Status::Ok);
+            wrong
+                .inspect(|found| assert!(found.advice.is_some()))
+                .map(|f| (f.check, f.status))
+                .collect()
+        };
+        assert_eq!(statuses(&ServerFacts::read(GOOD)), []);
+        for (good, bad, check, status) in [
+            ("version:7.0.15", "version:6.2.0", "redis version", Status::Fail),
+            ("role:master", "role:slave", "redis role", Status::Fail),
+            ("noeviction", "allkeys-lru", "redis eviction", Status::Fail),
+            ("used_memory:10", "used_memory:900", "redis memory", Status::Warn),
+            ("status:ok", "status:err", "redis persistence", Status::Fail),
+            ("clients:3", "clients:80", "redis clients", Status::Warn),
+        ] {
+            let facts = ServerFacts::read(&GOOD.replace(good, bad));
+            assert_eq!(statuses(&facts), [(check, status)]);
+        }
+        let mut facts = ServerFacts::read(&GOOD.replace("aof_enabled:1", "aof_enabled:0"));
+        assert_eq!(statuses(&facts), []);
+        facts.save = Some(String::new());
+        assert_eq!(statuses(&facts), [("redis persistence", Status::Warn)]);
+        let late = ServerFacts { ahead_ms: -1_500, ..ServerFacts::read(GOOD) };
+        assert_eq!(statuses(&late), [("redis clock", Status::Warn)]);
     }
 }

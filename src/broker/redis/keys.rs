@@ -58,6 +58,11 @@ impl Keys {
         format!("{}:chore:{chore}", self.prefix)
     }
 
+    /// A key that nothing is stored under, to ask what may be done with ours.
+    pub(super) fn example(&self) -> String {
+        format!("{}:example", self.prefix)
+    }
+
     fn key(&self, queue: &Queue, part: &str) -> String {
         format!("{}:{{{queue}}}:{part}", self.prefix)
     }

@@ -16,7 +16,8 @@ use redis::{RedisError, RedisResult, Value};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::connection::{Connector, Pace};
+use super::connect::Connector;
+use super::connection::Pace;
 use super::error::classify;
 use super::script::WAKE;
 use crate::broker::Error;

@@ -6,9 +6,12 @@
 //!
 //! Time is what Redis tells (`TIME`), so that workers whose clocks differ agree.
 
+mod address;
 mod batch;
+mod connect;
 mod connection;
 mod error;
+mod examine;
 mod facts;
 mod keys;
 mod listen;
@@ -24,16 +27,19 @@ use std::time::Duration;
 use async_trait::async_trait;
 use redis::{Cmd, Value};
 
-use self::connection::{Commands, Connector};
+use self::connect::Connector;
+use self::connection::Commands;
 use self::keys::Keys;
 use self::listen::Listener;
 use self::script::Scripts;
 use super::{
-    BATCH_MAX, Broker, Claimed, Depth, Error, Lease, Place, Pulse, Push, Pushed, Reap, Removed,
-    Settled, Settlement,
+    BATCH_MAX, Broker, Claimed, Depth, Error, Lease, Place, Pulse, Push, Pushed, Reap, Reasserted,
+    Reassertion, Removed, Renewed, Settled, Settlement,
 };
+use crate::finding::Finding;
 use crate::job::{JobId, Queue, Timestamp, WorkerId};
 
+pub use self::address::{AddressError, RedisAddress};
 pub use self::facts::ServerFacts;
 pub use self::options::RedisOptions;
 
@@ -73,15 +79,6 @@ impl RedisBroker {
             commands: Commands::new(Arc::clone(&connector)),
             listener: Listener::new(connector),
         })
-    }
-
-    /// What this Redis says about itself.
-    pub async fn server_facts(&self) -> Result<ServerFacts, Error> {
-        let info = reply::text(self.commands.query(&redis::cmd("INFO")).await?)?;
-        // Hosted servers often forbid CONFIG.
-        let save = self.commands.query(redis::cmd("CONFIG").arg("GET").arg("save")).await;
-        let save = save.and_then(reply::list).ok().and_then(|mut pair| pair.pop());
-        Ok(ServerFacts::read(&info, save.and_then(|save| reply::text(save).ok())))
     }
 
     fn skew_ms(&self) -> i64 {
@@ -173,17 +170,31 @@ impl Broker for RedisBroker {
         queue: &Queue,
         leases: &[Lease],
         lease: Duration,
-    ) -> Result<Vec<bool>, Error> {
-        let mut answers = Vec::with_capacity(leases.len());
-        for batch in leases.chunks(BATCH_MAX) {
-            let fill = |call: &mut Cmd| {
-                call.arg(self.skew_ms()).arg(millis(lease));
-                for lease in batch {
-                    call.arg(value::member(lease));
-                }
-            };
-            let held = self.call(|scripts| &scripts.renew, queue, fill).await?;
-            answers.extend(reply::verdicts(held, batch.len())?);
+    ) -> Result<Renewed, Error> {
+        // The first batch asks for the generation also if there is no lease.
+        let (first, rest) = leases.split_at(leases.len().min(BATCH_MAX));
+        let mut renewed = self.renew_batch(queue, first, lease).await?;
+        for batch in rest.chunks(BATCH_MAX) {
+            let more = self.renew_batch(queue, batch, lease).await?;
+            renewed.generation = more.generation;
+            renewed.held.extend(more.held);
+        }
+        Ok(renewed)
+    }
+
+    async fn reassert(
+        &self,
+        queue: &Queue,
+        jobs: &[Reassertion<'_>],
+        lease: Duration,
+    ) -> Result<Vec<Reasserted>, Error> {
+        let mut answers = Vec::with_capacity(jobs.len());
+        for batch in jobs.chunks(BATCH_MAX) {
+            let held = self.reassert_batch(queue, batch, lease).await?;
+            answers.extend(
+                held.into_iter()
+                    .map(|held| if held { Reasserted::Held } else { Reasserted::Taken }),
+            );
         }
         Ok(answers)
     }
@@ -284,7 +295,7 @@ impl Broker for RedisBroker {
         looks.cmd("CLIENT").arg("LIST");
         let mut answers = self.commands.call_all(&self.scripts.holders, &looks).await?;
         let list = reply::text(answers.pop().ok_or_else(reply::incomplete)?)?;
-        let connected: HashSet<WorkerId> = connection::workers(&list).collect();
+        let connected: HashSet<WorkerId> = connect::workers(&list).collect();
         let mut vanished = HashSet::new();
         for holders in answers {
             for holder in reply::list(holders)? {
@@ -298,15 +309,19 @@ impl Broker for RedisBroker {
     }
 
     async fn elect(&self, chore: &str, term: Duration) -> Result<bool, Error> {
-        let mut set = redis::cmd("SET");
-        set.arg(self.keys.chore(chore)).arg(self.options.worker.as_str());
-        set.arg("NX").arg("PX").arg(millis(term).max(1));
-        Ok(self.commands.query(&set).await? == Value::Okay)
+        let mut call = self.scripts.elect.call(&[self.keys.chore(chore)]);
+        call.arg(self.options.worker.as_str()).arg(millis(term).max(1));
+        let elected = self.commands.call(&self.scripts.elect, &call).await?;
+        Ok(reply::count(&elected)? == 1)
     }
 
     async fn connected(&self) -> Result<HashSet<WorkerId>, Error> {
         let list = self.commands.query(redis::cmd("CLIENT").arg("LIST")).await?;
-        Ok(connection::workers(&reply::text(list)?).collect())
+        Ok(connect::workers(&reply::text(list)?).collect())
+    }
+
+    async fn examine(&self) -> Result<Vec<Finding>, Error> {
+        Ok(self.server_facts().await?.findings())
     }
 
     async fn pulse(&self) -> Result<Pulse, Error> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use redis::Value;
 
 use super::value;
-use crate::broker::{Claimed, Delivery, Depth, Error, Lease};
+use crate::broker::{Claimed, Delivery, Depth, Error, Lease, Renewed};
 use crate::job::{Queue, Timestamp, Token, WorkerId};
 
 /// Times are stored with 14 digits.
@@ -35,7 +35,7 @@ pub(super) fn claimed(queue: &Queue, worker: &WorkerId, answer: Value) -> Result
         let delivery = value::delivery(queue, lease, &stored);
         deliveries.push(Delivery { quarantined: was_quarantined, ..delivery });
     }
-    Ok(Claimed { deliveries, next_due, more, quarantined })
+    Ok(Claimed { deliveries, next_due, more, quarantined, generation: token.generation })
 }
 
 /// Reads the answer of `held.lua`. A member that is no lease is nobody's.
@@ -56,6 +56,14 @@ pub(super) fn time(answer: Value) -> Result<Timestamp, Error> {
     let mut next = || parsed::<i64>(answer.next().ok_or_else(incomplete)?);
     let (seconds, micros) = (next()?, next()?);
     Ok(Timestamp::from_millis(seconds.saturating_mul(1_000).saturating_add(micros / 1_000)))
+}
+
+/// Reads the answer of `renew.lua` to a question about so many leases.
+pub(super) fn renewed(answer: Value, expected: usize) -> Result<Renewed, Error> {
+    let mut answer = list(answer)?.into_iter();
+    let mut next = || answer.next().ok_or_else(incomplete);
+    let generation = text(next()?)?.parse().ok();
+    Ok(Renewed { generation, held: verdicts(next()?, expected)? })
 }
 
 /// Reads a sorted set's score; one that is no time is no time to wait for.

@@ -21,11 +21,23 @@ impl Script {
         call
     }
 
-    /// Makes the script known to the server.
-    pub(super) fn load(&self) -> Cmd {
-        let mut load = redis::cmd("SCRIPT");
-        load.arg("LOAD").arg(self.source);
-        load
+    /// The same call with the script itself instead of its name, which also makes it known. One
+    /// step, so that nothing can make the server forget it in between.
+    pub(super) fn whole(&self, call: &Cmd) -> Cmd {
+        let mut args = call.args_iter().filter_map(|arg| match arg {
+            redis::Arg::Simple(arg) => Some(arg),
+            _ => None,
+        });
+        let mut named = |expected: &[u8]| args.next().is_some_and(|arg| arg == expected);
+        if !(named(b"EVALSHA") && named(self.sha.as_bytes())) {
+            return call.clone();
+        }
+        let mut whole = redis::cmd("EVAL");
+        whole.arg(self.source);
+        for arg in args {
+            whole.arg(arg);
+        }
+        whole
     }
 }
 
@@ -50,6 +62,7 @@ scripts! {
     claim: "claim.lua",
     settle: "settle.lua",
     renew: "renew.lua",
+    reassert: "reassert.lua",
     reap: "reap.lua",
     remove: "remove.lua",
     held: "held.lua",
@@ -58,6 +71,8 @@ scripts! {
     open: "open.lua",
     holders: "holders.lua",
     heal: "heal.lua",
+    permits: "permits.lua",
+    elect: "elect.lua",
 }
 
 /// Puts a wake token back; sent as a whole, since it is rarely needed.

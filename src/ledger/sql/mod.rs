@@ -6,8 +6,11 @@
 mod batch;
 mod crash;
 mod dead;
+mod effect;
 mod end;
 mod enqueue;
+mod examine;
+mod generation;
 mod list;
 #[cfg(feature = "faults")]
 mod planted;
@@ -23,9 +26,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    Cancel, Db, DeadCount, DeadFilter, DeadLetter, Error, FailedAttempt, JobFilter, JobRow, Ledger,
-    Prune, Recorded, Redriven, Settled, Standing, Tx, Unpark, Verdict, until_sure,
+    Bump, Cancel, Db, DeadCount, DeadFilter, DeadLetter, Error, FailedAttempt, JobFilter, JobRow,
+    Ledger, Prune, Recorded, Redriven, Settled, Standing, Tx, Unpark, Verdict, until_sure,
 };
+use crate::finding::Finding;
 use crate::job::{JobId, NewJob, Queue, Timestamp, Token};
 
 /// Keeps the record of every job in PostgreSQL or SQLite.
@@ -91,6 +95,10 @@ impl Ledger for SqlLedger {
         crash::take_back(&self.db, claims).await
     }
 
+    async fn holds(&self, claims: &[(JobId, Token)]) -> Result<Vec<bool>, Error> {
+        stamp::holds(&self.db, claims).await
+    }
+
     async fn job(&self, id: JobId) -> Result<Option<JobRow>, Error> {
         list::job(&self.db, id).await
     }
@@ -138,8 +146,8 @@ impl Ledger for SqlLedger {
         redrive::unpark(&self.db, whose, now).await
     }
 
-    async fn next_generation(&self, queue: &Queue, held: Option<u32>) -> Result<u32, Error> {
-        stamp::next_generation(&self.db, queue, held).await
+    async fn next_generation(&self, queue: &Queue, bump: Bump) -> Result<Option<u32>, Error> {
+        generation::next(&self.db, queue, bump).await
     }
 
     async fn prune(
@@ -150,6 +158,10 @@ impl Ledger for SqlLedger {
         dry_run: bool,
     ) -> Result<u64, Error> {
         end::prune(&self.db, what, before, limit, dry_run).await
+    }
+
+    async fn examine(&self) -> Result<Vec<Finding>, Error> {
+        examine::examine(&self.db).await
     }
 
     async fn check(&self) -> Result<(), Error> {

@@ -4,6 +4,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::batch::{AttemptRow, LetterRow, SettledRow};
+use super::generation::{reserved, reserved_until};
 use super::stored::{Fence, number};
 use crate::job::NewJob;
 
@@ -87,11 +88,14 @@ pub(super) async fn stamp(
     claims: &[(Uuid, i64)],
     now: i64,
 ) -> Answer<Vec<(Uuid, i32)>> {
-    const SQL: &str = "UPDATE jobs SET token = u.token, settled = false \
+    const SQL: &str = concat!(
+        "UPDATE jobs SET token = u.token, settled = false \
          FROM unnest($1::uuid[], $2::bigint[]) AS u(id, token) \
          WHERE jobs.id = u.id AND jobs.state = 'open' AND jobs.run_at <= $3 \
-             AND (jobs.token IS NULL OR jobs.token < u.token) \
-         RETURNING jobs.id, jobs.failed_attempts";
+             AND (jobs.token IS NULL OR jobs.token < u.token) AND NOT ",
+        reserved!("$3"),
+        " RETURNING jobs.id, jobs.failed_attempts"
+    );
     sqlx::query_as(SQL)
         .bind(column(claims, |(id, _)| *id))
         .bind(column(claims, |(_, token)| *token))
@@ -130,8 +134,11 @@ pub(super) async fn absolve(conn: &mut PgConnection, claims: &[(Uuid, i64)]) -> 
 }
 
 pub(super) async fn fences(conn: &mut PgConnection, ids: &[Uuid]) -> Answer<Vec<Fence>> {
-    const SQL: &str = "SELECT id, state, token, settled, run_at, failed_attempts, crashes FROM jobs \
-         WHERE id = ANY($1)";
+    const SQL: &str = concat!(
+        "SELECT id, state, token, settled, run_at, failed_attempts, crashes, ",
+        reserved_until!(),
+        " AS reserved_until FROM jobs WHERE id = ANY($1)"
+    );
     sqlx::query_as(SQL).bind(ids).fetch_all(conn).await
 }
 

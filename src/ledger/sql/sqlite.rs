@@ -5,6 +5,7 @@ use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::batch::{AttemptRow, LetterRow, SettledRow};
+use super::generation::{reserved, reserved_until};
 use super::stored::Fence;
 use crate::job::NewJob;
 
@@ -99,11 +100,14 @@ pub(super) async fn stamp(
     claims: &[(Uuid, i64)],
     now: i64,
 ) -> Answer<Vec<(Uuid, i32)>> {
-    const SQL: &str = "UPDATE jobs SET token = u.token, settled = false \
+    const SQL: &str = concat!(
+        "UPDATE jobs SET token = u.token, settled = false \
          FROM (SELECT unhex(value ->> 0) AS id, value ->> 1 AS token FROM json_each($1)) AS u \
          WHERE jobs.id = u.id AND jobs.state = 'open' AND jobs.run_at <= $2 \
-             AND (jobs.token IS NULL OR jobs.token < u.token) \
-         RETURNING id, failed_attempts";
+             AND (jobs.token IS NULL OR jobs.token < u.token) AND NOT ",
+        reserved!("$2"),
+        " RETURNING id, failed_attempts"
+    );
     let claims = json(claims, |(id, token)| (hex(*id), *token))?;
     sqlx::query_as(SQL).bind(claims).bind(now).fetch_all(conn).await
 }
@@ -130,8 +134,11 @@ pub(super) async fn absolve(conn: &mut SqliteConnection, claims: &[(Uuid, i64)])
 }
 
 pub(super) async fn fences(conn: &mut SqliteConnection, ids: &[Uuid]) -> Answer<Vec<Fence>> {
-    const SQL: &str = "SELECT id, state, token, settled, run_at, failed_attempts, crashes FROM jobs \
-         WHERE id IN (SELECT unhex(value) FROM json_each($1))";
+    const SQL: &str = concat!(
+        "SELECT id, state, token, settled, run_at, failed_attempts, crashes, ",
+        reserved_until!(),
+        " AS reserved_until FROM jobs WHERE id IN (SELECT unhex(value) FROM json_each($1))"
+    );
     sqlx::query_as(SQL).bind(ids_json(ids)?).fetch_all(conn).await
 }
 

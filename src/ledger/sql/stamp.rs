@@ -1,14 +1,13 @@
-//! The two numbers that fence out the past: a claim's token and a queue's generation.
+//! The fence against the past: a claim's token, written over smaller ones.
 
 use std::collections::HashMap;
 
 use uuid::Uuid;
 
 use super::batch;
-use super::stored::{Fence, nonsense, state};
-use crate::job::{JobId, Queue, State, Timestamp, Token};
+use super::stored::{Fence, state};
+use crate::job::{JobId, State, Timestamp, Token};
 use crate::ledger::{Db, Error, Standing};
-use crate::on_tx;
 
 /// Writes claims' tokens over smaller ones; answers what each claimer must know, in order.
 pub(super) async fn stamp(
@@ -34,11 +33,11 @@ pub(super) async fn stamp(
     let fences = batch::fences(&mut tx, &ids).await?;
     tx.commit().await?;
     let fences: HashMap<Uuid, Fence> = fences.into_iter().map(|row| (row.id, row)).collect();
-    claims.iter().map(|(id, token)| standing(fences.get(&id.as_uuid()), *token)).collect()
+    claims.iter().map(|(id, token)| standing(fences.get(&id.as_uuid()), *token, now)).collect()
 }
 
 /// What a claim may do, from the row as it is after the stamping.
-fn standing(fence: Option<&Fence>, token: Token) -> Result<Standing, Error> {
+fn standing(fence: Option<&Fence>, token: Token, now: Timestamp) -> Result<Standing, Error> {
     let Some(fence) = fence else { return Ok(Standing::Unknown) };
     let rank = token.rank();
     Ok(match state(&fence.state)? {
@@ -48,26 +47,31 @@ fn standing(fence: Option<&Fence>, token: Token) -> Result<Standing, Error> {
             Standing::Yours { failed_attempts: fence.failed_attempts(), crashes: fence.crashes() }
         }
         _ if fence.token >= Some(rank) => Standing::Superseded,
-        // The token was not written, so the job was not due.
-        _ => Standing::NotYet(Timestamp::from_millis(fence.run_at)),
+        // The token was not written: the job is not due, or kept for another worker.
+        _ => {
+            let run_at = Timestamp::from_millis(fence.run_at);
+            let kept = fence.reserved_until.map(Timestamp::from_millis);
+            Standing::NotYet(kept.filter(|_| run_at <= now).unwrap_or(run_at))
+        }
     })
 }
 
-/// The queue's next generation: greater than every one before and than `held`.
-pub(super) async fn next_generation(
-    db: &Db,
-    queue: &Queue,
-    held: Option<u32>,
-) -> Result<u32, Error> {
-    const SQL: &str = "INSERT INTO generations (queue, generation) VALUES ($1, $2 + 1) \
-         ON CONFLICT (queue) DO UPDATE SET generation = 1 + CASE \
-             WHEN generations.generation > $2 THEN generations.generation ELSE $2 END \
-         RETURNING generation";
-    let held = i64::from(held.unwrap_or(0));
+/// Whether a verdict of these claims would count now, in order.
+pub(super) async fn holds(db: &Db, claims: &[(JobId, Token)]) -> Result<Vec<bool>, Error> {
+    if claims.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<Uuid> = claims.iter().map(|(id, _)| id.as_uuid()).collect();
     let mut tx = db.begin().await?;
-    let generation: i64 = on_tx!(&mut tx, conn => {
-        sqlx::query_scalar(SQL).bind(queue.as_str()).bind(held).fetch_one(conn).await
-    })?;
+    let fences = batch::fences(&mut tx, &ids).await?;
     tx.commit().await?;
-    u32::try_from(generation).map_err(nonsense)
+    let fences: HashMap<Uuid, Fence> = fences.into_iter().map(|row| (row.id, row)).collect();
+    claims
+        .iter()
+        .map(|(id, token)| {
+            let Some(fence) = fences.get(&id.as_uuid()) else { return Ok(false) };
+            let mine = fence.token == Some(token.rank()) && !fence.settled;
+            Ok(!state(&fence.state)?.has_ended() && (fence.token.is_none() || mine))
+        })
+        .collect()
 }

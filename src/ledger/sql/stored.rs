@@ -59,6 +59,8 @@ pub(super) struct Fence {
     pub(super) run_at: i64,
     pub(super) failed_attempts: i32,
     pub(super) crashes: i32,
+    /// Until when a worker of an earlier generation may still claim it back.
+    pub(super) reserved_until: Option<i64>,
 }
 
 /// A dead letter.

@@ -202,11 +202,15 @@ macro_rules! broker_promises {
             a_job_put_off_waits_for_its_time_as_it_was
             a_job_that_leaves_quarantine_waits_among_the_others
             a_late_push_is_flagged
+            a_lease_claimed_back_takes_its_job_out_of_its_place
             a_lease_that_ends_absurdly_late_is_shortened
+            a_lease_that_was_claimed_back_expires
+            a_lost_lease_can_be_claimed_back
             a_new_generation_flags_what_survived
             a_push_of_a_held_job_changes_nothing
             a_quarantined_job_is_claimed_alone_and_the_oldest_first
             a_quarantined_job_is_held_found_counted_and_can_be_removed
+            a_renewal_tells_the_generation
             a_renewed_lease_lasts_and_is_never_shortened
             a_settle_with_an_old_token_changes_nothing
             a_vanished_worker_gives_back_its_own_jobs_only
@@ -217,6 +221,7 @@ macro_rules! broker_promises {
             an_expired_lease_is_taken_back_and_its_old_holder_is_stale
             claims_are_refused_until_the_queue_is_opened
             depth_counts_every_place_and_knows_the_oldest
+            of_two_claims_of_a_job_the_later_holds_it
             nothing_is_left_after_a_job_is_gone
             only_an_open_queue_where_nothing_waits_is_still
             queues_do_not_see_each_other

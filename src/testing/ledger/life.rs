@@ -14,26 +14,6 @@ use crate::ledger::{
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Two reconcilers at once get two numbers, and each is greater than whatever a broker held.
-pub async fn generations_never_repeat(ledger: &SqlLedger) {
-    let queue = job().queue;
-    assert_eq!(ledger.next_generation(&queue, None).await.expect("next"), 1);
-    let mut numbers = at_once(20, |_| {
-        let (ledger, queue) = (ledger.clone(), queue.clone());
-        async move { ledger.next_generation(&queue, Some(1)).await.expect("next") }
-    })
-    .await;
-    numbers.sort_unstable();
-    numbers.dedup();
-    assert_eq!(numbers.len(), 20);
-    assert!(numbers.iter().all(|number| *number > 1));
-    let held = numbers[19] + 100;
-    assert_eq!(ledger.next_generation(&queue, Some(held)).await.expect("next"), held + 1);
-    assert_eq!(ledger.next_generation(&queue, Some(3)).await.expect("next"), held + 2);
-    let other = crate::job::Queue::parse("data_cleanup").expect("a name");
-    assert_eq!(ledger.next_generation(&other, Some(7)).await.expect("next"), 8);
-}
-
 /// Put back means as good as new, but for the history and the fence.
 pub async fn a_redriven_job_has_all_its_attempts_again(ledger: &SqlLedger) {
     let id = created(ledger, job()).await;

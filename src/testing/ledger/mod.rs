@@ -5,6 +5,7 @@
 mod crash;
 mod enqueue;
 mod fence;
+mod generation;
 mod life;
 mod list;
 
@@ -15,6 +16,7 @@ use std::time::Duration;
 pub use crash::*;
 pub use enqueue::*;
 pub use fence::*;
+pub use generation::*;
 pub use life::*;
 pub use list::*;
 

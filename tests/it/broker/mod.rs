@@ -1,8 +1,11 @@
 //! Both brokers keep the same promises; Redis has troubles of its own besides.
 
+mod acl;
+mod limits;
 mod model;
 mod outage;
 mod redis;
+mod sentinel;
 
 use postworks::testing::broker::Harness;
 
@@ -16,4 +19,11 @@ mod redis_keeps_its_promises {
     use super::Harness;
 
     postworks::broker_promises!(Harness::redis());
+}
+
+/// With the user of `config/redis.conf`, which may do what we do and nothing else.
+mod a_restricted_redis_user_keeps_its_promises {
+    use super::acl::restricted;
+
+    postworks::broker_promises!(restricted());
 }

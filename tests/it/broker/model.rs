@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use postworks::broker::memory::MemoryBroker;
-use postworks::broker::{Broker, Claimed, Delivery, Error, Lease, Push, Reap, Settlement, Then};
+use postworks::broker::{
+    Broker, Claimed, Delivery, Error, Lease, Push, Reap, Reassertion, Settlement, Then,
+};
 use postworks::clock::{Clock, ShiftedClock};
 use postworks::job::{Envelope, JobId, Queue, Timestamp, WorkerId};
 use postworks::testing::broker::{envelope, queue, redis_broker, worker};
@@ -26,6 +28,7 @@ enum Step {
     Claim { worker: u8, limit: usize, ticks: u32, alone: bool },
     Settle(Vec<(Index, Settle)>),
     Renew(Vec<Index>, u32),
+    Reassert(Vec<Index>, u32),
     ReapExpired,
     ReapWorker(u8),
     Held(u8),
@@ -33,6 +36,7 @@ enum Step {
     Find,
     Depth,
     Open(u32),
+    Wipe,
 }
 
 #[derive(Debug, Clone)]
@@ -70,6 +74,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(worker, limit, ticks, alone)| Step::Claim { worker, limit, ticks, alone }),
         4 => prop::collection::vec((any::<Index>(), settle), 0..6).prop_map(Step::Settle),
         2 => (some(), 1..4_u32).prop_map(|(which, ticks)| Step::Renew(which, ticks)),
+        2 => (some(), 1..4_u32).prop_map(|(which, ticks)| Step::Reassert(which, ticks)),
         2 => Just(Step::ReapExpired),
         1 => (0..3_u8).prop_map(Step::ReapWorker),
         1 => (0..3_u8).prop_map(Step::Held),
@@ -77,6 +82,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Find),
         1 => Just(Step::Depth),
         1 => (1..4_u32).prop_map(Step::Open),
+        1 => Just(Step::Wipe),
     ]
 }
 
@@ -86,6 +92,7 @@ struct Both {
     start: Timestamp,
     model: MemoryBroker,
     redis: Arc<dyn Broker>,
+    server: Arc<RedisServer>,
     queue: Queue,
     jobs: Vec<Push>,
     leases: Vec<Lease>,
@@ -121,6 +128,7 @@ impl Both {
                 let redis = self.redis.renew(&self.queue, &leases, TICK * ticks).await;
                 prop_assert_eq!(model.unwrap(), redis.unwrap());
             }
+            Step::Reassert(which, ticks) => self.reassert(&which, TICK * ticks).await?,
             Step::ReapExpired => self.reap(Reap::Expired).await?,
             Step::ReapWorker(number) => self.reap(Reap::Worker(&named(number))).await?,
             Step::Held(number) => {
@@ -139,6 +147,10 @@ impl Both {
             Step::Open(generation) => {
                 self.model.open(&self.queue, generation).await.unwrap();
                 self.redis.open(&self.queue, generation).await.unwrap();
+            }
+            Step::Wipe => {
+                self.model.wipe();
+                self.server.command("FLUSHALL");
             }
         }
         Ok(())
@@ -198,6 +210,20 @@ impl Both {
         }
         let model = self.model.settle(&self.queue, &settlements).await.unwrap();
         prop_assert_eq!(model, self.redis.settle(&self.queue, &settlements).await.unwrap());
+        Ok(())
+    }
+
+    async fn reassert(&self, which: &[Index], length: Duration) -> Result<(), TestCaseError> {
+        let leases = chosen(&self.leases, which);
+        let jobs: Vec<Reassertion> = leases
+            .iter()
+            .map(|lease| {
+                let job = self.jobs.iter().find(|push| push.envelope.id == lease.id).unwrap();
+                Reassertion { lease, envelope: &job.envelope }
+            })
+            .collect();
+        let model = self.model.reassert(&self.queue, &jobs, length).await.unwrap();
+        prop_assert_eq!(model, self.redis.reassert(&self.queue, &jobs, length).await.unwrap());
         Ok(())
     }
 
@@ -273,7 +299,7 @@ fn told(claimed: &Result<Claimed, Error>) -> String {
 fn redis_answers_like_the_model() {
     static CASE: AtomicU32 = AtomicU32::new(0);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let server = RedisServer::start();
+    let server = Arc::new(RedisServer::start());
     let clock = Arc::new(ShiftedClock::default());
     let redis: Arc<dyn Broker> = Arc::new(redis_broker(&server, &clock, &worker("model")));
     let config = ProptestConfig { cases: 96, failure_persistence: None, ..Default::default() };
@@ -285,6 +311,7 @@ fn redis_answers_like_the_model() {
             model: MemoryBroker::new(clock.clone()),
             clock: clock.clone(),
             redis: redis.clone(),
+            server: server.clone(),
             queue: queue(&format!("connector_sync.case{number}")),
             jobs: Vec::new(),
             leases: Vec::new(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use postworks::broker::redis::{RedisBroker, RedisOptions};
-use postworks::broker::{Broker, Error, Settled, Then};
+use postworks::broker::{Broker, Error, Reap, Reasserted, Reassertion, Settled, Then};
 use postworks::testing::broker::{Harness, LEASE, PATIENCE, needs_generation, queue, worker};
 use postworks::testing::redis_server::RedisServer;
 
@@ -70,6 +70,37 @@ async fn after_a_wipe_old_leases_are_stale_and_any_generation_opens() {
     assert!(delivery.flagged, "it was pushed before the queue was opened");
     assert_eq!(on.settle(&zombie, Then::Gone).await, Settled::Stale);
     assert_eq!(on.settle(&delivery.lease, Then::Gone).await, Settled::Done);
+}
+
+#[tokio::test]
+async fn a_lease_that_a_rollback_brought_back_harms_nobody() {
+    let settings = ["--save", "", "--appendonly", "yes", "--appendfsync", "always"];
+    let mut on = Harness::redis_on(RedisServer::start_with(&settings));
+    on.open().await;
+    on.push_due(1).await;
+    let zombie = on.claim_one("a").await.lease;
+    let copy = on.server.as_ref().unwrap().copy_of_disk();
+    on.broker.reap(&on.queue, Reap::Worker(&zombie.worker)).await.unwrap();
+    let holder = on.claim_one("b").await;
+    on.server.as_mut().unwrap().roll_back(&copy);
+    until_it_answers(&*on.broker).await;
+    assert_eq!(refused(&on).await, Some(1));
+    on.broker.open(&on.queue, 2).await.unwrap();
+
+    let leases = [zombie.clone(), holder.lease.clone()];
+    let renewed = on.broker.renew(&on.queue, &leases, LEASE).await.unwrap();
+    assert_eq!((renewed.generation, renewed.held), (Some(2), vec![true, false]));
+    let envelope = holder.envelope.as_ref().unwrap();
+    let job = Reassertion { lease: &holder.lease, envelope };
+    let answer = on.broker.reassert(&on.queue, &[job], LEASE).await.unwrap();
+    assert_eq!(answer, [Reasserted::Held], "the older lease makes way");
+    let renewed = on.broker.renew(&on.queue, &leases, LEASE).await.unwrap();
+    assert_eq!(renewed.held, [false, true]);
+    for then in [Then::Gone, Then::Back] {
+        assert_eq!(on.settle(&zombie, then).await, Settled::Stale);
+    }
+    assert!(on.claim("c", 1).await.is_empty());
+    assert_eq!(on.settle(&holder.lease, Then::Gone).await, Settled::Done);
 }
 
 #[tokio::test]

@@ -198,7 +198,7 @@ async fn scripts_survive_script_flush() {
     let queues = [on.queue.clone(), queue("data_cleanup")];
     assert_eq!(on.broker.depth(&queues).await.unwrap()[0].running, 1);
     flush();
-    assert_eq!(on.broker.renew(&on.queue, &[lease], LEASE).await.unwrap(), [true]);
+    assert_eq!(on.broker.renew(&on.queue, &[lease], LEASE).await.unwrap().held, [true]);
     flush();
     assert_eq!(on.broker.reap(&on.queue, Reap::Worker(&worker("a"))).await.unwrap(), [id]);
     flush();
@@ -220,7 +220,7 @@ async fn workers_drain_at_maxmemory_while_pushes_are_refused() {
     assert!(matches!(refused, Error::Unavailable(_)), "{refused:?}");
 
     let leases: Vec<_> = on.claim("a", 4).await.into_iter().map(|d| d.lease).collect();
-    assert_eq!(on.broker.renew(&on.queue, &leases, LEASE * 2).await.unwrap(), [true; 4]);
+    assert_eq!(on.broker.renew(&on.queue, &leases, LEASE * 2).await.unwrap().held, [true; 4]);
     assert_eq!(on.settle(&leases[0], Then::Gone).await, Settled::Done);
     assert_eq!(on.settle(&leases[1], Then::Back).await, Settled::Done);
     let again = Then::Again(Box::new(on.job(LEASE)));
@@ -233,6 +233,7 @@ async fn workers_drain_at_maxmemory_while_pushes_are_refused() {
     assert_eq!(on.broker.depth(std::slice::from_ref(&on.queue)).await.unwrap()[0].ready, 3);
     on.broker.open(&on.queue, 2).await.unwrap();
     on.must_be_woken().await;
+    assert!(on.broker.elect("reaper", LEASE).await.unwrap(), "chores go on as well");
 
     command(&on, "CONFIG SET maxmemory 0");
     assert_eq!(on.broker.push(&on.queue, &[push]).await.unwrap(), [Pushed::Added]);

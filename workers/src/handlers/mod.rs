@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use postworks::clock::SharedClock;
 use postworks::config::Retention;
-use postworks::job::{ErrorClass, JobError, Queue, Timestamp};
+use postworks::job::{ErrorClass, JobError, Timestamp};
 use postworks::ledger::Ledger;
 use uuid::Uuid;
 
@@ -63,10 +63,5 @@ impl Services {
         self.platforms.get(&connector.platform).cloned().map_err(|error| {
             JobError::new(ErrorClass::Invalid, "the account's platform").because(error)
         })
-    }
-
-    /// The platform whose jobs wait in a queue.
-    fn platform_of(&self, queue: &Queue) -> Option<Arc<dyn Platform>> {
-        self.platforms.get(queue.platform()?).ok().cloned()
     }
 }

@@ -16,6 +16,8 @@ pub mod sandbox;
 pub use known::{Platforms, UnknownPlatform, all};
 pub use network::{NetworkPolicy, check_base_url};
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use postworks::job::{ErrorClass, JobError, Timestamp};
 use secrecy::SecretString;
@@ -29,6 +31,8 @@ pub struct Descriptor {
     pub name: &'static str,
     /// How a repeated publish is kept from publishing twice.
     pub idempotency: Idempotency,
+    /// Whether it can be asked for a post by our reference.
+    pub look_up: bool,
     /// What a person enters as the account's secret.
     pub secret: Secret,
     /// Longest text of a post, in characters.
@@ -41,20 +45,48 @@ pub struct Descriptor {
 /// How a repeated publish is kept from publishing twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Idempotency {
-    /// We choose the record's id, so a repeat writes the same record.
+    /// We choose the record's id, so a repeat writes the same record, at any time.
     DeterministicId,
     /// The platform remembers a key that we send.
-    ClientKey,
-    /// The platform can only be asked whether the post is there.
-    LookUp,
-    /// The platform offers nothing.
+    ClientKey {
+        /// For how long; `None` is for ever. Later the same request is a new one.
+        lifetime: Option<Duration>,
+    },
+    /// It is not.
     None,
 }
 
 impl Idempotency {
-    /// Whether sending the same publish again is harmless.
+    /// Whether sending the same publish again soon is harmless.
     pub const fn repeatable(self) -> bool {
-        matches!(self, Self::DeterministicId | Self::ClientKey)
+        matches!(self, Self::DeterministicId | Self::ClientKey { .. })
+    }
+}
+
+/// What helps against not knowing whether a request was applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recourse {
+    /// Sending the same again.
+    Repeat,
+    /// Asking for the post, and sending again once its absence is proof.
+    LookUp,
+    /// A person, who looks at the account.
+    Person,
+}
+
+impl Descriptor {
+    /// What helps if the first such request will be `age` past when a repeat arrives.
+    pub fn recourse(&self, age: Duration) -> Recourse {
+        let recognised = match self.idempotency {
+            Idempotency::DeterministicId => true,
+            Idempotency::ClientKey { lifetime } => lifetime.is_none_or(|lifetime| age < lifetime),
+            Idempotency::None => false,
+        };
+        match (recognised, self.look_up) {
+            (true, _) => Recourse::Repeat,
+            (false, true) => Recourse::LookUp,
+            (false, false) => Recourse::Person,
+        }
     }
 }
 
@@ -168,8 +200,7 @@ pub trait Platform: Send + Sync + 'static {
 
     /// Asks whether a post is there, after a publish whose outcome is unknown.
     ///
-    /// Only platforms with [`Idempotency::LookUp`] are asked; on the others repeating is the way,
-    /// or there is none.
+    /// Only platforms with [`Descriptor::look_up`] are asked.
     async fn look_up(
         &self,
         account: &Account,

@@ -6,6 +6,7 @@
 mod cleanup;
 mod connectors;
 mod cursors;
+mod effects;
 mod fault;
 mod posts;
 mod publications;
@@ -15,8 +16,9 @@ mod tokens;
 
 pub use connectors::{Connected, Connector, ConnectorState, NewConnector};
 pub use cursors::Cursor;
+pub use effects::{Begun, Earlier, OpenEffect, Resolution, Resolved, SEND_WITHIN, Sender};
 pub use posts::Post;
-pub use publications::{Frozen, Publication, PublicationState, Resolution};
+pub use publications::{Frozen, Publication, PublicationState};
 pub use routes::Route;
 pub use schedule::{Publish, Scheduled};
 pub use tokens::{Access, CoolDown, Held, Renewed};

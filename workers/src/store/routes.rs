@@ -52,6 +52,14 @@ impl Store {
         Ok(faults)
     }
 
+    /// The publication that a job is about, if it is about one.
+    pub fn publication_of(&self, kind: &Kind, args: &str) -> Option<Uuid> {
+        match about(kind, args)? {
+            About::Publication(id) => Some(id),
+            About::Connector(_) => None,
+        }
+    }
+
     async fn routes(
         &self,
         jobs: &[(&Kind, &str)],

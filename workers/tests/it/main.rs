@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod accounts;
+mod intents;
+mod overtaken;
 mod publishing;
 mod real_bluesky;
 mod reconnected;

@@ -1,15 +1,12 @@
 //! No post is published twice, and none is called unpublished that may be out there.
 
 use postworks::clock::Clock as _;
-use postworks::job::{ErrorClass, JobError, PostPublication};
+use postworks::job::{ErrorClass, JobError};
 use postworks::ledger::Db;
-use postworks::worker::Handler as _;
-use postworks_workers::handlers::PublishPost;
-use postworks_workers::platforms::Platform as _;
-use postworks_workers::store::{PublicationState, Resolution};
+use postworks_workers::store::PublicationState;
 use uuid::Uuid;
 
-use crate::scripted::{ASKED, BLIND, Fault, KEYED};
+use crate::scripted::{ASKED, BLIND, FORGETFUL, FORGETFUL_ASKED, Fault, KEYED};
 use crate::world::{World, on_both};
 
 on_both! {
@@ -18,18 +15,19 @@ on_both! {
     a_keyed_platform_gets_the_same_post_again,
     a_platform_that_can_be_asked_is_sent_to_again_only_when_absence_is_proof,
     a_post_that_is_found_is_not_sent_again,
+    a_token_that_expired_on_the_way_costs_no_second_post,
+    a_key_that_the_platform_has_forgotten_is_no_key,
+    a_forgotten_key_is_made_up_for_by_looking,
     a_refusal_leaves_the_post_to_the_next_attempt_and_the_last_one_fails_it,
     a_text_that_is_too_long_is_refused_before_it_is_sent,
     a_post_whose_account_needs_a_person_stays_scheduled_and_unsent,
     a_cancelled_or_late_attempt_does_not_start_to_send,
-    an_interrupted_attempt_goes_by_what_the_platform_offers,
-    a_person_can_settle_an_unknown_outcome,
 }
 
 const UNKNOWN: ErrorClass = ErrorClass::Unknown { repeatable: false };
 
 async fn publish(world: &World, publication_id: Uuid) -> Result<(), JobError> {
-    world.attempt(PublishPost(world.worker()), PostPublication { publication_id }).await
+    world.publish(publication_id).await
 }
 
 fn script(world: &World, fault: Fault) {
@@ -111,6 +109,57 @@ async fn a_post_that_is_found_is_not_sent_again(db: Db) {
     assert_eq!(world.row(id).await.remote_id.as_deref(), Some("post-0"));
 }
 
+async fn a_token_that_expired_on_the_way_costs_no_second_post(db: Db) {
+    let world = World::new(db, &BLIND).await;
+    let first = world.publication("first").await;
+    publish(&world, first).await.unwrap();
+    world.platform.forget_access();
+    let id = world.publication("hello").await;
+    publish(&world, id).await.unwrap();
+    assert_eq!(sent(&world), 2);
+    assert_eq!(world.row(id).await.state, PublicationState::Published);
+}
+
+const LOST: Fault = Fault::LosesTheAnswer(ErrorClass::Unknown { repeatable: true });
+/// Just short of a day: what is begun now may take this long to arrive.
+const NEARLY_A_DAY_S: u64 = 24 * 3_600 - 60;
+
+async fn a_key_that_the_platform_has_forgotten_is_no_key(db: Db) {
+    let world = World::new(db, &FORGETFUL).await;
+    let (soon, late) = (world.publication("soon").await, world.publication("late").await);
+    for id in [soon, late] {
+        script(&world, LOST);
+        publish(&world, id).await.unwrap_err();
+    }
+    world.advance(NEARLY_A_DAY_S);
+    // Repeating it does not make the first request any younger.
+    script(&world, LOST);
+    publish(&world, late).await.unwrap_err();
+    publish(&world, soon).await.unwrap();
+    assert_eq!(sent(&world), 4);
+    world.advance(60);
+    for _ in 0..2 {
+        let error = publish(&world, late).await.unwrap_err();
+        assert_eq!(error.class(), UNKNOWN, "{error}");
+    }
+    assert_eq!(sent(&world), 4);
+    assert_eq!(world.row(late).await.state, PublicationState::Sending);
+}
+
+async fn a_forgotten_key_is_made_up_for_by_looking(db: Db) {
+    let world = World::new(db, &FORGETFUL_ASKED).await;
+    let (there, absent) = (world.publication("there").await, world.publication("absent").await);
+    script(&world, LOST);
+    publish(&world, there).await.unwrap_err();
+    script(&world, Fault::Fails(ErrorClass::Unknown { repeatable: true }));
+    publish(&world, absent).await.unwrap_err();
+    world.advance(25 * 3_600);
+    publish(&world, there).await.unwrap();
+    assert_eq!(sent(&world), 1, "it was found");
+    publish(&world, absent).await.unwrap();
+    assert_eq!(sent(&world), 2);
+}
+
 async fn a_refusal_leaves_the_post_to_the_next_attempt_and_the_last_one_fails_it(db: Db) {
     let world = World::new(db, &BLIND).await;
     let id = world.publication("hello").await;
@@ -120,11 +169,10 @@ async fn a_refusal_leaves_the_post_to_the_next_attempt_and_the_last_one_fails_it
         assert_eq!(publish(&world, id).await.unwrap_err().class(), class);
         assert_eq!(world.row(id).await.state, PublicationState::Scheduled, "{class:?}");
     }
-    let mut last = world.context::<PostPublication>();
+    let mut last = world.run_of(id).await;
     last.attempt = last.max_attempts;
     script(&world, Fault::Fails(ErrorClass::Transient));
-    let handler = PublishPost(world.worker());
-    handler.handle(PostPublication { publication_id: id }, &last).await.unwrap_err();
+    world.publish_in(&last, id).await.unwrap_err();
     assert_eq!(world.row(id).await.state, PublicationState::Failed);
     // Put back by a person, it is tried again.
     script(&world, Fault::Fails(ErrorClass::Invalid));
@@ -165,58 +213,23 @@ async fn a_post_whose_account_needs_a_person_stays_scheduled_and_unsent(db: Db) 
 async fn a_cancelled_or_late_attempt_does_not_start_to_send(db: Db) {
     let world = World::new(db, &BLIND).await;
     let id = world.publication("hello").await;
-    let handler = PublishPost(world.worker());
-    let cancelled = world.context::<PostPublication>();
+    let cancelled = world.run_of(id).await;
     cancelled.cancelled.cancel();
-    let job = || PostPublication { publication_id: id };
-    let error = handler.handle(job(), &cancelled).await.unwrap_err();
+    let error = world.publish_in(&cancelled, id).await.unwrap_err();
     assert!(matches!(error.class(), ErrorClass::Unavailable { .. }), "{error}");
 
     // The tokens take so long that too little time is left.
-    let late = world.context::<PostPublication>();
+    let late = world.run_of(id).await;
     world.platform.gate.forget_permits(1_000);
     let slow = async {
         world.platform.at_gate.acquire().await.unwrap().forget();
         world.advance(40);
         world.platform.gate.add_permits(1_000);
     };
-    let (result, ()) = futures_util::future::join(handler.handle(job(), &late), slow).await;
+    let (result, ()) = futures_util::future::join(world.publish_in(&late, id), slow).await;
     let error = result.unwrap_err();
     assert!(matches!(error.class(), ErrorClass::Unavailable { .. }), "{error}");
     assert_eq!(world.row(id).await.state, PublicationState::Scheduled);
     assert_eq!(sent(&world), 0);
     publish(&world, id).await.unwrap();
-}
-
-async fn an_interrupted_attempt_goes_by_what_the_platform_offers(db: Db) {
-    let mut db = Some(db);
-    for (descriptor, repeatable) in [(&KEYED, true), (&ASKED, true), (&BLIND, false)] {
-        let world = World::new(db.take().unwrap(), descriptor).await;
-        let queue = world.context::<PostPublication>().queue;
-        assert_eq!(queue.platform(), Some(world.platform.descriptor().name));
-        let class = PublishPost(world.worker()).interrupted(&queue);
-        assert_eq!(class, ErrorClass::Unknown { repeatable });
-        db = Some(world.db);
-    }
-}
-
-async fn a_person_can_settle_an_unknown_outcome(db: Db) {
-    let world = World::new(db, &BLIND).await;
-    let lost = Fault::LosesTheAnswer(UNKNOWN);
-    let (there, absent) = (world.publication("there").await, world.publication("absent").await);
-    for id in [there, absent] {
-        script(&world, lost);
-        publish(&world, id).await.unwrap_err();
-    }
-    assert!(world.store.unresolved(world.clock.now(), 10).await.unwrap().is_empty());
-    world.advance(60);
-    let open = world.store.unresolved(world.clock.now(), 10).await.unwrap();
-    assert_eq!(open.iter().map(|row| row.id).collect::<Vec<_>>(), [there, absent]);
-    let published = Resolution::Published { remote_id: Some("seen".into()) };
-    assert!(world.store.resolve(there, &published).await.unwrap());
-    assert!(!world.store.resolve(there, &Resolution::Absent).await.unwrap());
-    assert!(world.store.resolve(absent, &Resolution::Absent).await.unwrap());
-    publish(&world, there).await.unwrap();
-    publish(&world, absent).await.unwrap();
-    assert_eq!(sent(&world), 3, "the one a person called absent was sent again");
 }

@@ -7,7 +7,7 @@ use postworks::job::{
     CleanupScope, DataCleanup, Kind, PostPublication, Request, RequestPolicy, State,
 };
 use postworks::ledger::{Db, JobFilter, Ledger as _, SqlLedger};
-use postworks_workers::handlers::{CleanUp, PublishPost};
+use postworks_workers::handlers::CleanUp;
 use postworks_workers::platforms::RemotePost;
 use postworks_workers::registry::registry;
 use postworks_workers::store::{Cursor, Error, PublicationState, Publish};
@@ -156,8 +156,7 @@ async fn fill(world: &World) -> [Uuid; 4] {
         };
         world.platform.server().publish_faults.extend(fault);
         if text != "scheduled" {
-            let job = PostPublication { publication_id: ids[n] };
-            let _ = world.attempt(PublishPost(world.worker()), job).await;
+            let _ = world.publish(ids[n]).await;
         }
     }
     let posts: Vec<RemotePost> = (0..5)

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use postworks::clock::SharedClock;
@@ -13,17 +14,24 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-const fn descriptor(name: &'static str, idempotency: Idempotency, secret: Secret) -> Descriptor {
-    Descriptor { name, idempotency, secret, text_chars_max: 20, local: true }
+const fn descriptor(name: &'static str, idempotency: Idempotency, look_up: bool) -> Descriptor {
+    let secret = Secret::RefreshToken;
+    Descriptor { name, idempotency, look_up, secret, text_chars_max: 20, local: true }
 }
 
-pub(crate) static KEYED: Descriptor =
-    descriptor("keyed", Idempotency::ClientKey, Secret::RefreshToken);
-pub(crate) static ASKED: Descriptor =
-    descriptor("asked", Idempotency::LookUp, Secret::RefreshToken);
-pub(crate) static BLIND: Descriptor = descriptor("blind", Idempotency::None, Secret::RefreshToken);
-pub(crate) static SESSIONS: Descriptor =
-    descriptor("sessions", Idempotency::DeterministicId, Secret::Password);
+const FOR_EVER: Idempotency = Idempotency::ClientKey { lifetime: None };
+const FOR_A_DAY: Idempotency =
+    Idempotency::ClientKey { lifetime: Some(Duration::from_secs(24 * 3_600)) };
+
+pub(crate) static KEYED: Descriptor = descriptor("keyed", FOR_EVER, false);
+pub(crate) static FORGETFUL: Descriptor = descriptor("forgetful", FOR_A_DAY, false);
+pub(crate) static FORGETFUL_ASKED: Descriptor = descriptor("forgetful_asked", FOR_A_DAY, true);
+pub(crate) static ASKED: Descriptor = descriptor("asked", Idempotency::None, true);
+pub(crate) static BLIND: Descriptor = descriptor("blind", Idempotency::None, false);
+pub(crate) static SESSIONS: Descriptor = Descriptor {
+    secret: Secret::Password,
+    ..descriptor("sessions", Idempotency::DeterministicId, false)
+};
 
 /// What a person enters.
 pub(crate) const SECRET: &str = "first-refresh-token-or-password";
@@ -67,6 +75,39 @@ pub(crate) struct Server {
     pub(crate) page_faults: VecDeque<Fault>,
 }
 
+/// A place where a test stops whoever comes by.
+pub(crate) struct Pause {
+    open: Semaphore,
+    arrived: Semaphore,
+}
+
+impl Pause {
+    fn new() -> Self {
+        Self { open: Semaphore::new(1_000), arrived: Semaphore::new(0) }
+    }
+
+    async fn pass(&self) {
+        self.arrived.add_permits(1);
+        self.open.acquire().await.unwrap().forget();
+    }
+
+    /// Nobody passes from now on.
+    pub(crate) fn close(&self) {
+        self.open.forget_permits(usize::MAX >> 4);
+        self.arrived.forget_permits(usize::MAX >> 4);
+    }
+
+    /// Everybody passes from now on, also who waits.
+    pub(crate) fn open_wide(&self) {
+        self.open.add_permits(1_000);
+    }
+
+    /// Returns once one more has come.
+    pub(crate) async fn until_reached(&self) {
+        self.arrived.acquire().await.unwrap().forget();
+    }
+}
+
 /// One account's platform, shared by all workers of a test.
 pub(crate) struct Scripted {
     descriptor: &'static Descriptor,
@@ -75,6 +116,12 @@ pub(crate) struct Scripted {
     pub(crate) gate: Semaphore,
     /// Released once for each refresh that has arrived at the gate.
     pub(crate) at_gate: Semaphore,
+    /// Where a refresh is before the platform has it.
+    pub(crate) refreshing: Pause,
+    /// Where a publish is before the platform has it.
+    pub(crate) publishing: Pause,
+    /// Where the answer to a look-up is before it arrives.
+    pub(crate) looked_up: Pause,
 }
 
 impl Scripted {
@@ -102,6 +149,9 @@ impl Scripted {
             server: Mutex::new(server),
             gate: Semaphore::new(1_000),
             at_gate: Semaphore::new(0),
+            refreshing: Pause::new(),
+            publishing: Pause::new(),
+            looked_up: Pause::new(),
         })
     }
 
@@ -192,6 +242,7 @@ impl Platform for Scripted {
         self.server().refreshes += 1;
         self.at_gate.add_permits(1);
         self.gate.acquire().await.unwrap().forget();
+        self.refreshing.pass().await;
         let mut server = self.server();
         match server.refresh_faults.pop_front() {
             Some(Fault::Fails(class)) => Err(failure(class)),
@@ -209,6 +260,7 @@ impl Platform for Scripted {
         access: &SecretString,
         post: &Outgoing,
     ) -> Result<Published, JobError> {
+        self.publishing.pass().await;
         let mut server = self.check(access)?;
         let fault = server.publish_faults.pop_front();
         if let Some(Fault::Fails(class)) = fault {
@@ -216,7 +268,12 @@ impl Platform for Scripted {
         }
         server.sent.push(post.clone());
         let shown = format!("post-{}", server.shown.len());
-        let remote_id = server.shown.entry(post.publication_id).or_insert(shown).clone();
+        let remote_id = if self.descriptor.idempotency.repeatable() {
+            server.shown.entry(post.publication_id).or_insert(shown).clone()
+        } else {
+            server.shown.insert(post.publication_id, shown.clone());
+            shown
+        };
         if let Some(Fault::LosesTheAnswer(class)) = fault {
             return Err(failure(class));
         }
@@ -247,8 +304,8 @@ impl Platform for Scripted {
         access: &SecretString,
         post: &Outgoing,
     ) -> Result<Option<Published>, JobError> {
-        let server = self.check(access)?;
-        let found = server.shown.get(&post.publication_id).cloned();
+        let found = self.check(access)?.shown.get(&post.publication_id).cloned();
+        self.looked_up.pass().await;
         Ok(found.map(|remote_id| Published { remote_id, remote_url: None }))
     }
 }

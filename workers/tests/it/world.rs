@@ -2,17 +2,19 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use postworks::clock::{Clock as _, SharedClock, ShiftedClock};
 use postworks::config::{Config, Sources};
 use postworks::job::{
-    Catalog, InvalidRequest, Job, JobError, JobId, Kind, NewJob, Queue, Request, Token, WorkerId,
+    Catalog, InvalidRequest, Job, JobError, JobId, Kind, NewJob, PostPublication, Queue, Request,
+    Token, WorkerId,
 };
-use postworks::ledger::{Db, SqlLedger};
-use postworks::worker::{Handler, JobContext};
+use postworks::ledger::{Db, Ledger as _, SqlLedger};
+use postworks::worker::{EffectSlot, Handler, JobContext};
 use postworks_workers::accounts::Accounts;
-use postworks_workers::handlers::Services;
+use postworks_workers::handlers::{PublishPost, Services};
 use postworks_workers::platforms::{Descriptor, Platform, Platforms};
 use postworks_workers::secrets::KeyRing;
 use postworks_workers::store::{Connected, NewConnector, Publication, Publish, Store};
@@ -31,6 +33,7 @@ pub(crate) struct World {
     pub(crate) platform: Arc<Scripted>,
     pub(crate) store: Store,
     pub(crate) account: Uuid,
+    claims: AtomicU64,
 }
 
 impl World {
@@ -39,7 +42,8 @@ impl World {
         let shared: SharedClock = clock.clone();
         let platform = Scripted::new(descriptor, shared.clone());
         let store = Store::new(db.clone(), KeyRing::parse(KEYS).unwrap(), shared);
-        let mut world = Self { db, clock, platform, store, account: Uuid::nil() };
+        let (account, claims) = (Uuid::nil(), AtomicU64::new(0));
+        let mut world = Self { db, clock, platform, store, account, claims };
         world.account = world.connect("ada", SECRET).await.id;
         world
     }
@@ -124,10 +128,43 @@ impl World {
             max_attempts: 3,
             created_at: now,
             deadline: now.after(J::TIMEOUT),
-            token: Token { generation: 1, sequence: 1 },
+            token: self.claim(),
             worker: WorkerId::new("test", 1, Uuid::nil()),
             cancelled: CancellationToken::new(),
+            effect: EffectSlot::default(),
         }
+    }
+
+    /// The next claim's token.
+    pub(crate) fn claim(&self) -> Token {
+        Token { generation: 1, sequence: 1 + self.claims.fetch_add(1, Ordering::SeqCst) }
+    }
+
+    pub(crate) fn ledger(&self) -> SqlLedger {
+        SqlLedger::new(self.db.clone())
+    }
+
+    /// A run of a publication's job: a worker has claimed it, and no earlier one has it any more.
+    pub(crate) async fn run_of(&self, publication: Uuid) -> JobContext {
+        let mut cx = self.context::<PostPublication>();
+        if let Some(row) = self.store.publication(publication).await.unwrap() {
+            cx.id = JobId::from_uuid(row.job_id);
+            self.ledger().stamp(&[(cx.id, cx.token)], self.clock.now()).await.unwrap();
+        }
+        cx
+    }
+
+    /// One attempt at a publication in this run, and what the engine records after it.
+    pub(crate) async fn publish_in(&self, cx: &JobContext, id: Uuid) -> Result<(), JobError> {
+        let handler = PublishPost(self.worker());
+        let result = handler.handle(PostPublication { publication_id: id }, cx).await;
+        cx.effect.get().unwrap().record().await.unwrap();
+        result
+    }
+
+    /// One attempt at a publication by the worker that has its job now.
+    pub(crate) async fn publish(&self, id: Uuid) -> Result<(), JobError> {
+        self.publish_in(&self.run_of(id).await, id).await
     }
 }
 

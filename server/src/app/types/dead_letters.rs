@@ -88,9 +88,10 @@ pub struct Plan {
     pub matched: u64,
     /// Put back.
     pub runnable: u64,
-    /// Left alone: what they were to do is done.
+    /// Completed: what they were to do is done.
     pub done: u64,
-    /// Left alone: perhaps done, and only a person can tell. Naming the job's id puts it back.
+    /// Left alone: perhaps done. Naming the job's id puts it back if the job can find out; else
+    /// only a person can tell.
     pub unknown: u64,
     /// Left alone: a live job has their unique key.
     pub superseded: u64,

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod dead_letters;
+mod effects;
 mod jobs;
 mod object;
 
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub use accounts::*;
 pub use dead_letters::*;
+pub use effects::*;
 pub use jobs::*;
 pub(crate) use object::Object;
 

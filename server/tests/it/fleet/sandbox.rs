@@ -74,6 +74,11 @@ impl Journal {
         copies
     }
 
+    /// How many posts it has accepted, also on a platform that is sent no references.
+    pub(crate) fn posts(&self) -> usize {
+        self.0.iter().filter(|entry| entry.op == Op::Publish).count()
+    }
+
     /// How many of these publications the platform has.
     pub(crate) fn count(&self, publications: &[Publication]) -> usize {
         let copies = self.copies();

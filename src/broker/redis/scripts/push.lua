@@ -9,6 +9,8 @@
 --
 -- Atomic, since "is it held?" and "put it in" must not be parted: the relay and the enqueuing
 -- call may push the same job at the same time.
+-- It needs no look at the run id: a job pushed into a queue that is not open names an older
+-- generation or none, and so is flagged once the queue is opened.
 -- Without allow-oom: a full Redis refuses new jobs, so that workers have room to drain it.
 
 local jobs, ready, delayed, leases, wake, boot, _, quarantine = unpack(KEYS)

@@ -11,7 +11,10 @@
 -- Returns one character a lease: "1" done, "0" stale.
 --
 -- Atomic, since the fence is the removal itself: who removes the member was the holder, and only
--- he may touch the job.
+-- he may touch the job. It needs no look at the generation: a token is given out once, since claims
+-- of a generation that is not open are refused and each generation is opened once. So a member that
+-- is here, be it one that a rollback brought back, is exactly that claim's, and what it says of the
+-- job was checked in the ledger before.
 -- allow-oom: at maxmemory workers must go on, or nothing would ever free memory.
 
 local jobs, ready, delayed, leases, wake, _, _, quarantine = unpack(KEYS)

@@ -41,7 +41,7 @@ pub async fn an_expired_lease_is_taken_back_and_its_old_holder_is_stale(on: Harn
     on.advance(LEASE / 2);
     assert_eq!(on.broker.reap(&on.queue, Reap::Expired).await.unwrap(), [id]);
     let held = on.broker.renew(&on.queue, std::slice::from_ref(&first.lease), LEASE).await;
-    assert_eq!(held.unwrap(), [false]);
+    assert_eq!(held.unwrap().held, [false]);
     let second = on.claim_one("b").await;
     assert!(second.flagged, "it may have run");
     assert_eq!(second.orphaned, 0, "nobody vanished");
@@ -55,13 +55,13 @@ pub async fn a_renewed_lease_lasts_and_is_never_shortened(on: Harness) {
     on.push_due(1).await;
     let leases = [on.claim_one("a").await.lease];
     on.advance(LEASE - SECOND);
-    assert_eq!(on.broker.renew(&on.queue, &leases, LEASE).await.unwrap(), [true]);
-    assert_eq!(on.broker.renew(&on.queue, &leases, SECOND).await.unwrap(), [true]);
+    assert_eq!(on.broker.renew(&on.queue, &leases, LEASE).await.unwrap().held, [true]);
+    assert_eq!(on.broker.renew(&on.queue, &leases, SECOND).await.unwrap().held, [true]);
     on.advance(LEASE - SECOND);
     assert!(on.broker.reap(&on.queue, Reap::Expired).await.unwrap().is_empty());
     on.advance(SECOND);
     assert_eq!(on.broker.reap(&on.queue, Reap::Expired).await.unwrap().len(), 1);
-    assert_eq!(on.broker.renew(&on.queue, &leases, LEASE).await.unwrap(), [false]);
+    assert_eq!(on.broker.renew(&on.queue, &leases, LEASE).await.unwrap().held, [false]);
 }
 
 /// The broker's clock went back an hour: no renewal of an hour ago keeps a job for an hour.

@@ -4,12 +4,14 @@ mod claiming;
 mod leasing;
 mod looking;
 mod quarantine;
+mod reasserting;
 mod waking;
 
 pub use self::claiming::*;
 pub use self::leasing::*;
 pub use self::looking::*;
 pub use self::quarantine::*;
+pub use self::reasserting::*;
 pub use self::waking::*;
 
 use std::time::Duration;

@@ -30,6 +30,7 @@ use super::{
 pub static DESCRIPTOR: Descriptor = Descriptor {
     name: "bluesky",
     idempotency: Idempotency::DeterministicId,
+    look_up: false,
     secret: Secret::Password,
     // The app's limit, in graphemes (`maxGraphemes` in the lexicon app.bsky.feed.post). The server
     // itself refuses from 3,000 bytes.

@@ -25,17 +25,19 @@ use super::{
     TokenSet,
 };
 
-/// Remembers an idempotency key.
-pub static SANDBOX: Descriptor = describe("sandbox", Idempotency::ClientKey);
+/// Remembers an idempotency key, as long as the server runs; it can be asked for a reference too.
+pub static SANDBOX: Descriptor =
+    describe("sandbox", Idempotency::ClientKey { lifetime: None }, true);
 /// Takes no key, and can be asked for a reference.
-pub static SANDBOX_LOOKUP: Descriptor = describe("sandbox_lookup", Idempotency::LookUp);
+pub static SANDBOX_LOOKUP: Descriptor = describe("sandbox_lookup", Idempotency::None, true);
 /// Takes neither.
-pub static SANDBOX_BLIND: Descriptor = describe("sandbox_blind", Idempotency::None);
+pub static SANDBOX_BLIND: Descriptor = describe("sandbox_blind", Idempotency::None, false);
 
-const fn describe(name: &'static str, idempotency: Idempotency) -> Descriptor {
+const fn describe(name: &'static str, idempotency: Idempotency, look_up: bool) -> Descriptor {
     Descriptor {
         name,
         idempotency,
+        look_up,
         secret: Secret::RefreshToken,
         // The server's own limit.
         text_chars_max: 5_000,
@@ -158,16 +160,12 @@ impl Platform for SandboxClient {
         post: &Outgoing,
     ) -> Result<Published, JobError> {
         let reference = post.publication_id.to_string();
-        let (key, client_ref) = match self.descriptor.idempotency {
-            Idempotency::ClientKey => (true, Some(reference.as_str())),
-            Idempotency::LookUp => (false, Some(reference.as_str())),
-            Idempotency::DeterministicId | Idempotency::None => (false, None),
-        };
+        let client_ref = self.descriptor.look_up.then_some(reference.as_str());
         let mut request = self
             .request(Method::POST, endpoint(&account.base_url, "posts"))
             .bearer_auth(access.expose_secret())
             .json(&NewPost { text: &post.text, client_ref });
-        if key {
+        if matches!(self.descriptor.idempotency, Idempotency::ClientKey { .. }) {
             request = request.header("idempotency-key", &reference);
         }
         let created: Created = self.exchange(self.call(Step::Publish, access), request).await?;
@@ -195,7 +193,7 @@ impl Platform for SandboxClient {
         access: &SecretString,
         post: &Outgoing,
     ) -> Result<Option<Published>, JobError> {
-        if self.descriptor.idempotency == Idempotency::None {
+        if !self.descriptor.look_up {
             let words = "posts carry no reference that could be looked up";
             return Err(self.call(Step::Read, access).error(ErrorClass::Invalid, words));
         }

@@ -1,0 +1,51 @@
+#!lua flags=no-writes,allow-oom
+-- Names the commands that the user may not run.
+--
+-- KEYS  1 a key of the installation
+-- Returns the names, as in {"zadd", "client|list"}.
+--
+-- Asks, and runs none of them. EVALSHA and EVAL are not asked for: without them this is not run.
+-- allow-oom: a full Redis must be able to say what is wrong with it.
+
+local key = KEYS[1]
+local calls = {
+  { 'blpop', key, '1' },
+  { 'client|list', 'client', 'list' },
+  { 'client|setname', 'client', 'setname', 'x' },
+  { 'del', key },
+  { 'exists', key },
+  { 'get', key },
+  { 'hdel', key, 'x' },
+  { 'hexists', key, 'x' },
+  { 'hget', key, 'x' },
+  { 'hincrby', key, 'x', '1' },
+  { 'hlen', key },
+  { 'hmget', key, 'x' },
+  { 'hset', key, 'x', 'x' },
+  { 'info' },
+  { 'llen', key },
+  { 'ping' },
+  { 'role' },
+  { 'rpush', key, 'x' },
+  { 'set', key, 'x', 'nx', 'px', '1' },
+  { 'time' },
+  { 'type', key },
+  { 'unlink', key },
+  { 'zadd', key, '1', 'x' },
+  { 'zcard', key },
+  { 'zcount', key, '0', '1' },
+  { 'zpopmin', key },
+  { 'zrange', key, '0', '1' },
+  { 'zrem', key, 'x' },
+  { 'zscore', key, 'x' },
+}
+
+local lacking = {}
+for _, call in ipairs(calls) do
+  local name = call[1]
+  local from = string.find(name, '|', 1, true) and 2 or 1
+  if not redis.acl_check_cmd(unpack(call, from)) then
+    lacking[#lacking + 1] = name
+  end
+end
+return lacking

@@ -1,0 +1,240 @@
+//! Publishes one post on one account, at most once.
+//!
+//! The publication's row says `sending` before a request leaves, and what became of it before the
+//! job ends. A run that finds `sending` left behind knows that the post may be out there, and goes
+//! by what the platform offers:
+//!
+//! - it knows our key still, or we choose the record's id: sending the same again is harmless;
+//! - it can be asked: the post is looked up, and sent again only once its absence is proof;
+//! - it offers nothing: a person must look at the account.
+//!
+//! Nothing is awaited between the platform's answer and the end of the run: what the answer said
+//! is left in [`Sending`], which the engine records, however long the ledger is away.
+
+mod sending;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use postworks::job::{ErrorClass, JobError, PostPublication, Timestamp};
+use postworks::worker::{Effect, Handler, JobContext};
+use secrecy::SecretString;
+
+use self::sending::Sending;
+use super::Services;
+use crate::platforms::{Account, Outgoing, Platform, Published, Recourse};
+use crate::store::{Begun, Earlier, Publication, PublicationState, SEND_WITHIN};
+
+/// Time an attempt needs for the request. With less left it does not start, since being cut off
+/// in the middle leaves the outcome unknown. Where attempts are configured to be short, half of
+/// one must do.
+const SEND_TIME: Duration = Duration::from_secs(35);
+/// A row that another run is at, or that could not be written in time, is looked at again after
+/// this.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
+/// Handles [`PostPublication`].
+pub struct PublishPost(pub Services);
+
+/// One attempt at one publication.
+struct Attempt<'a> {
+    services: &'a Services,
+    cx: &'a JobContext,
+    platform: Arc<dyn Platform>,
+    publication: Publication,
+    /// After this the attempt does not start sending.
+    start_by: Timestamp,
+    /// What becomes of the request.
+    sending: Arc<Sending>,
+}
+
+#[async_trait]
+impl Handler<PostPublication> for PublishPost {
+    async fn handle(&self, job: PostPublication, cx: &JobContext) -> Result<(), JobError> {
+        let services = &self.0;
+        let sending = Arc::new(Sending::of(&services.store, job.publication_id, cx));
+        cx.effect.keep(Arc::clone(&sending) as Arc<dyn Effect>);
+        let found = services.store.publication(job.publication_id).await;
+        let Some(publication) = found.map_err(|error| services.fault(error))? else {
+            return Err(JobError::new(ErrorClass::Invalid, "no publication with this id"));
+        };
+        if publication.state == PublicationState::Published {
+            return Ok(());
+        }
+        let connector = services.connector(publication.connector_id).await?;
+        let platform = services.platform(&connector)?;
+        let room = cx.deadline.since(services.now());
+        let start_by = cx.deadline.before(SEND_TIME.min(room / 2));
+        Attempt { services, cx, platform, publication, start_by, sending }.run().await
+    }
+}
+
+impl Attempt<'_> {
+    async fn run(&self) -> Result<(), JobError> {
+        let (id, store) = (self.publication.id, &self.services.store);
+        let frozen = store.freeze(id).await.map_err(|error| self.services.fault(error))?;
+        let post = Outgoing { publication_id: id, text: frozen.text, created_at: frozen.at };
+        postworks::failpoint!(PoisonRun if post.text.starts_with("poison"));
+        let mut earlier = Earlier::None;
+        if self.publication.state == PublicationState::Sending {
+            earlier = match self.recourse() {
+                _ if postworks::planted!(BlindResend) => Earlier::Absent,
+                Recourse::Repeat => Earlier::Open,
+                Recourse::LookUp => {
+                    if let Some(published) = self.look_up(&post).await? {
+                        self.sending.published(published);
+                        return Ok(());
+                    }
+                    Earlier::Absent
+                }
+                Recourse::Person => {
+                    let words = "an earlier attempt may have been published; look at the account";
+                    return Err(JobError::new(ErrorClass::Unknown { repeatable: false }, words));
+                }
+            };
+        }
+        self.sending.saw(self.publication.version, earlier);
+        let sent = match self.check_length(&post).and_then(|()| self.check_time()) {
+            Ok(()) => self.send(post).await,
+            Err(error) => Err(error),
+        };
+        sent.map_err(|error| self.failed(error))
+    }
+
+    /// What helps if this attempt's request, or an earlier one, has an unknown outcome.
+    fn recourse(&self) -> Recourse {
+        let age = self.publication.age_on_arrival(self.services.now());
+        self.platform.descriptor().recourse(age)
+    }
+
+    fn may_run_again(&self) -> bool {
+        self.recourse() != Recourse::Person
+    }
+
+    /// Asks whether an earlier attempt's post is there. Its absence proves something only once no
+    /// request of that attempt can still be under way: until then the job waits.
+    async fn look_up(&self, post: &Outgoing) -> Result<Option<Published>, JobError> {
+        let asked_at = self.services.now();
+        let call = |account: Account, access: SecretString| {
+            let (platform, post) = (Arc::clone(&self.platform), post.clone());
+            async move { platform.look_up(&account, &access, &post).await }
+        };
+        let found = self.services.accounts.with_access(self.publication.connector_id, call).await?;
+        let proof_from = self.publication.proof_from().filter(|from| asked_at < *from);
+        if let (None, Some(until)) = (&found, proof_from) {
+            let words = "an earlier attempt's post is not there yet, and may still come";
+            return Err(JobError::new(ErrorClass::Unavailable { until }, words));
+        }
+        Ok(found)
+    }
+
+    fn check_length(&self, post: &Outgoing) -> Result<(), JobError> {
+        let (chars, max) = (post.text.chars().count(), self.platform.descriptor().text_chars_max);
+        // What may have been sent is not called failed, whatever its length.
+        if chars <= max || self.publication.state == PublicationState::Sending {
+            return Ok(());
+        }
+        let name = self.platform.descriptor().name;
+        let words = format!("the text has {chars} characters; {name} takes at most {max}");
+        Err(JobError::new(ErrorClass::Invalid, words))
+    }
+
+    fn check_time(&self) -> Result<(), JobError> {
+        let now = self.services.now();
+        if !self.cx.cancelled.is_cancelled() && now <= self.start_by {
+            return Ok(());
+        }
+        let words = "too little time was left to send";
+        Err(JobError::new(ErrorClass::Unavailable { until: now }, words))
+    }
+
+    /// Makes the one request that cannot be taken back, unless another run has published the post.
+    async fn send(&self, post: Outgoing) -> Result<(), JobError> {
+        let call = |account: Account, access: SecretString| {
+            let post = post.clone();
+            // After `AuthExpired` this runs once more.
+            async move {
+                // A refresh may have taken a while since the time was looked at.
+                self.check_time()?;
+                if !self.begin().await? {
+                    return Ok(());
+                }
+                self.sending.leaves(self.may_run_again());
+                let answer = self.platform.publish(&account, &access, &post).await;
+                self.heard(answer)
+            }
+        };
+        self.services.accounts.with_access(self.publication.connector_id, call).await
+    }
+
+    /// Records the intent. `false`: the post is published.
+    async fn begin(&self) -> Result<bool, JobError> {
+        let started = Instant::now();
+        let later = |words: &str| {
+            let until = self.services.now().after(LOOK_AGAIN);
+            JobError::new(ErrorClass::Unavailable { until }, words)
+        };
+        if postworks::planted!(LeaseAsEffectGuard) {
+            return Ok(true);
+        }
+        postworks::failpoint!(IntentBefore);
+        let begun = tokio::time::timeout(SEND_WITHIN, self.sending.begin()).await;
+        let begun = begun.map_err(|_| later("the request could not be recorded in time"))?;
+        postworks::failpoint!(IntentCommitted);
+        match begun.map_err(|error| self.services.fault(error))? {
+            // Whoever looks the post up later counts on this: nothing leaves after `send_by`. The
+            // clock may have been set back, and the other one stands still while a machine sleeps.
+            Begun::Recorded { send_by, .. } => {
+                if self.services.now() < send_by && started.elapsed() < SEND_WITHIN {
+                    return Ok(true);
+                }
+                let words = "was held up between recording the request and sending it";
+                Err(JobError::new(ErrorClass::NotSent, words))
+            }
+            Begun::Published => Ok(false),
+            Begun::Overtaken => Err(later("another run is at this publication")),
+        }
+    }
+
+    /// Keeps what the platform's answer says about the post.
+    fn heard(&self, answer: Result<Published, JobError>) -> Result<(), JobError> {
+        match answer {
+            Ok(published) => self.sending.published(published),
+            Err(error) => {
+                if !matches!(error.class(), ErrorClass::Unknown { .. } | ErrorClass::Bug) {
+                    self.sending.not_applied();
+                }
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps what a failure says about the publication.
+    fn failed(&self, error: JobError) -> JobError {
+        let last = self.cx.attempt >= self.cx.max_attempts;
+        match error.class() {
+            // The row stays `sending`: that is what the next run must know.
+            ErrorClass::Unknown { .. } => return self.unknown(error),
+            ErrorClass::Bug => {}
+            ErrorClass::Invalid => self.sending.gives_up(true),
+            ErrorClass::NotSent | ErrorClass::Transient | ErrorClass::AuthExpired => {
+                self.sending.gives_up(last);
+            }
+            ErrorClass::RateLimited { .. }
+            | ErrorClass::Unavailable { .. }
+            | ErrorClass::AuthRevoked => self.sending.gives_up(false),
+        }
+        error
+    }
+
+    /// On a platform that can be asked, the next run asks: that is as good as a key.
+    fn unknown(&self, error: JobError) -> JobError {
+        if self.recourse() != Recourse::LookUp {
+            return error;
+        }
+        let class = ErrorClass::Unknown { repeatable: true };
+        JobError::new(class, "whether it was published is to be looked up").because(error)
+    }
+}

@@ -1,0 +1,341 @@
+//! The effect ledger: the one request of a publication that cannot be taken back.
+//!
+//! An intent is committed before the request leaves and its outcome after, both in the
+//! publication's row, so that the post, its intent and its outcome can never disagree. What keeps
+//! runs apart:
+//!
+//! - an intent is recorded only on the row as the run saw it (`version`), and only while the run
+//!   has its job; so what a run concluded about an earlier intent is still true, and a run that
+//!   was overtaken sends nothing;
+//! - "surely not published" is recorded only by the run whose intent it is;
+//! - "published" is recorded from anybody: the platform has told its id of the post.
+
+use std::time::Duration;
+
+use postworks::job::{JobId, Timestamp, Token, WorkerId};
+use postworks::ledger::{SqlLedger, Tx};
+use postworks::{on_db, on_tx};
+use uuid::Uuid;
+
+use super::publications::Row;
+use super::{Error, Publication, PublicationState, Store, below, page_limit};
+use crate::platforms::Published;
+
+/// How long after an intent was recorded its sender may still write to the platform.
+pub const SEND_WITHIN: Duration = Duration::from_secs(5);
+/// Longest a platform client's request takes. A client gives up earlier or at this.
+const REQUEST_MAX: Duration = Duration::from_secs(30);
+/// How long a platform that was asked may not show a post that it has. Also what the clocks of two
+/// machines may differ by.
+const VISIBLE_WITHIN: Duration = Duration::from_secs(10);
+
+/// A run that may send: one claim of one job. Jobs of one claim share its token.
+#[derive(Debug, Clone)]
+pub struct Sender {
+    /// The job.
+    pub job: JobId,
+    /// The claim's fencing token.
+    pub token: Token,
+    /// Who runs it.
+    pub worker: WorkerId,
+}
+
+/// What a run knows of an earlier request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Earlier {
+    /// There was none, or it was surely not applied.
+    None,
+    /// It was surely not applied, which the row does not say yet: the row is `sending`.
+    Absent,
+    /// It may have been applied, and the platform recognises this one as the same.
+    Open,
+}
+
+/// What became of an intent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begun {
+    /// It is recorded: the request must leave before `send_by`.
+    Recorded {
+        /// The last moment, by the clock.
+        send_by: Timestamp,
+        /// The row's version now.
+        version: i64,
+    },
+    /// Not recorded: the post is published.
+    Published,
+    /// Not recorded: the row has changed since it was read, or the job is no longer this run's.
+    Overtaken,
+}
+
+/// What a person found out about a publication whose outcome was unknown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resolution {
+    /// It is on the platform.
+    Published {
+        /// The platform's id of the post, if the person gave it.
+        remote_id: Option<String>,
+    },
+    /// It is not: its job may be put back and sends it.
+    Absent,
+}
+
+/// What became of a [`Resolution`].
+#[derive(Debug, Clone)]
+pub enum Resolved {
+    /// Recorded.
+    Done(Publication),
+    /// There is no such publication.
+    Missing,
+    /// A request may be under way, or not be visible yet, until this time: nothing was changed.
+    InFlight(Timestamp),
+    /// Nothing is unknown about it: nothing was changed.
+    NotOpen(Publication),
+}
+
+/// A publication whose outcome is not known, and the account it is on.
+#[derive(Debug, Clone)]
+pub struct OpenEffect {
+    /// The publication.
+    pub publication: Publication,
+    /// The account's platform.
+    pub platform: String,
+    /// The account's handle or address.
+    pub identifier: String,
+}
+
+#[derive(sqlx::FromRow)]
+struct OpenRow {
+    #[sqlx(flatten)]
+    row: Row,
+    platform: String,
+    identifier: String,
+}
+
+impl Publication {
+    /// How long the first request with an unknown outcome will be past when one that is begun now
+    /// arrives, at the latest: what a platform must remember to recognise it.
+    pub fn age_on_arrival(&self, now: Timestamp) -> Duration {
+        self.begun_at.map_or(Duration::ZERO, |at| now.since(at)) + SEND_WITHIN + REQUEST_MAX
+    }
+
+    /// From when on the platform's saying that the post is not there proves that it never will
+    /// be: no request can be under way any more, and what arrived is visible. `None` if no
+    /// request's outcome is open.
+    pub fn proof_from(&self) -> Option<Timestamp> {
+        self.send_by.map(|send_by| send_by.after(REQUEST_MAX).after(VISIBLE_WITHIN))
+    }
+}
+
+impl Store {
+    /// Records that a request is about to leave. `seen` is the row's version when the run read it,
+    /// and `earlier` what it concluded from it.
+    ///
+    /// After an error the intent may be recorded all the same.
+    pub async fn begin(
+        &self,
+        id: Uuid,
+        sender: &Sender,
+        seen: i64,
+        earlier: Earlier,
+    ) -> Result<Begun, Error> {
+        const SQL: &str = "UPDATE publications SET state = 'sending', send_by = $2, \
+             begun_at = CASE WHEN $3 THEN COALESCE(begun_at, $4) ELSE $4 END, sender_job = $5, \
+             token = $6, worker = $7, finished_at = NULL, version = version + 1 \
+             WHERE id = $1 AND version = $8 AND state <> 'published' AND (state = 'sending') = $9 \
+             RETURNING version";
+        let now = self.now();
+        let send_by = now.after(SEND_WITHIN);
+        let mut tx = self.db.begin().await?;
+        let version: Option<i64> = on_tx!(&mut tx, conn => sqlx::query_scalar(SQL)
+            .bind(id)
+            .bind(send_by.as_millis())
+            .bind(earlier == Earlier::Open)
+            .bind(now.as_millis())
+            .bind(sender.job.as_uuid())
+            .bind(sender.token.rank())
+            .bind(sender.worker.as_str())
+            .bind(seen)
+            .bind(earlier != Earlier::None)
+            .fetch_optional(conn)
+            .await)?;
+        let held = SqlLedger::holds_in(&mut tx, sender.job, sender.token).await?;
+        let Some(version) = version.filter(|_| held) else {
+            tx.rollback().await?;
+            let state = self.publication(id).await?.map(|row| row.state);
+            let published = state == Some(PublicationState::Published);
+            return Ok(if published { Begun::Published } else { Begun::Overtaken });
+        };
+        tx.commit().await?;
+        Ok(Begun::Recorded { send_by, version })
+    }
+
+    /// Records that the platform has the post, whoever says so. A job that died of not knowing is
+    /// completed.
+    pub async fn published(&self, id: Uuid, published: &Published) -> Result<(), Error> {
+        let mut tx = self.db.begin().await?;
+        let now = self.now();
+        let (remote_id, remote_url) = (Some(&published.remote_id), published.remote_url.as_ref());
+        let ended = publish(&mut tx, id, remote_id, remote_url, now).await?;
+        complete_dead(&mut tx, ended.as_ref(), now).await?;
+        tx.commit().await?;
+        if ended.is_none() {
+            self.compare(id, published).await?;
+        }
+        Ok(())
+    }
+
+    /// Says so if a publication is recorded under another id than this one: then there are two.
+    async fn compare(&self, id: Uuid, published: &Published) -> Result<(), Error> {
+        let recorded = self.publication(id).await?.and_then(|row| row.remote_id);
+        if recorded.as_ref().is_some_and(|recorded| *recorded != published.remote_id) {
+            tracing::error!(
+                publication_id = %id, recorded, remote_id = published.remote_id,
+                "a post was published twice"
+            );
+        }
+        Ok(())
+    }
+
+    /// Records that the post is surely not published: `finally` if nobody will try again. Counts
+    /// on the run's own intent, and on the row as it was `seen`.
+    pub async fn not_published(
+        &self,
+        id: Uuid,
+        sender: &Sender,
+        seen: i64,
+        finally: bool,
+    ) -> Result<(), Error> {
+        const SQL: &str = "UPDATE publications SET state = $2, send_by = NULL, \
+             finished_at = $3, version = version + 1 WHERE id = $1 AND state <> 'published' \
+             AND ((sender_job = $4 AND token = $5) OR version = $6)";
+        let state = if finally { PublicationState::Failed } else { PublicationState::Scheduled };
+        let mut tx = self.db.begin().await?;
+        on_tx!(&mut tx, conn => sqlx::query(SQL)
+            .bind(id)
+            .bind(state.as_str())
+            .bind(finally.then(|| self.now().as_millis()))
+            .bind(sender.job.as_uuid())
+            .bind(sender.token.rank())
+            .bind(seen)
+            .execute(conn)
+            .await
+            .map(drop))?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Publications whose outcome is not known and whose requests cannot be under way any more,
+    /// newest first; those with a smaller id than `before`.
+    pub async fn open_effects(
+        &self,
+        before: Option<Uuid>,
+        limit: u32,
+    ) -> Result<Vec<OpenEffect>, Error> {
+        const SQL: &str = "SELECT p.*, c.platform, c.identifier FROM publications p \
+             JOIN connectors c ON c.id = p.connector_id \
+             WHERE p.state = 'sending' AND p.id < $1 AND (p.send_by IS NULL OR p.send_by <= $2) \
+             ORDER BY p.id DESC LIMIT $3";
+        let sent_before = self.settled_before().as_millis();
+        let rows: Vec<OpenRow> = on_db!(&self.db, pool => {
+            sqlx::query_as(SQL)
+                .bind(below(before))
+                .bind(sent_before)
+                .bind(page_limit(limit))
+                .fetch_all(pool)
+                .await
+        })?;
+        rows.into_iter()
+            .map(|OpenRow { row, platform, identifier }| {
+                Ok(OpenEffect { publication: row.try_into()?, platform, identifier })
+            })
+            .collect()
+    }
+
+    /// Records what a person found out about a publication whose outcome is not known. If it is
+    /// published, the job that died of it is completed and its letter goes.
+    pub async fn resolve(&self, id: Uuid, resolution: &Resolution) -> Result<Resolved, Error> {
+        const OPEN: &str = "UPDATE publications SET version = version + 1 \
+             WHERE id = $1 AND state = 'sending' AND (send_by IS NULL OR send_by <= $2)";
+        const ABSENT: &str = "UPDATE publications SET state = 'scheduled', send_by = NULL, \
+             finished_at = NULL WHERE id = $1";
+        let (now, sent_before) = (self.now(), self.settled_before().as_millis());
+        let mut tx = self.db.begin().await?;
+        let open = on_tx!(&mut tx, conn => sqlx::query(OPEN)
+            .bind(id)
+            .bind(sent_before)
+            .execute(conn)
+            .await
+            .map(|done| done.rows_affected()))?;
+        if open == 1 {
+            match resolution {
+                Resolution::Published { remote_id } => {
+                    let ended = publish(&mut tx, id, remote_id.as_ref(), None, now).await?;
+                    complete_dead(&mut tx, ended.as_ref(), now).await?;
+                }
+                Resolution::Absent => {
+                    on_tx!(&mut tx, conn => {
+                        sqlx::query(ABSENT).bind(id).execute(conn).await.map(drop)
+                    })?;
+                }
+            }
+        }
+        tx.commit().await?;
+        let Some(row) = self.publication(id).await? else { return Ok(Resolved::Missing) };
+        Ok(match (open == 1, row.state, row.proof_from()) {
+            (true, ..) => Resolved::Done(row),
+            (false, PublicationState::Sending, Some(until)) => Resolved::InFlight(until),
+            _ => Resolved::NotOpen(row),
+        })
+    }
+
+    /// Takes away the letters of jobs that died of not knowing that the publication is out; `false`
+    /// if it is not.
+    pub async fn complete_if_published(&self, id: Uuid, job: JobId) -> Result<bool, Error> {
+        const SQL: &str = "SELECT state FROM publications WHERE id = $1";
+        let mut tx = self.db.begin().await?;
+        let state: Option<String> =
+            on_tx!(&mut tx, conn => sqlx::query_scalar(SQL).bind(id).fetch_optional(conn).await)?;
+        let published = state.as_deref() == Some(PublicationState::Published.as_str());
+        if published {
+            SqlLedger::complete_dead_in(&mut tx, job, self.now()).await?;
+        }
+        tx.commit().await?;
+        Ok(published)
+    }
+
+    /// Requests that had to leave by then are over, and what they did is visible.
+    fn settled_before(&self) -> Timestamp {
+        self.now().before(REQUEST_MAX).before(VISIBLE_WITHIN)
+    }
+}
+
+/// The jobs that may have died of not knowing: the publication's own and the last sender.
+type Jobs = (Uuid, Option<Uuid>);
+
+/// Ends a publication that is not published yet; answers its jobs.
+async fn publish(
+    tx: &mut Tx,
+    id: Uuid,
+    remote_id: Option<&String>,
+    remote_url: Option<&String>,
+    at: Timestamp,
+) -> Result<Option<Jobs>, Error> {
+    const SQL: &str = "UPDATE publications SET state = 'published', send_by = NULL, \
+         remote_id = $2, remote_url = $3, finished_at = $4, version = version + 1 \
+         WHERE id = $1 AND state <> 'published' RETURNING job_id, sender_job";
+    Ok(on_tx!(tx, conn => sqlx::query_as(SQL)
+        .bind(id)
+        .bind(remote_id)
+        .bind(remote_url)
+        .bind(at.as_millis())
+        .fetch_optional(conn)
+        .await)?)
+}
+
+async fn complete_dead(tx: &mut Tx, jobs: Option<&Jobs>, at: Timestamp) -> Result<(), Error> {
+    let Some((job, sender)) = jobs else { return Ok(()) };
+    SqlLedger::complete_dead_in(tx, JobId::from_uuid(*job), at).await?;
+    if let Some(sender) = sender.filter(|sender| sender != job) {
+        SqlLedger::complete_dead_in(tx, JobId::from_uuid(sender), at).await?;
+    }
+    Ok(())
+}
