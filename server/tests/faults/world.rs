@@ -7,8 +7,10 @@ use std::time::Duration;
 use postworks::testing::chaos_proxy::{ChaosProxy, Target, Trap};
 use postworks::testing::postgres_server::PostgresServer;
 use postworks::testing::redis_server::RedisServer;
+use postworks::testing::sentinel::SentinelServers;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
+use tokio::task::block_in_place;
 
 use crate::fleet::{ANY, Client, Fleet, LONG, POSTWORKS, Process, until};
 use crate::load::Journal;
@@ -23,6 +25,8 @@ pub(crate) const DATABASE: &str = "postgres";
 pub(crate) struct Plan {
     /// Redis writes an append-only file, as it should.
     pub(crate) durable_redis: bool,
+    /// A master, a replica and three sentinels stand in for the single Redis.
+    pub(crate) sentinels: bool,
     /// Settings in every process' environment.
     pub(crate) settings: &'static [(&'static str, &'static str)],
 }
@@ -41,6 +45,8 @@ pub(crate) struct World {
     pub(crate) journal: Journal,
     /// Counts publish requests on their way to the platform.
     pub(crate) publish_calls: std::sync::Arc<Trap>,
+    /// In place of the single Redis, where a row needs a failover.
+    pub(crate) sentinels: Option<SentinelServers>,
     /// The platform's account of each of ours.
     pub(crate) remote: BTreeMap<String, String>,
     /// Canaries: must be found in no log and no store.
@@ -63,7 +69,9 @@ impl World {
         let redis = ChaosProxy::start(redis_socket, seed).await;
         let postgres_socket = Target::Unix(socket_of(&postgres_server));
         let postgres = ChaosProxy::start(postgres_socket, seed + 1).await;
-        let (redis_url, database_url) = (redis_url(&redis), database_url(&postgres, "postworks"));
+        let sentinels = plan.sentinels.then(|| block_in_place(SentinelServers::start));
+        let redis_url = sentinels.as_ref().map_or_else(|| redis_url(&redis), SentinelServers::url);
+        let database_url = database_url(&postgres, "postworks");
         let mut settings = vec![
             ("REDIS_URL", redis_url.as_str()),
             ("DATABASE_URL", database_url.as_str()),
@@ -86,6 +94,7 @@ impl World {
             platform,
             journal,
             publish_calls,
+            sentinels,
             remote: BTreeMap::new(),
             secrets: vec!["AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".to_owned()],
             folder,
@@ -219,9 +228,21 @@ impl World {
             .sum()
     }
 
+    /// The Redis that holds the queues now.
+    fn broker(&self) -> &RedisServer {
+        let Some(sentinels) = &self.sentinels else { return &self.fleet.redis };
+        // The other one is down, or a replica.
+        let master = sentinels
+            .servers
+            .iter()
+            .find(|server| server.is_running() && server.command("ROLE").contains("master"));
+        master.expect("there is a master after a failover")
+    }
+
     /// How many entries are under each of the broker's keys.
     pub(crate) fn broker_entries(&self) -> Vec<(String, u64)> {
-        let keys = self.fleet.redis.command("KEYS postworks:*");
+        let broker = self.broker();
+        let keys = broker.command("KEYS postworks:*");
         let names = keys.lines().filter(|line| line.starts_with("postworks:"));
         names
             .filter_map(|key| {
@@ -230,7 +251,7 @@ impl World {
                     "ready" | "delayed" | "leases" => "ZCARD",
                     _ => return None,
                 };
-                let answer = self.fleet.redis.command(&format!("{command} {key}"));
+                let answer = broker.command(&format!("{command} {key}"));
                 Some((key.to_owned(), answer.trim_start_matches(':').parse().unwrap_or(0)))
             })
             .collect()

@@ -61,6 +61,7 @@ const FAULTS: [Fault; 16] = [
 pub(crate) async fn random(run: Run) {
     let plan = Plan {
         durable_redis: true,
+        sentinels: false,
         settings: &[
             ("POSTWORKS__LEASE__DURATION", "3s"),
             ("POSTWORKS__LEASE__RENEW", "500ms"),

@@ -14,6 +14,7 @@ use crate::world::Plan;
 pub(crate) async fn bad_handlers(run: Run) {
     let plan = Plan {
         durable_redis: false,
+        sentinels: false,
         settings: &[
             ("POSTWORKS__LEASE__DURATION", "3s"),
             ("POSTWORKS__LEASE__RENEW", "500ms"),

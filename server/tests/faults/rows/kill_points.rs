@@ -36,6 +36,7 @@ const LATENCY_MS: u32 = 120;
 const FLAGS: [&str; 2] = ["--concurrency", "10"];
 const PLAN: Plan = Plan {
     durable_redis: true,
+    sentinels: false,
     // Renewed often, so that a worker passes that point soon; the lease stays as it is.
     settings: &[("POSTWORKS__LEASE__RENEW", "250ms")],
 };

@@ -3,6 +3,7 @@
 mod chaos;
 mod clocks;
 mod crash;
+mod failover;
 mod handlers;
 mod kill_points;
 mod partition;
@@ -45,6 +46,8 @@ pub(crate) fn all() -> Vec<Row> {
             "Redis is wiped under load, and with 100,000 jobs in it"),
         row!("R4", false, redis::full,
             "Redis has no memory left: the API accepts, workers drain"),
+        row!("R5", false, failover::failovers,
+            "Sentinel fails over twice: the master is killed, and freezes"),
         row!("R6", false, partition::partitions,
             "single workers lose Redis: silence, lost answers, resets, a half-open connection"),
         row!("R7", false, redis::slow,

@@ -17,6 +17,7 @@ const LEASE_S: f64 = 3.0;
 pub(crate) async fn partitions(run: Run) {
     let plan = Plan {
         durable_redis: false,
+        sentinels: false,
         settings: &[("POSTWORKS__LEASE__DURATION", "3s"), ("POSTWORKS__LEASE__RENEW", "500ms")],
     };
     let mut world = run.world(plan).await;

@@ -72,7 +72,11 @@ pub(crate) async fn crashes(run: Run) {
 /// More callers than connections, in several waves, with every statement 10 ms slower.
 pub(crate) async fn crowds(run: Run) {
     const CALLERS: usize = 150;
-    let plan = Plan { durable_redis: false, settings: &[("POSTWORKS__LEDGER__POOL_SIZE", "80")] };
+    let plan = Plan {
+        durable_redis: false,
+        sentinels: false,
+        settings: &[("POSTWORKS__LEDGER__POOL_SIZE", "80")],
+    };
     let mut world = run.world(plan).await;
     let small = [("POSTWORKS__LEDGER__POOL_SIZE", "8".to_owned())];
     let worker = world.worker_with("worker", &FLAGS, &small).await;

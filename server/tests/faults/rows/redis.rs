@@ -183,6 +183,7 @@ pub(crate) async fn full(run: Run) {
 pub(crate) async fn slow(run: Run) {
     let plan = Plan {
         durable_redis: false,
+        sentinels: false,
         settings: &[("POSTWORKS__LEASE__DURATION", "5s"), ("POSTWORKS__LEASE__RENEW", "500ms")],
     };
     let (world, workers, accounts) = under_load(&run, plan).await;

@@ -44,17 +44,13 @@ pub(crate) async fn power_loss(run: Run) {
     world.journal.publish_many("before the copy", 6, &accounts).await;
     tokio::time::sleep(Duration::from_millis(200)).await;
     let files = world.fleet.redis.folder().join("appendonlydir");
-    let kept = tempfile::tempdir().expect("a folder");
-    copy(&files, kept.path());
+    let kept = world.fleet.redis.copy_of_disk();
     world.journal.publish_many("after the copy", 6, &accounts).await;
     let ended = world.quiet(LONG).await;
     run.must(ended, Invariant::I9, "the load did not come to its end");
     let asked = syncs.count();
 
-    block_in_place(|| world.fleet.redis.kill9());
-    fs::remove_dir_all(&files).expect("Redis' own folder");
-    copy(kept.path(), &files);
-    block_in_place(|| world.fleet.redis.resume());
+    block_in_place(|| world.fleet.redis.roll_back(&kept));
     let back_ms = now_ms();
     world.journal.publish_many("after the loss", 4, &accounts).await;
     world.quiet(LONG).await;
@@ -76,13 +72,6 @@ pub(crate) async fn power_loss(run: Run) {
     run.time("Redis lost a second: first job", first, 2.0);
     run.figure("accepted jobs lost, power loss", lost(&history), 0.0, "jobs");
     run.figure("ended jobs that ran again, power loss", again as f64, 0.0, "jobs");
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a folder");
-    for entry in fs::read_dir(from).expect("Redis' own folder").flatten() {
-        fs::copy(entry.path(), to.join(entry.file_name())).expect("a copy");
-    }
 }
 
 /// Cuts some bytes off the newest file.

@@ -21,6 +21,7 @@ const POINTS: [Point; 4] =
 pub(crate) async fn zombies(run: Run) {
     let plan = Plan {
         durable_redis: false,
+        sentinels: false,
         settings: &[("POSTWORKS__LEASE__DURATION", "2s"), ("POSTWORKS__LEASE__RENEW", "400ms")],
     };
     let mut world = run.world(plan).await;
