@@ -14,7 +14,10 @@ const NEARLY: i64 = 80;
 /// Looks at what is below the tables.
 pub(super) async fn examine(db: &Db) -> Result<Vec<Finding>, Error> {
     match db {
-        Db::Postgres(pool) => Ok(of_postgres(&Facts::ask(pool).await?)),
+        Db::Postgres(pool) => {
+            let facts = pool.watch(Facts::ask(pool.connections())).await?;
+            Ok(of_postgres(&facts))
+        }
         Db::Sqlite(_) => Ok(vec![Finding::ok("ledger", "a file of this process")]),
     }
 }

@@ -148,25 +148,27 @@ fn verdict(id: JobId, n: usize) -> Verdict {
 #[tokio::test(flavor = "multi_thread")]
 async fn settles_that_are_repeated_through_crashes_count_once() {
     const BATCH: usize = 30;
+    const BATCHES: u64 = 20;
     let server = Arc::new(PostgresServer::launch().await);
     let (ledger, _) = ledger(&server, 4).await;
-    let done = Arc::new(AtomicBool::new(false));
+    // A crash for each batch, at another moment of the next one's life each time.
+    let (begun, mut batches) = tokio::sync::mpsc::unbounded_channel();
     let crashing = {
-        let (server, done) = (Arc::clone(&server), Arc::clone(&done));
+        let server = Arc::clone(&server);
         tokio::task::spawn_blocking(move || {
             let mut crashes = 0;
-            while !done.load(Ordering::Relaxed) {
+            while batches.blocking_recv().is_some() {
+                std::thread::sleep(Duration::from_millis(crashes));
                 server.kill9();
                 server.start();
                 crashes += 1;
-                // Some work between two crashes, and some crashes in the middle of it.
-                std::thread::sleep(Duration::from_millis(20 * (crashes % 10)));
             }
             crashes
         })
     };
     let mut settled = Vec::new();
-    for _ in 0..60 {
+    for _ in 0..BATCHES {
+        begun.send(()).unwrap();
         let jobs: Vec<_> = (0..BATCH).map(|_| job()).collect();
         until_ok("it enqueues", async || ledger.enqueue(&jobs).await).await;
         let verdicts: Vec<_> = jobs.iter().enumerate().map(|(n, job)| verdict(job.id, n)).collect();
@@ -174,10 +176,10 @@ async fn settles_that_are_repeated_through_crashes_count_once() {
         assert_eq!(answers, [Settled::Done; BATCH]);
         settled.extend(jobs.iter().map(|job| job.id));
     }
-    done.store(true, Ordering::Relaxed);
+    drop(begun);
     let crashes = crashing.await.unwrap();
     println!("{} verdicts through {crashes} crashes", settled.len());
-    assert!(crashes > 1);
+    assert_eq!(crashes, BATCHES);
     for (n, id) in settled.iter().enumerate() {
         let (attempts, _) = until_ok("read", async || ledger.attempts(*id).await).await;
         let failed = !(n % BATCH).is_multiple_of(3);

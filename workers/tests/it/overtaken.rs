@@ -200,7 +200,8 @@ async fn until_committing(pool: &PgPool) {
 async fn an_intent_whose_commit_was_not_acknowledged_is_withdrawn() {
     let server = PostgresServer::launch().await;
     let db = server.db().await;
-    let Db::Postgres(pool) = db.clone() else { panic!("it is PostgreSQL") };
+    let Db::Postgres(guarded) = db.clone() else { panic!("it is PostgreSQL") };
+    let pool = guarded.connections().clone();
     let world = World::new(db, &BLIND).await;
     let id = world.publication("hello").await;
     pool.execute(SLOW_COMMITS).await.unwrap();

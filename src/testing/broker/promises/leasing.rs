@@ -70,7 +70,7 @@ pub async fn a_lease_that_ends_absurdly_late_is_shortened(on: Harness) {
     on.push_due(1).await;
     let claimed = on.broker.claim(&on.queue, &worker("a"), 1, 360 * LEASE).await.unwrap();
     let leases = [claimed.deliveries[0].lease.clone()];
-    assert_eq!(on.broker.renew(&on.queue, &leases, LEASE).await.unwrap(), [true]);
+    assert_eq!(on.broker.renew(&on.queue, &leases, LEASE).await.unwrap().held, [true]);
     on.advance(LEASE - SECOND);
     assert!(on.broker.reap(&on.queue, Reap::Expired).await.unwrap().is_empty());
     on.advance(2 * SECOND);
