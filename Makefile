@@ -45,6 +45,7 @@ fault-plants: setup ## Shows that the fault suite catches bugs that are put in o
 lint: ## Checks format, lints and documentation
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --workspace --all-targets --features postworks-server/faults -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 
 fmt: ## Formats the code
