@@ -14,3 +14,4 @@ mod mishaps;
 mod newer;
 mod postgres;
 mod tidy;
+mod window;
