@@ -220,6 +220,8 @@ pub enum Settled {
 pub enum Reap<'a> {
     /// Those past their deadline.
     Expired,
+    /// Those whose deadline is past at this time: one that the caller has found to be right.
+    ExpiredBy(Timestamp),
     /// Those of a worker that is known to be gone.
     Worker(&'a WorkerId),
 }

@@ -204,11 +204,12 @@ impl Lane {
             .iter()
             .take_while(|(deadline, _)| match whose {
                 Reap::Expired => *deadline <= now.as_millis(),
+                Reap::ExpiredBy(time) => *deadline <= time.as_millis(),
                 Reap::Worker(_) => true,
             })
             .map(|(_, id)| *id)
             .filter(|id| match whose {
-                Reap::Expired => true,
+                Reap::Expired | Reap::ExpiredBy(_) => true,
                 Reap::Worker(gone) => self.holder(*id) == Some(gone),
             })
             .take(BATCH_MAX)

@@ -198,12 +198,13 @@ impl Broker for RedisBroker {
     }
 
     async fn reap(&self, queue: &Queue, whose: Reap<'_>) -> Result<Vec<JobId>, Error> {
-        let gone = match whose {
-            Reap::Expired => "",
-            Reap::Worker(worker) => worker.as_str(),
+        let (gone, time) = match whose {
+            Reap::Expired => ("", String::new()),
+            Reap::ExpiredBy(time) => ("", time.as_millis().to_string()),
+            Reap::Worker(worker) => (worker.as_str(), String::new()),
         };
         let fill = |call: &mut Cmd| {
-            call.arg(self.skew_ms()).arg(gone).arg(BATCH_MAX);
+            call.arg(self.skew_ms()).arg(gone).arg(BATCH_MAX).arg(time);
         };
         let ids = reply::list(self.call(|scripts| &scripts.reap, queue, fill).await?)?;
         // A member that is no lease was thrown out; there is no job to speak of.
