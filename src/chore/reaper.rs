@@ -88,7 +88,8 @@ impl Reaper {
         if calm.trusts_deadlines(&pulse, Instant::now()) {
             let mut taken = 0;
             for queue in &self.queues {
-                taken += self.reap(queue, Reap::Expired).await?;
+                // By the time that was looked at: the clock may jump right now.
+                taken += self.reap(queue, Reap::ExpiredBy(pulse.now)).await?;
             }
             if taken > 0 {
                 tracing::warn!(jobs = taken, "leases expired; their jobs run again");

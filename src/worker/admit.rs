@@ -1,7 +1,8 @@
 //! Looks at claimed jobs before they run: what cannot or must not run is judged here.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -271,7 +272,15 @@ impl Candidate {
             cancelled,
             effect: EffectSlot::default(),
         };
-        Run { lease: delivery.lease, envelope, spec: route.spec, handler: route.handler, cx }
+        Run {
+            lease: delivery.lease,
+            envelope,
+            spec: route.spec,
+            handler: route.handler,
+            cx,
+            started: OnceLock::new(),
+            judged: AtomicBool::new(false),
+        }
     }
 }
 

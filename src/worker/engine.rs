@@ -1,7 +1,6 @@
 //! A worker: its tasks, and how they start and stop.
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,24 +15,26 @@ use tokio_util::sync::CancellationToken;
 use super::absolve::absolve;
 use super::admit::Admission;
 use super::backend::{Buffer, ClaimedJobs, OnEnded, take_back};
+use super::ends::Ends;
 use super::fetch::Fetcher;
 use super::inflight::InFlight;
 use super::judge::judge;
 use super::lease::Renewer;
 use super::meter::{Meter, watch_slots};
 use super::open::Opener;
+use super::overdue::Overdue;
 use super::pace::AHEAD_MAX;
 use super::reassert::Reasserter;
 use super::registry::Registry;
 use super::run::{Ended, Judgement, Run};
-use super::settle::{Recordable, Settler};
+use super::settle::Settler;
 use super::solitude::Solitude;
 use super::stack::Attempts;
 use super::watchdog::Watchdog;
 use super::welcome::Welcome;
 use crate::broker::Broker;
 use crate::clock::SharedClock;
-use crate::job::{ErrorClass, JobError, Outcome, Queue, WorkerId};
+use crate::job::{Queue, WorkerId};
 use crate::ledger::Ledger;
 
 /// After the grace, cancelled handlers get this long to let go.
@@ -101,6 +102,7 @@ pub struct Worker {
     clock: SharedClock,
     options: Options,
     refill: Arc<Notify>,
+    walk: Arc<Notify>,
     solitude: Solitude,
     exits_when_stuck: bool,
 }
@@ -125,9 +127,25 @@ impl Worker {
         options: Options,
         refill: Arc<Notify>,
     ) -> Self {
-        let solitude = Solitude::default();
-        let exits_when_stuck = false;
-        Self { registry, broker, ledger, clock, options, refill, solitude, exits_when_stuck }
+        Self {
+            registry,
+            broker,
+            ledger,
+            clock,
+            options,
+            refill,
+            walk: Arc::default(),
+            solitude: Solitude::default(),
+            exits_when_stuck: false,
+        }
+    }
+
+    /// Names the [`Relay::walk`](crate::chore::Relay::walk) of this process: jobs that older
+    /// workers did not know are pushed as soon as this one has released them.
+    #[must_use]
+    pub fn asking_relay(mut self, walk: &Arc<Notify>) -> Self {
+        self.walk = Arc::clone(walk);
+        self
     }
 
     /// Says that other workers run in this process, which share `solitude`: a job that may take
@@ -217,7 +235,21 @@ impl Worker {
         tokio::spawn(self.reasserter(&inflight, doubtful, renewing).run());
         let concurrency = self.options.concurrency;
         tokio::spawn(watch_slots(Arc::clone(&inflight), concurrency, renewing.clone()));
-        let on_ended = on_ended(Arc::clone(&inflight), meter, judgements.clone(), effects);
+        let ends = Ends {
+            inflight: Arc::clone(&inflight),
+            meter,
+            judgements: judgements.clone(),
+            effects,
+        };
+        let overdue = Overdue {
+            inflight: Arc::clone(&inflight),
+            clock: Arc::clone(&self.clock),
+            ends: ends.clone(),
+            concurrency,
+            exits: self.exits_when_stuck,
+        };
+        tokio::spawn(overdue.run(renewing.clone()));
+        let on_ended: OnEnded = Arc::new(move |run, ended| ends.ended(run, &ended));
         let executor = execute(
             &self.options.id,
             concurrency,
@@ -228,7 +260,7 @@ impl Worker {
             ledger: Arc::clone(&self.ledger),
             clock: Arc::clone(&self.clock),
             known: self.registry.versions(),
-            refill: Arc::clone(&self.refill),
+            walk: Arc::clone(&self.walk),
         };
         tokio::spawn(welcome.run(stop.drain.clone()));
         let fetcher = self.fetcher(&inflight, runs, judgements.clone(), doubts, stop);
@@ -337,76 +369,6 @@ impl Parts {
         self.executor.abort();
         self.settling.abort();
         Drained { handed_back, unsettled }
-    }
-}
-
-/// What happens with every run that ended: it is judged, counted and sent to be recorded.
-fn on_ended(
-    inflight: Arc<InFlight>,
-    meter: Arc<Meter>,
-    judgements: mpsc::UnboundedSender<Judgement>,
-    effects: mpsc::UnboundedSender<Recordable>,
-) -> OnEnded {
-    Arc::new(move |run: &Run, ended: Ended| {
-        let jitter = rand::random();
-        // A handler's error is foreign code, and is asked here for its words. Without a judgement
-        // the job would be neither run nor given back.
-        let judging = AssertUnwindSafe(|| judge(run, &ended, jitter));
-        let (judgement, outcome) =
-            catch_unwind(judging).unwrap_or_else(|_| judge(run, &without_words(&ended), jitter));
-        if let Some(outcome) = outcome {
-            observe(run, &ended, &outcome, &meter);
-        }
-        inflight.judged();
-        // Closed only when the worker is gone; then the lease runs out and the job runs again.
-        match run.cx.effect.get() {
-            Some(effect) => drop(effects.send((effect, judgement))),
-            None => drop(judgements.send(judgement)),
-        }
-    })
-}
-
-/// The same end, with an error of ours in place of one that panics.
-fn without_words(ended: &Ended) -> Ended {
-    match ended {
-        Ended::TakenAway => Ended::TakenAway,
-        Ended::Answered { started_at, ended_at, .. } => {
-            let error =
-                JobError::new(ErrorClass::Bug, "the handler's error panicked when asked why");
-            Ended::Answered { started_at: *started_at, ended_at: *ended_at, result: Err(error) }
-        }
-    }
-}
-
-/// Counts and logs an attempt. A failure is logged here and nowhere else.
-fn observe(run: &Run, ended: &Ended, outcome: &Outcome, meter: &Meter) {
-    let Ended::Answered { started_at, ended_at, .. } = ended else { return };
-    let took = ended_at.since(*started_at);
-    meter.attempt(&run.cx.queue, outcome);
-    meter.times(&run.envelope.kind, started_at.since(run.envelope.run_at), took);
-    if matches!(outcome, Outcome::Completed | Outcome::Dead { .. } | Outcome::Cancelled) {
-        meter.total(&run.envelope.kind, ended_at.since(run.envelope.created_at));
-    }
-    let (id, kind, attempt) = (run.cx.id, &run.cx.kind, run.cx.attempt);
-    let duration_ms = took.as_millis();
-    match outcome {
-        Outcome::Completed | Outcome::Cancelled => {
-            tracing::debug!(job.id = %id, job.kind = %kind, job.attempt = attempt, duration_ms,
-                "job {}", outcome.as_str());
-        }
-        Outcome::Snooze { until, why } => {
-            tracing::info!(job.id = %id, job.kind = %kind, job.attempt = attempt, duration_ms,
-                %until, why = why.as_str(), "job snoozed");
-        }
-        Outcome::Retry { at, reason } => {
-            tracing::info!(job.id = %id, job.kind = %kind, job.attempt = attempt, duration_ms,
-                %at, class = reason.class, error = reason.message, "attempt failed, another follows");
-        }
-        Outcome::Dead { reason } => {
-            tracing::warn!(job.id = %id, job.kind = %kind, job.attempt = attempt, duration_ms,
-                category = %reason.category, class = reason.class, error = reason.message,
-                "job is dead");
-        }
     }
 }
 

@@ -29,6 +29,8 @@ pub(super) struct InFlight {
     active: AtomicUsize,
     /// Claimed and not yet handed to a handler.
     buffered: AtomicUsize,
+    /// Judged, and their handlers have not let go.
+    overdue: AtomicUsize,
     /// Judged since the last look of the pace.
     ended: AtomicUsize,
     /// For the fetcher.
@@ -90,16 +92,16 @@ impl Jobs {
         }
     }
 
-    /// Takes note of a run that is about to start; an older run of the same job ends.
-    fn starts(&mut self, lease: &Lease, run: Option<&Arc<Run>>) {
-        if let Some(place) = self.doubles.iter().position(|held| held.lease == *lease)
-            && let Some(older) = self.by_id.insert(lease.id, self.doubles.swap_remove(place))
-        {
-            older.cancelled.cancel();
-        }
+    /// Takes note of a run that is about to start; answers an older one of the same job, which
+    /// has to end.
+    fn starts(&mut self, lease: &Lease, run: Option<&Arc<Run>>) -> Option<Held> {
+        let place = self.doubles.iter().position(|held| held.lease == *lease);
+        let older =
+            place.and_then(|place| self.by_id.insert(lease.id, self.doubles.swap_remove(place)));
         if let Some(held) = self.by_id.get_mut(&lease.id).filter(|held| held.lease == *lease) {
             held.run = run.cloned();
         }
+        older
     }
 
     fn remove(&mut self, lease: &Lease) {
@@ -148,12 +150,42 @@ impl InFlight {
             .collect()
     }
 
+    /// The runs that are going on, or wait to.
+    pub(super) fn runs(&self) -> Vec<Arc<Run>> {
+        let held = self.held();
+        let runs = held.iter().filter_map(|held| held.run.clone());
+        runs.filter(|run| !run.judged.load(Ordering::SeqCst)).collect()
+    }
+
+    /// A run was judged whose handler has not let go: it still takes a place.
+    pub(super) fn judged_overdue(&self) {
+        self.overdue.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// The handler let go just before.
+    pub(super) fn not_overdue(&self) {
+        self.overdue.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// A handler let go after its run was judged.
+    pub(super) fn let_go(&self) {
+        self.overdue.fetch_sub(1, Ordering::SeqCst);
+        self.judged();
+    }
+
+    /// How many handlers take a place without a job.
+    pub(super) fn overdue(&self) -> usize {
+        self.overdue.load(Ordering::SeqCst)
+    }
+
     /// These claims may run. If an older run of one of their jobs goes on here, it lost the job
     /// and did not learn so: it ends.
     pub(super) fn admitted(&self, runs: &[Arc<Run>]) {
         let mut held = self.held();
         for run in runs {
-            held.starts(&run.lease, Some(run));
+            if let Some(mut older) = held.starts(&run.lease, Some(run)) {
+                self.lose(&mut older);
+            }
         }
     }
 
@@ -191,12 +223,16 @@ impl InFlight {
         let mut held = self.held();
         for lease in leases {
             if let Some(entry) = held.get_mut(lease) {
-                entry.cancelled.cancel();
-                let known = std::mem::replace(&mut entry.lost, true);
-                if let Some(lost) = self.lost.as_ref().filter(|_| !known) {
-                    let _ = lost.send((lease.id, lease.token));
-                }
+                self.lose(entry);
             }
+        }
+    }
+
+    fn lose(&self, entry: &mut Held) {
+        entry.cancelled.cancel();
+        let known = std::mem::replace(&mut entry.lost, true);
+        if let Some(lost) = self.lost.as_ref().filter(|_| !known) {
+            let _ = lost.send((entry.lease.id, entry.lease.token));
         }
     }
 

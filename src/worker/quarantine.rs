@@ -42,6 +42,10 @@ impl Fetcher {
         }
         self.quarantines.remove(queue);
         schedule.look_at(queue, now + PATIENCE);
+        // Only a process that can be alone tries to be.
+        if self.solitude.is_out_of_reach() {
+            return Ok(());
+        }
         if self.broker.elect(&format!("quarantine:{queue}"), TERM).await? {
             self.retreat(queue).await?;
         }
@@ -64,7 +68,7 @@ impl Fetcher {
             if looked.elapsed() >= LOOK {
                 looked = Instant::now();
                 let claimed = self.broker.claim(queue, &self.worker, 0, self.lease).await?;
-                if !claimed.quarantined {
+                if !claimed.quarantined || self.solitude.is_out_of_reach() {
                     return Ok(());
                 }
             }

@@ -1,6 +1,8 @@
 //! A claimed job on its way through the worker.
 
-use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use super::JobContext;
 use super::registry::Dispatch;
@@ -15,6 +17,10 @@ pub(super) struct Run {
     pub(super) spec: Arc<KindSpec>,
     pub(super) handler: Arc<dyn Dispatch>,
     pub(super) cx: JobContext,
+    /// When its handler started.
+    pub(super) started: OnceLock<Instant>,
+    /// Whether its end was judged: once, whoever reports it.
+    pub(super) judged: AtomicBool,
 }
 
 /// How a run ended.

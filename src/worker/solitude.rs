@@ -75,6 +75,12 @@ impl Solitude {
         Some(Turn { solitude: self.clone(), keeps_others_out: true })
     }
 
+    /// Whether a handler of this process blocks its thread and does not let go, so that nobody can
+    /// be alone here.
+    pub(super) fn is_out_of_reach(&self) -> bool {
+        self.lock().members().any(|member| member.overdue() > 0)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -86,7 +92,9 @@ impl State {
     }
 
     fn has_nothing_in_hand(&self) -> bool {
-        self.claiming == 0 && self.members().all(|member| member.len() == 0)
+        // A handler that does not let go of its thread is active without a job.
+        let free = |member: Arc<InFlight>| member.len() == 0 && member.active() == 0;
+        self.claiming == 0 && self.members().all(free)
     }
 }
 
@@ -149,6 +157,7 @@ mod tests {
         let claiming = solitude.turn().unwrap();
         let retreat = solitude.retreat().unwrap();
         assert!(solitude.is_taken() && solitude.turn().is_none());
+        inflight.judged_unstarted();
         inflight.settled(std::iter::once(delivery(1).lease));
         assert!(!retreat.is_alone(), "a claim is under way");
         drop(claiming);

@@ -12,6 +12,7 @@ use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use apalis_core::task::Task;
 use futures_util::FutureExt;
@@ -41,12 +42,11 @@ impl Service<Task<Arc<Run>>> for Attempts {
     }
 
     fn call(&mut self, task: Task<Arc<Run>>) -> Self::Future {
-        let (inflight, clock) = (Arc::clone(&self.inflight), Arc::clone(&self.clock));
-        async move {
-            inflight.started();
-            Ok(attempt(task.args, clock).await)
-        }
-        .boxed()
+        // Here and not in the future. Who is woken by a task runs next on its thread, and on no
+        // other: a handler that blocks its thread would take the fetcher with it.
+        self.inflight.started();
+        let clock = Arc::clone(&self.clock);
+        async move { Ok(attempt(task.args, clock).await) }.boxed()
     }
 }
 
@@ -61,6 +61,7 @@ async fn attempt(run: Arc<Run>, clock: SharedClock) -> Ended {
         job.attempt = run.cx.attempt,
     );
     let started_at = clock.now();
+    let _ = run.started.set(Instant::now());
     let answer = catch_panic(timeout(run)).instrument(span);
     tokio::select! {
         biased;
@@ -73,15 +74,18 @@ async fn timeout(run: &Run) -> Result<(), JobError> {
     let handler = run.handler.dispatch(run.envelope.args.get(), &run.cx);
     match tokio::time::timeout(run.spec.timeout, handler).await {
         Ok(result) => result,
-        Err(_) => {
-            let limit = humantime::format_duration(run.spec.timeout);
-            let class = match run.cx.effect.get() {
-                Some(effect) => effect.interrupted(),
-                None => run.handler.interrupted(&run.cx.queue),
-            };
-            Err(JobError::timed_out(class, format!("the attempt took longer than {limit}")))
-        }
+        Err(_) => Err(timed_out(run)),
     }
+}
+
+/// What an attempt failed with that took too long.
+pub(super) fn timed_out(run: &Run) -> JobError {
+    let limit = humantime::format_duration(run.spec.timeout);
+    let class = match run.cx.effect.get() {
+        Some(effect) => effect.interrupted(),
+        None => run.handler.interrupted(&run.cx.queue),
+    };
+    JobError::timed_out(class, format!("the attempt took longer than {limit}"))
 }
 
 async fn catch_panic(attempt: impl Future<Output = Result<(), JobError>>) -> Result<(), JobError> {

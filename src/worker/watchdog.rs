@@ -80,14 +80,16 @@ impl Watchdog {
             tracing::error!(%stuck_for, "the runtime is stuck; its leases are left to expire");
             return;
         }
-        tracing::error!(
-            %stuck_for, code = EXIT_CODE,
-            "the runtime is stuck: handlers block all its threads; this process ends, its jobs run \
-             elsewhere"
-        );
-        // Nothing of it can be stopped in good order, and what is recorded is recorded.
-        std::process::exit(EXIT_CODE);
+        end_process("handlers block every thread of the runtime");
     }
+}
+
+/// Ends a process that handlers have made useless. Nothing of it can be stopped in good order, and
+/// what is recorded is recorded.
+pub(super) fn end_process(why: &'static str) {
+    let code = EXIT_CODE;
+    tracing::error!(why, code, "this worker is stuck; its process ends, its jobs run elsewhere");
+    std::process::exit(code);
 }
 
 /// How long the runtime has been silent after a tick that took `took`.

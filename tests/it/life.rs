@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use postworks::broker::{Broker, memory::MemoryBroker};
-use postworks::chore::Relay;
+use postworks::chore::{Refiller, Relay};
 use postworks::client::{Enqueued, Producer};
 use postworks::clock::{SharedClock, ShiftedClock};
 use postworks::job::{
@@ -29,6 +29,8 @@ enum Script {
     Die,
     Panic,
     Hang,
+    /// Blocks its thread in the first attempt, until the test ends.
+    BlockOnce,
 }
 
 /// A job that waits until the test lets it go on, however long that takes.
@@ -131,6 +133,12 @@ impl Handler<Script> for Play {
             Script::Die => Err(JobError::new(ErrorClass::Invalid, "the text is empty")),
             Script::Panic => panic!("boom"),
             Script::Hang => std::future::pending().await,
+            Script::BlockOnce => {
+                while cx.attempt == 1 && self.release.available_permits() == 0 {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Ok(())
+            }
         }
     }
 }
@@ -181,9 +189,17 @@ impl World {
             ledger: Arc::clone(&ledger),
             broker: Arc::clone(&broker),
             clock: Arc::clone(&clock),
+            walk: Arc::default(),
+        };
+        let refiller = Refiller {
+            ledger: Arc::clone(&ledger),
+            broker: Arc::clone(&broker),
+            clock: Arc::clone(&clock),
+            queues: vec![queue()],
             refill: Arc::clone(&refill),
         };
         tokio::spawn(relay.run(tokio_util::sync::CancellationToken::new()));
+        tokio::spawn(refiller.run(tokio_util::sync::CancellationToken::new()));
         Self {
             _folder: folder,
             ledger,
@@ -362,4 +378,22 @@ async fn a_job_past_its_expiry_is_dead_without_running() {
     let (_stop, _worker) = world.worker(Duration::from_secs(5));
     world.ended(job.id, State::Dead).await;
     assert_eq!(world.runs(job.id), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_handler_that_blocks_its_thread_loses_its_job_soon_after_the_timeout() {
+    let world = World::start().await;
+    let (_stop, _worker) = world.worker(Duration::ZERO);
+    let id = world.enqueue(Script::BlockOnce).await;
+    world.ended(id, State::Completed).await;
+    assert_eq!(world.runs(id), 2);
+    let attempts = world.ledger.attempts(id).await.unwrap();
+    let took = attempts[0].ended_at.since(attempts[0].started_at);
+    assert!(took >= Script::TIMEOUT, "{took:?}");
+    assert_eq!(attempts.len(), 1);
+    // What the first handler answers at last changes nothing.
+    world.play.release.add_permits(1);
+    let next = world.enqueue(Script::Succeed).await;
+    world.ended(next, State::Completed).await;
+    assert_eq!(world.ledger.attempts(id).await.unwrap(), attempts);
 }

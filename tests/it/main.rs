@@ -5,6 +5,7 @@
 mod broker;
 mod chaos_proxy;
 mod chores;
+mod fragile;
 mod ledger;
 mod ledger_faults;
 mod ledger_model;
@@ -14,3 +15,5 @@ mod mishaps;
 mod newer;
 mod postgres;
 mod tidy;
+mod trust;
+mod window;

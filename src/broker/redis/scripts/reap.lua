@@ -2,9 +2,9 @@
 -- Takes leases back: their jobs are due at once, flagged. With a worker that is gone, one more is
 -- counted for each; an expired lease says nothing about its worker.
 --
--- KEYS  jobs ready delayed leases wake boot gate quarantine
+-- KEYS  jobs ready delayed leases wake boot gate quarantine window
 -- ARGV  1 clock skew in ms, 2 "" for expired leases or the worker that is gone,
---       3 most leases (at most 1,000)
+--       3 most leases (at most 1,000), 4 time in ms by which leases expired, "" for now
 -- Returns the ids of the jobs.
 --
 -- Atomic, since a job must never be out of all of ready, delayed and leases.
@@ -25,7 +25,7 @@ redis.call('LLEN', wake)
 
 local members = {}
 if gone == '' then
-  members = redis.call('ZRANGE', leases, '-inf', now, 'BYSCORE', 'LIMIT', 0, most)
+  members = redis.call('ZRANGE', leases, '-inf', tonumber(ARGV[4]) or now, 'BYSCORE', 'LIMIT', 0, most)
 else
   for from = 0, SCANNED_MAX - 1, 1000 do
     local scanned = redis.call('ZRANGE', leases, from, from + 999)

@@ -38,8 +38,11 @@ pub async fn an_expired_lease_is_taken_back_and_its_old_holder_is_stale(on: Harn
     assert_eq!(first.orphaned, 0);
     on.advance(LEASE / 2);
     assert!(on.broker.reap(&on.queue, Reap::Expired).await.unwrap().is_empty());
+    let before = on.now();
     on.advance(LEASE / 2);
-    assert_eq!(on.broker.reap(&on.queue, Reap::Expired).await.unwrap(), [id]);
+    let by = |time| on.broker.reap(&on.queue, Reap::ExpiredBy(time));
+    assert!(by(before).await.unwrap().is_empty(), "it has not expired by then");
+    assert_eq!(by(on.now()).await.unwrap(), [id]);
     let held = on.broker.renew(&on.queue, std::slice::from_ref(&first.lease), LEASE).await;
     assert_eq!(held.unwrap().held, [false]);
     let second = on.claim_one("b").await;

@@ -1,0 +1,113 @@
+//! What happens with every run that ended: it is judged, counted and sent to be recorded, once.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::sync::mpsc;
+
+use super::inflight::InFlight;
+use super::judge::judge;
+use super::meter::Meter;
+use super::run::{Ended, Judgement, Run};
+use super::settle::Recordable;
+use crate::job::{ErrorClass, JobError, Outcome};
+
+/// Where runs end.
+#[derive(Clone)]
+pub(super) struct Ends {
+    pub(super) inflight: Arc<InFlight>,
+    pub(super) meter: Arc<Meter>,
+    pub(super) judgements: mpsc::UnboundedSender<Judgement>,
+    pub(super) effects: mpsc::UnboundedSender<Recordable>,
+}
+
+impl Ends {
+    /// A handler ended, or was dropped.
+    pub(super) fn ended(&self, run: &Run, ended: &Ended) {
+        if run.judged.swap(true, Ordering::SeqCst) {
+            self.inflight.let_go();
+            return;
+        }
+        let judgement = self.judged(run, ended);
+        self.inflight.judged();
+        self.record(run, judgement);
+    }
+
+    /// A handler goes on although its attempt is over.
+    pub(super) fn overdue(&self, run: &Run, ended: &Ended) {
+        // Before the mark, after which the handler may say that it let go.
+        self.inflight.judged_overdue();
+        if run.judged.swap(true, Ordering::SeqCst) {
+            self.inflight.not_overdue();
+            return;
+        }
+        let judgement = self.judged(run, ended);
+        self.record(run, judgement);
+    }
+
+    fn judged(&self, run: &Run, ended: &Ended) -> Judgement {
+        let jitter = rand::random();
+        // A handler's error is foreign code, and is asked here for its words. Without a judgement
+        // the job would be neither run nor given back.
+        let judging = AssertUnwindSafe(|| judge(run, ended, jitter));
+        let (judgement, outcome) =
+            catch_unwind(judging).unwrap_or_else(|_| judge(run, &without_words(ended), jitter));
+        if let Some(outcome) = outcome {
+            observe(run, ended, &outcome, &self.meter);
+        }
+        judgement
+    }
+
+    fn record(&self, run: &Run, judgement: Judgement) {
+        // Closed only when the worker is gone; then the lease runs out and the job runs again.
+        match run.cx.effect.get() {
+            Some(effect) => drop(self.effects.send((effect, judgement))),
+            None => drop(self.judgements.send(judgement)),
+        }
+    }
+}
+
+/// The same end, with an error of ours in place of one that panics.
+fn without_words(ended: &Ended) -> Ended {
+    match ended {
+        Ended::TakenAway => Ended::TakenAway,
+        Ended::Answered { started_at, ended_at, .. } => {
+            let error =
+                JobError::new(ErrorClass::Bug, "the handler's error panicked when asked why");
+            Ended::Answered { started_at: *started_at, ended_at: *ended_at, result: Err(error) }
+        }
+    }
+}
+
+/// Counts and logs an attempt. A failure is logged here and nowhere else.
+fn observe(run: &Run, ended: &Ended, outcome: &Outcome, meter: &Meter) {
+    let Ended::Answered { started_at, ended_at, .. } = ended else { return };
+    let took = ended_at.since(*started_at);
+    meter.attempt(&run.cx.queue, outcome);
+    meter.times(&run.envelope.kind, started_at.since(run.envelope.run_at), took);
+    if matches!(outcome, Outcome::Completed | Outcome::Dead { .. } | Outcome::Cancelled) {
+        meter.total(&run.envelope.kind, ended_at.since(run.envelope.created_at));
+    }
+    let (id, kind, attempt) = (run.cx.id, &run.cx.kind, run.cx.attempt);
+    let duration_ms = took.as_millis();
+    match outcome {
+        Outcome::Completed | Outcome::Cancelled => {
+            tracing::debug!(job.id = %id, job.kind = %kind, job.attempt = attempt, duration_ms,
+                "job {}", outcome.as_str());
+        }
+        Outcome::Snooze { until, why } => {
+            tracing::info!(job.id = %id, job.kind = %kind, job.attempt = attempt, duration_ms,
+                %until, why = why.as_str(), "job snoozed");
+        }
+        Outcome::Retry { at, reason } => {
+            tracing::info!(job.id = %id, job.kind = %kind, job.attempt = attempt, duration_ms,
+                %at, class = reason.class, error = reason.message, "attempt failed, another follows");
+        }
+        Outcome::Dead { reason } => {
+            tracing::warn!(job.id = %id, job.kind = %kind, job.attempt = attempt, duration_ms,
+                category = %reason.category, class = reason.class, error = reason.message,
+                "job is dead");
+        }
+    }
+}
