@@ -16,8 +16,7 @@ use postworks::chore::{Reaper, Relay};
 use postworks::clock::SystemClock;
 use postworks::job::{Job, JobError, Kind, Queue, WorkerId};
 use postworks::ledger::{Db, Ledger, PostgresOptions, SqlLedger};
-use postworks::worker::{Handler, JobContext, Options, Registry, Stop, Worker};
-use tokio::sync::Notify;
+use postworks::worker::{Calls, Handler, JobContext, Options, Registry, Stop, Worker};
 
 use self::deed::Deed;
 
@@ -73,12 +72,12 @@ async fn work(
     let queue = Queue::of_kind(&Kind::parse(Deed::KIND)?);
     let mut registry = Registry::default();
     registry.add::<Deed>(Do, [queue.clone()])?;
-    let (refill, stop) = (Arc::new(Notify::new()), Stop::default());
+    let (calls, stop) = (Arc::<Calls>::default(), Stop::default());
     let relay = Relay {
         ledger: Arc::clone(&ledger),
         broker: Arc::clone(&broker),
         clock: Arc::clone(&clock),
-        refill: Arc::clone(&refill),
+        calls: Arc::clone(&calls),
     };
     let reaper = Reaper {
         broker: Arc::clone(&broker),
@@ -98,7 +97,7 @@ async fn work(
         renew,
         grace: Duration::from_secs(5),
     };
-    let worker = Worker::new(registry, broker, ledger, clock, options, refill);
+    let worker = Worker::new(registry, broker, ledger, clock, options, calls);
     worker.exiting_when_stuck().run(stop).await?;
     Ok(())
 }
