@@ -13,7 +13,7 @@ use redis::{Cmd, Pipeline, RedisError, RedisResult, Value};
 use tokio::time::Instant;
 
 use super::connect::{self, Connector};
-use super::error::{classify, ends_connection, is_unknown_script};
+use super::error::{classify, ends_connection, is_unknown_script, refused};
 use super::script::Script;
 use crate::broker::Error;
 
@@ -64,6 +64,8 @@ struct Current {
     number: u64,
     connection: Option<MultiplexedConnection>,
     pace: Pace,
+    /// Why the last attempt to connect failed.
+    failure: Option<RedisError>,
     /// Since when, if a connection broke or could not be made before.
     restored: Option<Instant>,
 }
@@ -138,11 +140,9 @@ impl Commands {
             if let Some(found) = current.found() {
                 return Ok(found);
             }
-            if current.pace.must_pause() {
-                return Err(RedisError::from(std::io::Error::new(
-                    std::io::ErrorKind::NotConnected,
-                    "the last attempt to connect failed a moment ago",
-                )));
+            // Its cause stays the cause: whoever logs an outage logs the first error that it meets.
+            if let Some(failure) = current.failure.as_ref().filter(|_| current.pace.must_pause()) {
+                return Err(failure.clone());
             }
         }
         let opened = self.connector.open(ANSWER_TIMEOUT).await;
@@ -155,11 +155,13 @@ impl Commands {
                     *since = Instant::now();
                 }
                 current.pace.succeeded();
+                current.let_in();
                 Ok((current.number, connection))
             }
             Err(error) => {
                 current.pace.failed();
                 current.restored = Some(Instant::now());
+                current.kept_out(&error);
                 Err(error)
             }
         }
@@ -184,6 +186,23 @@ impl Commands {
 }
 
 impl Current {
+    /// Notes why there is no connection; says once what a person must put right, since an outage
+    /// may have begun, and been logged, with a connection that broke.
+    fn kept_out(&mut self, error: &RedisError) {
+        let is_known = self.failure.as_ref().is_some_and(refused);
+        if refused(error) && !is_known {
+            let error = &classify(error.clone()) as &dyn std::error::Error;
+            tracing::error!(error, "cannot connect to Redis until a person has put this right");
+        }
+        self.failure = Some(error.clone());
+    }
+
+    fn let_in(&mut self) {
+        if self.failure.take().is_some_and(|failure| refused(&failure)) {
+            tracing::info!("Redis lets us in again");
+        }
+    }
+
     fn found(&self) -> Option<(u64, MultiplexedConnection)> {
         self.connection.clone().map(|connection| (self.number, connection))
     }

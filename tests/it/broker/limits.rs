@@ -160,7 +160,7 @@ async fn a_password_that_changes_is_a_refusal_that_heals_when_it_is_put_right() 
     let start = Instant::now();
     let refused = loop {
         match broker.ping().await.unwrap_err() {
-            // The broken connection, and the pause after the first attempt.
+            // The connection that broke.
             Error::Unavailable(_) => assert!(start.elapsed() < PATIENCE),
             other => break other,
         }
@@ -168,6 +168,10 @@ async fn a_password_that_changes_is_a_refusal_that_heals_when_it_is_put_right() 
     let told = format!("{refused:?}");
     assert!(matches!(refused, Error::Refused(_)), "{told}");
     assert!(told.contains("WRONGPASS") && told.contains("REDIS_URL"), "{told}");
+    for _ in 0..20 {
+        let error = broker.ping().await.unwrap_err();
+        assert!(matches!(error, Error::Refused(_)), "also between two attempts: {error:?}");
+    }
     admin("ACL SETUSER ann >secret");
     let start = Instant::now();
     while broker.ping().await.is_err() {
