@@ -18,7 +18,7 @@ use postworks::testing::broker::{envelope, fresh, queue, worker};
 use postworks::testing::redis_server::RedisServer;
 use postworks::worker::{Handler, JobContext, Options, Registry, Stop, Worker};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 /// Longer than anything here takes on a machine that does much else.
@@ -114,9 +114,9 @@ impl World {
             renew: RENEW,
             grace: Duration::ZERO,
         };
-        let (ledger, refill) = (Arc::clone(&self.ledger), Arc::new(Notify::new()));
+        let ledger = Arc::clone(&self.ledger);
         let clock: SharedClock = SystemClock::shared();
-        let worker = Worker::new(registry, self.broker(id), ledger, clock, options, refill);
+        let worker = Worker::new(registry, self.broker(id), ledger, clock, options, Arc::default());
         let stop = Stop { now: self.stop.clone(), ..Stop::default() };
         tokio::spawn(async move { worker.run(stop).await.unwrap() });
         release
