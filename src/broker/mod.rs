@@ -3,19 +3,6 @@
 //! A broker may lose everything at any time; the ledger is the record, and what a broker lost is
 //! pushed again. The one thing only a broker knows is who runs a job now: a *lease*.
 //!
-//! A broker holds a *window* of each queue: a bounded number of jobs, those whose [`Turn`] comes
-//! first. A queue with more has two marks, each of them a turn:
-//!
-//! - the *gap*: every job whose turn comes before it is held; from it on, the ledger may have jobs
-//!   that the broker does not hold. Without one, everything is held that is due soon.
-//! - the *cutoff*: a push of a job whose turn is not before it is left to the ledger, so that the
-//!   window stays bounded and nobody overtakes those who wait in the ledger. Never before the gap.
-//!
-//! Who finds the window full puts the last jobs out and lowers both marks. A *refill* raises them:
-//! first the cutoff, so that jobs committed from then on come by their own pushes; then the
-//! ledger is read between the two marks, which has every job committed before; then the gap is
-//! moved up to the cutoff.
-//!
 //! Two implementations are held together by one conformance suite (`testing::broker`):
 //! [`memory::MemoryBroker`] and [`redis::RedisBroker`].
 
@@ -30,12 +17,12 @@ use crate::job::{DecodeError, Envelope, JobId, Queue, Timestamp, Token, Turn, Wo
 pub mod memory;
 mod order;
 pub mod redis;
+mod window;
+
+pub use window::{Beyond, Refill, WINDOW};
 
 /// Most jobs in one call of any method here.
 pub const BATCH_MAX: usize = 1_000;
-
-/// Jobs that wait in a queue's window unless told otherwise.
-pub const WINDOW: usize = 50_000;
 
 /// What went wrong between us and the broker. The messages hold their cause, since a log in JSON
 /// shows no others.
@@ -137,18 +124,6 @@ pub struct Claimed {
     pub generation: u32,
     /// What the ledger may have for the window.
     pub beyond: Beyond,
-}
-
-/// What may wait in the ledger only.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Beyond {
-    /// Nothing that is due soon.
-    #[default]
-    Nothing,
-    /// Some jobs, behind those of the window.
-    More,
-    /// The same, and the window is half empty: time for a refill.
-    Low,
 }
 
 /// The answer to a renewal.
@@ -271,17 +246,6 @@ pub struct Depth {
     pub oldest_ready_age: Duration,
     /// Whether more jobs may wait in the ledger only.
     pub beyond: bool,
-}
-
-/// A refill that was begun: what is to be brought from the ledger.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refill {
-    /// Names this refill to the broker; each has a name of its own.
-    pub round: String,
-    /// The gap: from this turn on.
-    pub from: Turn,
-    /// About so many jobs.
-    pub room: usize,
 }
 
 /// Holds the jobs that wait or run, and hands them out.

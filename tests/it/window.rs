@@ -397,7 +397,7 @@ async fn a_worker_runs_each_job_of_a_long_backlog_once() {
     }
     stop.drain.cancel();
     assert_eq!(working.await.unwrap().unwrap().unsettled, 0);
+    assert_eq!(world.held().await, 0);
     let runs = count.runs.lock().unwrap();
     assert!(jobs.iter().all(|job| runs.get(&job.id) == Some(&1)));
-    assert_eq!(world.held().await, 0);
 }

@@ -9,7 +9,7 @@
 -- Atomic, since of two that ask at the same time one must be told to begin.
 -- allow-oom: at maxmemory the workers' queue must not run dry.
 
-local jobs, ready, delayed, leases, wake, boot, gate, quarantine, window = unpack(KEYS)
+local _, ready, delayed, _, _, _, _, _, window = unpack(KEYS)
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[1]

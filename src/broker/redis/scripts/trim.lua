@@ -6,10 +6,10 @@
 -- Returns how many are still too many: 0 if none, or if the last ones must stay.
 --
 -- Atomic, since a mark must be lowered in the same step in which a job before it goes.
--- Leased jobs and those that only the broker has stay.
+-- Leased jobs, those in quarantine, and those that only the broker has stay.
 -- allow-oom: it frees memory.
 
-local jobs, ready, delayed, leases, wake, boot, gate, quarantine, window = unpack(KEYS)
+local jobs, ready, delayed, _, _, _, _, _, window = unpack(KEYS)
 local most = tonumber(ARGV[3])
 local LATEST = 99999999999999
 
