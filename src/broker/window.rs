@@ -7,7 +7,7 @@
 //! - the *cutoff*: a push of a job whose turn is not before it is left to the ledger, so that the
 //!   window stays bounded and nobody overtakes those who wait in the ledger. Never before the gap.
 //!
-//! Who finds the window full puts the last jobs out and lowers both marks. A refill raises them:
+//! Who finds the window full puts the last jobs out and lowers both marks. A *refill* raises them:
 //! first the cutoff, so that jobs committed from then on come by their own pushes; then the
 //! ledger is read between the two marks, which has every job committed before; then the gap is
 //! moved up to the cutoff.

@@ -38,6 +38,8 @@ pub struct Harness {
     pub queue: Queue,
     /// The private server behind the broker, if it needs one.
     pub server: Option<RedisServer>,
+    /// How that server is reached.
+    options: Option<RedisOptions>,
 }
 
 impl Harness {
@@ -45,7 +47,7 @@ impl Harness {
     pub fn memory() -> Self {
         let clock = Arc::new(ShiftedClock::default());
         let broker = Arc::new(MemoryBroker::new(clock.clone()));
-        Self { broker, clock, queue: queue("connector_sync.test"), server: None }
+        Self { broker, clock, queue: queue("connector_sync.test"), server: None, options: None }
     }
 
     /// The broker on a private Redis that keeps nothing on disk.
@@ -56,20 +58,26 @@ impl Harness {
     /// The broker on this Redis.
     pub fn redis_on(server: RedisServer) -> Self {
         let clock = Arc::new(ShiftedClock::default());
-        let broker = Arc::new(redis_broker(&server, &clock, &worker("harness")));
-        Self { broker, clock, queue: queue("connector_sync.test"), server: Some(server) }
+        let options = redis_options(&server, &clock, &worker("harness"));
+        let broker = Arc::new(RedisBroker::connect(options.clone()).unwrap());
+        let queue = queue("connector_sync.test");
+        Self { broker, clock, queue, server: Some(server), options: Some(options) }
+    }
+
+    /// The same with a Redis that is reached otherwise.
+    #[must_use]
+    pub fn reached_by(mut self, options: RedisOptions) -> Self {
+        self.broker = Arc::new(RedisBroker::connect(options.clone()).unwrap());
+        self.options = Some(options);
+        self
     }
 
     /// The same with a window of so many jobs. To be called before anything else.
     #[must_use]
     pub fn narrow(mut self, window: usize) -> Self {
-        let clock = Arc::clone(&self.clock);
-        self.broker = match &self.server {
-            None => Arc::new(MemoryBroker::new(clock).with_window(window)),
-            Some(server) => {
-                let options = redis_options(server, &clock, &worker("harness"));
-                Arc::new(RedisBroker::connect(options.with_window(window)).unwrap())
-            }
+        self.broker = match self.options.clone() {
+            None => Arc::new(MemoryBroker::new(Arc::clone(&self.clock) as _).with_window(window)),
+            Some(options) => Arc::new(RedisBroker::connect(options.with_window(window)).unwrap()),
         };
         self
     }

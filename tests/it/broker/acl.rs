@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use postworks::broker::redis::{RedisBroker, RedisOptions};
+use postworks::broker::redis::RedisOptions;
 use postworks::finding::{Finding, Status};
 use postworks::testing::broker::{Harness, worker};
 use postworks::testing::redis_server::RedisServer;
@@ -18,12 +18,11 @@ fn file(path: &str) -> PathBuf {
 /// A broker on a Redis that includes the file, as its user.
 pub(super) fn restricted() -> Harness {
     let path = file("config/redis.conf");
-    let mut on = Harness::redis_on(RedisServer::start_with(&["--include", path.to_str().unwrap()]));
+    let on = Harness::redis_on(RedisServer::start_with(&["--include", path.to_str().unwrap()]));
     let clock = Arc::clone(&on.clock);
     let url = format!("{}{LOGIN}", on.server.as_ref().unwrap().url());
     let options = RedisOptions::new(url, worker("harness")).with_skew(move || clock.ahead_ms());
-    on.broker = Arc::new(RedisBroker::connect(options).unwrap());
-    on
+    on.reached_by(options)
 }
 
 fn server(on: &Harness) -> &RedisServer {
