@@ -1,7 +1,7 @@
 # Everything a person or CI does with the project. `make` alone explains itself.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-platforms build test test-platforms lint fmt bench demo
+.PHONY: help setup setup-platforms build test test-platforms faults fault-plants lint fmt bench demo
 
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 PLATFORM_TESTS := test(/real_/)
@@ -32,6 +32,15 @@ ifdef NEXTEST
 else
 	cargo test --workspace --tests -- real_
 endif
+
+# The whole workspace's features, so that everything but our own crates is built already.
+FAULTS := cargo test --quiet --workspace --features postworks-server/faults --test faults --
+
+faults: setup ## Breaks real processes and servers on purpose and checks what is left (ROWS, SEED)
+	$(FAULTS) $(ROWS) $(if $(SEED),--seed $(SEED))
+
+fault-plants: setup ## Shows that the fault suite catches bugs that are put in on purpose
+	$(FAULTS) --plants $(ROWS) $(if $(SEED),--seed $(SEED))
 
 lint: ## Checks format, lints and documentation
 	cargo fmt --all --check

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use postworks::broker::{Broker, memory::MemoryBroker};
-use postworks::chore::Relay;
+use postworks::chore::{Refiller, Relay};
 use postworks::client::Producer;
 use postworks::clock::SystemClock;
 use postworks::job::{ErrorClass, Job, JobError, Kind, Queue, RetryPolicy, WorkerId};
@@ -70,9 +70,17 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         ledger: Arc::clone(&ledger),
         broker: Arc::clone(&broker),
         clock: Arc::clone(&clock),
+        walk: Arc::default(),
+    };
+    let refiller = Refiller {
+        ledger: Arc::clone(&ledger),
+        broker: Arc::clone(&broker),
+        clock: Arc::clone(&clock),
+        queues: vec![queue.clone()],
         refill: Arc::clone(&refill),
     };
     tokio::spawn(relay.run(stop.drain.clone()));
+    tokio::spawn(refiller.run(stop.drain.clone()));
     let catalog = Arc::new(registry.catalog().clone());
     let producer =
         Producer::new(Arc::clone(&ledger), Arc::clone(&broker), catalog, Arc::clone(&clock));

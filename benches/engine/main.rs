@@ -15,6 +15,7 @@
     reason = "a bench talks, and fails by panicking"
 )]
 
+mod backlog;
 mod drain;
 mod enqueue;
 mod idle;
@@ -35,6 +36,8 @@ use report::Report;
 struct Plan {
     /// Jobs of a backlog.
     backlog: usize,
+    /// Jobs of a backlog far beyond the broker's window.
+    deep: usize,
     /// How often a backlog is drained; the median counts.
     rounds: usize,
     /// How long callers enqueue one by one.
@@ -49,6 +52,7 @@ struct Plan {
 
 const FULL: Plan = Plan {
     backlog: 200_000,
+    deep: 1_000_000,
     rounds: 3,
     enqueue_for: Duration::from_secs(3),
     latency_for: Duration::from_secs(10),
@@ -58,6 +62,7 @@ const FULL: Plan = Plan {
 
 const QUICK: Plan = Plan {
     backlog: 20_000,
+    deep: 150_000,
     rounds: 1,
     enqueue_for: Duration::from_millis(500),
     latency_for: Duration::from_secs(2),
@@ -105,6 +110,9 @@ async fn main() {
     }
     if wanted("throughput") {
         drain::measure(&postgres, &plan, &mut report).await;
+    }
+    if wanted("backlog") {
+        backlog::measure(&postgres, &plan, &mut report).await;
     }
     if wanted("enqueue") {
         enqueue::measure(&postgres, &plan, &mut report).await;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use postworks::broker::Broker;
 use postworks::broker::redis::{RedisBroker, RedisOptions};
-use postworks::chore::{Reaper, Relay};
+use postworks::chore::{Reaper, Refiller, Relay};
 use postworks::client::Producer;
 use postworks::clock::{Clock as _, SharedClock, SystemClock};
 use postworks::job::{Durability, Job, JobError, Kind, NewJob, Queue, Request, WorkerId};
@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 /// Jobs that run at the same time, as by default.
 const CONCURRENCY: usize = 100;
 /// Longest wait for anything here.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 /// Makes the arguments about as long as those of a real job.
 const PADDING: &str = "0198f3a0-0000-7000-8000-000000000001 0198f3a0-0000-7000-8000-000000000002";
 
@@ -120,9 +120,9 @@ pub(crate) struct World {
     pub(crate) broker: Arc<dyn Broker>,
     pub(crate) producer: Producer,
     pub(crate) seen: Arc<Seen>,
-    ledger: Arc<dyn Ledger>,
+    pub(crate) ledger: Arc<dyn Ledger>,
     registry: Registry,
-    clock: SharedClock,
+    pub(crate) clock: SharedClock,
     refill: Arc<Notify>,
     id: WorkerId,
 }
@@ -183,9 +183,16 @@ impl World {
             ledger: Arc::clone(&self.ledger),
             broker: Arc::clone(&self.broker),
             clock: Arc::clone(&self.clock),
-            refill: Arc::clone(&self.refill),
+            walk: Arc::default(),
         };
         let queues: Vec<Queue> = self.registry.queues().cloned().collect();
+        let refiller = Refiller {
+            ledger: Arc::clone(&self.ledger),
+            broker: Arc::clone(&self.broker),
+            clock: Arc::clone(&self.clock),
+            queues: queues.clone(),
+            refill: Arc::clone(&self.refill),
+        };
         let (lease, renew) = (Duration::from_secs(10), Duration::from_secs(2));
         let reaper = Reaper {
             broker: Arc::clone(&self.broker),
@@ -195,6 +202,7 @@ impl World {
             renew,
         };
         tokio::spawn(relay.run(stop.drain.clone()));
+        tokio::spawn(refiller.run(stop.drain.clone()));
         tokio::spawn(reaper.run(stop.drain.clone()));
         let options = Options {
             id: self.id.clone(),

@@ -3,6 +3,19 @@
 //! A broker may lose everything at any time; the ledger is the record, and what a broker lost is
 //! pushed again. The one thing only a broker knows is who runs a job now: a *lease*.
 //!
+//! A broker holds a *window* of each queue: a bounded number of jobs, those whose [`Turn`] comes
+//! first. A queue with more has two marks, each of them a turn:
+//!
+//! - the *gap*: every job whose turn comes before it is held; from it on, the ledger may have jobs
+//!   that the broker does not hold. Without one, everything is held that is due soon.
+//! - the *cutoff*: a push of a job whose turn is not before it is left to the ledger, so that the
+//!   window stays bounded and nobody overtakes those who wait in the ledger. Never before the gap.
+//!
+//! Who finds the window full puts the last jobs out and lowers both marks. A *refill* raises them:
+//! first the cutoff, so that jobs committed from then on come by their own pushes; then the
+//! ledger is read between the two marks, which has every job committed before; then the gap is
+//! moved up to the cutoff.
+//!
 //! Two implementations are held together by one conformance suite (`testing::broker`):
 //! [`memory::MemoryBroker`] and [`redis::RedisBroker`].
 
@@ -12,7 +25,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::finding::Finding;
-use crate::job::{DecodeError, Envelope, JobId, Queue, Timestamp, Token, WorkerId};
+use crate::job::{DecodeError, Envelope, JobId, Queue, Timestamp, Token, Turn, WorkerId};
 
 pub mod memory;
 mod order;
@@ -20,6 +33,9 @@ pub mod redis;
 
 /// Most jobs in one call of any method here.
 pub const BATCH_MAX: usize = 1_000;
+
+/// Jobs that wait in a queue's window unless told otherwise.
+pub const WINDOW: usize = 50_000;
 
 /// What went wrong between us and the broker. The messages hold their cause, since a log in JSON
 /// shows no others.
@@ -73,6 +89,8 @@ pub enum Pushed {
     Added,
     /// The broker already held a job of that id, waiting or running. Nothing was changed.
     Held,
+    /// Its turn comes after those of the window: it waits in the ledger, and a refill brings it.
+    Left,
 }
 
 /// The right to run a job until a deadline, and the fence against those who had it before.
@@ -117,6 +135,20 @@ pub struct Claimed {
     pub quarantined: bool,
     /// The queue's present generation.
     pub generation: u32,
+    /// What the ledger may have for the window.
+    pub beyond: Beyond,
+}
+
+/// What may wait in the ledger only.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Beyond {
+    /// Nothing that is due soon.
+    #[default]
+    Nothing,
+    /// Some jobs, behind those of the window.
+    More,
+    /// The same, and the window is half empty: time for a refill.
+    Low,
 }
 
 /// The answer to a renewal.
@@ -237,6 +269,19 @@ pub struct Depth {
     pub running: u64,
     /// How long the oldest due job has waited, looking at the best-placed 100 only.
     pub oldest_ready_age: Duration,
+    /// Whether more jobs may wait in the ledger only.
+    pub beyond: bool,
+}
+
+/// A refill that was begun: what is to be brought from the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refill {
+    /// Names this refill to the broker; each has a name of its own.
+    pub round: String,
+    /// The gap: from this turn on.
+    pub from: Turn,
+    /// About so many jobs.
+    pub room: usize,
 }
 
 /// Holds the jobs that wait or run, and hands them out.
@@ -245,7 +290,9 @@ pub struct Depth {
 /// is fenced by its lease.
 #[async_trait]
 pub trait Broker: Send + Sync + 'static {
-    /// Puts jobs into a queue; answers one [`Pushed`] a job, in order.
+    /// Puts jobs into a queue; answers one [`Pushed`] a job, in order. What the queue's window has
+    /// no room for afterwards is put out again, those whose turn comes last first; jobs that are
+    /// recorded nowhere else are always taken, and stay.
     async fn push(&self, queue: &Queue, jobs: &[Push]) -> Result<Vec<Pushed>, Error>;
 
     /// Takes up to `limit` due jobs, best first, under a lease of length `lease`.
@@ -319,7 +366,8 @@ pub trait Broker: Send + Sync + 'static {
     async fn depth(&self, queues: &[Queue]) -> Result<Vec<Depth>, Error>;
 
     /// Allows claims in `generation`, if it is greater than the one held. Call it with a number
-    /// fresh from the ledger. Jobs and leases that survived stay, flagged.
+    /// fresh from the ledger. Jobs and leases that survived stay, flagged; but some may be lost,
+    /// so that the gap begins before everything.
     async fn open(&self, queue: &Queue, generation: u32) -> Result<(), Error>;
 
     /// Whether workers may be alive whose leases were lost with the broker's memory. Not if it
@@ -328,12 +376,42 @@ pub trait Broker: Send + Sync + 'static {
         true
     }
 
+    /// Whether any of these queues has a gap. As cheap as [`stirs`](Self::stirs).
+    async fn has_gaps(&self, queues: &[Queue]) -> Result<bool, Error>;
+
+    /// The queues' cutoffs; `None` where every job that is due soon is taken.
+    async fn cutoffs(&self, queues: &[Queue]) -> Result<Vec<Option<Turn>>, Error>;
+
+    /// Begins a refill, if the queue has a gap, its window is half empty, and no other refill was
+    /// begun less than `term` ago that has not ended.
+    async fn begin_refill(&self, queue: &Queue, term: Duration) -> Result<Option<Refill>, Error>;
+
+    /// Puts the cutoff at `until`, before the ledger is read up to there; `None` takes everything.
+    /// Answers whether the refill goes on: not if another was begun, or jobs before its start
+    /// were put out since. Then nothing was changed, and it must end where it began.
+    async fn widen(
+        &self,
+        queue: &Queue,
+        refill: &Refill,
+        until: Option<Turn>,
+    ) -> Result<bool, Error>;
+
+    /// Ends a refill that pushed everything before `until`: moves the gap there, or to the cutoff
+    /// if that was lowered meanwhile; closes it if neither is. A refill that is not the queue's
+    /// latest changes nothing.
+    async fn end_refill(
+        &self,
+        queue: &Queue,
+        refill: &Refill,
+        until: Option<Turn>,
+    ) -> Result<(), Error>;
+
     /// Returns the queue in which a job became claimable, or `None` after `timeout`. One waiter
     /// is woken; a claim that leaves work behind wakes the next.
     async fn wait(&self, queues: &[Queue], timeout: Duration) -> Result<Option<Queue>, Error>;
 
     /// Whether a claim from one of these queues may have something to do: jobs wait there, due or
-    /// not, or the queue must be opened. One cheap look, for callers who found nothing last time.
+    /// not, or may wait in the ledger only, or the queue must be opened. One cheap look, for callers who found nothing last time.
     async fn stirs(&self, _queues: &[Queue]) -> Result<bool, Error> {
         Ok(true)
     }

@@ -9,7 +9,9 @@ use std::time::Duration;
 use ::metrics::gauge;
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::{self, Broker};
+use super::depth::{DepthError, depths};
+use crate::broker::Broker;
+use crate::clock::SharedClock;
 use crate::job::{Category, Queue};
 use crate::ledger::{self, Ledger};
 use crate::telemetry::metrics::{DLQ_JOBS, QUEUE_JOBS, QUEUE_OLDEST_READY_AGE};
@@ -21,8 +23,10 @@ const EVERY: Duration = Duration::from_secs(5);
 pub struct Collector {
     /// What waits and runs.
     pub broker: Arc<dyn Broker>,
-    /// What is dead.
+    /// What is dead, and what waits beyond the broker's windows.
     pub ledger: Arc<dyn Ledger>,
+    /// Tells the time.
+    pub clock: SharedClock,
     /// The queues to read.
     pub queues: Vec<Queue>,
 }
@@ -32,7 +36,7 @@ impl Collector {
     pub async fn run(self, stop: CancellationToken) {
         loop {
             // An outage is reported by whoever works; the gauges keep their last values.
-            if let Err(error) = self.read_broker().await {
+            if let Err(error) = self.read_depths().await {
                 tracing::debug!(%error, "the queues' gauges are stale");
             }
             if let Err(error) = self.read_ledger().await {
@@ -46,8 +50,9 @@ impl Collector {
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
-    async fn read_broker(&self) -> Result<(), broker::Error> {
-        let depths = self.broker.depth(&self.queues).await?;
+    async fn read_depths(&self) -> Result<(), DepthError> {
+        let (broker, ledger) = (self.broker.as_ref(), self.ledger.as_ref());
+        let depths = depths(broker, ledger, &self.queues, self.clock.now()).await?;
         for (queue, depth) in self.queues.iter().zip(depths) {
             let states =
                 [("ready", depth.ready), ("delayed", depth.delayed), ("running", depth.running)];

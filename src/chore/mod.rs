@@ -2,9 +2,24 @@
 
 mod calm;
 mod collector;
+mod depth;
 mod reaper;
+mod refill;
 mod relay;
 
 pub use collector::Collector;
+pub use depth::{DepthError, depths};
 pub use reaper::Reaper;
+pub use refill::Refiller;
 pub use relay::Relay;
+
+use crate::job::JobId;
+use crate::ledger;
+
+/// Says which rows were left out since nobody can read them.
+fn report_unreadable(rows: &[(JobId, ledger::Error)]) {
+    for (id, error) in rows {
+        let error = error as &dyn std::error::Error;
+        tracing::error!(job.id = %id, error, "the ledger's row of a job cannot be read");
+    }
+}

@@ -2,11 +2,11 @@
 //!
 //! It walks over the live jobs that are due soon and old enough that their enqueuer's own push has
 //! landed or never will, asks the broker which of them it does not hold, and pushes those flagged,
-//! so that the worker asks the ledger before it starts such a job.
+//! so that the worker asks the ledger before it starts such a job. What has no place in a queue's
+//! window is left to the refiller.
 //!
 //! The walk goes on all the time, a bounded number of jobs at a time, and of several nodes with a
-//! long backlog one walks at a time, so that it costs no more than a short one. Only a broker that
-//! was restarted, wiped, or is embedded and starts empty is filled without a pause.
+//! long backlog one walks at a time, so that it costs no more than a short one.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,15 +15,15 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::report_unreadable;
 use crate::broker::{self, Broker};
 use crate::client::{FRESH, push_all};
 use crate::clock::SharedClock;
-use crate::job::{JobId, NewJob, Queue};
+use crate::job::{JobId, NewJob, Queue, Timestamp, Turn};
 use crate::ledger::{self, Ledger, Unpark};
 use crate::worker::BROKER_HORIZON;
 
-/// Time between walks when nothing asks for one; doubled while they find nothing, up to the
-/// second figure.
+/// Time between walks; doubled while they find nothing, up to the second figure.
 const EVERY: Duration = Duration::from_secs(5);
 const EVERY_IDLE: Duration = Duration::from_secs(20);
 /// A walk pauses after so many pages of jobs, for so long: ten thousand jobs a second, which
@@ -41,8 +41,8 @@ pub struct Relay {
     pub broker: Arc<dyn Broker>,
     /// Tells the time.
     pub clock: SharedClock,
-    /// Asks for a sweep over everything at once: the broker may have lost its memory.
-    pub refill: Arc<Notify>,
+    /// Asks for a walk now: jobs of the ledger are live again.
+    pub walk: Arc<Notify>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -53,20 +53,13 @@ enum Error {
     Broker(#[from] broker::Error),
 }
 
-/// How far a walk goes, and where it is.
+/// Where a walk is.
+#[derive(Default)]
 struct Walk {
     /// The last job looked at; `None` at the start.
     after: Option<JobId>,
-    /// Everything, now, whatever it costs.
-    asked: bool,
     /// Jobs pushed since the start.
     pushed: usize,
-}
-
-impl Walk {
-    fn new(asked: bool) -> Self {
-        Self { after: None, asked, pushed: 0 }
-    }
 }
 
 impl Relay {
@@ -74,7 +67,7 @@ impl Relay {
     pub async fn run(self, stop: CancellationToken) {
         let mut pause = EVERY;
         let mut failing = false;
-        let mut walk = Walk::new(false);
+        let mut walk = Walk::default();
         loop {
             let wait = match self.go_on(&mut walk).await {
                 Ok(true) => {
@@ -84,7 +77,7 @@ impl Relay {
                         let pushed = walk.pushed;
                         tracing::info!(pushed, "pushed jobs that the broker did not hold");
                     }
-                    walk = Walk::new(false);
+                    walk = Walk::default();
                     jittered(pause)
                 }
                 Ok(false) => {
@@ -102,42 +95,40 @@ impl Relay {
             };
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = self.refill.notified() => walk = Walk::new(true),
+                () = self.walk.notified() => walk = Walk::default(),
                 () = tokio::time::sleep(wait) => {}
             }
         }
     }
 
-    /// Walks on, to the end if it was asked for; answers whether the end was reached.
+    /// Walks on; answers whether the end was reached.
     async fn go_on(&self, walk: &mut Walk) -> Result<bool, Error> {
         let now = self.clock.now();
         if walk.after.is_none() {
             self.ledger.unpark(Unpark::Due, now).await?;
         }
         // What is younger may still be pushed by its enqueuer.
-        let created_before = if walk.asked { now } else { now.before(2 * FRESH) };
+        let created_before = now.before(2 * FRESH);
         let due_before = now.after(BROKER_HORIZON);
         let limit = u32::try_from(ledger::BATCH_MAX).unwrap_or(u32::MAX);
-        let mut pages = 0;
-        while walk.asked || pages < PAGES_MAX {
+        for pages in 0..PAGES_MAX {
             let page = self.ledger.open_jobs(walk.after, created_before, due_before, limit).await?;
-            let ends = page.len() < ledger::BATCH_MAX;
-            let first = pages == 0 && !walk.asked;
-            if first && !ends && !self.broker.elect("relay", BREATH.mul_f64(0.8)).await? {
+            let more = page.next.is_some();
+            if pages == 0 && more && !self.broker.elect("relay", BREATH.mul_f64(0.8)).await? {
                 return Ok(false);
             }
-            walk.pushed += self.push_missing(&page).await?;
-            if ends {
+            report_unreadable(&page.unreadable);
+            walk.pushed += self.push_missing(&page.jobs, now).await?;
+            if !more {
                 return Ok(true);
             }
-            walk.after = page.last().map(|job| job.id);
-            pages += 1;
+            walk.after = page.next;
         }
         Ok(false)
     }
 
-    /// Pushes what the broker does not hold; answers how many jobs that were.
-    async fn push_missing(&self, jobs: &[NewJob]) -> Result<usize, Error> {
+    /// Pushes what the broker should hold and does not; answers how many jobs that were.
+    async fn push_missing(&self, jobs: &[NewJob], now: Timestamp) -> Result<usize, Error> {
         if crate::planted!(ForgetRefill) {
             return Ok(0);
         }
@@ -147,21 +138,34 @@ impl Relay {
         }
         let mut missing = Vec::new();
         for (queue, jobs) in by_queue {
-            let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
-            let places = match self.broker.find(queue, &ids).await {
+            match self.missing(queue, jobs, now).await {
                 Err(error) if error.is_outage() => return Err(error.into()),
                 // Broken keys of one queue must not keep the others' jobs from their workers.
                 Err(error) => {
                     let error = &error as &dyn std::error::Error;
                     tracing::error!(job.queue = %queue, error, "cannot see what this queue holds");
-                    continue;
                 }
-                Ok(places) => places,
-            };
-            let absent = jobs.into_iter().zip(places).filter(|(_, place)| place.is_none());
-            missing.extend(absent.map(|(job, _)| job.clone()));
+                Ok(jobs) => missing.extend(jobs.into_iter().cloned()),
+            }
         }
-        Ok(push_all(self.broker.as_ref(), &missing, true).await?)
+        Ok(push_all(self.broker.as_ref(), &missing, true).await?.added)
+    }
+
+    /// The jobs of a queue that have a place in its window and are not there.
+    async fn missing<'a>(
+        &self,
+        queue: &Queue,
+        mut jobs: Vec<&'a NewJob>,
+        now: Timestamp,
+    ) -> Result<Vec<&'a NewJob>, broker::Error> {
+        let cutoffs = self.broker.cutoffs(std::slice::from_ref(queue)).await?;
+        if let Some(cutoff) = cutoffs.into_iter().next().flatten() {
+            jobs.retain(|job| Turn::of(job.id, job.run_at, job.priority_s, now) < cutoff);
+        }
+        let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
+        let places = self.broker.find(queue, &ids).await?;
+        let absent = jobs.into_iter().zip(places).filter(|(_, place)| place.is_none());
+        Ok(absent.map(|(job, _)| job).collect())
     }
 }
 

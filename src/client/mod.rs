@@ -128,6 +128,9 @@ impl Producer {
             self.dispatch(fresh);
         }
         let unrecorded: Vec<NewJob> = unrecorded.into_iter().map(|(_, job)| job).collect();
+        for job in &unrecorded {
+            envelope(job)?;
+        }
         push_all(self.broker.as_ref(), &unrecorded, false).await?;
         count_enqueued(&unrecorded);
         Ok(answers)
@@ -153,25 +156,46 @@ impl Producer {
     }
 }
 
-/// Pushes recorded jobs, queue by queue; answers how many the broker did not hold before.
+/// What became of many pushes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct PushCount {
+    /// Jobs that the broker did not hold before.
+    pub(crate) added: usize,
+    /// Jobs that it left to the ledger.
+    pub(crate) left: usize,
+}
+
+/// Pushes jobs, queue by queue. A job that makes no envelope is reported and left out: it must not
+/// keep the others from their workers.
 pub(crate) async fn push_all(
     broker: &dyn Broker,
     jobs: &[NewJob],
     flagged: bool,
-) -> Result<usize, broker::Error> {
+) -> Result<PushCount, broker::Error> {
     let mut by_queue: HashMap<&Queue, Vec<Push>> = HashMap::new();
     for job in jobs {
-        let envelope = Envelope::of(job)
-            .map_err(|error| broker::Error::Protocol(format!("job {}: {error}", job.id)))?;
+        let envelope = match envelope(job) {
+            Ok(envelope) => envelope,
+            Err(error) => {
+                tracing::error!(job.id = %job.id, %error, "a job cannot be pushed, ever");
+                continue;
+            }
+        };
         let fresh_until = job.created_at.after(FRESH);
         by_queue.entry(&job.queue).or_default().push(Push { envelope, flagged, fresh_until });
     }
-    let mut added = 0;
+    let mut count = PushCount::default();
     for (queue, pushes) in by_queue {
         for batch in pushes.chunks(broker::BATCH_MAX) {
             let answers = broker.push(queue, batch).await?;
-            added += answers.iter().filter(|answer| **answer == Pushed::Added).count();
+            let of = |pushed| answers.iter().filter(|answer| **answer == pushed).count();
+            count.added += of(Pushed::Added);
+            count.left += of(Pushed::Left);
         }
     }
-    Ok(added)
+    Ok(count)
+}
+
+fn envelope(job: &NewJob) -> Result<Envelope, broker::Error> {
+    Envelope::of(job).map_err(|error| broker::Error::Protocol(format!("job {}: {error}", job.id)))
 }

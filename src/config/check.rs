@@ -72,6 +72,7 @@ fn worker(config: &Config, faults: &mut Faults) {
         "broker.prefix",
         "must be 1 to 40 letters, digits, '_', '-' or '.'",
     );
+    faults.number("broker.window", config.broker.window, 100, 1_000_000);
     faults.number("ledger.pool_size", config.ledger.pool_size, 1, 1_000);
     let (least, most) = (Duration::from_millis(50), seconds(300));
     faults.span("ledger.acquire_timeout", config.ledger.acquire_timeout, least, most);

@@ -101,6 +101,8 @@ pub struct Worker {
 pub struct Broker {
     /// Starts every key.
     pub prefix: String,
+    /// Jobs of a queue that wait in the broker.
+    pub window: u32,
 }
 
 /// The ledger.

@@ -79,7 +79,8 @@ fn all_faults_are_reported_at_once_with_their_places() {
         .file(
             "my.toml",
             "[api]\nlisten = \"everywhere\"\nbody_limit = 12\n\n[ledger]\npool_size = 0\n\
-             [kinds.post_publicaton]\ntimeout = \"1s\"\n[admission]\ndepth = 1\n",
+             [kinds.post_publicaton]\ntimeout = \"1s\"\n[admission]\ndepth = 1\n\
+             [broker]\nwindow = 99\n",
         )
         .flag("worker.grace", Some("soon"));
     let faults = faults(&sources);
@@ -90,13 +91,14 @@ fn all_faults_are_reported_at_once_with_their_places() {
         "api.listen (my.toml:2): \"everywhere\" is no address",
         "api.body_limit (my.toml:3): invalid type: integer `12`",
         "ledger.pool_size (my.toml:6): must be 1 to 1000",
+        "broker.window (my.toml:12): must be 100 to 1000000",
         "kinds.post_publicaton (my.toml:7): unknown key; did you mean post_publication?",
         "admission.depth (my.toml:10): unknown key; there is nothing to set here yet",
         "worker.grace (--grace): \"soon\" is no duration",
     ] {
         assert!(all.contains(expected), "{expected}\nis missing in\n{all}");
     }
-    assert_eq!(faults.len(), 8, "{all}");
+    assert_eq!(faults.len(), 9, "{all}");
 }
 
 #[test]

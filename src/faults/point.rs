@@ -33,6 +33,8 @@ points! {
         "The worker holds the jobs it claimed, and has asked the ledger nothing yet.";
     StampDone, "stamp.done",
         "The ledger has written the claim's token over those of earlier claims.";
+    PoisonRun, "poison.run",
+        "A handler has begun to publish a text that begins with `poison`.";
     IntentBefore, "intent.before",
         "The handler runs, and nothing says yet that a request is about to leave.";
     IntentCommitted, "intent.committed",

@@ -16,6 +16,7 @@ mod retry;
 mod spec;
 mod state;
 mod time;
+mod turn;
 
 pub use catalog::{Catalog, CatalogError};
 pub use envelope::{DecodeError, ENVELOPE_BYTES_MAX, Envelope};
@@ -31,3 +32,5 @@ pub(crate) use spec::decode_args;
 pub use spec::{Durability, Job, KindSpec};
 pub use state::State;
 pub use time::{InvalidTimestamp, Timestamp};
+pub use turn::Turn;
+pub(crate) use turn::{due_ms, place_ms};

@@ -10,11 +10,12 @@ use async_trait::async_trait;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::{
-    BATCH_MAX, Bump, Cancel, DeadCount, DeadFilter, DeadLetter, Error, FailedAttempt, JobFilter,
-    JobRow, Ledger, Prune, Recorded, Redriven, Settled, Standing, Unpark, Verdict,
+    BATCH_MAX, Backlog, Bump, Cancel, DeadCount, DeadFilter, DeadLetter, Error, FailedAttempt,
+    JobFilter, JobRow, Ledger, Page, Prune, Recorded, Redriven, Settled, Span, Standing, Unpark,
+    Verdict,
 };
 use crate::finding::Finding;
-use crate::job::{JobId, NewJob, Queue, Timestamp, Token};
+use crate::job::{JobId, NewJob, Queue, Timestamp, Token, Turn};
 
 /// Commits on their way at once: while one waits for the disk, the next is being filled.
 const IN_FLIGHT: usize = 2;
@@ -180,8 +181,34 @@ impl Ledger for GroupCommit {
         created_before: Timestamp,
         due_before: Timestamp,
         limit: u32,
-    ) -> Result<Vec<NewJob>, Error> {
+    ) -> Result<Page<JobId>, Error> {
         self.ledger.open_jobs(after, created_before, due_before, limit).await
+    }
+
+    async fn jobs_in_turn(&self, span: Span<'_>, limit: u32) -> Result<Page<Turn>, Error> {
+        self.ledger.jobs_in_turn(span, limit).await
+    }
+
+    async fn turn_after(&self, span: Span<'_>, jobs: usize) -> Result<Option<Turn>, Error> {
+        self.ledger.turn_after(span, jobs).await
+    }
+
+    async fn jobs_overtaking(
+        &self,
+        span: Span<'_>,
+        since: Timestamp,
+        limit: u32,
+    ) -> Result<Page<Turn>, Error> {
+        self.ledger.jobs_overtaking(span, since, limit).await
+    }
+
+    async fn backlog(
+        &self,
+        queue: &Queue,
+        now: Timestamp,
+        due_before: Timestamp,
+    ) -> Result<Backlog, Error> {
+        self.ledger.backlog(queue, now, due_before).await
     }
 
     async fn unpark(&self, whose: Unpark, now: Timestamp) -> Result<u64, Error> {

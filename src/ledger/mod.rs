@@ -15,6 +15,7 @@ mod fault;
 mod fingerprint;
 mod group;
 mod migrations;
+mod open;
 mod outage;
 mod sql;
 mod sure;
@@ -24,12 +25,15 @@ pub use db::{Db, Tx};
 pub use group::GroupCommit;
 #[cfg(feature = "testing")]
 pub(crate) use migrations::postgres_migrations;
+pub use open::{Backlog, Page, Span};
 pub use outage::GuardedPool;
 pub use sql::SqlLedger;
 pub use sure::{MaybeUnsure, until_sure};
 
 use crate::finding::Finding;
-use crate::job::{Category, JobId, Kind, NewJob, Queue, Reason, State, Timestamp, Token, WorkerId};
+use crate::job::{
+    Category, JobId, Kind, NewJob, Queue, Reason, State, Timestamp, Token, Turn, WorkerId,
+};
 
 /// Most jobs in one call of any method here.
 pub const BATCH_MAX: usize = 1_000;
@@ -369,7 +373,30 @@ pub trait Ledger: Send + Sync + 'static {
         created_before: Timestamp,
         due_before: Timestamp,
         limit: u32,
-    ) -> Result<Vec<NewJob>, Error>;
+    ) -> Result<Page<JobId>, Error>;
+
+    /// The live jobs of a span, in the order of their turns, at most `limit`.
+    async fn jobs_in_turn(&self, span: Span<'_>, limit: u32) -> Result<Page<Turn>, Error>;
+
+    /// The turn of the job that comes after the first `jobs` of a span; `None` if there is none.
+    async fn turn_after(&self, span: Span<'_>, jobs: usize) -> Result<Option<Turn>, Error>;
+
+    /// The live jobs of a span that fell due after `since` and whose head start puts them before
+    /// its end, in the order of their turns, at most `limit`: those that overtake.
+    async fn jobs_overtaking(
+        &self,
+        span: Span<'_>,
+        since: Timestamp,
+        limit: u32,
+    ) -> Result<Page<Turn>, Error>;
+
+    /// Counts a queue's live jobs that are due before `due_before`.
+    async fn backlog(
+        &self,
+        queue: &Queue,
+        now: Timestamp,
+        due_before: Timestamp,
+    ) -> Result<Backlog, Error>;
 
     /// Makes parked jobs live again. Answers how many.
     async fn unpark(&self, whose: Unpark, now: Timestamp) -> Result<u64, Error>;

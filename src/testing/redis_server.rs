@@ -1,7 +1,7 @@
 //! A private Redis for one test.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -78,6 +78,11 @@ impl RedisServer {
     /// Its folder, with the append-only file if there is one.
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Whether it was started and not ended since.
+    pub fn is_running(&self) -> bool {
+        self.process.is_some()
     }
 
     /// Its process id.
@@ -158,6 +163,13 @@ impl RedisServer {
         self.try_command(line).expect("the private Redis answers")
     }
 
+    /// A connection for commands while the server takes no new ones.
+    pub fn operator(&self) -> Operator {
+        let stream = UnixStream::connect(self.socket()).expect("the private Redis listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time limit");
+        Operator(BufReader::new(stream))
+    }
+
     /// The same for a server that may be down.
     pub(super) fn try_command(&self, line: &str) -> std::io::Result<String> {
         let mut stream = UnixStream::connect(self.socket())?;
@@ -232,6 +244,21 @@ impl RedisServer {
 impl Drop for RedisServer {
     fn drop(&mut self) {
         self.end(Signal::SIGKILL);
+    }
+}
+
+/// A connection that stays open.
+#[derive(Debug)]
+pub struct Operator(BufReader<UnixStream>);
+
+impl Operator {
+    /// Sends a command in Redis' inline form; answers the first line of what came back.
+    pub fn command(&mut self, line: &str) -> String {
+        let mut answer = String::new();
+        let stream = self.0.get_mut();
+        stream.write_all(format!("{line}\r\n").as_bytes()).expect("the private Redis listens");
+        self.0.read_line(&mut answer).expect("the private Redis answers");
+        answer.trim_end().to_owned()
     }
 }
 

@@ -102,6 +102,7 @@ pub struct Worker {
     clock: SharedClock,
     options: Options,
     refill: Arc<Notify>,
+    walk: Arc<Notify>,
     solitude: Solitude,
     exits_when_stuck: bool,
 }
@@ -126,9 +127,25 @@ impl Worker {
         options: Options,
         refill: Arc<Notify>,
     ) -> Self {
-        let solitude = Solitude::default();
-        let exits_when_stuck = false;
-        Self { registry, broker, ledger, clock, options, refill, solitude, exits_when_stuck }
+        Self {
+            registry,
+            broker,
+            ledger,
+            clock,
+            options,
+            refill,
+            walk: Arc::default(),
+            solitude: Solitude::default(),
+            exits_when_stuck: false,
+        }
+    }
+
+    /// Names the [`Relay::walk`](crate::chore::Relay::walk) of this process: jobs that older
+    /// workers did not know are pushed as soon as this one has released them.
+    #[must_use]
+    pub fn asking_relay(mut self, walk: &Arc<Notify>) -> Self {
+        self.walk = Arc::clone(walk);
+        self
     }
 
     /// Says that other workers run in this process, which share `solitude`: a job that may take
@@ -243,7 +260,7 @@ impl Worker {
             ledger: Arc::clone(&self.ledger),
             clock: Arc::clone(&self.clock),
             known: self.registry.versions(),
-            refill: Arc::clone(&self.refill),
+            walk: Arc::clone(&self.walk),
         };
         tokio::spawn(welcome.run(stop.drain.clone()));
         let fetcher = self.fetcher(&inflight, runs, judgements.clone(), doubts, stop);

@@ -149,6 +149,7 @@ impl Fetcher {
             }
         };
         crate::failpoint!(ClaimAnswered if !claimed.deliveries.is_empty());
+        schedule.tell_of_gap(claimed.beyond, &self.opener.refill);
         if schedule.is_new(&queue, claimed.generation) {
             let _ = self.doubts.send(queue.clone());
         }

@@ -3,10 +3,15 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::fetch::FALLBACK;
+use crate::broker::Beyond;
 use crate::job::{Queue, Timestamp};
+
+/// That there is a gap behind a window is told no more often than this.
+const GAP_TOLD: Duration = Duration::from_secs(1);
 
 /// What a wake-up is about.
 pub(super) enum Woken {
@@ -25,6 +30,8 @@ pub(super) struct Schedule {
     fallback: Instant,
     /// The generation of each queue at its last claim.
     generations: HashMap<Queue, u32>,
+    /// When whoever refills windows was last told that there is a gap.
+    told: Option<Instant>,
 }
 
 impl Schedule {
@@ -34,6 +41,7 @@ impl Schedule {
             due: HashMap::new(),
             fallback: Instant::now() + FALLBACK,
             generations: HashMap::new(),
+            told: None,
         }
     }
 
@@ -47,6 +55,17 @@ impl Schedule {
     pub(super) fn wake_all(&mut self, queues: &[Queue]) {
         for queue in queues {
             self.wake(queue.clone());
+        }
+    }
+
+    /// A window that is low is filled at once; behind any other gap a job may fall due that
+    /// overtakes, which need not be known sooner than in a second.
+    pub(super) fn tell_of_gap(&mut self, beyond: Beyond, refill: &Notify) {
+        let now = Instant::now();
+        let lately = self.told.is_some_and(|told| now - told < GAP_TOLD);
+        if beyond == Beyond::Low || (beyond == Beyond::More && !lately) {
+            self.told = Some(now);
+            refill.notify_one();
         }
     }
 

@@ -26,8 +26,8 @@ pub(super) struct Welcome {
     pub(super) clock: SharedClock,
     /// The kinds this worker knows, with their versions.
     pub(super) known: Vec<(Kind, u16)>,
-    /// Told when jobs must be pushed anew from the ledger.
-    pub(super) refill: Arc<Notify>,
+    /// Asks the relay for a walk.
+    pub(super) walk: Arc<Notify>,
 }
 
 impl Welcome {
@@ -50,7 +50,7 @@ impl Welcome {
                 Ok(0) => return,
                 Ok(released) => {
                     tracing::info!(released, "released jobs that older workers did not know");
-                    self.refill.notify_one();
+                    self.walk.notify_one();
                     return;
                 }
                 Err(ledger::Error::Unavailable(_) | ledger::Error::Unsure(_)) => {

@@ -12,7 +12,6 @@ use postworks::job::{Durability, JobId, Kind, NewJob, Queue, Timestamp, WorkerId
 use postworks::ledger::{Db, Ledger, SqlLedger};
 use postworks::testing::broker::{envelope, fresh, queue, worker};
 use postworks::testing::redis_server::RedisServer;
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// Longer than anything here takes; leases last longer still.
@@ -191,8 +190,7 @@ async fn a_job_whose_push_was_lost_is_found_behind_a_long_backlog() {
     for batch in jobs.chunks(1_000) {
         ledger.enqueue(batch).await.unwrap();
     }
-    let refill = Arc::new(Notify::new());
-    let relay = Relay { ledger, broker: Arc::clone(&broker), clock, refill };
+    let relay = Relay { ledger, broker: Arc::clone(&broker), clock, walk: Arc::default() };
     let stop = CancellationToken::new();
     tokio::spawn(relay.run(stop.clone()));
     let start = Instant::now();

@@ -16,7 +16,7 @@ async fn embedded(folder: &Path) -> Db {
 
 async fn all_open(ledger: &SqlLedger) -> Vec<JobId> {
     let jobs = ledger.open_jobs(None, at(99), at(99), 1_000_000).await.unwrap();
-    jobs.iter().map(|job| job.id).collect()
+    jobs.jobs.iter().map(|job| job.id).collect()
 }
 
 #[tokio::test]
@@ -56,7 +56,7 @@ async fn jobs_committed_to_postgresql_survive_kill_9() {
     // The pool still holds connections to the killed server; each finds out once.
     let kept = loop {
         match ledger.open_jobs(None, at(99), at(99), 1_000_000).await {
-            Ok(jobs) => break jobs,
+            Ok(page) => break page.jobs,
             Err(Error::Unavailable(_)) => {}
             Err(error) => panic!("{error:?}"),
         }

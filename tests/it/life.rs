@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use postworks::broker::{Broker, memory::MemoryBroker};
-use postworks::chore::Relay;
+use postworks::chore::{Refiller, Relay};
 use postworks::client::{Enqueued, Producer};
 use postworks::clock::{SharedClock, ShiftedClock};
 use postworks::job::{
@@ -189,9 +189,17 @@ impl World {
             ledger: Arc::clone(&ledger),
             broker: Arc::clone(&broker),
             clock: Arc::clone(&clock),
+            walk: Arc::default(),
+        };
+        let refiller = Refiller {
+            ledger: Arc::clone(&ledger),
+            broker: Arc::clone(&broker),
+            clock: Arc::clone(&clock),
+            queues: vec![queue()],
             refill: Arc::clone(&refill),
         };
         tokio::spawn(relay.run(tokio_util::sync::CancellationToken::new()));
+        tokio::spawn(refiller.run(tokio_util::sync::CancellationToken::new()));
         Self {
             _folder: folder,
             ledger,

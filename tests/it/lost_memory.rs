@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use postworks::broker::redis::{RedisBroker, RedisOptions};
 use postworks::broker::{Broker, Place};
-use postworks::chore::Relay;
+use postworks::chore::{Refiller, Relay};
 use postworks::client::Producer;
 use postworks::clock::{SharedClock, SystemClock};
 use postworks::job::{Job, JobError, JobId, Queue, State};
@@ -124,9 +124,17 @@ impl World {
             ledger: Arc::clone(&ledger),
             broker: Arc::clone(&broker),
             clock: Arc::clone(&clock),
-            refill: Arc::clone(&refill),
+            walk: Arc::default(),
         };
         tokio::spawn(relay.run(stop.drain.clone()));
+        let refiller = Refiller {
+            ledger: Arc::clone(&ledger),
+            broker: Arc::clone(&broker),
+            clock: Arc::clone(&clock),
+            queues: vec![self::deeds()],
+            refill: Arc::clone(&refill),
+        };
+        tokio::spawn(refiller.run(stop.drain.clone()));
         Self { redis, folder, ledger, broker, deeds, registry, producer, clock, refill, stop }
     }
 

@@ -16,3 +16,4 @@ mod newer;
 mod postgres;
 mod tidy;
 mod trust;
+mod window;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use postworks::broker::Broker;
 use postworks::broker::redis::{RedisBroker, RedisOptions};
-use postworks::chore::Relay;
+use postworks::chore::{Refiller, Relay};
 use postworks::client::Producer;
 use postworks::clock::{SharedClock, SystemClock};
 use postworks::job::{Category, ErrorClass, Job, JobError, JobId, Queue, State};
@@ -108,9 +108,17 @@ impl World {
             ledger: Arc::clone(&ledger),
             broker: Arc::clone(&broker),
             clock: Arc::clone(&clock),
+            walk: Arc::default(),
+        };
+        let refiller = Refiller {
+            ledger: Arc::clone(&ledger),
+            broker: Arc::clone(&broker),
+            clock: Arc::clone(&clock),
+            queues: registry.queues().cloned().collect(),
             refill: Arc::clone(&refill),
         };
         tokio::spawn(relay.run(stop.drain.clone()));
+        tokio::spawn(refiller.run(stop.drain.clone()));
         Self { redis, _folder: folder, ledger, broker, registry, producer, clock, refill, stop }
     }
 

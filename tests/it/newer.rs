@@ -67,7 +67,7 @@ struct World {
     ledger: Arc<dyn Ledger>,
     broker: Arc<dyn Broker>,
     moving: Arc<ShiftedClock>,
-    refill: Arc<Notify>,
+    walk: Arc<Notify>,
     runs: Count,
 }
 
@@ -84,15 +84,15 @@ impl World {
         let moving = Arc::new(ShiftedClock::default());
         let clock: SharedClock = moving.clone();
         let broker: Arc<dyn Broker> = Arc::new(MemoryBroker::new(Arc::clone(&clock)));
-        let refill = Arc::new(Notify::new());
+        let walk = Arc::new(Notify::new());
         let relay = Relay {
             ledger: Arc::clone(&ledger),
             broker: Arc::clone(&broker),
             clock,
-            refill: Arc::clone(&refill),
+            walk: Arc::clone(&walk),
         };
         tokio::spawn(relay.run(tokio_util::sync::CancellationToken::new()));
-        Self { _folder: folder, ledger, broker, moving, refill, runs: Count::default() }
+        Self { _folder: folder, ledger, broker, moving, walk, runs: Count::default() }
     }
 
     fn old_program(&self) -> Registry {
@@ -124,8 +124,9 @@ impl World {
             Arc::clone(&self.ledger),
             self.moving.clone(),
             options,
-            Arc::clone(&self.refill),
-        );
+            Arc::default(),
+        )
+        .asking_relay(&self.walk);
         let stop = Stop::default();
         let told = stop.clone();
         tokio::spawn(async move { worker.run(told).await.unwrap() });

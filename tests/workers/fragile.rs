@@ -78,7 +78,7 @@ async fn work(
         ledger: Arc::clone(&ledger),
         broker: Arc::clone(&broker),
         clock: Arc::clone(&clock),
-        refill: Arc::clone(&refill),
+        walk: Arc::default(),
     };
     let reaper = Reaper {
         broker: Arc::clone(&broker),

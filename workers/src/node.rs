@@ -6,7 +6,7 @@ use std::sync::Arc;
 use postworks::broker::memory::MemoryBroker;
 use postworks::broker::redis::{RedisBroker, RedisOptions};
 use postworks::broker::{self, Broker};
-use postworks::chore::{Reaper, Relay};
+use postworks::chore::{Reaper, Refiller, Relay};
 use postworks::client::Producer;
 use postworks::clock::{SharedClock, SystemClock};
 use postworks::config::{Config, Environment, StoreUrls};
@@ -105,6 +105,7 @@ pub struct Node {
     has_keys: bool,
     id: WorkerId,
     refill: Arc<Notify>,
+    walk: Arc<Notify>,
 }
 
 /// Sees to it that the servers on this machine have keys: those of the environment, else a ring in
@@ -145,7 +146,9 @@ impl Node {
             None => KeyRing::load_or_create(&folder.join(KEYS_FILE))?,
         };
         let clock = SystemClock::shared();
-        let broker: Arc<dyn Broker> = Arc::new(MemoryBroker::new(Arc::clone(&clock)));
+        let broker: Arc<dyn Broker> = Arc::new(
+            MemoryBroker::new(Arc::clone(&clock)).with_window(config.broker.window as usize),
+        );
         Self::over(db, broker, worker_id(), keys, clock, config, environment)
     }
 
@@ -174,7 +177,8 @@ impl Node {
         };
         let id = worker_id();
         let options = RedisOptions::new(urls.redis.expose_secret(), id.clone())
-            .with_prefix(config.broker.prefix.clone());
+            .with_prefix(config.broker.prefix.clone())
+            .with_window(config.broker.window as usize);
         let broker: Arc<dyn Broker> = Arc::new(RedisBroker::connect(options)?);
         Self::over(db, broker, id, keys, SystemClock::shared(), config, environment)
     }
@@ -232,6 +236,7 @@ impl Node {
             has_keys,
             id,
             refill,
+            walk: Arc::default(),
         })
     }
 
@@ -293,12 +298,20 @@ impl Node {
             ledger: Arc::clone(&self.ledger),
             broker: Arc::clone(&self.broker),
             clock: Arc::clone(&self.clock),
+            walk: Arc::clone(&self.walk),
+        };
+        let queues: Vec<Queue> = self.registry.queues().cloned().collect();
+        let refiller = Refiller {
+            ledger: Arc::clone(&self.ledger),
+            broker: Arc::clone(&self.broker),
+            clock: Arc::clone(&self.clock),
+            queues: queues.clone(),
             refill: Arc::clone(&self.refill),
         };
         let reaper = Reaper {
             broker: Arc::clone(&self.broker),
             ledger: Arc::clone(&self.ledger),
-            queues: self.registry.queues().cloned().collect(),
+            queues,
             lease: self.config.lease.duration,
             renew: self.config.lease.renew,
         };
@@ -306,9 +319,11 @@ impl Node {
             store: self.store.clone(),
             ledger: Arc::clone(&self.ledger),
             clock: Arc::clone(&self.clock),
+            walk: Arc::clone(&self.walk),
         };
         tokio::spawn(reconnected.run(stop.clone()));
         tokio::spawn(relay.run(stop.clone()));
+        tokio::spawn(refiller.run(stop.clone()));
         tokio::spawn(reaper.run(stop.clone()));
     }
 
@@ -338,7 +353,8 @@ impl Node {
                 options,
                 Arc::clone(&self.refill),
             );
-            worker.beside(&solitude).exiting_when_stuck().run(stop.clone())
+            let worker = worker.beside(&solitude).asking_relay(&self.walk).exiting_when_stuck();
+            worker.run(stop.clone())
         });
         let mut sum = Drained { handed_back: 0, unsettled: 0 };
         for drained in futures_util::future::join_all(each).await {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use postworks::clock::SharedClock;
 use postworks::ledger::{Ledger, Unpark};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::store::{Error, Store};
@@ -26,6 +27,8 @@ pub struct Reconnected {
     pub ledger: Arc<dyn Ledger>,
     /// Tells the time.
     pub clock: SharedClock,
+    /// Asks the relay for a walk.
+    pub walk: Arc<Notify>,
 }
 
 impl Reconnected {
@@ -42,6 +45,7 @@ impl Reconnected {
                 Ok(released) => {
                     failing = false;
                     if released > 0 {
+                        self.walk.notify_one();
                         tracing::info!(
                             released,
                             "jobs were still parked behind accounts that work"

@@ -1,5 +1,6 @@
 //! Why the application said no, in terms that HTTP statuses and exit codes follow from.
 
+use postworks::chore::DepthError;
 use postworks::job::{FieldError, InvalidRequest};
 use postworks::{broker, client, ledger};
 use postworks_workers::secrets::SealError;
@@ -67,6 +68,15 @@ impl From<broker::Error> for Error {
                 Self::Unavailable { what: "the broker", source: Box::new(error) }
             }
             broker::Error::Protocol(_) => Self::Broken(Box::new(error)),
+        }
+    }
+}
+
+impl From<DepthError> for Error {
+    fn from(error: DepthError) -> Self {
+        match error {
+            DepthError::Broker(error) => error.into(),
+            DepthError::Ledger(error) => error.into(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use postworks::chore::depths;
 use postworks::job::{Kind, Queue};
 
 use super::types::{Page, QueueView};
@@ -15,7 +16,8 @@ impl App {
         for count in self.node.ledger.dead_counts().await? {
             *dead.entry(count.queue).or_default() += count.count;
         }
-        let depths = self.node.broker.depth(&queues).await?;
+        let (broker, ledger) = (self.node.broker.as_ref(), self.node.ledger.as_ref());
+        let depths = depths(broker, ledger, &queues, self.node.clock.now()).await?;
         let views = queues.into_iter().zip(depths).map(|(queue, depth)| QueueView {
             dead: dead.get(&queue).copied().unwrap_or(0),
             ready: depth.ready,

@@ -135,6 +135,7 @@ async fn serve(app: &App, stop: CancellationToken) -> Result<(), Failure> {
     let collector = Collector {
         broker: Arc::clone(&node.broker),
         ledger: Arc::clone(&node.ledger),
+        clock: Arc::clone(&node.clock),
         queues: node.registry.queues().cloned().collect(),
     };
     tokio::spawn(collector.run(stop.clone()));

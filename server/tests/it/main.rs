@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "tests")]
 
 mod api;
+#[path = "../faults/checker.rs"]
+#[allow(dead_code, reason = "the fault suite uses the rest")]
+mod checker;
 mod cli;
 mod contract;
 mod crash;
@@ -10,7 +13,12 @@ mod demo;
 mod drain;
 mod effects;
 mod embedded;
+mod fault_checker;
+#[allow(dead_code, reason = "the fault suite uses the rest")]
 mod fleet;
+#[path = "../faults/history.rs"]
+#[allow(dead_code, reason = "the fault suite uses the rest")]
+mod history;
 mod inputs;
 mod lean_worker;
 mod operator;

@@ -6,6 +6,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
+use super::window::Marks;
 use crate::broker::{BATCH_MAX, order};
 use crate::broker::{
     Claimed, Delivery, Depth, Lease, Place, Push, Pushed, Reap, Reasserted, Reassertion, Removed,
@@ -24,30 +25,44 @@ const ORPHANED_MAX: u8 = 9;
 pub(super) struct Lane {
     generation: Option<u32>,
     sequence: u64,
-    jobs: HashMap<JobId, Held>,
+    pub(super) jobs: HashMap<JobId, Held>,
     /// By score, the best first.
-    ready: BTreeSet<(i64, JobId)>,
+    pub(super) ready: BTreeSet<(i64, JobId)>,
     /// As in `ready`, but they run alone.
-    quarantine: BTreeSet<(i64, JobId)>,
+    pub(super) quarantine: BTreeSet<(i64, JobId)>,
     /// By due time.
-    delayed: BTreeSet<(i64, JobId)>,
+    pub(super) delayed: BTreeSet<(i64, JobId)>,
     /// By deadline.
     leased: BTreeSet<(i64, JobId)>,
+    pub(super) marks: Marks,
     wake: bool,
+}
+
+/// What a claim asks for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ask {
+    /// Most jobs.
+    pub(super) limit: usize,
+    /// How long they are leased.
+    pub(super) lease: Duration,
+    /// Whether the worker runs nothing: of a quarantine it gets one job, and nothing else.
+    pub(super) alone: bool,
+    /// Jobs that may wait.
+    pub(super) window: usize,
 }
 
 /// A job and the one place it is in.
 #[derive(Debug)]
-struct Held {
-    envelope: Envelope,
+pub(super) struct Held {
+    pub(super) envelope: Envelope,
     /// The generation in which it needs no question to the ledger; `None`: in none.
     fresh_in: Option<u32>,
     orphaned: u8,
-    spot: Spot,
+    pub(super) spot: Spot,
 }
 
 #[derive(Debug)]
-enum Spot {
+pub(super) enum Spot {
     Ready,
     Quarantine,
     Delayed,
@@ -55,18 +70,34 @@ enum Spot {
 }
 
 impl Lane {
-    pub(super) fn push(&mut self, jobs: &[Push], now: Timestamp) -> Vec<Pushed> {
-        jobs.iter()
-            .map(|push| {
-                if self.jobs.contains_key(&push.envelope.id) {
-                    return Pushed::Held;
-                }
-                let flagged = push.flagged || now > push.fresh_until;
-                let fresh_in = if flagged { None } else { self.generation };
-                self.put(push.envelope.id, push.envelope.clone(), fresh_in, now);
-                Pushed::Added
-            })
-            .collect()
+    pub(super) fn push(&mut self, jobs: &[Push], window: usize, now: Timestamp) -> Vec<Pushed> {
+        let mut answers = Vec::with_capacity(jobs.len());
+        for batch in jobs.chunks(BATCH_MAX) {
+            let mut trims = false;
+            for push in batch {
+                let pushed = self.push_one(push, now);
+                trims |= pushed == Pushed::Added && order::may_wait_elsewhere(&push.envelope);
+                answers.push(pushed);
+            }
+            if trims {
+                self.trim(window, now);
+            }
+        }
+        answers
+    }
+
+    fn push_one(&mut self, push: &Push, now: Timestamp) -> Pushed {
+        let envelope = &push.envelope;
+        if self.jobs.contains_key(&envelope.id) {
+            return Pushed::Held;
+        }
+        if order::may_wait_elsewhere(envelope) && self.marks.leave(order::turn(envelope, now)) {
+            return Pushed::Left;
+        }
+        let flagged = push.flagged || now > push.fresh_until;
+        let fresh_in = if flagged { None } else { self.generation };
+        self.put(envelope.id, envelope.clone(), fresh_in, now);
+        Pushed::Added
     }
 
     /// Claims, or answers the generation held when it is none.
@@ -74,21 +105,19 @@ impl Lane {
         &mut self,
         queue: &Queue,
         worker: &WorkerId,
-        limit: usize,
-        lease: Duration,
-        alone: bool,
+        ask: Ask,
         now: Timestamp,
     ) -> Option<Claimed> {
         let generation = self.generation?;
-        let limit = limit.min(BATCH_MAX);
+        let limit = ask.limit.min(BATCH_MAX);
         self.promote(order::promotions(limit), now);
-        let quarantined = alone && !self.quarantine.is_empty();
+        let quarantined = ask.alone && !self.quarantine.is_empty();
         let limit = if quarantined { 1 } else { limit };
         let place = if quarantined { &mut self.quarantine } else { &mut self.ready };
         // A claim that finds nothing takes no number: an idle broker is not written to.
         self.sequence += u64::from(limit > 0 && !place.is_empty());
         let token = Token { generation, sequence: self.sequence };
-        let deadline = now.after(lease).as_millis();
+        let deadline = now.after(ask.lease).as_millis();
         let mut deliveries = Vec::new();
         while deliveries.len() < limit {
             let Some((_, id)) = place.pop_first() else { break };
@@ -108,7 +137,8 @@ impl Lane {
         let more = !self.ready.is_empty() || next_due.is_some_and(|due| due <= now);
         self.wake |= more;
         let quarantined = !self.quarantine.is_empty();
-        Some(Claimed { deliveries, next_due, more, quarantined, generation })
+        let beyond = self.beyond(ask.window, now);
+        Some(Claimed { deliveries, next_due, more, quarantined, generation, beyond })
     }
 
     pub(super) fn settle(&mut self, settlements: &[Settlement], now: Timestamp) -> Vec<Settled> {
@@ -230,6 +260,7 @@ impl Lane {
             delayed: count(self.delayed.len() - due),
             running: count(self.leased.len()),
             oldest_ready_age: now.since(oldest),
+            beyond: self.marks.gap().is_some(),
         }
     }
 
@@ -240,13 +271,14 @@ impl Lane {
         }
         self.generation = Some(generation);
         self.sequence = 0;
+        self.marks.lose();
         self.wake = true;
     }
 
     /// Whether a claim may have something to do.
     pub(super) fn stirs(&self) -> bool {
         let waiting = self.ready.len() + self.quarantine.len() + self.delayed.len();
-        self.generation.is_none() || waiting > 0
+        waiting > 0 || self.generation.is_none() || self.marks.gap().is_some()
     }
 
     pub(super) fn has_leases(&self) -> bool {
@@ -316,7 +348,7 @@ impl Lane {
         Reasserted::Held
     }
 
-    fn take(&mut self, id: JobId) -> Option<Held> {
+    pub(super) fn take(&mut self, id: JobId) -> Option<Held> {
         let held = self.jobs.remove(&id)?;
         match held.spot {
             Spot::Ready => self.ready.remove(&(order::score(&held.envelope), id)),
@@ -327,7 +359,7 @@ impl Lane {
         Some(held)
     }
 
-    fn promote(&mut self, most: usize, now: Timestamp) {
+    pub(super) fn promote(&mut self, most: usize, now: Timestamp) {
         for _ in 0..most {
             match self.delayed.first() {
                 Some((due, _)) if *due <= now.as_millis() => {}

@@ -5,6 +5,7 @@
 //! model in that broker's tests.
 
 mod lane;
+mod window;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,18 +14,19 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::Notify;
 
-use self::lane::Lane;
+use self::lane::{Ask, Lane};
 use super::{
     Broker, Claimed, Depth, Error, Lease, Place, Pulse, Push, Pushed, Reap, Reasserted,
-    Reassertion, Removed, Renewed, Settled, Settlement,
+    Reassertion, Refill, Removed, Renewed, Settled, Settlement, WINDOW,
 };
 use crate::clock::SharedClock;
-use crate::job::{JobId, Queue, Timestamp, WorkerId};
+use crate::job::{JobId, Queue, Timestamp, Turn, WorkerId};
 
 /// A broker in memory. Clones are handles to the same broker.
 #[derive(Clone)]
 pub struct MemoryBroker {
     clock: SharedClock,
+    window: usize,
     state: Arc<Mutex<State>>,
     woken: Arc<Notify>,
 }
@@ -42,7 +44,14 @@ struct State {
 impl MemoryBroker {
     /// An empty broker that tells the time by `clock`.
     pub fn new(clock: SharedClock) -> Self {
-        Self { clock, state: Arc::default(), woken: Arc::default() }
+        Self { clock, window: WINDOW, state: Arc::default(), woken: Arc::default() }
+    }
+
+    /// Lets so many jobs wait in each queue's window; the rest waits in the ledger.
+    #[must_use]
+    pub fn with_window(mut self, jobs: usize) -> Self {
+        self.window = jobs;
+        self
     }
 
     /// Forgets a worker, as if its connection were gone; its leases stay until they are reaped.
@@ -87,7 +96,8 @@ impl MemoryBroker {
         alone: bool,
     ) -> Result<Claimed, Error> {
         self.lock().workers.insert(worker.clone());
-        self.step(queue, |lane, now| lane.claim(queue, worker, limit, lease, alone, now))
+        let ask = Ask { limit, lease, alone, window: self.window };
+        self.step(queue, |lane, now| lane.claim(queue, worker, ask, now))
             .ok_or_else(|| Error::NeedsGeneration { queue: queue.clone(), held: None })
     }
 
@@ -103,7 +113,7 @@ impl MemoryBroker {
 #[async_trait]
 impl Broker for MemoryBroker {
     async fn push(&self, queue: &Queue, jobs: &[Push]) -> Result<Vec<Pushed>, Error> {
-        Ok(self.step(queue, |lane, now| lane.push(jobs, now)))
+        Ok(self.step(queue, |lane, now| lane.push(jobs, self.window, now)))
     }
 
     async fn claim(
@@ -175,6 +185,41 @@ impl Broker for MemoryBroker {
 
     fn is_outlived(&self) -> bool {
         self.lock().wiped
+    }
+
+    async fn has_gaps(&self, queues: &[Queue]) -> Result<bool, Error> {
+        let state = self.lock();
+        let mut lanes = queues.iter().filter_map(|queue| state.lanes.get(queue));
+        Ok(lanes.any(|lane| lane.marks.gap().is_some()))
+    }
+
+    async fn cutoffs(&self, queues: &[Queue]) -> Result<Vec<Option<Turn>>, Error> {
+        let state = self.lock();
+        let lane = |queue| state.lanes.get(queue);
+        Ok(queues.iter().map(|queue| lane(queue)?.marks.cutoff()).collect())
+    }
+
+    async fn begin_refill(&self, queue: &Queue, term: Duration) -> Result<Option<Refill>, Error> {
+        Ok(self.step(queue, |lane, now| lane.begin_refill(self.window, term, now)))
+    }
+
+    async fn widen(
+        &self,
+        queue: &Queue,
+        refill: &Refill,
+        until: Option<Turn>,
+    ) -> Result<bool, Error> {
+        Ok(self.step(queue, |lane, _| lane.widen(refill, until)))
+    }
+
+    async fn end_refill(
+        &self,
+        queue: &Queue,
+        refill: &Refill,
+        until: Option<Turn>,
+    ) -> Result<(), Error> {
+        self.step(queue, |lane, _| lane.end_refill(refill, until));
+        Ok(())
     }
 
     async fn wait(&self, queues: &[Queue], timeout: Duration) -> Result<Option<Queue>, Error> {

@@ -6,7 +6,8 @@ use redis::Cmd;
 
 use super::{RedisBroker, millis, reply, value};
 use crate::broker::{
-    BATCH_MAX, Claimed, Error, Lease, Place, Push, Reassertion, Renewed, Settlement, Then, order,
+    BATCH_MAX, Claimed, Error, Lease, Place, Push, Pushed, Reassertion, Renewed, Settlement, Then,
+    order,
 };
 use crate::job::{JobId, Queue, WorkerId};
 
@@ -15,25 +16,30 @@ impl RedisBroker {
         &self,
         queue: &Queue,
         jobs: &[Push],
-    ) -> Result<Vec<bool>, Error> {
+    ) -> Result<Vec<Pushed>, Error> {
         let answer = self
             .call(
                 |scripts| &scripts.push,
                 queue,
                 |call| {
-                    call.arg(self.skew_ms());
+                    call.arg(self.skew_ms()).arg(self.options.window);
                     for push in jobs {
                         call.arg(value::id(push.envelope.id))
                             .arg(value::head_start(&push.envelope))
                             .arg(value::due(&push.envelope))
                             .arg(u8::from(push.flagged))
                             .arg(push.fresh_until.as_millis())
+                            .arg(u8::from(order::may_wait_elsewhere(&push.envelope)))
                             .arg(push.envelope.encode());
                     }
                 },
             )
             .await?;
-        reply::verdicts(answer, jobs.len())
+        let (pushed, excess) = reply::pushed(answer, jobs.len())?;
+        if excess > 0 {
+            self.trim(queue).await?;
+        }
+        Ok(pushed)
     }
 
     pub(super) async fn settle_batch(
@@ -86,7 +92,8 @@ impl RedisBroker {
                 .arg(limit)
                 .arg(millis(lease))
                 .arg(order::promotions(limit))
-                .arg(u8::from(alone));
+                .arg(u8::from(alone))
+                .arg(order::low_water(self.options.window));
         };
         reply::claimed(queue, worker, self.call(|scripts| &scripts.claim, queue, fill).await?)
     }

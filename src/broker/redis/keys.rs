@@ -33,8 +33,10 @@ impl Keys {
     ///   and `sequence` (the last claim's number in it)
     /// - `gate`, string: `paused` while nothing may be claimed
     /// - `quarantine`, sorted set: ids of due jobs that run alone, in the order of `ready`
-    pub(super) fn of(&self, queue: &Queue) -> [String; 8] {
-        ["jobs", "ready", "delayed", "leases", "wake", "boot", "gate", "quarantine"]
+    /// - `window`, hash, there if the queue has a gap: `gap` and `cutoff` (turns), and of the
+    ///   refill under way `round` (its name) and `until` (when another may begin)
+    pub(super) fn of(&self, queue: &Queue) -> [String; 9] {
+        ["jobs", "ready", "delayed", "leases", "wake", "boot", "gate", "quarantine", "window"]
             .map(|part| self.key(queue, part))
     }
 
@@ -43,9 +45,10 @@ impl Keys {
         self.key(queue, "wake")
     }
 
-    /// Where the jobs of these queues wait.
+    /// Where the jobs of these queues wait, and what says that more wait in the ledger.
     pub(super) fn waiting(&self, queues: &[Queue]) -> Vec<String> {
-        ["ready", "delayed", "quarantine"].iter().flat_map(|part| self.each(queues, part)).collect()
+        let parts = ["ready", "delayed", "quarantine", "window"];
+        parts.iter().flat_map(|part| self.each(queues, part)).collect()
     }
 
     /// One part of each queue's keys.

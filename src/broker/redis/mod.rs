@@ -19,6 +19,7 @@ mod options;
 mod reply;
 mod script;
 mod value;
+mod window;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -34,10 +35,10 @@ use self::listen::Listener;
 use self::script::Scripts;
 use super::{
     BATCH_MAX, Broker, Claimed, Depth, Error, Lease, Place, Pulse, Push, Pushed, Reap, Reasserted,
-    Reassertion, Removed, Renewed, Settled, Settlement,
+    Reassertion, Refill, Removed, Renewed, Settled, Settlement,
 };
 use crate::finding::Finding;
-use crate::job::{JobId, Queue, Timestamp, WorkerId};
+use crate::job::{JobId, Queue, Timestamp, Turn, WorkerId};
 
 pub use self::address::{AddressError, RedisAddress};
 pub use self::facts::ServerFacts;
@@ -126,10 +127,7 @@ impl Broker for RedisBroker {
     async fn push(&self, queue: &Queue, jobs: &[Push]) -> Result<Vec<Pushed>, Error> {
         let mut answers = Vec::with_capacity(jobs.len());
         for batch in jobs.chunks(BATCH_MAX) {
-            let added = self.push_batch(queue, batch).await?;
-            answers.extend(
-                added.into_iter().map(|added| if added { Pushed::Added } else { Pushed::Held }),
-            );
+            answers.extend(self.push_batch(queue, batch).await?);
         }
         Ok(answers)
     }
@@ -264,6 +262,37 @@ impl Broker for RedisBroker {
             return Ok(());
         }
         Err(Error::NeedsGeneration { queue: queue.clone(), held: held.parse().ok() })
+    }
+
+    async fn has_gaps(&self, queues: &[Queue]) -> Result<bool, Error> {
+        let found = self.commands.query(&exists(self.keys.each(queues, "window"))).await?;
+        Ok(reply::count(&found)? > 0)
+    }
+
+    async fn cutoffs(&self, queues: &[Queue]) -> Result<Vec<Option<Turn>>, Error> {
+        self.read_cutoffs(queues).await
+    }
+
+    async fn begin_refill(&self, queue: &Queue, term: Duration) -> Result<Option<Refill>, Error> {
+        self.start_round(queue, term).await
+    }
+
+    async fn widen(
+        &self,
+        queue: &Queue,
+        refill: &Refill,
+        until: Option<Turn>,
+    ) -> Result<bool, Error> {
+        self.mark(|scripts| &scripts.widen, queue, refill, until).await
+    }
+
+    async fn end_refill(
+        &self,
+        queue: &Queue,
+        refill: &Refill,
+        until: Option<Turn>,
+    ) -> Result<(), Error> {
+        self.mark(|scripts| &scripts.end_refill, queue, refill, until).await.map(drop)
     }
 
     async fn wait(&self, queues: &[Queue], timeout: Duration) -> Result<Option<Queue>, Error> {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::broker::WINDOW;
 use crate::job::WorkerId;
 
 /// How to reach Redis, and as whom.
@@ -11,6 +12,7 @@ pub struct RedisOptions {
     pub(super) url: String,
     pub(super) prefix: String,
     pub(super) worker: WorkerId,
+    pub(super) window: usize,
     pub(super) skew_ms: Arc<dyn Fn() -> i64 + Send + Sync>,
 }
 
@@ -21,13 +23,27 @@ impl RedisOptions {
     /// Options for `url` (`redis://[user:password@]host[:port][/db]` or `unix:///path`). Every
     /// connection is named after `worker`, so that others see whether it is alive.
     pub fn new(url: impl Into<String>, worker: WorkerId) -> Self {
-        Self { url: url.into(), prefix: Self::PREFIX.to_owned(), worker, skew_ms: Arc::new(|| 0) }
+        Self {
+            url: url.into(),
+            prefix: Self::PREFIX.to_owned(),
+            worker,
+            window: WINDOW,
+            skew_ms: Arc::new(|| 0),
+        }
     }
 
     /// Starts every key with `prefix`: 1 to 60 of letters, digits and `_-.:`.
     #[must_use]
     pub fn with_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
+        self
+    }
+
+    /// Lets so many jobs wait in each queue's window; the rest waits in the ledger. Best the same
+    /// for every process: the smallest counts.
+    #[must_use]
+    pub fn with_window(mut self, jobs: usize) -> Self {
+        self.window = jobs;
         self
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use redis::Value;
 
 use super::value;
-use crate::broker::{Claimed, Delivery, Depth, Error, Lease, Renewed};
+use crate::broker::{Beyond, Claimed, Delivery, Depth, Error, Lease, Pushed, Renewed};
 use crate::job::{Queue, Timestamp, Token, WorkerId};
 
 /// Times are stored with 14 digits.
@@ -23,6 +23,11 @@ pub(super) fn claimed(queue: &Queue, worker: &WorkerId, answer: Value) -> Result
     let next_due = due(&text(next()?)?);
     let more = count(&next()?)? > 0;
     let dropped = count(&next()?)?;
+    let beyond = match count(&next()?)? {
+        0 => Beyond::Nothing,
+        1 => Beyond::More,
+        _ => Beyond::Low,
+    };
     if dropped > 0 {
         tracing::warn!(%queue, dropped, "threw out entries that hold no job");
     }
@@ -35,7 +40,8 @@ pub(super) fn claimed(queue: &Queue, worker: &WorkerId, answer: Value) -> Result
         let delivery = value::delivery(queue, lease, &stored);
         deliveries.push(Delivery { quarantined: was_quarantined, ..delivery });
     }
-    Ok(Claimed { deliveries, next_due, more, quarantined, generation: token.generation })
+    let generation = token.generation;
+    Ok(Claimed { deliveries, next_due, more, quarantined, generation, beyond })
 }
 
 /// Reads the answer of `held.lua`. A member that is no lease is nobody's.
@@ -83,7 +89,26 @@ pub(super) fn depth(answer: Value) -> Result<Depth, Error> {
         delayed: number(1)?,
         running: number(2)?,
         oldest_ready_age: Duration::from_millis(number(3)?),
+        beyond: number(4)? > 0,
     })
+}
+
+/// Reads the answer of `push.lua` for `expected` jobs: one [`Pushed`] each, and how many jobs are
+/// too many now.
+pub(super) fn pushed(answer: Value, expected: usize) -> Result<(Vec<Pushed>, u64), Error> {
+    let mut answer = list(answer)?.into_iter();
+    let mut next = || answer.next().ok_or_else(incomplete);
+    let each = bytes(next()?)?;
+    let excess = count(&next()?)?;
+    if each.len() != expected {
+        return Err(Error::Protocol(format!("{} answers to {expected} pushes", each.len())));
+    }
+    let each = each.into_iter().map(|byte| match byte {
+        b'1' => Pushed::Added,
+        b'2' => Pushed::Left,
+        _ => Pushed::Held,
+    });
+    Ok((each.collect(), excess))
 }
 
 /// A list.

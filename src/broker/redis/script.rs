@@ -73,6 +73,10 @@ scripts! {
     heal: "heal.lua",
     permits: "permits.lua",
     elect: "elect.lua",
+    trim: "trim.lua",
+    begin_refill: "begin_refill.lua",
+    widen: "widen.lua",
+    end_refill: "end_refill.lua",
 }
 
 /// Puts a wake token back; sent as a whole, since it is rarely needed.

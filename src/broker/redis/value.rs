@@ -13,7 +13,7 @@
 use serde::de::Error as _;
 
 use crate::broker::{Delivery, Lease, order};
-use crate::job::{DecodeError, Envelope, JobId, Queue, Timestamp};
+use crate::job::{DecodeError, Envelope, JobId, Queue, Timestamp, Turn};
 
 /// Length of the header.
 const HEADER_BYTES: usize = 29;
@@ -46,6 +46,17 @@ pub(super) fn due_at(time: Timestamp) -> String {
 /// The header's generation.
 pub(super) fn generation(number: u32) -> String {
     format!("{number:010}")
+}
+
+/// A turn as the marks hold it; nothing for none.
+pub(super) fn turn(turn: Option<Turn>) -> String {
+    turn.map_or_else(String::new, |turn| format!("{} {}", turn.at_ms, id(turn.id)))
+}
+
+/// Reads a mark.
+pub(super) fn read_turn(text: &str) -> Option<Turn> {
+    let (at_ms, id) = text.split_once(' ')?;
+    Some(Turn { at_ms: at_ms.parse().ok()?, id: id.parse().ok()? })
 }
 
 /// Reads a claimed job's value. What cannot be read is delivered as such, flagged.
@@ -102,6 +113,35 @@ mod tests {
             let delivery = read(value.as_bytes());
             assert!(delivery.flagged, "{flagged}");
             assert_eq!(delivery.orphaned, 3);
+        }
+    }
+
+    /// `trim.lua` reads from the end of an envelope whether the ledger has the job, too.
+    #[test]
+    fn an_envelope_ends_with_where_it_is_recorded() {
+        let id = "0198f3a0-0000-7000-8000-000000000001";
+        let bytes = format!(
+            r#"{{"v":1,"id":"{id}","kind":"k","kv":1,"args":{{"d":"broker"}},"m":1,"run":0,"born":0,"exp":0}}"#
+        );
+        let mut envelope = Envelope::decode(bytes.as_bytes()).unwrap();
+        assert!(envelope.encode().ends_with(r#","exp":0}"#), "{}", envelope.encode());
+        envelope.durability = crate::job::Durability::Broker;
+        assert!(envelope.encode().ends_with(r#","d":"broker"}"#));
+        envelope.account = Some(uuid::Uuid::nil());
+        let account = uuid::Uuid::nil();
+        let end = format!(r#","d":"broker","acct":"{account}"}}"#);
+        assert!(envelope.encode().ends_with(&end), "{}", envelope.encode());
+    }
+
+    #[test]
+    fn a_mark_is_read_as_it_was_written() {
+        let id = "0198f3a0-0000-7000-8000-000000000001".parse().unwrap();
+        for mark in [Turn::FIRST, Turn { at_ms: -5, id }, Turn { at_ms: 1_760_000_000_000, id }] {
+            assert_eq!(read_turn(&turn(Some(mark))), Some(mark));
+        }
+        assert_eq!(turn(Some(Turn::FIRST)), format!("-99999999999999 {}", "0".repeat(32)));
+        for garbage in ["", "1", "x 0", "1 x", "1 0 0"] {
+            assert_eq!(read_turn(garbage), None);
         }
     }
 

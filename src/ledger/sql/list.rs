@@ -3,8 +3,8 @@
 use sqlx::{Database, Encode, QueryBuilder, Type};
 use uuid::Uuid;
 
-use super::stored::{StoredAttempt, StoredJob, StoredRow, job_columns};
-use crate::job::{JobId, NewJob, State, Timestamp};
+use super::stored::{StoredAttempt, StoredRow, job_columns};
+use crate::job::{JobId, State, Timestamp};
 use crate::ledger::{Db, Error, FailedAttempt, JobFilter, JobRow};
 use crate::on_db;
 
@@ -84,31 +84,4 @@ where
         query.push(" AND jobs.id < ").push_bind(before.as_uuid());
     }
     query.push(" ORDER BY jobs.id DESC LIMIT ").push_bind(i64::from(filter.limit));
-}
-
-/// Live jobs that a broker should hold, in id order.
-pub(super) async fn open_jobs(
-    db: &Db,
-    after: Option<JobId>,
-    created_before: Timestamp,
-    due_before: Timestamp,
-    limit: u32,
-) -> Result<Vec<NewJob>, Error> {
-    const SQL: &str = concat!(
-        "SELECT ",
-        job_columns!(),
-        " FROM jobs WHERE state = 'open' AND id > $1 AND created_at < $2 AND run_at < $3 \
-         ORDER BY id LIMIT $4"
-    );
-    let after = after.map_or(Uuid::nil(), JobId::as_uuid);
-    let rows: Vec<StoredJob> = on_db!(db, pool => {
-        sqlx::query_as(SQL)
-            .bind(after)
-            .bind(created_before.as_millis())
-            .bind(due_before.as_millis())
-            .bind(i64::from(limit))
-            .fetch_all(pool)
-            .await
-    })?;
-    rows.into_iter().map(NewJob::try_from).collect()
 }

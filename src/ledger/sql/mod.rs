@@ -12,6 +12,7 @@ mod enqueue;
 mod examine;
 mod generation;
 mod list;
+mod open;
 #[cfg(feature = "faults")]
 mod planted;
 mod postgres;
@@ -26,11 +27,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    Bump, Cancel, Db, DeadCount, DeadFilter, DeadLetter, Error, FailedAttempt, JobFilter, JobRow,
-    Ledger, Prune, Recorded, Redriven, Settled, Standing, Tx, Unpark, Verdict, until_sure,
+    Backlog, Bump, Cancel, Db, DeadCount, DeadFilter, DeadLetter, Error, FailedAttempt, JobFilter,
+    JobRow, Ledger, Page, Prune, Recorded, Redriven, Settled, Span, Standing, Tx, Unpark, Verdict,
+    until_sure,
 };
 use crate::finding::Finding;
-use crate::job::{JobId, NewJob, Queue, Timestamp, Token};
+use crate::job::{JobId, NewJob, Queue, Timestamp, Token, Turn};
 
 /// Keeps the record of every job in PostgreSQL or SQLite.
 #[derive(Debug, Clone)]
@@ -138,8 +140,34 @@ impl Ledger for SqlLedger {
         created_before: Timestamp,
         due_before: Timestamp,
         limit: u32,
-    ) -> Result<Vec<NewJob>, Error> {
-        list::open_jobs(&self.db, after, created_before, due_before, limit).await
+    ) -> Result<Page<JobId>, Error> {
+        open::open_jobs(&self.db, after, created_before, due_before, limit).await
+    }
+
+    async fn jobs_in_turn(&self, span: Span<'_>, limit: u32) -> Result<Page<Turn>, Error> {
+        open::jobs_in_turn(&self.db, span, limit).await
+    }
+
+    async fn turn_after(&self, span: Span<'_>, jobs: usize) -> Result<Option<Turn>, Error> {
+        open::turn_after(&self.db, span, jobs).await
+    }
+
+    async fn jobs_overtaking(
+        &self,
+        span: Span<'_>,
+        since: Timestamp,
+        limit: u32,
+    ) -> Result<Page<Turn>, Error> {
+        open::jobs_overtaking(&self.db, span, since, limit).await
+    }
+
+    async fn backlog(
+        &self,
+        queue: &Queue,
+        now: Timestamp,
+        due_before: Timestamp,
+    ) -> Result<Backlog, Error> {
+        open::backlog(&self.db, queue, now, due_before).await
     }
 
     async fn unpark(&self, whose: Unpark, now: Timestamp) -> Result<u64, Error> {

@@ -4,7 +4,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::job::{
-    Category, Durability, JobId, Kind, NewJob, Queue, Reason, State, Timestamp, WorkerId,
+    Category, Durability, JobId, Kind, NewJob, Queue, Reason, State, Timestamp, Turn, WorkerId,
 };
 use crate::ledger::{DeadLetter, Error, FailedAttempt, JobRow};
 
@@ -34,6 +34,20 @@ pub(super) struct StoredJob {
     run_at: i64,
     created_at: i64,
     expires_at: i64,
+}
+
+impl StoredJob {
+    /// Which job.
+    pub(super) fn id(&self) -> JobId {
+        JobId::from_uuid(self.id)
+    }
+
+    /// When its turn comes, as the database tells it.
+    pub(super) fn turn(&self, now: Timestamp) -> Turn {
+        let due = self.run_at <= now.as_millis();
+        let head_start_ms = if due { i64::from(self.priority_s) * 1_000 } else { 0 };
+        Turn { at_ms: self.run_at.saturating_sub(head_start_ms), id: self.id() }
+    }
 }
 
 /// A job and what became of it.

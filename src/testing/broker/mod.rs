@@ -13,12 +13,17 @@ use serde_json::value::RawValue;
 use super::redis_server::RedisServer;
 use crate::broker::memory::MemoryBroker;
 use crate::broker::redis::{RedisBroker, RedisOptions};
-use crate::broker::{Broker, Delivery, Error, Lease, Push, Pushed, Settled, Settlement, Then};
+use crate::broker::{
+    Broker, Delivery, Error, Lease, Push, Pushed, Refill, Settled, Settlement, Then,
+};
 use crate::clock::{Clock, ShiftedClock};
 use crate::job::{Durability, Envelope, JobId, Kind, NewJob, Queue, Timestamp, WorkerId};
 
 /// The lease that claims ask for unless a promise is about it.
 pub const LEASE: Duration = Duration::from_secs(10);
+
+/// How long a refill here may take before another may begin.
+pub const TERM: Duration = Duration::from_secs(10);
 
 /// Longest that anything here may take; a test that waits longer hangs.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -55,6 +60,20 @@ impl Harness {
         Self { broker, clock, queue: queue("connector_sync.test"), server: Some(server) }
     }
 
+    /// The same with a window of so many jobs. To be called before anything else.
+    #[must_use]
+    pub fn narrow(mut self, window: usize) -> Self {
+        let clock = Arc::clone(&self.clock);
+        self.broker = match &self.server {
+            None => Arc::new(MemoryBroker::new(clock).with_window(window)),
+            Some(server) => {
+                let options = redis_options(server, &clock, &worker("harness"));
+                Arc::new(RedisBroker::connect(options.with_window(window)).unwrap())
+            }
+        };
+        self
+    }
+
     /// Moves the broker's time forward.
     pub fn advance(&self, by: Duration) {
         self.clock.advance(by);
@@ -65,9 +84,17 @@ impl Harness {
         self.clock.now()
     }
 
-    /// Allows claims in generation 1.
+    /// Allows claims in generation 1; the ledger has nothing for the queue.
     pub async fn open(&self) {
         self.broker.open(&self.queue, 1).await.unwrap();
+        if let Some(refill) = self.begin_refill().await {
+            self.broker.end_refill(&self.queue, &refill, None).await.unwrap();
+        }
+    }
+
+    /// Begins a refill, if it is time for one.
+    pub async fn begin_refill(&self) -> Option<Refill> {
+        self.broker.begin_refill(&self.queue, TERM).await.unwrap()
     }
 
     /// A job that falls due `after` from now.
@@ -125,10 +152,17 @@ pub fn redis_broker(
     clock: &Arc<ShiftedClock>,
     worker: &WorkerId,
 ) -> RedisBroker {
+    RedisBroker::connect(redis_options(server, clock, worker)).unwrap()
+}
+
+/// How to reach a private Redis whose time moves with `clock`.
+pub fn redis_options(
+    server: &RedisServer,
+    clock: &Arc<ShiftedClock>,
+    worker: &WorkerId,
+) -> RedisOptions {
     let clock = Arc::clone(clock);
-    let options =
-        RedisOptions::new(server.url(), worker.clone()).with_skew(move || clock.ahead_ms());
-    RedisBroker::connect(options).unwrap()
+    RedisOptions::new(server.url(), worker.clone()).with_skew(move || clock.ahead_ms())
 }
 
 /// A queue's name.
@@ -195,7 +229,9 @@ macro_rules! broker_promises {
             a_claim_takes_no_more_than_it_asked_for
             a_claim_that_leaves_work_wakes_the_next_waiter
             a_delayed_job_is_never_early
+            a_full_window_lets_only_earlier_turns_in
             a_job_given_back_keeps_its_place
+            a_job_recorded_nowhere_else_is_always_taken_and_stays
             a_job_is_claimed_once_however_many_workers_ask
             a_job_put_again_waits_for_its_time_in_its_new_shape
             a_job_put_into_quarantine_wakes_a_waiter
@@ -207,10 +243,13 @@ macro_rules! broker_promises {
             a_lease_that_was_claimed_back_expires
             a_lost_lease_can_be_claimed_back
             a_new_generation_flags_what_survived
+            a_new_generation_knows_nothing_of_what_is_held
             a_push_of_a_held_job_changes_nothing
             a_quarantined_job_is_claimed_alone_and_the_oldest_first
             a_quarantined_job_is_held_found_counted_and_can_be_removed
             a_renewal_tells_the_generation
+            a_refill_below_which_jobs_were_put_out_does_not_go_on
+            a_refill_brings_a_window_up_to_the_end_of_the_backlog
             a_renewed_lease_lasts_and_is_never_shortened
             a_settle_with_an_old_token_changes_nothing
             a_vanished_worker_gives_back_its_own_jobs_only
@@ -220,14 +259,19 @@ macro_rules! broker_promises {
             a_waiting_job_can_be_removed_and_a_running_one_cannot
             an_expired_lease_is_taken_back_and_its_old_holder_is_stale
             claims_are_refused_until_the_queue_is_opened
+            an_urgent_job_gets_in_before_jobs_that_just_fell_due
             depth_counts_every_place_and_knows_the_oldest
             of_two_claims_of_a_job_the_later_holds_it
+            jobs_of_one_millisecond_have_turns_of_their_own
+            jobs_put_out_during_a_refill_lie_beyond_its_end
             nothing_is_left_after_a_job_is_gone
+            of_two_refills_the_latest_counts
             only_an_open_queue_where_nothing_waits_is_still
             queues_do_not_see_each_other
             the_next_due_time_is_told
             twenty_thousand_waiting_jobs_drain
             vanished_workers_are_counted_up_to_nine_until_a_run_ends_well
+            what_is_not_due_yet_goes_before_what_is_and_running_jobs_stay
         }
     };
     (@tests $harness:expr; $($promise:ident)*) => {$(

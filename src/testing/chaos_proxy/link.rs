@@ -190,7 +190,8 @@ impl<'a> Carrier<'a> {
             return to.send((at, bytes)).await.err().map(|_| End::Cut);
         };
         let end = match trap.spring {
-            Spring::Tell => to.send((at, bytes)).await.err().map(|_| End::Cut),
+            // Has told already, and never comes here.
+            Spring::Tell => None,
             Spring::CutBefore => Some(End::Reset),
             Spring::LoseAnswer => {
                 self.muted.store(true, Ordering::SeqCst);

@@ -31,7 +31,9 @@ pub struct Trap {
     pub(super) spring: Spring,
     /// Matches that are let pass first.
     skip: usize,
-    /// Matches that spring it after that.
+    /// Of those after them, each so-and-so-many-th springs it.
+    every: usize,
+    /// So many times in all.
     times: usize,
     seen: AtomicUsize,
     sprung: watch::Sender<usize>,
@@ -46,6 +48,7 @@ impl Trap {
             pattern: pattern.as_bytes().to_vec(),
             spring,
             skip: 0,
+            every: 1,
             times: 1,
             seen: AtomicUsize::new(0),
             sprung: watch::Sender::default(),
@@ -56,6 +59,13 @@ impl Trap {
     #[must_use]
     pub fn after(self, skip: usize) -> Self {
         Self { skip, ..self }
+    }
+
+    /// Springs at every `n`-th match only, beginning with the first.
+    #[must_use]
+    pub fn every(self, n: usize) -> Self {
+        assert!(n > 0, "every match at the most");
+        Self { every: n, ..self }
     }
 
     /// Springs so many times.
@@ -76,8 +86,9 @@ impl Trap {
 
     /// Counts a match; whether it springs the trap.
     fn springs(&self) -> bool {
-        let nth = self.seen.fetch_add(1, Ordering::SeqCst);
-        (self.skip..self.skip.saturating_add(self.times)).contains(&nth)
+        let seen = self.seen.fetch_add(1, Ordering::SeqCst);
+        let Some(nth) = seen.checked_sub(self.skip) else { return false };
+        nth % self.every == 0 && nth / self.every < self.times
     }
 
     pub(super) fn tell(&self) {
@@ -99,7 +110,8 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Looks at what comes next in a stream; answers the first trap that springs.
+    /// Looks at what comes next in a stream; answers the first trap that springs and does more
+    /// than tell.
     pub(super) fn look(&mut self, way: Way, bytes: &[u8], traps: &[Arc<Trap>]) -> Option<Seen> {
         let known = self.tail.len();
         self.tail.extend_from_slice(bytes);
@@ -111,7 +123,12 @@ impl Watch {
                 at + trap.pattern.len() > known && *window == trap.pattern.as_slice()
             });
             for (at, _) in new {
-                if trap.springs() && first.is_none() {
+                if !trap.springs() {
+                    continue;
+                }
+                if trap.spring == Spring::Tell {
+                    trap.tell();
+                } else if first.is_none() {
                     let end_of_match = at + trap.pattern.len() - known;
                     first = Some(Seen { trap: Arc::clone(trap), end_of_match });
                 }
@@ -128,7 +145,7 @@ mod tests {
     use super::*;
 
     fn trap(pattern: &str) -> Arc<Trap> {
-        Arc::new(Trap::new(Way::ToServer, pattern, Spring::Tell))
+        Arc::new(Trap::new(Way::ToServer, pattern, Spring::CutBefore))
     }
 
     #[test]
@@ -144,11 +161,28 @@ mod tests {
 
     #[test]
     fn a_trap_lets_pass_what_it_was_told_to_and_springs_as_often_as_it_was_told_to() {
-        let traps = [Arc::new(Trap::new(Way::ToServer, "x", Spring::Tell).after(2).times(1))];
+        let traps = [Arc::new(Trap::new(Way::ToServer, "x", Spring::CutBefore).after(2).times(1))];
         let mut watch = Watch::default();
         assert!(watch.look(Way::ToServer, b"x-x", &traps).is_none());
         assert!(watch.look(Way::ToServer, b"x", &traps).is_some());
         assert!(watch.look(Way::ToServer, b"x", &traps).is_none());
         assert!(watch.look(Way::ToClient, b"x", &traps).is_none());
+    }
+
+    #[test]
+    fn a_trap_may_spring_at_every_so_many_th_match() {
+        let trap = Trap::new(Way::ToServer, "x", Spring::CutBefore).after(1).every(3).times(2);
+        let sprung: Vec<bool> = (0..9).map(|_| trap.springs()).collect();
+        let expected = [false, true, false, false, true, false, false, false, false];
+        assert_eq!(sprung, expected);
+    }
+
+    #[test]
+    fn a_trap_that_only_tells_hides_no_other() {
+        let tells = Arc::new(Trap::new(Way::ToServer, "x", Spring::Tell).times(usize::MAX));
+        let cuts = trap("x");
+        let traps = [Arc::clone(&tells), cuts];
+        assert!(Watch::default().look(Way::ToServer, b"xx", &traps).is_some());
+        assert_eq!(tells.count(), 2);
     }
 }

@@ -166,5 +166,5 @@ pub async fn callers_that_share_a_commit_get_their_own_answers(ledger: &SqlLedge
         }
     }
     let open = ledger.open_jobs(None, at(1), at(1), 1_000).await.expect("list");
-    assert!(open.iter().all(|job| job.created_at == NOW));
+    assert!(open.jobs.iter().all(|job| job.created_at == NOW));
 }

@@ -90,7 +90,7 @@ pub async fn a_parked_job_waits_for_its_account_or_its_time(ledger: &SqlLedger) 
     let row = ledger.job(ids[0]).await.expect("read").expect("there");
     assert_eq!(row.state, State::Parked);
     assert_eq!(row.parked_for.as_deref(), Some("needs_reauth"));
-    assert!(ledger.open_jobs(None, at(99), at(99), 10).await.expect("list").is_empty());
+    assert!(ledger.open_jobs(None, at(99), at(99), 10).await.expect("list").jobs.is_empty());
 
     let other = Unpark::Account(uuid::Uuid::from_u128(8));
     assert_eq!(ledger.unpark(other, at(5)).await.expect("unpark"), 0);
@@ -154,9 +154,11 @@ pub async fn open_jobs_walks_every_live_job_once(ledger: &SqlLedger) {
     let (mut walked, mut after) = (Vec::new(), None);
     loop {
         let page = ledger.open_jobs(after, at(10), at(10), 7).await.expect("list");
-        let Some(last) = page.last() else { break };
-        after = Some(last.id);
-        walked.extend(page.iter().map(|job| job.id));
+        walked.extend(page.jobs.iter().map(|job| job.id));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
     }
     assert_eq!(walked, expected);
 }

@@ -8,6 +8,7 @@ mod fence;
 mod generation;
 mod life;
 mod list;
+mod turns;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,6 +20,7 @@ pub use fence::*;
 pub use generation::*;
 pub use life::*;
 pub use list::*;
+pub use turns::*;
 
 use crate::job::{
     Category, Durability, JobId, Kind, NewJob, Queue, Reason, State, Timestamp, Token, WorkerId,

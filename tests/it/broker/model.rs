@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use postworks::broker::memory::MemoryBroker;
+use postworks::broker::redis::RedisBroker;
 use postworks::broker::{
-    Broker, Claimed, Delivery, Error, Lease, Push, Reap, Reassertion, Settlement, Then,
+    Broker, Claimed, Delivery, Error, Lease, Push, Reap, Reassertion, Refill, Settlement, Then,
 };
 use postworks::clock::{Clock, ShiftedClock};
-use postworks::job::{Envelope, JobId, Queue, Timestamp, WorkerId};
-use postworks::testing::broker::{envelope, queue, redis_broker, worker};
+use postworks::job::{Durability, Envelope, JobId, Queue, Timestamp, Turn, WorkerId};
+use postworks::testing::broker::{envelope, queue, redis_options, worker};
 use postworks::testing::redis_server::RedisServer;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -19,6 +20,9 @@ use proptest::sample::Index;
 /// All times are whole ticks, and steps are taken in the middle of one: the brokers look at the
 /// clock some milliseconds apart.
 const TICK: Duration = Duration::from_secs(60);
+
+/// Small, so that it is full now and then.
+const WINDOW: usize = 8;
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -37,6 +41,9 @@ enum Step {
     Depth,
     Open(u32),
     Wipe,
+    BeginRefill(u32),
+    Widen(Index, Option<Index>),
+    EndRefill(Index, Option<Index>),
 }
 
 #[derive(Debug, Clone)]
@@ -45,6 +52,7 @@ struct Job {
     priority_s: u32,
     flagged: bool,
     fresh_for: i64,
+    recorded: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -56,9 +64,16 @@ enum Settle {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let job = (-3..5_i64, prop_oneof![Just(0), 1..300_u32], any::<bool>(), -1..2_i64).prop_map(
-        |(due_in, priority_s, flagged, fresh_for)| Job { due_in, priority_s, flagged, fresh_for },
-    );
+    let recorded = prop::bool::weighted(0.9);
+    let job = (-3..5_i64, prop_oneof![Just(0), 1..300_u32], any::<bool>(), -1..2_i64, recorded)
+        .prop_map(|(due_in, priority_s, flagged, fresh_for, recorded)| Job {
+            due_in,
+            priority_s,
+            flagged,
+            fresh_for,
+            recorded,
+        });
+    let until = || prop::option::weighted(0.8, any::<Index>());
     let settle = prop_oneof![
         3 => Just(Settle::Gone),
         1 => Just(Settle::Back),
@@ -83,6 +98,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Depth),
         1 => (1..4_u32).prop_map(Step::Open),
         1 => Just(Step::Wipe),
+        2 => (1..3_u32).prop_map(Step::BeginRefill),
+        2 => (any::<Index>(), until()).prop_map(|(which, until)| Step::Widen(which, until)),
+        2 => (any::<Index>(), until()).prop_map(|(which, until)| Step::EndRefill(which, until)),
     ]
 }
 
@@ -96,6 +114,8 @@ struct Both {
     queue: Queue,
     jobs: Vec<Push>,
     leases: Vec<Lease>,
+    /// Each as the model and as Redis names it.
+    refills: Vec<(Refill, Refill)>,
 }
 
 impl Both {
@@ -152,16 +172,56 @@ impl Both {
                 self.model.wipe();
                 self.server.command("FLUSHALL");
             }
+            Step::BeginRefill(ticks) => self.begin_refill(ticks).await?,
+            Step::Widen(which, until) => {
+                let until = self.turn(until);
+                let Some((model, redis)) = chosen(&self.refills, &[which]).pop() else {
+                    return Ok(());
+                };
+                let model = self.model.widen(&self.queue, &model, until).await.unwrap();
+                prop_assert_eq!(model, self.redis.widen(&self.queue, &redis, until).await.unwrap());
+            }
+            Step::EndRefill(which, until) => {
+                let until = self.turn(until);
+                if let Some((model, redis)) = chosen(&self.refills, &[which]).pop() {
+                    self.model.end_refill(&self.queue, &model, until).await.unwrap();
+                    self.redis.end_refill(&self.queue, &redis, until).await.unwrap();
+                }
+            }
         }
+        self.marks().await
+    }
+
+    /// Until where a refill may reach: a job's turn, or everything.
+    fn turn(&self, which: Option<Index>) -> Option<Turn> {
+        let job = chosen(&self.jobs, &[which?]).pop()?.envelope;
+        Some(Turn::of(job.id, job.run_at, job.priority_s, self.clock.now()))
+    }
+
+    async fn begin_refill(&mut self, ticks: u32) -> Result<(), TestCaseError> {
+        let model = self.model.begin_refill(&self.queue, TICK * ticks).await.unwrap();
+        let redis = self.redis.begin_refill(&self.queue, TICK * ticks).await.unwrap();
+        let told = |refill: &Refill| (refill.from, refill.room);
+        prop_assert_eq!(model.as_ref().map(told), redis.as_ref().map(told));
+        self.refills.extend(model.zip(redis));
+        Ok(())
+    }
+
+    async fn marks(&self) -> Result<(), TestCaseError> {
+        let queues = [self.queue.clone()];
+        let model = self.model.cutoffs(&queues).await.unwrap();
+        prop_assert_eq!(model, self.redis.cutoffs(&queues).await.unwrap());
+        let model = self.model.has_gaps(&queues).await.unwrap();
+        prop_assert_eq!(model, self.redis.has_gaps(&queues).await.unwrap());
         Ok(())
     }
 
     fn make(&self, job: &Job) -> Push {
-        Push {
-            envelope: envelope(self.tick(job.due_in), job.priority_s),
-            flagged: job.flagged,
-            fresh_until: self.tick(job.fresh_for),
+        let mut envelope = envelope(self.tick(job.due_in), job.priority_s);
+        if !job.recorded {
+            envelope.durability = Durability::Broker;
         }
+        Push { envelope, flagged: job.flagged, fresh_until: self.tick(job.fresh_for) }
     }
 
     fn ids(&self) -> Vec<JobId> {
@@ -257,6 +317,7 @@ impl Both {
         prop_assert_eq!(model.ready, redis.ready);
         prop_assert_eq!(model.delayed, redis.delayed);
         prop_assert_eq!(model.running, redis.running);
+        prop_assert_eq!(model.beyond, redis.beyond);
         let apart = model.oldest_ready_age.abs_diff(redis.oldest_ready_age);
         prop_assert!(apart < TICK / 2, "{:?} and {:?}", model, redis);
         Ok(())
@@ -289,8 +350,11 @@ fn told(claimed: &Result<Claimed, Error>) -> String {
                     format!("{lease:?} {flagged} {orphaned} {quarantined} {envelope}")
                 })
                 .collect();
-            let Claimed { next_due, more, quarantined, .. } = claimed;
-            format!("{deliveries:#?} next {next_due:?} more {more} quarantined {quarantined}")
+            let Claimed { next_due, more, quarantined, beyond, .. } = claimed;
+            format!(
+                "{deliveries:#?} next {next_due:?} more {more} quarantined {quarantined} \
+                 beyond {beyond:?}"
+            )
         }
     }
 }
@@ -301,20 +365,22 @@ fn redis_answers_like_the_model() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let server = Arc::new(RedisServer::start());
     let clock = Arc::new(ShiftedClock::default());
-    let redis: Arc<dyn Broker> = Arc::new(redis_broker(&server, &clock, &worker("model")));
+    let options = redis_options(&server, &clock, &worker("model")).with_window(WINDOW);
+    let redis: Arc<dyn Broker> = Arc::new(RedisBroker::connect(options).unwrap());
     let config = ProptestConfig { cases: 96, failure_persistence: None, ..Default::default() };
     proptest!(config, |(steps in prop::collection::vec(step(), 1..60))| {
         let number = CASE.fetch_add(1, Ordering::Relaxed);
         let start = clock.now().before(TICK / 2);
         let mut both = Both {
             start,
-            model: MemoryBroker::new(clock.clone()),
+            model: MemoryBroker::new(clock.clone()).with_window(WINDOW),
             clock: clock.clone(),
             redis: redis.clone(),
             server: server.clone(),
             queue: queue(&format!("connector_sync.case{number}")),
             jobs: Vec::new(),
             leases: Vec::new(),
+            refills: Vec::new(),
         };
         runtime.block_on(async {
             for step in steps {

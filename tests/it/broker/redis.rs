@@ -8,8 +8,8 @@ use postworks::job::DecodeError;
 use postworks::testing::broker::{Harness, LEASE, envelope, fresh, queue, worker};
 use postworks::testing::redis_server::RedisServer;
 
-const PARTS: [&str; 8] =
-    ["jobs", "ready", "delayed", "leases", "wake", "boot", "gate", "quarantine"];
+const PARTS: [&str; 9] =
+    ["jobs", "ready", "delayed", "leases", "wake", "boot", "gate", "quarantine", "window"];
 
 fn command(on: &Harness, line: &str) -> String {
     on.server.as_ref().unwrap().command(line)

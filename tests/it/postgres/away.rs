@@ -76,7 +76,7 @@ async fn held(ledger: &SqlLedger) -> Vec<JobId> {
         ledger.open_jobs(None, at(99), at(99), 1_000_000).await
     })
     .await;
-    jobs.into_iter().map(|job| job.id).collect()
+    jobs.jobs.into_iter().map(|job| job.id).collect()
 }
 
 async fn until_holds(ledger: &SqlLedger, more_than: usize) {

@@ -66,7 +66,7 @@ async fn an_enqueue_finds_out_what_became_of_its_commit() {
         let answers = world.ledger.enqueue(&[again]).await.unwrap();
         assert_eq!(answers, [Recorded::Existing(with_key.id)], "{how:?}");
     }
-    assert_eq!(world.record.open_jobs(None, at(99), at(99), 9).await.unwrap().len(), 4);
+    assert_eq!(world.record.open_jobs(None, at(99), at(99), 9).await.unwrap().jobs.len(), 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -93,7 +93,7 @@ async fn an_enqueue_that_cannot_find_out_does_not_claim_to_be_refused() {
         world.record.open_jobs(None, at(99), at(99), 9).await
     })
     .await;
-    assert_eq!(open.len(), 1);
+    assert_eq!(open.jobs.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

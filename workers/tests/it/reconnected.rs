@@ -21,6 +21,7 @@ fn chore(world: &World) -> Reconnected {
         store: world.store.clone(),
         ledger: Arc::new(SqlLedger::new(world.db.clone())),
         clock: world.clock.clone(),
+        walk: std::sync::Arc::default(),
     }
 }
 

@@ -59,6 +59,11 @@ impl Http {
         answer(request).await.expect("an answer")
     }
 
+    /// Posts to a server that may be down, or out of reach.
+    pub(crate) async fn try_post(&self, path: &str, body: &Value) -> reqwest::Result<Answer> {
+        answer(self.client.post(format!("{}{path}", self.base)).json(body)).await
+    }
+
     pub(crate) async fn put(&self, path: &str, body: &Value) -> Answer {
         let request = self.client.put(format!("{}{path}", self.base)).json(body);
         answer(request).await.expect("an answer")

@@ -63,7 +63,7 @@ impl Fleet {
     }
 
     /// Starts all but workers over these servers, with these settings in the environment of every
-    /// process.
+    /// process; they win over those that the fleet makes itself.
     pub(crate) async fn build(
         redis: RedisServer,
         postgres: PostgresServer,

@@ -156,6 +156,27 @@ impl Process {
         (status.expect("a child can be waited for"), rest)
     }
 
+    /// Whether it ends by itself within a time.
+    pub(crate) async fn is_gone_within(&mut self, span: Duration) -> bool {
+        tokio::time::timeout(span, self.child.wait()).await.is_ok()
+    }
+
+    /// Whether a signal has stopped it.
+    pub(crate) fn is_frozen(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, after)| after.starts_with('T'))
+    }
+
+    /// Whether a signal stops it within a time.
+    pub(crate) async fn is_frozen_within(&self, span: Duration) -> bool {
+        let end = tokio::time::Instant::now() + span;
+        while !self.is_frozen() && tokio::time::Instant::now() < end {
+            // Another process gives no signal.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        self.is_frozen()
+    }
+
     /// Fails the test if it has ended.
     #[track_caller]
     pub(crate) fn must_run(&mut self) {

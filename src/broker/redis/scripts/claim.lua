@@ -1,19 +1,21 @@
 #!lua flags=allow-oom
 -- Takes due jobs, best first, under a lease.
 --
--- KEYS  jobs ready delayed leases wake boot gate quarantine
+-- KEYS  jobs ready delayed leases wake boot gate quarantine window
 -- ARGV  1 clock skew in ms, 2 worker, 3 most jobs (at most 1,000), 4 length of the lease in ms,
 --       5 most delayed jobs to promote (at most 1,000),
---       6 "1" if the worker runs nothing: of a quarantine it gets one job, and nothing else
+--       6 "1" if the worker runs nothing: of a quarantine it gets one job, and nothing else,
+--       7 jobs up to which the window is low
 -- Returns {0, generation held or ""} if the queue was not opened since Redis started; else
 --       {1, generation, sequence, due time of the next delayed job or "", 1 if due jobs are left,
 --        entries dropped, 1 if jobs are left in quarantine, 1 if this one was there,
+--        1 if there is a gap or 2 if the window is low as well,
 --        id, value, id, value, ...}.
 --
 -- Atomic, since a job must never be out of all of ready, delayed and leases.
 -- allow-oom: at maxmemory workers must go on, or nothing would ever free memory.
 
-local jobs, ready, delayed, leases, wake, boot, gate, quarantine = unpack(KEYS)
+local jobs, ready, delayed, leases, wake, boot, gate, quarantine, window = unpack(KEYS)
 local limit = tonumber(ARGV[3])
 
 -- The run id is read each time (6 µs): one kept in the client would outlive a restart.
@@ -24,7 +26,7 @@ if held[1] ~= run or not generation then
   return { 0, generation or '' }
 end
 if redis.call('GET', gate) == 'paused' then
-  return { 1, generation, '0', '', 0, 0, 0, 0 }
+  return { 1, generation, '0', '', 0, 0, 0, 0, 0 }
 end
 
 local time = redis.call('TIME')
@@ -33,6 +35,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[1]
 redis.call('HLEN', jobs)
 redis.call('ZCARD', leases)
 redis.call('LLEN', wake)
+local gap = tonumber(string.match(redis.call('HGET', window, 'gap') or '', '^(%-?%d+) '))
 local waiting = redis.call('ZCARD', ready)
 local alone = redis.call('ZCARD', quarantine) > 0 and ARGV[6] == '1'
 local due = redis.call('ZRANGE', delayed, '-inf', now, 'BYSCORE', 'LIMIT', 0, ARGV[5])
@@ -64,7 +67,7 @@ if #due > 0 then
   write('ZREM', delayed, due)
 end
 
-local answer = { 1, generation, sequence, '', 0, 0, 0, alone and 1 or 0 }
+local answer = { 1, generation, sequence, '', 0, 0, 0, alone and 1 or 0, 0 }
 local dropped = 0
 if alone or limit > 0 then
   local popped = redis.call('ZPOPMIN', alone and quarantine or ready, alone and 1 or limit)
@@ -102,4 +105,10 @@ answer[4] = upcoming or ''
 answer[5] = more and 1 or 0
 answer[6] = dropped
 answer[7] = redis.call('EXISTS', quarantine)
+if gap then
+  -- Nothing is known to be held if the gap begins before everything.
+  local held = gap > -99999999999999 and redis.call('ZCARD', ready)
+    + redis.call('ZCOUNT', delayed, '-inf', math.max(gap, now)) or 0
+  answer[9] = held <= tonumber(ARGV[7]) and 2 or 1
+end
 return answer

@@ -1,13 +1,14 @@
 #!lua flags=no-writes
 -- Tells how much is in a queue.
 --
--- KEYS  jobs ready delayed leases wake boot gate quarantine
+-- KEYS  jobs ready delayed leases wake boot gate quarantine window
 -- ARGV  1 clock skew in ms, 2 how many of the best due jobs are looked at for the oldest
--- Returns {due (also in quarantine), delayed, leased, age of the oldest due job in ms}.
+-- Returns {due (also in quarantine), delayed, leased, age of the oldest due job in ms,
+--          1 if more may wait in the ledger only}.
 --
 -- Atomic, since a job that moves would be counted twice or not at all.
 
-local jobs, ready, delayed, leases, _, _, _, quarantine = unpack(KEYS)
+local jobs, ready, delayed, leases, wake, boot, gate, quarantine, window = unpack(KEYS)
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[1]
@@ -27,4 +28,5 @@ return {
   redis.call('ZCARD', delayed) - due,
   redis.call('ZCARD', leases),
   math.max(0, now - oldest),
+  redis.call('EXISTS', window),
 }

@@ -1,7 +1,7 @@
 #!lua flags=no-writes
 -- Tells where jobs are.
 --
--- KEYS  jobs ready delayed leases wake boot gate quarantine
+-- KEYS  jobs ready delayed leases wake boot gate quarantine window
 -- ARGV  ids (at most 1,000)
 -- Returns for each "" not held, "ready" (also in quarantine), "delayed", or "running " and the
 --       worker.

@@ -1,7 +1,7 @@
 #!lua flags=no-writes
 -- Tells which leases a worker holds.
 --
--- KEYS  jobs ready delayed leases wake boot gate quarantine
+-- KEYS  jobs ready delayed leases wake boot gate quarantine window
 -- ARGV  1 worker
 -- Returns {id, token, id, token, ...}.
 --

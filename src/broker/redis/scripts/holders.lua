@@ -1,7 +1,7 @@
 #!lua flags=no-writes
 -- Tells which workers hold leases.
 --
--- KEYS  jobs ready delayed leases wake boot gate quarantine
+-- KEYS  jobs ready delayed leases wake boot gate quarantine window
 -- ARGV  none
 -- Returns the workers, each once; none if the queue was not opened since Redis started.
 --

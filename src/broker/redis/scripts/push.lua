@@ -1,11 +1,13 @@
 #!lua
 -- Puts jobs into a queue, unless they are held already.
 --
--- KEYS  jobs ready delayed leases wake boot gate quarantine
--- ARGV  1 clock skew in ms; then six for each job (at most 1,000 jobs):
+-- KEYS  jobs ready delayed leases wake boot gate quarantine window
+-- ARGV  1 clock skew in ms, 2 jobs that may wait; then seven for each job (at most 1,000 jobs):
 --       id, head start in seconds (4 digits), due time in ms (14 digits),
---       "1" if it is flagged, time in ms from which it is flagged anyway, envelope
--- Returns one character a job: "1" added, "0" held.
+--       "1" if it is flagged, time in ms from which it is flagged anyway,
+--       "1" if it may be left to the ledger, envelope
+-- Returns {one character a job: "1" added, "0" held, "2" left to the ledger;
+--       how many jobs are too many now, for `trim.lua`}.
 --
 -- Atomic, since "is it held?" and "put it in" must not be parted: the relay and the enqueuing
 -- call may push the same job at the same time.
@@ -13,7 +15,7 @@
 -- generation or none, and so is flagged once the queue is opened.
 -- Without allow-oom: a full Redis refuses new jobs, so that workers have room to drain it.
 
-local jobs, ready, delayed, leases, wake, boot, _, quarantine = unpack(KEYS)
+local jobs, ready, delayed, leases, wake, boot, gate, quarantine, window = unpack(KEYS)
 local SCANNED_MAX = 20000
 
 local time = redis.call('TIME')
@@ -27,11 +29,14 @@ redis.call('ZCARD', quarantine)
 redis.call('LLEN', wake)
 local first = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')
 local earliest = first[2] and tonumber(first[2]) or math.huge
+local cutoff = redis.call('HGET', window, 'cutoff')
+local cutoff_at, cutoff_id = string.match(cutoff or '', '^(%-?%d+) (%x+)$')
+cutoff_at = tonumber(cutoff_at)
 
 -- Jobs that are held but do not wait: leased, or left over from a set that somebody deleted.
 local doubtful, doubts = {}, 0
 local known = {}
-for i = 2, #ARGV, 6 do
+for i = 3, #ARGV, 7 do
   local id = ARGV[i]
   if redis.call('HEXISTS', jobs, id) == 1 then
     known[id] = true
@@ -59,12 +64,19 @@ if doubts > 0 and redis.call('ZCARD', leases) <= SCANNED_MAX then
 end
 
 local answers, values, due_now, due_later = {}, {}, {}, {}
-local wakes = false
-for i = 2, #ARGV, 6 do
+local wakes, trims = false, false
+for i = 3, #ARGV, 7 do
   local id, head_start, due = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  local is_due = tonumber(due) <= now
+  local turn = is_due and due - head_start * 1000 or tonumber(due)
+  local recorded = ARGV[i + 5] == '1'
   if known[id] then
     answers[#answers + 1] = '0'
+  elseif recorded and cutoff_at
+    and (turn > cutoff_at or (turn == cutoff_at and id >= cutoff_id)) then
+    answers[#answers + 1] = '2'
   else
+    trims = trims or recorded
     known[id] = true
     answers[#answers + 1] = '1'
     local fresh_in = generation
@@ -72,9 +84,9 @@ for i = 2, #ARGV, 6 do
       fresh_in = '0000000000'
     end
     values[#values + 1] = id
-    values[#values + 1] = fresh_in .. '0' .. head_start .. due .. ARGV[i + 5]
-    if tonumber(due) <= now then
-      due_now[#due_now + 1] = due - head_start * 1000
+    values[#values + 1] = fresh_in .. '0' .. head_start .. due .. ARGV[i + 6]
+    if is_due then
+      due_now[#due_now + 1] = turn
       due_now[#due_now + 1] = id
       wakes = true
     else
@@ -96,4 +108,8 @@ write('ZADD', delayed, due_later)
 if wakes and redis.call('LLEN', wake) == 0 then
   redis.call('RPUSH', wake, '1')
 end
-return table.concat(answers)
+local excess = 0
+if trims then
+  excess = redis.call('ZCARD', ready) + redis.call('ZCARD', delayed) - ARGV[2]
+end
+return { table.concat(answers), math.max(0, excess) }

@@ -2,7 +2,7 @@
 -- Takes leases back: their jobs are due at once, flagged. With a worker that is gone, one more is
 -- counted for each; an expired lease says nothing about its worker.
 --
--- KEYS  jobs ready delayed leases wake boot gate quarantine
+-- KEYS  jobs ready delayed leases wake boot gate quarantine window
 -- ARGV  1 clock skew in ms, 2 "" for expired leases or the worker that is gone,
 --       3 most leases (at most 1,000), 4 time in ms by which leases expired, "" for now
 -- Returns the ids of the jobs.

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Writes leases that were lost with Redis' memory, for the workers that still run their jobs.
 --
--- KEYS  jobs ready delayed leases wake boot gate quarantine
+-- KEYS  jobs ready delayed leases wake boot gate quarantine window
 -- ARGV  1 clock skew in ms, 2 length in ms from now; then four for each lease (at most 1,000):
 --       member, head start in seconds (4 digits), due time in ms (14 digits), envelope
 -- Returns one character a lease: "1" held, "0" a later claim has the job.

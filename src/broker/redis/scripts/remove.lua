@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Takes a waiting job out.
 --
--- KEYS  jobs ready delayed leases wake boot gate quarantine
+-- KEYS  jobs ready delayed leases wake boot gate quarantine window
 -- ARGV  1 id
 -- Returns "removed", "running" or "absent".
 --

@@ -2,7 +2,7 @@
 -- Lengthens leases; shortens only those that end absurdly late, because the clock went back: such a
 -- lease would outlast its holder for as long as the clock jumped.
 --
--- KEYS  jobs ready delayed leases wake boot gate quarantine
+-- KEYS  jobs ready delayed leases wake boot gate quarantine window
 -- ARGV  1 clock skew in ms, 2 length in ms from now; then members (at most 1,000)
 -- Returns {generation or "" if the queue was not opened since Redis started, verdicts}: one
 --       character a lease, "1" held, "0" not held any more.

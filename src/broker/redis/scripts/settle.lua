@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Ends leases.
 --
--- KEYS  jobs ready delayed leases wake boot gate quarantine
+-- KEYS  jobs ready delayed leases wake boot gate quarantine window
 -- ARGV  1 clock skew in ms; then for each lease (at most 1,000) one of
 --       "gone", member                                    nothing of the job stays
 --       "back", member                                    it is due again, as it was

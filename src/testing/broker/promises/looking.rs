@@ -66,6 +66,9 @@ pub async fn only_an_open_queue_where_nothing_waits_is_still(on: Harness) {
     on.open().await;
     assert!(on.broker.stirs(&queues).await.unwrap(), "one was not opened");
     on.broker.open(&queues[1], 1).await.unwrap();
+    assert!(on.broker.stirs(&queues).await.unwrap(), "the ledger may have more");
+    let refill = on.broker.begin_refill(&queues[1], SECOND).await.unwrap().unwrap();
+    on.broker.end_refill(&queues[1], &refill, None).await.unwrap();
     assert!(!on.broker.stirs(&queues).await.unwrap());
     assert!(!on.broker.leased(&queues).await.unwrap());
     on.push(on.job(Duration::from_secs(60))).await;

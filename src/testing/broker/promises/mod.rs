@@ -6,6 +6,7 @@ mod looking;
 mod quarantine;
 mod reasserting;
 mod waking;
+mod window;
 
 pub use self::claiming::*;
 pub use self::leasing::*;
@@ -13,6 +14,7 @@ pub use self::looking::*;
 pub use self::quarantine::*;
 pub use self::reasserting::*;
 pub use self::waking::*;
+pub use self::window::*;
 
 use std::time::Duration;
 

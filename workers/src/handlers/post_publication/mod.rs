@@ -75,6 +75,7 @@ impl Attempt<'_> {
         let (id, store) = (self.publication.id, &self.services.store);
         let frozen = store.freeze(id).await.map_err(|error| self.services.fault(error))?;
         let post = Outgoing { publication_id: id, text: frozen.text, created_at: frozen.at };
+        postworks::failpoint!(PoisonRun if post.text.starts_with("poison"));
         let mut earlier = Earlier::None;
         if self.publication.state == PublicationState::Sending {
             earlier = match self.recourse() {

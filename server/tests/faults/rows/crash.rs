@@ -1,0 +1,150 @@
+//! W2, W5, W8: workers that are killed or replaced in numbers.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use nix::sys::signal::Signal;
+
+use crate::checker::{Allowed, Invariant};
+use crate::fleet::{LONG, Process, now_ms, until};
+use crate::run::Run;
+use crate::world::Plan;
+
+const QUEUE: &str = "post_publication.sandbox";
+/// Posts that run when a worker is killed, and that wait.
+const RUNNING: usize = 50;
+const PENDING: usize = 500;
+
+/// Kills one of two workers with all its places taken and ten times as much waiting.
+pub(crate) async fn mass_crash(run: Run) {
+    let plan = Plan { durable_redis: true, ..Plan::default() };
+    let mut world = run.world(plan).await;
+    let flags = ["--concurrency", "50"];
+    let mut doomed = world.worker("doomed", &flags).await;
+    let other = world.worker("other", &flags).await;
+    let accounts = world.connect("sandbox", RUNNING / 5).await;
+    world.journal.publish("first", &accounts).await;
+    world.quiet(LONG).await;
+    world.fleet.sandbox.slow_down(300).await;
+    world.journal.publish_many("mass", (PENDING + 2 * RUNNING) / accounts.len(), &accounts).await;
+    if run.plant.is_some() {
+        // A bug may leave no leases to count.
+        until("nothing runs", LONG, async || world.publish_calls.count() > RUNNING).await;
+    } else {
+        world.holds(&doomed, QUEUE, RUNNING * 9 / 10).await;
+    }
+
+    // Frozen first, so that what it holds is what it holds when it dies.
+    doomed.signal(Signal::SIGSTOP);
+    let orphans = world.fleet.held_by(&doomed, QUEUE);
+    let died_ms = now_ms();
+    doomed.kill9().await;
+    let extra = orphans.len() as u64;
+    let allowed = Allowed { extra_calls: Some(extra), ..Allowed::default() };
+    let history = run.check(&world, &[&other], false, &allowed).await;
+
+    let mut again: Vec<i64> = Vec::new();
+    for orphan in &orphans {
+        let next = history.changes.iter().find(|change| {
+            change.job == *orphan
+                && change.app == "other"
+                && change.at_ms >= died_ms
+                && change.stamps()
+        });
+        // One that was settled before it died runs no more.
+        again.extend(next.map(|change| change.at_ms - died_ms));
+    }
+    again.sort_unstable();
+    let Some(p99) = again.get((again.len() * 99 / 100).min(again.len().saturating_sub(1))) else {
+        run.must(run.plant.is_some(), Invariant::I9, "no orphan ran again");
+        return;
+    };
+    run.note(format!("{} orphans of {} running jobs", again.len(), orphans.len()));
+    run.time(
+        "orphans of a killed worker run again, p99",
+        Duration::from_millis(p99.unsigned_abs()),
+        1.0,
+    );
+}
+
+/// Replaces every worker, twice, while work goes on.
+pub(crate) async fn rolling_restart(run: Run) {
+    let mut world = run.world(Plan::default()).await;
+    let flags = ["--concurrency", "10", "--grace", "20s"];
+    let mut workers = Vec::new();
+    for n in 0..3 {
+        workers.push(world.worker(&format!("old-{n}"), &flags).await);
+    }
+    let accounts = world.connect("sandbox", 10).await;
+    // Long enough that a stopping worker has something to hand back.
+    world.fleet.sandbox.slow_down(150).await;
+    let feeding = world.journal.publish_many("rolling", 40, &accounts);
+    let replacing = async {
+        let mut longest = Duration::ZERO;
+        for n in 0..6 {
+            let fresh = world.worker(&format!("new-{n}"), &flags).await;
+            let mut old = workers.remove(0);
+            workers.push(fresh);
+            let told = Instant::now();
+            old.signal(Signal::SIGTERM);
+            let (status, _) = old.ended(LONG).await;
+            longest = longest.max(told.elapsed());
+            run.must(
+                status.code() == Some(0),
+                Invariant::I9,
+                format!("a drain ended with {status}"),
+            );
+        }
+        longest
+    };
+    let ((), longest) = tokio::join!(feeding, replacing);
+    let lived: Vec<&Process> = workers.iter().collect();
+    let allowed = Allowed { extra_calls: Some(0), ..Allowed::default() };
+    let history = run.check(&world, &lived, false, &allowed).await;
+    let burnt = history.jobs.iter().filter(|job| job.failed_attempts > 0).count();
+    run.time("a worker drains", longest, 25.0);
+    run.figure("rolling restart: attempts burnt", burnt as f64, 0.0, "attempts");
+    let calls = history.publish_calls.saturating_sub(history.publications.len() as u64);
+    run.figure("rolling restart: requests sent again", calls as f64, 0.0, "requests");
+}
+
+/// Starts twenty workers at once, lets them idle, gives them work, and kills all but one.
+pub(crate) async fn mass_start(run: Run) {
+    const WORKERS: usize = 20;
+    let mut world = run.world(Plan::default()).await;
+    let flags = ["--concurrency", "5"];
+    let names: Vec<String> = (0..WORKERS).map(|n| format!("herd-{n}")).collect();
+    let start = Instant::now();
+    let mut workers = join_all(names.iter().map(|name| world.worker(name, &flags))).await;
+    run.note(format!("{WORKERS} workers were ready after {:.1} s", start.elapsed().as_secs_f64()));
+
+    // Idle, nobody asks for nothing.
+    let commands = || number(&world.fleet.redis.command("INFO stats"), "total_commands_processed:");
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let (before, span) = (commands(), Duration::from_secs(5));
+    tokio::time::sleep(span).await;
+    let asked = (commands() - before) / span.as_secs_f64() / WORKERS as f64;
+    run.figure("commands a second of an idle worker", asked, 2.0, "commands");
+
+    let accounts = world.connect("sandbox", 10).await;
+    world.fleet.sandbox.slow_down(100).await;
+    world.journal.publish_many("herd", 30, &accounts).await;
+    let busy = Instant::now();
+    let used = || number(&world.fleet.redis.command("INFO cpu"), "used_cpu_user:");
+    let used_before = used();
+    until("nothing is published", LONG, async || world.fleet.sandbox.journal().0.len() > 50).await;
+    for worker in workers.iter_mut().skip(1) {
+        worker.kill9().await;
+    }
+    // Twenty processes on a small machine: a sender may be held up until it may not send any more.
+    let allowed = Allowed { extra_calls: Some(100), failures: true, ..Allowed::default() };
+    run.check(&world, &[&workers[0]], false, &allowed).await;
+    let load = (used() - used_before) / busy.elapsed().as_secs_f64();
+    run.figure("Redis' processor under a mass crash", 100.0 * load, 70.0, "%");
+}
+
+/// A number in an answer of Redis' `INFO`.
+fn number(info: &str, name: &str) -> f64 {
+    let value = info.lines().find_map(|line| line.trim().strip_prefix(name));
+    value.and_then(|value| value.parse().ok()).expect("a number in INFO")
+}

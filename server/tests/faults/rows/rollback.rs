@@ -1,0 +1,87 @@
+//! R2: Redis loses its last second, as it does when the machine loses power.
+//!
+//! A killed Redis loses nothing: what it answered is in the system's memory. So the file is put
+//! back to what it was a while ago, which is what a disk has that was not told to sync.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::task::block_in_place;
+
+use super::redis::{lost, next_claim};
+use crate::checker::{Allowed, Invariant};
+use crate::fleet::{LONG, now_ms};
+use crate::run::Run;
+use crate::world::{Plan, tally};
+
+const FLAGS: [&str; 2] = ["--concurrency", "10"];
+const ACCOUNTS: usize = 20;
+/// Jobs that run within the second that is lost.
+const SYNCS: usize = 2;
+
+pub(crate) async fn power_loss(run: Run) {
+    let mut world = run.world(Plan { durable_redis: true, ..Plan::default() }).await;
+    let workers = [world.worker("one", &FLAGS).await, world.worker("two", &FLAGS).await];
+    let accounts = world.connect("sandbox", ACCOUNTS).await;
+    world.journal.publish("first", &accounts).await;
+    world.quiet(LONG).await;
+    world.fleet.sandbox.slow_down(40).await;
+    let syncs = world.platform.set_trap(tally("GET /posts"));
+
+    // They are in Redis before the copy, and ended after it.
+    for round in 0..SYNCS {
+        for (n, account) in accounts.iter().enumerate() {
+            let body = json!({
+                "kind": "connector_sync",
+                "args": { "connector_id": account.connector },
+                "delay_ms": 900 + 400 * round,
+            });
+            world.journal.enqueue_as(&body, &format!("sync {round} {n}")).await;
+        }
+    }
+    world.journal.publish_many("before the copy", 6, &accounts).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let files = world.fleet.redis.folder().join("appendonlydir");
+    let kept = world.fleet.redis.copy_of_disk();
+    world.journal.publish_many("after the copy", 6, &accounts).await;
+    let ended = world.quiet(LONG).await;
+    run.must(ended, Invariant::I9, "the load did not come to its end");
+    let asked = syncs.count();
+
+    block_in_place(|| world.fleet.redis.roll_back(&kept));
+    let back_ms = now_ms();
+    world.journal.publish_many("after the loss", 4, &accounts).await;
+    world.quiet(LONG).await;
+    // What has come back from the dead had time to run.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let again = syncs.count() - asked;
+    run.must(again == 0, Invariant::I4, format!("{again} jobs that had ended ran again"));
+
+    // A file that ends in the middle of a command.
+    world.journal.publish_many("before the tear", 4, &accounts).await;
+    block_in_place(|| world.fleet.redis.kill9());
+    tear(&files);
+    block_in_place(|| world.fleet.redis.resume());
+    world.journal.publish("after the tear", &accounts).await;
+
+    let allowed = Allowed { extra_calls: Some(40), ..Allowed::default() };
+    let history = run.check(&world, &[&workers[0], &workers[1]], true, &allowed).await;
+    let first = next_claim(&history, back_ms).unwrap_or(LONG);
+    run.time("Redis lost a second: first job", first, 2.0);
+    run.figure("accepted jobs lost, power loss", lost(&history), 0.0, "jobs");
+    run.figure("ended jobs that ran again, power loss", again as f64, 0.0, "jobs");
+}
+
+/// Cuts some bytes off the newest file.
+fn tear(files: &Path) {
+    let appended = fs::read_dir(files).expect("Redis' own folder").flatten();
+    let newest = appended
+        .map(|entry| entry.path())
+        .filter(|path| path.to_string_lossy().ends_with(".incr.aof"));
+    let newest = newest.max().expect("an append-only file");
+    let file = fs::OpenOptions::new().write(true).open(newest).expect("an append-only file");
+    let length = file.metadata().expect("a file").len();
+    file.set_len(length.saturating_sub(7)).expect("a shorter file");
+}
