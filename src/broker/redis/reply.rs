@@ -23,16 +23,16 @@ pub(super) fn claimed(queue: &Queue, worker: &WorkerId, answer: Value) -> Result
     let next_due = due(&text(next()?)?);
     let more = count(&next()?)? > 0;
     let dropped = count(&next()?)?;
-    let beyond = match count(&next()?)? {
-        0 => Beyond::Nothing,
-        1 => Beyond::More,
-        _ => Beyond::Low,
-    };
     if dropped > 0 {
         tracing::warn!(%queue, dropped, "threw out entries that hold no job");
     }
     let quarantined = count(&next()?)? > 0;
     let was_quarantined = count(&next()?)? > 0;
+    let beyond = match count(&next()?)? {
+        0 => Beyond::Nothing,
+        1 => Beyond::More,
+        _ => Beyond::Low,
+    };
     let mut deliveries: Vec<Delivery> = Vec::with_capacity(answer.len() / 2);
     while let Some(id) = answer.next() {
         let stored = bytes(answer.next().ok_or_else(incomplete)?)?;
