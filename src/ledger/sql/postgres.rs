@@ -88,13 +88,10 @@ pub(super) async fn stamp(
     claims: &[(Uuid, i64)],
     now: i64,
 ) -> Answer<Vec<(Uuid, i32)>> {
-    // The later of two clocks: a worker that is behind must not hand back what is due, again and
-    // again.
     const SQL: &str = concat!(
         "UPDATE jobs SET token = u.token, settled = false \
          FROM unnest($1::uuid[], $2::bigint[]) AS u(id, token) \
-         WHERE jobs.id = u.id AND jobs.state = 'open' AND jobs.run_at \
-                 <= greatest($3, (extract(epoch FROM clock_timestamp()) * 1000)::bigint) \
+         WHERE jobs.id = u.id AND jobs.state = 'open' AND jobs.run_at <= $3 \
              AND (jobs.token IS NULL OR jobs.token < u.token) AND NOT ",
         reserved!("$3"),
         " RETURNING jobs.id, jobs.failed_attempts"
