@@ -116,6 +116,8 @@ pub struct Claimed {
     pub deliveries: Vec<Delivery>,
     /// When the next delayed job falls due, if there is one.
     pub next_due: Option<Timestamp>,
+    /// What time it is there: the one to tell by how long `next_due` is away.
+    pub now: Timestamp,
     /// Whether due jobs are left.
     pub more: bool,
     /// Whether jobs are left in quarantine.

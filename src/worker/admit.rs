@@ -70,7 +70,11 @@ impl Admission {
             .filter(|(delivery, _)| self.needs_ledger(delivery))
             .map(|(delivery, _)| (delivery.lease.id, delivery.lease.token))
             .collect();
-        let mut known = self.ask(&asked, now).await?;
+        // What the broker handed out was due by its clock. A worker whose own is behind must not
+        // send it back as not yet due, again and again.
+        let run_ats = claimed.iter().filter_map(|(delivery, _)| delivery.envelope.as_ref().ok());
+        let due = run_ats.map(|envelope| envelope.run_at).fold(now, Timestamp::max);
+        let mut known = self.ask(&asked, due).await?;
         crate::failpoint!(StampDone if !asked.is_empty());
         for (delivery, _) in claimed.iter_mut() {
             if matches!(known.get(&delivery.lease.id), Some(Some(Standing::Yours { .. }))) {

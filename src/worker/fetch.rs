@@ -160,7 +160,8 @@ impl Fetcher {
             return Ok(());
         }
         if !claimed.more && claimed.deliveries.len() < fair {
-            schedule.rest(&queue, claimed.next_due, self.clock.now());
+            // By the broker's clock, which need not be ours.
+            schedule.rest(&queue, claimed.next_due, claimed.now);
         }
         let held = self.hold(claimed.deliveries);
         drop(turn);

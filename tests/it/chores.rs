@@ -128,7 +128,8 @@ async fn many_reapers_look_no_more_often_than_one() {
     let stats = server.command("INFO commandstats");
     let looks = stats.lines().find_map(|line| line.strip_prefix("cmdstat_client|list:calls="));
     let looks: u32 = looks.and_then(|line| line.split(',').next()?.parse().ok()).unwrap();
-    let most = 1 + u32::try_from(start.elapsed().as_millis() / 500).unwrap();
+    // One more, since the term is told by Redis' clock, and its start by ours.
+    let most = 2 + u32::try_from(start.elapsed().as_millis() / 200).unwrap();
     assert!((1..=most).contains(&looks), "{looks} looks in {:?}", start.elapsed());
     stops.iter().for_each(CancellationToken::cancel);
 }

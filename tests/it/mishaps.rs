@@ -9,8 +9,8 @@ use postworks::broker::Broker;
 use postworks::broker::redis::{RedisBroker, RedisOptions};
 use postworks::chore::{Refiller, Relay};
 use postworks::client::Producer;
-use postworks::clock::{SharedClock, SystemClock};
-use postworks::job::{Category, ErrorClass, Job, JobError, JobId, Queue, State};
+use postworks::clock::{Clock, SharedClock, SystemClock};
+use postworks::job::{Category, ErrorClass, Job, JobError, JobId, Queue, State, Timestamp};
 use postworks::ledger::{Db, Ledger, SqlLedger};
 use postworks::testing::broker::{queue, worker};
 use postworks::testing::redis_server::RedisServer;
@@ -177,6 +177,26 @@ impl World {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
+}
+
+/// An hour behind everybody else.
+struct Behind;
+
+impl Clock for Behind {
+    fn now(&self) -> Timestamp {
+        SystemClock.now().before(Duration::from_secs(3_600))
+    }
+}
+
+#[tokio::test]
+async fn a_worker_whose_clock_is_behind_runs_what_is_due() {
+    let mut world = World::start().await;
+    // The queue is not open yet, so the worker has to ask the ledger about this job.
+    let id = world.enqueue(Deed::Nothing, main_queue()).await;
+    world.producer.flush().await;
+    world.clock = Arc::new(Behind);
+    world.worker("late", 1).await;
+    world.ended(id, State::Completed).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@
 //! None of it is a counter of the code under test, except the metrics, which are checked against
 //! the rest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -114,6 +114,17 @@ impl Change {
     /// Whether a claim said what becomes of the job.
     pub(crate) fn settles(&self) -> bool {
         self.settled && (self.old_settled == Some(false) || self.token != self.old_token)
+    }
+}
+
+impl History {
+    /// The jobs that somebody claimed while an earlier claim still had them: its holder was taken for
+    /// dead. A job that was put off and runs later is none of them.
+    pub(crate) fn taken_over(&self) -> BTreeSet<&str> {
+        let over = |change: &&Change| {
+            change.stamps() && change.old_token.is_some() && change.old_settled == Some(false)
+        };
+        self.changes.iter().filter(over).map(|change| change.job.as_str()).collect()
     }
 }
 

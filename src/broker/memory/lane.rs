@@ -127,7 +127,7 @@ impl Lane {
         self.wake |= more;
         let quarantined = !self.quarantine.is_empty();
         let beyond = Beyond::default();
-        Some(Claimed { deliveries, next_due, more, quarantined, generation, beyond })
+        Some(Claimed { deliveries, next_due, now, more, quarantined, generation, beyond })
     }
 
     pub(super) fn settle(&mut self, settlements: &[Settlement], now: Timestamp) -> Vec<Settled> {

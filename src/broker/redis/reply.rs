@@ -33,6 +33,8 @@ pub(super) fn claimed(queue: &Queue, worker: &WorkerId, answer: Value) -> Result
         1 => Beyond::More,
         _ => Beyond::Low,
     };
+    let now = i64::try_from(count(&next()?)?).unwrap_or(i64::MAX);
+    let now = Timestamp::from_millis(now);
     let mut deliveries: Vec<Delivery> = Vec::with_capacity(answer.len() / 2);
     while let Some(id) = answer.next() {
         let stored = bytes(answer.next().ok_or_else(incomplete)?)?;
@@ -41,7 +43,7 @@ pub(super) fn claimed(queue: &Queue, worker: &WorkerId, answer: Value) -> Result
         deliveries.push(Delivery { quarantined: was_quarantined, ..delivery });
     }
     let generation = token.generation;
-    Ok(Claimed { deliveries, next_due, more, quarantined, generation, beyond })
+    Ok(Claimed { deliveries, next_due, now, more, quarantined, generation, beyond })
 }
 
 /// Reads the answer of `held.lua`. A member that is no lease is nobody's.

@@ -9,7 +9,8 @@
 -- Returns {0, generation held or ""} if the queue was not opened since Redis started; else
 --       {1, generation, sequence, due time of the next delayed job or "", 1 if due jobs are left,
 --        entries dropped, 1 if jobs are left in quarantine, 1 if this one was there,
---        1 if there is a gap or 2 if the window is low as well, id, value, id, value, ...}.
+--        1 if there is a gap or 2 if the window is low as well, the time in ms (0 if it is paused),
+--        id, value, id, value, ...}.
 --
 -- Atomic, since a job must never be out of all of ready, delayed and leases.
 -- allow-oom: at maxmemory workers must go on, or nothing would ever free memory.
@@ -25,7 +26,7 @@ if held[1] ~= run or not generation then
   return { 0, generation or '' }
 end
 if redis.call('GET', gate) == 'paused' then
-  return { 1, generation, '0', '', 0, 0, 0, 0, 0 }
+  return { 1, generation, '0', '', 0, 0, 0, 0, 0, 0 }
 end
 
 local time = redis.call('TIME')
@@ -66,7 +67,7 @@ if #due > 0 then
   write('ZREM', delayed, due)
 end
 
-local answer = { 1, generation, sequence, '', 0, 0, 0, alone and 1 or 0, 0 }
+local answer = { 1, generation, sequence, '', 0, 0, 0, alone and 1 or 0, 0, now }
 local dropped = 0
 if alone or limit > 0 then
   local popped = redis.call('ZPOPMIN', alone and quarantine or ready, alone and 1 or limit)
