@@ -31,9 +31,18 @@ pub(crate) struct Figure {
     pub(crate) unit: &'static str,
 }
 
+/// So many times the target is wrong on any machine.
+const INEXCUSABLE: f64 = 10.0;
+
 impl Figure {
     pub(crate) fn holds(&self) -> bool {
         self.measured <= self.target
+    }
+
+    /// Whether it is missed by so much, or is of such a kind (nothing lost, nothing twice), that a
+    /// busy machine is no excuse.
+    pub(crate) fn is_inexcusable(&self) -> bool {
+        self.measured > INEXCUSABLE * self.target
     }
 }
 
