@@ -91,11 +91,13 @@ pub(crate) async fn random(run: Run) {
             begin(fault, &mut world, &mut workers, &mut dice, round).await;
             publish(&world, &accounts, round, "in").await;
         }
+        // How long two faults last together is drawn, as they are: no signal tells it.
         tokio::time::sleep(dice.span(300, 1_800)).await;
         for fault in pair {
             end(fault, &mut world, &mut workers, round).await;
         }
         publish(&world, &accounts, round, "after").await;
+        // So is the rest before the next pair, which must not always meet a world that is well.
         tokio::time::sleep(dice.span(100, 900)).await;
         round += 1;
     }

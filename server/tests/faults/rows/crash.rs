@@ -29,7 +29,8 @@ pub(crate) async fn mass_crash(run: Run) {
     world.fleet.sandbox.slow_down(300).await;
     world.journal.publish_many("mass", (PENDING + 2 * RUNNING) / accounts.len(), &accounts).await;
     if run.plant.is_some() {
-        // A bug may leave no leases to count, and nothing that is sent.
+        // A bug may leave no leases to count, and nothing that is sent: there is no signal to wait
+        // for, and the kill must come at some time in the middle of the load.
         tokio::time::sleep(Duration::from_secs(1)).await;
     } else {
         world.holds(&doomed, QUEUE, RUNNING * 9 / 10).await;
@@ -117,6 +118,7 @@ pub(crate) async fn mass_start(run: Run) {
     let commands = || number(&world.fleet.redis.command("INFO stats"), "total_commands_processed:");
     let asked_in = async |span: Duration| {
         let before = commands();
+        // Time is the subject: commands in so many seconds.
         tokio::time::sleep(span).await;
         (commands() - before) / span.as_secs_f64()
     };
@@ -127,7 +129,8 @@ pub(crate) async fn mass_start(run: Run) {
     let mut workers = join_all(names.iter().map(|name| world.worker(name, &flags))).await;
     run.note(format!("{WORKERS} workers were ready after {:.1} s", start.elapsed().as_secs_f64()));
 
-    // Idle, nobody asks for nothing.
+    // Idle, nobody asks for nothing. What a start asks for must be over before that is counted,
+    // and quiet is nothing but time in which nothing happens.
     tokio::time::sleep(Duration::from_secs(4)).await;
     let asked = (asked_in(span).await - of_api).max(0.0) / WORKERS as f64;
     run.figure("commands a second of an idle worker", asked, 2.0, "commands");

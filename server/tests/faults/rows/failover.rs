@@ -41,6 +41,8 @@ pub(crate) async fn failovers(run: Run) {
     let frozen_ms = now_ms();
     world.journal.publish_many("frozen", 5, &accounts).await;
     block_in_place(|| sentinels.until_master_is(0));
+    // Time is the subject: so long the fleet works on the new master while the old one, which
+    // still believes to be it, may wake up at any moment.
     tokio::time::sleep(Duration::from_secs(4)).await;
     sentinels.servers[1].thaw();
     world.journal.publish_many("thawed", 5, &accounts).await;

@@ -34,6 +34,7 @@ async fn under_load(run: &Run, plan: Plan) -> (World, [Process; 2], Vec<Account>
 pub(crate) async fn crashes(run: Run) {
     let (world, workers, accounts) = under_load(&run, Plan::default()).await;
     world.journal.publish_many("before", 20, &accounts).await;
+    // The kill is to come at no particular moment of the load, so there is no signal to wait for.
     tokio::time::sleep(Duration::from_millis(300)).await;
     block_in_place(|| world.fleet.postgres.kill9());
     let mut answers = Vec::new();
@@ -122,6 +123,7 @@ pub(crate) async fn stalls(run: Run) {
         let lock = "BEGIN; LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE";
         sqlx::raw_sql(lock).execute(&mut holder).await.expect("a lock");
         tokio::join!(world.journal.publish("locked", &accounts), async {
+            // Time is the subject: longer than anybody waits for a lock (2 s), and not twice.
             tokio::time::sleep(Duration::from_secs(4)).await;
             sqlx::raw_sql("ROLLBACK").execute(&mut holder).await.expect("a lock's end");
         });
