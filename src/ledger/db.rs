@@ -52,11 +52,21 @@ impl Db {
         }
     }
 
+    /// The same database by the connections that were set apart when it was connected, so that
+    /// these callers never queue behind the others. Without such connections, just the same.
+    #[must_use]
+    pub fn reserved(&self) -> Self {
+        match self {
+            Self::Postgres(pool) => Self::Postgres(pool.reserved()),
+            Self::Sqlite(file) => Self::Sqlite(file.clone()),
+        }
+    }
+
     /// Closes every connection, and releases the embedded file's lock once the last clone is
     /// gone.
     pub async fn close(&self) {
         match self {
-            Self::Postgres(pool) => pool.connections().close().await,
+            Self::Postgres(pool) => pool.close().await,
             Self::Sqlite(file) => file.close().await,
         }
     }

@@ -27,7 +27,11 @@ const TRUST: Duration = Duration::from_millis(200);
 /// Connections to PostgreSQL, and whether it is there at all. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct GuardedPool {
-    connections: PgPool,
+    /// Everybody's, and those of the preferred callers. The same if none are set apart.
+    shared: PgPool,
+    reserved: PgPool,
+    prefers: bool,
+    connections_max: u32,
     gate: Arc<Gate>,
 }
 
@@ -79,16 +83,33 @@ impl Failure for Error {
 }
 
 impl GuardedPool {
-    pub(super) fn new(connections: PgPool, probe_max: Duration) -> Self {
-        let connect = PgConnectOptions::clone(&connections.connect_options());
+    pub(super) fn new(shared: PgPool, reserved: Option<PgPool>, probe_max: Duration) -> Self {
+        let connect = PgConnectOptions::clone(&shared.connect_options());
         let (away, _) = watch::channel(false);
         let gate = Gate { connect, probe_max, away, probing: AtomicBool::new(false) };
-        Self { connections, gate: Arc::new(gate) }
+        let size = |pool: &PgPool| pool.options().get_max_connections();
+        let connections_max = size(&shared) + reserved.as_ref().map_or(0, size);
+        let reserved = reserved.unwrap_or_else(|| shared.clone());
+        Self { shared, reserved, prefers: false, connections_max, gate: Arc::new(gate) }
+    }
+
+    /// The same server, by the connections of the preferred callers.
+    pub(super) fn reserved(&self) -> Self {
+        Self { prefers: true, ..self.clone() }
+    }
+
+    /// Most connections that this process opens.
+    pub(super) fn connections_max(&self) -> u32 {
+        self.connections_max
     }
 
     /// The connections themselves, for a call under [`watch`](Self::watch).
     pub fn connections(&self) -> &PgPool {
-        &self.connections
+        if self.prefers { &self.reserved } else { &self.shared }
+    }
+
+    pub(super) async fn close(&self) {
+        tokio::join!(self.shared.close(), self.reserved.close());
     }
 
     /// Makes a call, unless the server is away; gives it up if the server goes away meanwhile.

@@ -164,6 +164,7 @@ impl Node {
     ) -> Result<Self, Error> {
         let options = PostgresOptions {
             connections_max: config.ledger.pool_size,
+            reserved: config.ledger.pool_size * 2 / 5,
             acquire_timeout: config.ledger.acquire_timeout,
         };
         let db = Db::connect_postgres(urls.database.expose_secret(), &options)?;
@@ -197,7 +198,8 @@ impl Node {
         environment: &Environment,
     ) -> Result<Self, Error> {
         let has_keys = !keys.is_empty();
-        let sql: Arc<dyn Ledger> = Arc::new(SqlLedger::new(db.clone()));
+        // Stamps, verdicts and the reaper must not queue behind hundreds of handlers.
+        let sql: Arc<dyn Ledger> = Arc::new(SqlLedger::new(db.reserved()));
         let ledger: Arc<dyn Ledger> = Arc::new(GroupCommit::new(sql));
         let store = Store::new(db, keys, Arc::clone(&clock));
         let network = NetworkPolicy { allow_loopback: environment.allow_loopback };

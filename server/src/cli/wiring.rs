@@ -55,8 +55,8 @@ async fn role_of(node: Node) -> Result<App, Failure> {
 /// Brings the tables up to date.
 pub(crate) async fn migrate(config: &Config, environment: &Environment) -> Result<(), Failure> {
     let urls = environment.stores_for("postworks migrate")?;
-    let options =
-        PostgresOptions { connections_max: 1, acquire_timeout: config.ledger.acquire_timeout };
+    let acquire_timeout = config.ledger.acquire_timeout;
+    let options = PostgresOptions { connections_max: 1, acquire_timeout, ..Default::default() };
     let db = Db::connect_postgres(urls.database.expose_secret(), &options)?;
     db.migrate().await?;
     tracing::info!(database = without_password(&urls.database), "the tables are up to date");

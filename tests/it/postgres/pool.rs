@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use postworks::ledger::{Db, Ledger, PostgresOptions, SqlLedger};
+use postworks::ledger::{Db, Error, Ledger, PostgresOptions, SqlLedger};
 use postworks::on_db;
 use postworks::testing::ledger::job;
 use postworks::testing::postgres_server::PostgresServer;
@@ -43,7 +43,11 @@ async fn burst(db: &Db, callers: usize) -> (Duration, Duration) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_burst_of_callers_waits_for_connections_and_is_no_outage() {
     let server = PostgresServer::launch().await;
-    let options = PostgresOptions { connections_max: CONNECTIONS, acquire_timeout: PATIENCE };
+    let options = PostgresOptions {
+        connections_max: CONNECTIONS,
+        acquire_timeout: PATIENCE,
+        ..Default::default()
+    };
     let db = Db::connect_postgres(&server.database().await, &options).unwrap();
     let ledger = SqlLedger::new(db.clone());
     for (what, callers) in [("cold", 150), ("warm", 150), ("warm", 1_000)] {
@@ -54,6 +58,20 @@ async fn a_burst_of_callers_waits_for_connections_and_is_no_outage() {
         );
     }
     ledger.enqueue(&[job()]).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reserved_connections_are_free_when_all_others_are_taken() {
+    let server = PostgresServer::launch().await;
+    let patience = Duration::from_secs(1);
+    let options = PostgresOptions { connections_max: 3, reserved: 1, acquire_timeout: patience };
+    let db = Db::connect_postgres(&server.database().await, &options).unwrap();
+    let ledger = SqlLedger::new(db.reserved());
+    let taken = [db.begin().await.unwrap(), db.begin().await.unwrap()];
+    assert!(matches!(db.begin().await, Err(Error::Unavailable(_))), "three are for all");
+    ledger.enqueue(&[job()]).await.unwrap();
+    drop(taken);
+    db.begin().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
