@@ -282,6 +282,7 @@ impl Candidate {
             spec: route.spec,
             handler: route.handler,
             cx,
+            epoch: delivery.epoch,
             started: OnceLock::new(),
             judged: AtomicBool::new(false),
         }

@@ -13,6 +13,7 @@ mod connection;
 mod error;
 mod examine;
 mod facts;
+mod gate;
 mod keys;
 mod listen;
 mod options;
@@ -34,8 +35,9 @@ use self::keys::Keys;
 use self::listen::Listener;
 use self::script::Scripts;
 use super::{
-    BATCH_MAX, Broker, Claimed, Depth, Error, Lease, Place, Pulse, Push, Pushed, Reap, Reasserted,
-    Reassertion, Refill, Removed, Renewed, Settled, Settlement,
+    BATCH_MAX, Breaker, Broker, Claimed, Depth, Error, Gate, Hold, Lease, Observed, Place, Pulse,
+    Push, Pushed, Reap, Reasserted, Reassertion, Refill, Removed, Renewed, Settled, Settlement,
+    Tally,
 };
 use crate::finding::Finding;
 use crate::job::{JobId, Queue, Timestamp, Turn, WorkerId};
@@ -150,6 +152,26 @@ impl Broker for RedisBroker {
         lease: Duration,
     ) -> Result<Claimed, Error> {
         self.claim_from(queue, worker, limit, lease, true).await
+    }
+
+    async fn observe(&self, queue: &Queue, tally: Tally) -> Result<Observed, Error> {
+        self.tally(queue, tally).await
+    }
+
+    async fn switch(&self, queue: &Queue, epoch: u64, to: Breaker) -> Result<bool, Error> {
+        self.write_breaker(queue, epoch, to).await
+    }
+
+    async fn hold(&self, queue: &Queue, hold: Hold) -> Result<(), Error> {
+        self.write_hold(queue, hold).await
+    }
+
+    async fn shut(&self, queue: &Queue, until: Timestamp) -> Result<(), Error> {
+        self.shut_gate(queue, until).await
+    }
+
+    async fn gates(&self, queues: &[Queue]) -> Result<(Vec<Gate>, Timestamp), Error> {
+        self.read_gates(queues).await
     }
 
     async fn settle(&self, queue: &Queue, jobs: &[Settlement]) -> Result<Vec<Settled>, Error> {
