@@ -4,15 +4,14 @@
 //! while commits are on their way shares the next one, and a lone caller waits for nobody.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::{
-    BATCH_MAX, Backlog, Bump, Cancel, DeadCount, DeadFilter, DeadLetter, Error, FailedAttempt,
-    JobFilter, JobRow, Ledger, Page, Prune, Recorded, Redriven, Settled, Span, Standing, Unpark,
-    Verdict,
+    AuditEntry, AuditFilter, BATCH_MAX, Backlog, Bump, Cancel, DeadCount, DeadFilter, DeadLetter,
+    Error, FailedAttempt, JobFilter, JobRow, Ledger, Page, Prune, PutBack, Recorded, Redriven,
+    Settled, Span, Standing, Unpark, Verdict,
 };
 use crate::finding::Finding;
 use crate::job::{JobId, NewJob, Queue, Timestamp, Token, Turn};
@@ -154,8 +153,13 @@ impl Ledger for GroupCommit {
         self.ledger.jobs(filter, now).await
     }
 
-    async fn cancel(&self, id: JobId, now: Timestamp) -> Result<Cancel, Error> {
-        self.ledger.cancel(id, now).await
+    async fn cancel(
+        &self,
+        id: JobId,
+        now: Timestamp,
+        note: Option<&AuditEntry>,
+    ) -> Result<Cancel, Error> {
+        self.ledger.cancel(id, now, note).await
     }
 
     async fn dead_letters(&self, filter: &DeadFilter) -> Result<Vec<DeadLetter>, Error> {
@@ -166,13 +170,16 @@ impl Ledger for GroupCommit {
         self.ledger.dead_counts().await
     }
 
-    async fn redrive(
-        &self,
-        filter: &DeadFilter,
-        now: Timestamp,
-        renewed_for: Duration,
-    ) -> Result<Redriven, Error> {
-        self.ledger.redrive(filter, now, renewed_for).await
+    async fn redrive(&self, filter: &DeadFilter, how: PutBack<'_>) -> Result<Redriven, Error> {
+        self.ledger.redrive(filter, how).await
+    }
+
+    async fn audit(&self, entry: &AuditEntry) -> Result<(), Error> {
+        self.ledger.audit(entry).await
+    }
+
+    async fn audits(&self, filter: &AuditFilter) -> Result<Vec<AuditEntry>, Error> {
+        self.ledger.audits(filter).await
     }
 
     async fn open_jobs(

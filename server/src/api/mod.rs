@@ -75,6 +75,7 @@ pub fn router(app: App, health: Health, config: &config::Api) -> Router {
         .route("/api/dlq/{id}", get(routes::dead_letter))
         .route("/api/effects", get(routes::effects))
         .route("/api/effects/{id}/resolve", post(routes::resolve_effect))
+        .route("/api/audit", get(routes::audits))
         .route("/api/queues", get(routes::queues))
         .with_state(api.clone())
         .merge(health.router())

@@ -41,8 +41,12 @@ pub(super) async fn jobs(State(api): State<Api>, RawQuery(raw): RawQuery) -> Ans
     ok(api.app.jobs(&query(raw.as_deref())?).await?)
 }
 
-pub(super) async fn cancel(State(api): State<Api>, segment: IdSegment) -> Answer {
-    ok(api.app.cancel(id::<JobId>("job", segment)?).await?)
+pub(super) async fn cancel(
+    State(api): State<Api>,
+    segment: IdSegment,
+    RawQuery(raw): RawQuery,
+) -> Answer {
+    ok(api.app.cancel(id::<JobId>("job", segment)?, &query(raw.as_deref())?).await?)
 }
 
 pub(super) async fn add_connector(State(api): State<Api>, request: Request) -> Answer {
@@ -97,6 +101,10 @@ pub(super) async fn resolve_effect(
     let id = id::<Uuid>("publication", segment)?;
     let resolve = document(request, api.limits.body).await?;
     ok(api.app.resolve_effect(id, &resolve).await?)
+}
+
+pub(super) async fn audits(State(api): State<Api>, RawQuery(raw): RawQuery) -> Answer {
+    ok(api.app.audits(&query(raw.as_deref())?).await?)
 }
 
 pub(super) async fn queues(State(api): State<Api>) -> Answer {

@@ -15,9 +15,9 @@ use super::failure::{Exit, Failure};
 use super::target::Target;
 use crate::api::{Problem, chain};
 use crate::app::types::{
-    AddConnector, CancelledJob, Connector, Created, DeadLetterView, DeadQuery, DeadRetry,
-    EffectResolved, EffectView, EnqueueJob, Enqueued, JobView, JobsQuery, Page, PageQuery, Planned,
-    QueueView, ResolveEffect,
+    AddConnector, AuditQuery, AuditView, CancelledJob, Connector, Created, DeadLetterView,
+    DeadQuery, DeadRetry, EffectResolved, EffectView, EnqueueJob, Enqueued, JobView, JobsQuery,
+    Page, PageQuery, Planned, QueueView, ResolveEffect, Why,
 };
 
 /// An address that does not answer is told soon.
@@ -156,8 +156,9 @@ impl Target for HttpTarget {
         self.get("/api/jobs", query).await
     }
 
-    async fn cancel(&self, id: JobId) -> Result<CancelledJob, Failure> {
-        self.answer(self.request(Method::DELETE, &format!("/api/jobs/{id}"))).await
+    async fn cancel(&self, id: JobId, why: &Why) -> Result<CancelledJob, Failure> {
+        let request = self.request(Method::DELETE, &format!("/api/jobs/{id}"));
+        self.answer(request.query(why)).await
     }
 
     async fn add_connector(&self, connector: AddConnector) -> Result<Created, Failure> {
@@ -166,6 +167,7 @@ impl Target for HttpTarget {
             "base_url": connector.base_url,
             "identifier": connector.identifier,
             "secret": connector.secret.expose_secret(),
+            "reason": connector.reason,
         });
         self.post("/api/connectors", &body).await
     }
@@ -200,5 +202,9 @@ impl Target for HttpTarget {
 
     async fn queues(&self) -> Result<Page<QueueView>, Failure> {
         self.get("/api/queues", &()).await
+    }
+
+    async fn audits(&self, query: &AuditQuery) -> Result<Page<AuditView>, Failure> {
+        self.get("/api/audit", query).await
     }
 }

@@ -6,7 +6,7 @@ use postworks::job::JobId;
 use super::failure::Failure;
 use super::output::{list, or_dash, table};
 use super::{Context, target};
-use crate::app::types::{JobView, JobsQuery, Page};
+use crate::app::types::{JobView, JobsQuery, Page, Why};
 
 /// What to do with jobs.
 #[derive(Debug, Clone, Subcommand)]
@@ -24,6 +24,9 @@ pub(crate) enum JobCommand {
         /// The job
         #[arg(value_parser = super::parse_job_id)]
         id: JobId,
+        /// Why, for the audit
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
     },
 }
 
@@ -61,8 +64,8 @@ pub(super) async fn run(context: &Context, command: JobCommand) -> Result<(), Fa
             };
             context.format.say(&target.jobs(&query).await?, page)
         }
-        JobCommand::Cancel { id } => {
-            let cancelled = target.cancel(id).await?;
+        JobCommand::Cancel { id, reason } => {
+            let cancelled = target.cancel(id, &Why { reason }).await?;
             context.format.say(&cancelled, |cancelled| {
                 format!("{id}  {}", format!("{:?}", cancelled.state).to_lowercase())
             })

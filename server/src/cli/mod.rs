@@ -3,6 +3,7 @@
 //! stdout carries answers only, stderr everything else; how a command ended is in its exit code
 //! ([`Exit`]).
 
+mod audit;
 mod config;
 mod connector;
 mod demo;
@@ -176,6 +177,18 @@ Examples:
   postworks effects resolve 0198f3a0-… --as absent --retry"
     )]
     Effects(effects::EffectsCommand),
+    /// Who did what by hand, and why
+    #[command(
+        subcommand,
+        after_help = "\
+Every command that changes something by hand is noted with who did it (cli:user@host, or api) and
+how many things it changed; --reason TEXT adds why.
+
+Examples:
+  postworks audit list --since 8h
+  postworks audit list --action dlq.retry -o json"
+    )]
+    Audit(audit::AuditCommand),
     /// Queues and what is in them
     #[command(subcommand)]
     Queue(queue::QueueCommand),
@@ -303,6 +316,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::Job(command) => job::run(&context, command).await,
         Verb::Dlq(command) => dlq::run(&context, command).await,
         Verb::Effects(command) => effects::run(&context, command).await,
+        Verb::Audit(command) => audit::run(&context, command).await,
         Verb::Queue(command) => queue::run(&context, command).await,
         Verb::Migrate => roles::run_migrate(&context).await,
         Verb::Doctor => doctor::run(&context).await,

@@ -3,6 +3,7 @@
 //! Statements over whole batches have a text for each database (`postgres`: arrays, `sqlite`:
 //! JSON); every other statement has one text for both.
 
+mod audit;
 mod batch;
 mod crash;
 mod dead;
@@ -22,14 +23,12 @@ mod sqlite;
 mod stamp;
 mod stored;
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 
 use super::{
-    Backlog, Bump, Cancel, Db, DeadCount, DeadFilter, DeadLetter, Error, FailedAttempt, JobFilter,
-    JobRow, Ledger, Page, Prune, Recorded, Redriven, Settled, Span, Standing, Tx, Unpark, Verdict,
-    until_sure,
+    AuditEntry, AuditFilter, Backlog, Bump, Cancel, Db, DeadCount, DeadFilter, DeadLetter, Error,
+    FailedAttempt, JobFilter, JobRow, Ledger, Page, Prune, PutBack, Recorded, Redriven, Settled,
+    Span, Standing, Tx, Unpark, Verdict, until_sure,
 };
 use crate::finding::Finding;
 use crate::job::{JobId, NewJob, Queue, Timestamp, Token, Turn};
@@ -113,8 +112,13 @@ impl Ledger for SqlLedger {
         list::jobs(&self.db, filter, now).await
     }
 
-    async fn cancel(&self, id: JobId, now: Timestamp) -> Result<Cancel, Error> {
-        end::cancel(&self.db, id, now).await
+    async fn cancel(
+        &self,
+        id: JobId,
+        now: Timestamp,
+        note: Option<&AuditEntry>,
+    ) -> Result<Cancel, Error> {
+        end::cancel(&self.db, id, now, note).await
     }
 
     async fn dead_letters(&self, filter: &DeadFilter) -> Result<Vec<DeadLetter>, Error> {
@@ -125,13 +129,16 @@ impl Ledger for SqlLedger {
         dead::counts(&self.db).await
     }
 
-    async fn redrive(
-        &self,
-        filter: &DeadFilter,
-        now: Timestamp,
-        renewed_for: Duration,
-    ) -> Result<Redriven, Error> {
-        redrive::redrive(&self.db, filter, now, renewed_for).await
+    async fn redrive(&self, filter: &DeadFilter, how: PutBack<'_>) -> Result<Redriven, Error> {
+        redrive::redrive(&self.db, filter, how).await
+    }
+
+    async fn audit(&self, entry: &AuditEntry) -> Result<(), Error> {
+        until_sure(|| audit::note(&self.db, entry)).await
+    }
+
+    async fn audits(&self, filter: &AuditFilter) -> Result<Vec<AuditEntry>, Error> {
+        audit::list(&self.db, filter).await
     }
 
     async fn open_jobs(

@@ -2,6 +2,7 @@
 //! share these types.
 
 mod accounts;
+mod audit;
 mod dead_letters;
 mod effects;
 mod jobs;
@@ -11,6 +12,7 @@ use postworks::job::Queue;
 use serde::{Deserialize, Serialize};
 
 pub use accounts::*;
+pub use audit::*;
 pub use dead_letters::*;
 pub use effects::*;
 pub use jobs::*;
