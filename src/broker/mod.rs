@@ -431,6 +431,15 @@ pub trait Broker: Send + Sync + 'static {
     /// this process.
     async fn connected(&self) -> Result<HashSet<WorkerId>, Error>;
 
+    /// Says that this process runs jobs of these queues, for as long as it is connected.
+    fn serves(&self, queues: &[Queue]);
+
+    /// Whether a worker that is connected now runs jobs of each queue.
+    async fn served(&self, queues: &[Queue]) -> Result<Vec<bool>, Error>;
+
+    /// How many jobs are before a job that is due; `None` if it is not among those.
+    async fn ahead_of(&self, queue: &Queue, id: JobId) -> Result<Option<u64>, Error>;
+
     /// What time it is there, and for how long we have been connected.
     async fn pulse(&self) -> Result<Pulse, Error>;
 

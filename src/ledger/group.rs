@@ -10,8 +10,8 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::{
     AuditEntry, AuditFilter, BATCH_MAX, Backlog, Bump, Cancel, DeadCount, DeadFilter, DeadLetter,
-    Error, FailedAttempt, JobFilter, JobRow, Ledger, Page, Prune, PutBack, Recorded, Redriven,
-    Settled, Span, Standing, Unpark, Verdict,
+    Error, FailedAttempt, JobFilter, JobRow, Ledger, Page, Prune, PutBack, QueueHold, Recorded,
+    Redriven, Settled, Span, Standing, Unpark, Verdict, Wish,
 };
 use crate::finding::Finding;
 use crate::job::{JobId, NewJob, Queue, Timestamp, Token, Turn};
@@ -176,6 +176,18 @@ impl Ledger for GroupCommit {
 
     async fn audit(&self, entry: &AuditEntry) -> Result<(), Error> {
         self.ledger.audit(entry).await
+    }
+
+    async fn wish(&self, wish: &Wish, note: &AuditEntry) -> Result<QueueHold, Error> {
+        self.ledger.wish(wish, note).await
+    }
+
+    async fn queue_holds(&self) -> Result<Vec<QueueHold>, Error> {
+        self.ledger.queue_holds().await
+    }
+
+    async fn hold_applied(&self, queue: &Queue, revision: u64) -> Result<(), Error> {
+        self.ledger.hold_applied(queue, revision).await
     }
 
     async fn audits(&self, filter: &AuditFilter) -> Result<Vec<AuditEntry>, Error> {

@@ -15,6 +15,7 @@ mod db;
 mod fault;
 mod fingerprint;
 mod group;
+mod hold;
 mod letters;
 mod migrations;
 mod open;
@@ -26,6 +27,7 @@ pub use audit::{AuditEntry, AuditFilter};
 pub use connect::{PostgresOptions, SqliteFile};
 pub use db::{Db, Tx};
 pub use group::GroupCommit;
+pub use hold::{Held, Holder, QueueHold, Wish};
 pub use letters::{DeadCount, DeadFilter, DeadLetter, PutBack, Redriven};
 #[cfg(feature = "testing")]
 pub(crate) use migrations::postgres_migrations;
@@ -308,6 +310,15 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// Notes an operator's action that is done elsewhere. May be repeated.
     async fn audit(&self, entry: &AuditEntry) -> Result<(), Error>;
+
+    /// Records what a person wants of a queue, and notes it; answers what is wanted of it now.
+    async fn wish(&self, wish: &Wish, note: &AuditEntry) -> Result<QueueHold, Error>;
+
+    /// What is wanted of each queue that anything was ever wanted of.
+    async fn queue_holds(&self) -> Result<Vec<QueueHold>, Error>;
+
+    /// The broker has what is wanted of a queue, in this revision.
+    async fn hold_applied(&self, queue: &Queue, revision: u64) -> Result<(), Error>;
 
     /// Lists operators' actions.
     async fn audits(&self, filter: &AuditFilter) -> Result<Vec<AuditEntry>, Error>;

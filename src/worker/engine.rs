@@ -170,6 +170,7 @@ impl Worker {
         if self.options.queues.is_empty() {
             return Err(Error::NoQueues);
         }
+        self.broker.serves(&self.options.queues);
         let grace = self.options.grace;
         let renewing = CancellationToken::new();
         let _end_with_us = renewing.clone().drop_guard();

@@ -8,7 +8,7 @@ use postworks::job::JobId;
 use uuid::Uuid;
 
 use super::Api;
-use super::input::{IdSegment, check_idempotency_key, document, id, query};
+use super::input::{IdSegment, check_idempotency_key, document, id, name, optional, query};
 use super::problem::Problem;
 
 type Answer = Result<Response, Problem>;
@@ -109,6 +109,42 @@ pub(super) async fn audits(State(api): State<Api>, RawQuery(raw): RawQuery) -> A
 
 pub(super) async fn queues(State(api): State<Api>) -> Answer {
     ok(api.app.queues().await?)
+}
+
+pub(super) async fn why(State(api): State<Api>, segment: IdSegment) -> Answer {
+    ok(api.app.why(id::<JobId>("job", segment)?).await?)
+}
+
+pub(super) async fn pause(State(api): State<Api>, segment: IdSegment, request: Request) -> Answer {
+    let why = optional(request, api.limits.body).await?;
+    ok(api.app.pause(&name(segment), &why).await?)
+}
+
+pub(super) async fn resume(State(api): State<Api>, segment: IdSegment, request: Request) -> Answer {
+    let why = optional(request, api.limits.body).await?;
+    ok(api.app.resume(&name(segment), &why).await?)
+}
+
+pub(super) async fn gates(State(api): State<Api>) -> Answer {
+    ok(api.app.gates().await?)
+}
+
+pub(super) async fn open_breaker(
+    State(api): State<Api>,
+    segment: IdSegment,
+    request: Request,
+) -> Answer {
+    let why = optional(request, api.limits.body).await?;
+    ok(api.app.open_breaker(&name(segment), &why).await?)
+}
+
+pub(super) async fn close_breaker(
+    State(api): State<Api>,
+    segment: IdSegment,
+    request: Request,
+) -> Answer {
+    let why = optional(request, api.limits.body).await?;
+    ok(api.app.close_breaker(&name(segment), &why).await?)
 }
 
 pub(super) async fn no_route() -> Problem {

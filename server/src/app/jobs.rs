@@ -123,7 +123,7 @@ impl App {
         }
     }
 
-    async fn row(&self, id: JobId) -> Result<JobRow, Error> {
+    pub(super) async fn row(&self, id: JobId) -> Result<JobRow, Error> {
         self.node.ledger.job(id).await?.ok_or_else(|| unknown(id))
     }
 

@@ -9,10 +9,12 @@ mod dead_letters;
 mod effects;
 mod enqueue;
 mod error;
+mod gates;
 mod jobs;
 mod paging;
 mod queues;
 pub mod types;
+mod why;
 
 use std::sync::Arc;
 

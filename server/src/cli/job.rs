@@ -17,6 +17,12 @@ pub(crate) enum JobCommand {
         #[arg(value_parser = super::parse_job_id)]
         id: JobId,
     },
+    /// Say why a job does not run, and when it will
+    Why {
+        /// The job
+        #[arg(value_parser = super::parse_job_id)]
+        id: JobId,
+    },
     /// List jobs, newest first
     List(JobListArgs),
     /// End a job that has not ended; one that runs is told to stop
@@ -54,6 +60,10 @@ pub(super) async fn run(context: &Context, command: JobCommand) -> Result<(), Fa
     let target = target::choose(context).await?;
     match command {
         JobCommand::Show { id } => context.format.say(&target.job(id).await?, show),
+        JobCommand::Why { id } => context.format.say(&target.why(id).await?, |why| {
+            let eta = why.eta.map_or_else(String::new, |eta| format!("\nexpected: {eta}"));
+            format!("{}: {}{eta}", why.reason, why.detail)
+        }),
         JobCommand::List(args) => {
             let query = JobsQuery {
                 state: args.state,

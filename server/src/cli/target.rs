@@ -11,8 +11,8 @@ use super::wiring;
 use crate::app::App;
 use crate::app::types::{
     AddConnector, AuditQuery, AuditView, CancelledJob, Connector, Created, DeadLetterView,
-    DeadQuery, DeadRetry, EffectResolved, EffectView, EnqueueJob, Enqueued, JobView, JobsQuery,
-    Page, PageQuery, Planned, QueueView, ResolveEffect, Why,
+    DeadQuery, DeadRetry, EffectResolved, EffectView, EnqueueJob, Enqueued, GateView, JobView,
+    JobsQuery, Page, PageQuery, Planned, QueueView, ResolveEffect, Why, WhyView,
 };
 
 /// Where the API is unless somebody says otherwise.
@@ -49,6 +49,18 @@ pub trait Target: Send + Sync {
     ) -> Result<EffectResolved, Failure>;
     /// Lists queues.
     async fn queues(&self) -> Result<Page<QueueView>, Failure>;
+    /// Why a job does not run.
+    async fn why(&self, id: JobId) -> Result<WhyView, Failure>;
+    /// Lets nothing more be claimed from a queue.
+    async fn pause(&self, queue: &str, why: &Why) -> Result<GateView, Failure>;
+    /// Lets a paused queue go on.
+    async fn resume(&self, queue: &str, why: &Why) -> Result<GateView, Failure>;
+    /// Every queue's gate.
+    async fn gates(&self) -> Result<Page<GateView>, Failure>;
+    /// Opens a breaker by hand.
+    async fn open_breaker(&self, name: &str, why: &Why) -> Result<GateView, Failure>;
+    /// Closes a breaker.
+    async fn close_breaker(&self, name: &str, why: &Why) -> Result<GateView, Failure>;
     /// Lists operators' actions.
     async fn audits(&self, query: &AuditQuery) -> Result<Page<AuditView>, Failure>;
 }
@@ -128,6 +140,30 @@ impl Target for App {
 
     async fn queues(&self) -> Result<Page<QueueView>, Failure> {
         Ok(self.queues().await?)
+    }
+
+    async fn why(&self, id: JobId) -> Result<WhyView, Failure> {
+        Ok(self.why(id).await?)
+    }
+
+    async fn pause(&self, queue: &str, why: &Why) -> Result<GateView, Failure> {
+        Ok(self.pause(queue, why).await?)
+    }
+
+    async fn resume(&self, queue: &str, why: &Why) -> Result<GateView, Failure> {
+        Ok(self.resume(queue, why).await?)
+    }
+
+    async fn gates(&self) -> Result<Page<GateView>, Failure> {
+        Ok(self.gates().await?)
+    }
+
+    async fn open_breaker(&self, name: &str, why: &Why) -> Result<GateView, Failure> {
+        Ok(self.open_breaker(name, why).await?)
+    }
+
+    async fn close_breaker(&self, name: &str, why: &Why) -> Result<GateView, Failure> {
+        Ok(self.close_breaker(name, why).await?)
     }
 
     async fn audits(&self, query: &AuditQuery) -> Result<Page<AuditView>, Failure> {

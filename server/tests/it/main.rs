@@ -17,6 +17,7 @@ mod embedded;
 mod fault_checker;
 #[allow(dead_code, reason = "the fault suite uses the rest")]
 mod fleet;
+mod gates;
 #[path = "../faults/history.rs"]
 #[allow(dead_code, reason = "the fault suite uses the rest")]
 mod history;

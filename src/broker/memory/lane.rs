@@ -259,6 +259,10 @@ impl Lane {
         })
     }
 
+    pub(super) fn ahead_of(&self, id: JobId) -> Option<u64> {
+        self.ready.iter().position(|(_, other)| *other == id).map(count)
+    }
+
     pub(super) fn depth(&self, now: Timestamp) -> Depth {
         let due = self.delayed.iter().take_while(|(due, _)| *due <= now.as_millis()).count();
         let oldest = self

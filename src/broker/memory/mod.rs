@@ -37,6 +37,8 @@ pub struct MemoryBroker {
 struct State {
     lanes: HashMap<Queue, Lane>,
     workers: HashSet<WorkerId>,
+    /// The queues whose jobs this process runs.
+    served: HashSet<Queue>,
     /// Until when somebody does them.
     chores: HashMap<String, Timestamp>,
     /// Whether its memory was lost under workers that live.
@@ -304,6 +306,19 @@ impl Broker for MemoryBroker {
 
     async fn connected(&self) -> Result<HashSet<WorkerId>, Error> {
         Ok(self.lock().workers.clone())
+    }
+
+    fn serves(&self, queues: &[Queue]) {
+        self.lock().served.extend(queues.iter().cloned());
+    }
+
+    async fn served(&self, queues: &[Queue]) -> Result<Vec<bool>, Error> {
+        let state = self.lock();
+        Ok(queues.iter().map(|queue| state.served.contains(queue)).collect())
+    }
+
+    async fn ahead_of(&self, queue: &Queue, id: JobId) -> Result<Option<u64>, Error> {
+        Ok(self.lock().lanes.get(queue).and_then(|lane| lane.ahead_of(id)))
     }
 
     async fn pulse(&self) -> Result<Pulse, Error> {

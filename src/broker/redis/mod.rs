@@ -58,6 +58,7 @@ pub struct RedisBroker {
     options: RedisOptions,
     keys: Keys,
     scripts: Scripts,
+    connector: Arc<Connector>,
     commands: Commands,
     listener: Listener,
 }
@@ -80,7 +81,8 @@ impl RedisBroker {
             keys,
             scripts: Scripts::new(),
             commands: Commands::new(Arc::clone(&connector)),
-            listener: Listener::new(connector),
+            listener: Listener::new(Arc::clone(&connector)),
+            connector,
         })
     }
 
@@ -374,6 +376,27 @@ impl Broker for RedisBroker {
 
     async fn examine(&self) -> Result<Vec<Finding>, Error> {
         Ok(self.server_facts().await?.findings())
+    }
+
+    fn serves(&self, queues: &[Queue]) {
+        self.connector.serves(queues);
+    }
+
+    async fn served(&self, queues: &[Queue]) -> Result<Vec<bool>, Error> {
+        let list = self.commands.query(redis::cmd("CLIENT").arg("LIST")).await?;
+        let list = reply::text(list)?;
+        let served = connect::served(&list);
+        Ok(queues.iter().map(|queue| served.contains(queue.as_str())).collect())
+    }
+
+    async fn ahead_of(&self, queue: &Queue, id: JobId) -> Result<Option<u64>, Error> {
+        let ready = self.keys.each(std::slice::from_ref(queue), "ready");
+        let mut rank = redis::cmd("ZRANK");
+        rank.arg(ready).arg(value::id(id));
+        match self.commands.query(&rank).await? {
+            Value::Nil => Ok(None),
+            rank => Ok(Some(reply::count(&rank)?)),
+        }
     }
 
     async fn pulse(&self) -> Result<Pulse, Error> {

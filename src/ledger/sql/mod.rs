@@ -12,6 +12,7 @@ mod end;
 mod enqueue;
 mod examine;
 mod generation;
+mod hold;
 mod list;
 mod open;
 #[cfg(feature = "faults")]
@@ -27,8 +28,8 @@ use async_trait::async_trait;
 
 use super::{
     AuditEntry, AuditFilter, Backlog, Bump, Cancel, Db, DeadCount, DeadFilter, DeadLetter, Error,
-    FailedAttempt, JobFilter, JobRow, Ledger, Page, Prune, PutBack, Recorded, Redriven, Settled,
-    Span, Standing, Tx, Unpark, Verdict, until_sure,
+    FailedAttempt, JobFilter, JobRow, Ledger, Page, Prune, PutBack, QueueHold, Recorded, Redriven,
+    Settled, Span, Standing, Tx, Unpark, Verdict, Wish, until_sure,
 };
 use crate::finding::Finding;
 use crate::job::{JobId, NewJob, Queue, Timestamp, Token, Turn};
@@ -135,6 +136,18 @@ impl Ledger for SqlLedger {
 
     async fn audit(&self, entry: &AuditEntry) -> Result<(), Error> {
         until_sure(|| audit::note(&self.db, entry)).await
+    }
+
+    async fn wish(&self, wish: &Wish, note: &AuditEntry) -> Result<QueueHold, Error> {
+        hold::wish(&self.db, wish, note).await
+    }
+
+    async fn queue_holds(&self) -> Result<Vec<QueueHold>, Error> {
+        hold::all(&self.db).await
+    }
+
+    async fn hold_applied(&self, queue: &Queue, revision: u64) -> Result<(), Error> {
+        hold::applied(&self.db, queue, revision).await
     }
 
     async fn audits(&self, filter: &AuditFilter) -> Result<Vec<AuditEntry>, Error> {

@@ -258,6 +258,7 @@ macro_rules! broker_promises {
             a_push_of_a_held_job_changes_nothing
             a_quarantined_job_is_claimed_alone_and_the_oldest_first
             a_quarantined_job_is_held_found_counted_and_can_be_removed
+            a_queue_is_served_while_a_worker_says_so
             a_refill_below_which_jobs_were_put_out_does_not_go_on
             a_refill_brings_a_window_up_to_the_end_of_the_backlog
             a_renewal_tells_the_generation
@@ -269,6 +270,7 @@ macro_rules! broker_promises {
             a_waiter_is_woken_by_a_push
             a_waiter_is_woken_by_an_earlier_delayed_job
             a_waiting_job_can_be_removed_and_a_running_one_cannot
+            a_waiting_job_knows_how_many_are_before_it
             an_expired_lease_is_taken_back_and_its_old_holder_is_stale
             an_older_wish_does_not_undo_a_newer_one
             an_urgent_job_gets_in_before_jobs_that_just_fell_due

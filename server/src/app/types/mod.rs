@@ -5,6 +5,7 @@ mod accounts;
 mod audit;
 mod dead_letters;
 mod effects;
+mod gates;
 mod jobs;
 mod object;
 
@@ -15,6 +16,7 @@ pub use accounts::*;
 pub use audit::*;
 pub use dead_letters::*;
 pub use effects::*;
+pub use gates::*;
 pub use jobs::*;
 pub(crate) use object::Object;
 
@@ -54,4 +56,6 @@ pub struct QueueView {
     pub dead: u64,
     /// How long the oldest due job has waited.
     pub oldest_ready_age_seconds: f64,
+    /// Who paused it, if it is paused.
+    pub paused: Option<HolderView>,
 }

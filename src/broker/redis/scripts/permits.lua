@@ -37,6 +37,7 @@ local calls = {
   { 'zcount', key, '0', '1' },
   { 'zpopmin', key },
   { 'zrange', key, '0', '1' },
+  { 'zrank', key, 'x' },
   { 'zrem', key, 'x' },
   { 'zscore', key, 'x' },
 }
