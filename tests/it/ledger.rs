@@ -40,6 +40,8 @@ macro_rules! promises {
 
 promises! {
     an_enqueue_is_all_or_nothing,
+    what_is_wanted_of_a_queue_is_kept_until_somebody_wants_otherwise,
+    a_wish_is_told_until_the_broker_has_the_last_one,
     a_dropped_transaction_enqueues_nothing,
     a_unique_key_gives_the_first_jobs_id_while_it_lives,
     of_one_key_in_one_call_the_first_job_wins,
