@@ -253,11 +253,7 @@ impl Worker {
             &self.options.id,
             concurrency,
             ClaimedJobs { buffer: Arc::clone(&buffer), on_ended },
-            Attempts {
-                inflight: Arc::clone(&inflight),
-                clock: Arc::clone(&self.clock),
-                watch: Arc::clone(&self.watch),
-            },
+            Attempts { inflight: Arc::clone(&inflight), clock: Arc::clone(&self.clock) },
         );
         let welcome = Welcome {
             ledger: Arc::clone(&self.ledger),
@@ -322,6 +318,7 @@ impl Worker {
                 registry: self.registry,
                 ledger: self.ledger,
                 clock: Arc::clone(&self.clock),
+                watch: Arc::clone(&self.watch),
             },
             inflight: Arc::clone(inflight),
             clock: self.clock,

@@ -25,14 +25,12 @@ use tracing::Instrument;
 use super::inflight::InFlight;
 use super::run::{Ended, Run};
 use crate::clock::SharedClock;
-use crate::gate::watch::Watch;
 use crate::job::{ErrorClass, JobError};
 
 /// Attempts as a service, which is what apalis runs.
 pub(super) struct Attempts {
     pub(super) inflight: Arc<InFlight>,
     pub(super) clock: SharedClock,
-    pub(super) watch: Arc<Watch>,
 }
 
 impl Service<Task<Arc<Run>>> for Attempts {
@@ -49,10 +47,10 @@ impl Service<Task<Arc<Run>>> for Attempts {
         // Here and not in the future. Who is woken by a task runs next on its thread, and on no
         // other: a handler that blocks its thread would take the fetcher with it.
         self.inflight.started();
-        let (clock, watch) = (Arc::clone(&self.clock), Arc::clone(&self.watch));
+        let clock = Arc::clone(&self.clock);
         async move {
             let run = task.args;
-            if watch.has_opened_since(&run.cx.queue, run.epoch) {
+            if run.cx.breaker.has_opened() {
                 return Ok(Ended::TakenAway);
             }
             Ok(attempt(run, clock).await)
