@@ -14,6 +14,7 @@ pub mod config;
 #[cfg(feature = "faults")]
 pub mod faults;
 pub mod finding;
+pub mod gate;
 pub mod job;
 pub mod ledger;
 pub mod telemetry;

@@ -14,11 +14,16 @@ use async_trait::async_trait;
 use crate::finding::Finding;
 use crate::job::{DecodeError, Envelope, JobId, Queue, Timestamp, Token, Turn, WorkerId};
 
+mod gate;
 pub mod memory;
 mod order;
 pub mod redis;
 mod window;
 
+pub use gate::{
+    Breaker, CALLS_OVER, Gate, Hold, Observed, PROBE_TERM, PROBES, Phase, Position, RAMP_STEP,
+    Tally,
+};
 pub use window::{Beyond, Refill, WINDOW};
 
 /// Most jobs in one call of any method here.
@@ -107,6 +112,8 @@ pub struct Delivery {
     pub orphaned: u8,
     /// Whether it was in quarantine: nothing else may run in the process meanwhile.
     pub quarantined: bool,
+    /// The breaker's epoch at the claim.
+    pub epoch: u64,
 }
 
 /// The answer to a claim.
@@ -114,11 +121,11 @@ pub struct Delivery {
 pub struct Claimed {
     /// The jobs, best first.
     pub deliveries: Vec<Delivery>,
-    /// When the next delayed job falls due, if there is one.
+    /// When the next delayed job falls due, if there is one; or when the gate lets more pass.
     pub next_due: Option<Timestamp>,
     /// What time it is there: the one to tell by how long `next_due` is away.
     pub now: Timestamp,
-    /// Whether due jobs are left.
+    /// Whether due jobs are left that the gate lets pass.
     pub more: bool,
     /// Whether jobs are left in quarantine.
     pub quarantined: bool,
@@ -126,6 +133,10 @@ pub struct Claimed {
     pub generation: u32,
     /// What the ledger may have for the window.
     pub beyond: Beyond,
+    /// The breaker's epoch.
+    pub epoch: u64,
+    /// Whether these are the first probes since the breaker opened.
+    pub first_probes: bool,
 }
 
 /// The answer to a renewal.
@@ -289,6 +300,23 @@ pub trait Broker: Send + Sync + 'static {
         lease: Duration,
     ) -> Result<Claimed, Error>;
 
+    /// Adds calls to those of the fleet, if they are of the breaker's present epoch; answers how
+    /// the gate is.
+    async fn observe(&self, queue: &Queue, tally: Tally) -> Result<Observed, Error>;
+
+    /// Changes a queue's breaker, if it is still in `epoch`; answers whether it was. Whoever waits
+    /// for the queue looks again.
+    async fn switch(&self, queue: &Queue, epoch: u64, to: Breaker) -> Result<bool, Error>;
+
+    /// Writes what people want of a queue, unless a later wish is there.
+    async fn hold(&self, queue: &Queue, hold: Hold) -> Result<(), Error>;
+
+    /// Lets nothing be claimed from a queue until then; never shortens such a time.
+    async fn shut(&self, queue: &Queue, until: Timestamp) -> Result<(), Error>;
+
+    /// The queues' gates, and the broker's time.
+    async fn gates(&self, queues: &[Queue]) -> Result<(Vec<Gate>, Timestamp), Error>;
+
     /// Ends leases; answers one [`Settled`] each, in order.
     async fn settle(&self, queue: &Queue, jobs: &[Settlement]) -> Result<Vec<Settled>, Error>;
 
@@ -402,6 +430,15 @@ pub trait Broker: Send + Sync + 'static {
     /// The workers that have a connection open now. Workers of an embedded broker are those of
     /// this process.
     async fn connected(&self) -> Result<HashSet<WorkerId>, Error>;
+
+    /// Says that this process runs jobs of these queues, for as long as it is connected.
+    fn serves(&self, queues: &[Queue]);
+
+    /// Whether a worker that is connected now runs jobs of each queue.
+    async fn served(&self, queues: &[Queue]) -> Result<Vec<bool>, Error>;
+
+    /// How many jobs are before a job that is due; `None` if it is not among those.
+    async fn ahead_of(&self, queue: &Queue, id: JobId) -> Result<Option<u64>, Error>;
 
     /// What time it is there, and for how long we have been connected.
     async fn pulse(&self) -> Result<Pulse, Error>;

@@ -10,11 +10,11 @@ use ::metrics::gauge;
 use tokio_util::sync::CancellationToken;
 
 use super::depth::{DepthError, depths};
-use crate::broker::Broker;
+use crate::broker::{self, Broker};
 use crate::clock::SharedClock;
 use crate::job::{Category, Queue};
 use crate::ledger::{self, Ledger};
-use crate::telemetry::metrics::{DLQ_JOBS, QUEUE_JOBS, QUEUE_OLDEST_READY_AGE};
+use crate::telemetry::metrics::{BREAKER_STATE, DLQ_JOBS, QUEUE_JOBS, QUEUE_OLDEST_READY_AGE};
 
 /// Half of a usual scrape interval.
 const EVERY: Duration = Duration::from_secs(5);
@@ -39,6 +39,9 @@ impl Collector {
             if let Err(error) = self.read_depths().await {
                 tracing::debug!(%error, "the queues' gauges are stale");
             }
+            if let Err(error) = self.read_gates().await {
+                tracing::debug!(%error, "the breakers' gauges are stale");
+            }
             if let Err(error) = self.read_ledger().await {
                 tracing::debug!(%error, "the dead letters' gauges are stale");
             }
@@ -61,6 +64,15 @@ impl Collector {
             }
             gauge!(QUEUE_OLDEST_READY_AGE, "queue" => queue.to_string())
                 .set(depth.oldest_ready_age.as_secs_f64());
+        }
+        Ok(())
+    }
+
+    async fn read_gates(&self) -> Result<(), broker::Error> {
+        let (gates, now) = self.broker.gates(&self.queues).await?;
+        for (queue, gate) in self.queues.iter().zip(gates) {
+            let level = gate.position(now).level();
+            gauge!(BREAKER_STATE, "breaker" => queue.to_string()).set(f64::from(level));
         }
         Ok(())
     }

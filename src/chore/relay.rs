@@ -114,6 +114,7 @@ impl Relay {
         let now = self.clock.now();
         if walk.after.is_none() {
             self.ledger.unpark(Unpark::Due, now).await?;
+            self.apply_holds().await?;
         }
         // What is younger may still be pushed by its enqueuer.
         let created_before = if walk.asked { now } else { now.before(2 * FRESH) };
@@ -136,6 +137,15 @@ impl Relay {
             pages += 1;
         }
         Ok(false)
+    }
+
+    /// Tells the broker what people want of queues, if it could not be told at once.
+    async fn apply_holds(&self) -> Result<(), Error> {
+        for hold in self.ledger.queue_holds().await?.iter().filter(|hold| !hold.applied) {
+            self.broker.hold(&hold.queue, hold.for_broker()).await?;
+            self.ledger.hold_applied(&hold.queue, hold.revision).await?;
+        }
+        Ok(())
     }
 
     /// Pushes what the broker should hold and does not; answers how many jobs that were.

@@ -20,6 +20,7 @@ pub(super) fn check(config: &Config) -> Vec<(String, String)> {
     worker(config, &mut faults);
     lease(config, &mut faults);
     retry(config, &mut faults);
+    breaker(config, &mut faults);
     retention(config, &mut faults);
     faults.0
 }
@@ -115,6 +116,23 @@ fn retry(config: &Config, faults: &mut Faults) {
             faults.unless((least..=most).contains(&after), &key("expires_after"), message);
         }
     }
+}
+
+fn breaker(config: &Config, faults: &mut Faults) {
+    let breaker = &config.breaker;
+    faults.number("breaker.calls_min", breaker.calls_min, 1, 1_000_000);
+    faults.number("breaker.bad_percent", breaker.bad_percent, 1, 100);
+    faults.span("breaker.slow", breaker.slow, Duration::from_millis(1), DAY);
+    for (key, span) in
+        [("breaker.cooldown", breaker.cooldown), ("breaker.cooldown_max", breaker.cooldown_max)]
+    {
+        faults.span(key, span, Duration::from_millis(100), DAY);
+    }
+    faults.unless(
+        breaker.cooldown <= breaker.cooldown_max,
+        "breaker.cooldown",
+        "must not be more than breaker.cooldown_max",
+    );
 }
 
 fn retention(config: &Config, faults: &mut Faults) {

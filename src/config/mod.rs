@@ -18,10 +18,11 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use crate::gate::breaker;
 use crate::job::{Catalog, Durability, Kind, QueuePattern};
 
 pub use environment::{Environment, StoreUrls, without_password};
-pub use error::{ConfigError, ConfigErrors, Origin};
+pub use error::{ConfigError, ConfigErrors, Origin, hint};
 pub use keys::MasterKey;
 use layers::Layers;
 pub use layers::Sources;
@@ -46,8 +47,8 @@ pub struct Config {
     pub lease: Lease,
     /// Retries of every kind.
     pub retry: Retry,
-    /// Circuit breakers: nothing to set yet.
-    pub breaker: Empty,
+    /// Circuit breakers.
+    pub breaker: Breaker,
     /// Admission: nothing to set yet.
     pub admission: Empty,
     /// Kinds by name.
@@ -138,6 +139,33 @@ pub struct Retry {
     /// What the bound doubles up to.
     #[serde(deserialize_with = "values::duration_or_none")]
     pub cap: Option<Duration>,
+}
+
+/// Circuit breakers, one for each queue.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Breaker {
+    /// Fewer calls in ten seconds prove nothing.
+    pub calls_min: u32,
+    /// From this share of bad calls on one opens, in percent.
+    pub bad_percent: u32,
+    /// A call that takes longer is bad.
+    #[serde(deserialize_with = "values::duration")]
+    pub slow: Duration,
+    /// How long one stays open at first.
+    #[serde(deserialize_with = "values::duration")]
+    pub cooldown: Duration,
+    /// And at most.
+    #[serde(deserialize_with = "values::duration")]
+    pub cooldown_max: Duration,
+}
+
+impl Breaker {
+    /// The same for the workers.
+    pub fn settings(&self) -> breaker::Settings {
+        let Self { calls_min, bad_percent, slow, cooldown, cooldown_max } = *self;
+        breaker::Settings { calls_min, bad_percent, slow, cooldown, cooldown_max }
+    }
 }
 
 /// A section that may be there but has no keys yet.

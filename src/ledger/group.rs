@@ -4,15 +4,14 @@
 //! while commits are on their way shares the next one, and a lone caller waits for nobody.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::{
-    BATCH_MAX, Backlog, Bump, Cancel, DeadCount, DeadFilter, DeadLetter, Error, FailedAttempt,
-    JobFilter, JobRow, Ledger, Page, Prune, Recorded, Redriven, Settled, Span, Standing, Unpark,
-    Verdict,
+    AuditEntry, AuditFilter, BATCH_MAX, Backlog, Bump, Cancel, DeadCount, DeadFilter, DeadLetter,
+    Error, FailedAttempt, JobFilter, JobRow, Ledger, Page, Prune, PutBack, QueueHold, Recorded,
+    Redriven, Settled, Span, Standing, Unpark, Verdict, Wish,
 };
 use crate::finding::Finding;
 use crate::job::{JobId, NewJob, Queue, Timestamp, Token, Turn};
@@ -154,8 +153,13 @@ impl Ledger for GroupCommit {
         self.ledger.jobs(filter, now).await
     }
 
-    async fn cancel(&self, id: JobId, now: Timestamp) -> Result<Cancel, Error> {
-        self.ledger.cancel(id, now).await
+    async fn cancel(
+        &self,
+        id: JobId,
+        now: Timestamp,
+        note: Option<&AuditEntry>,
+    ) -> Result<Cancel, Error> {
+        self.ledger.cancel(id, now, note).await
     }
 
     async fn dead_letters(&self, filter: &DeadFilter) -> Result<Vec<DeadLetter>, Error> {
@@ -166,13 +170,28 @@ impl Ledger for GroupCommit {
         self.ledger.dead_counts().await
     }
 
-    async fn redrive(
-        &self,
-        filter: &DeadFilter,
-        now: Timestamp,
-        renewed_for: Duration,
-    ) -> Result<Redriven, Error> {
-        self.ledger.redrive(filter, now, renewed_for).await
+    async fn redrive(&self, filter: &DeadFilter, how: PutBack<'_>) -> Result<Redriven, Error> {
+        self.ledger.redrive(filter, how).await
+    }
+
+    async fn audit(&self, entry: &AuditEntry) -> Result<(), Error> {
+        self.ledger.audit(entry).await
+    }
+
+    async fn wish(&self, wish: &Wish, note: &AuditEntry) -> Result<QueueHold, Error> {
+        self.ledger.wish(wish, note).await
+    }
+
+    async fn queue_holds(&self) -> Result<Vec<QueueHold>, Error> {
+        self.ledger.queue_holds().await
+    }
+
+    async fn hold_applied(&self, queue: &Queue, revision: u64) -> Result<(), Error> {
+        self.ledger.hold_applied(queue, revision).await
+    }
+
+    async fn audits(&self, filter: &AuditFilter) -> Result<Vec<AuditEntry>, Error> {
+        self.ledger.audits(filter).await
     }
 
     async fn open_jobs(

@@ -9,20 +9,26 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::Serialize;
 
+mod audit;
 mod connect;
 mod db;
 mod fault;
 mod fingerprint;
 mod group;
+mod hold;
+mod letters;
 mod migrations;
 mod open;
 mod outage;
 mod sql;
 mod sure;
 
+pub use audit::{AuditEntry, AuditFilter};
 pub use connect::{PostgresOptions, SqliteFile};
 pub use db::{Db, Tx};
 pub use group::GroupCommit;
+pub use hold::{Held, Holder, QueueHold, Wish};
+pub use letters::{DeadCount, DeadFilter, DeadLetter, PutBack, Redriven};
 #[cfg(feature = "testing")]
 pub(crate) use migrations::postgres_migrations;
 pub use open::{Backlog, Page, Span};
@@ -31,9 +37,7 @@ pub use sql::SqlLedger;
 pub use sure::{MaybeUnsure, until_sure};
 
 use crate::finding::Finding;
-use crate::job::{
-    Category, JobId, Kind, NewJob, Queue, Reason, State, Timestamp, Token, Turn, WorkerId,
-};
+use crate::job::{JobId, Kind, NewJob, Queue, Reason, State, Timestamp, Token, Turn, WorkerId};
 
 /// Most jobs in one call of any method here.
 pub const BATCH_MAX: usize = 1_000;
@@ -224,55 +228,6 @@ pub struct JobFilter {
     pub limit: u32,
 }
 
-/// A job a person must look at.
-#[derive(Debug, Clone, Serialize)]
-pub struct DeadLetter {
-    /// The job.
-    pub id: JobId,
-    /// Its kind.
-    pub kind: Kind,
-    /// Its queue.
-    pub queue: Queue,
-    /// Why.
-    pub reason: Reason,
-    /// Groups letters of the same cause.
-    pub fingerprint: String,
-    /// Attempts made.
-    pub attempts: u32,
-    /// When it was enqueued.
-    pub created_at: Timestamp,
-    /// When it died.
-    pub died_at: Timestamp,
-}
-
-/// Which dead letters. Newest first.
-#[derive(Debug, Clone, Default)]
-pub struct DeadFilter {
-    /// Only these jobs, if any are named.
-    pub ids: Vec<JobId>,
-    /// Only those of this category.
-    pub category: Option<Category>,
-    /// Only those of this cause.
-    pub fingerprint: Option<String>,
-    /// Only those of this queue.
-    pub queue: Option<Queue>,
-    /// Only those of this kind.
-    pub kind: Option<Kind>,
-    /// Only those older than this id: the last one of the page before.
-    pub before: Option<JobId>,
-    /// At most this many.
-    pub limit: u32,
-}
-
-/// What became of putting dead letters back.
-#[derive(Debug, Clone, Default)]
-pub struct Redriven {
-    /// Put back, with all attempts before them; to be pushed.
-    pub jobs: Vec<NewJob>,
-    /// Left alone: a live job has their unique key.
-    pub superseded: Vec<JobId>,
-}
-
 /// What became of a cancellation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cancel {
@@ -294,17 +249,6 @@ pub enum Prune {
     EndedJobs,
     /// Dead jobs and their letters.
     DeadLetters,
-}
-
-/// How many dead letters there are.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct DeadCount {
-    /// In this queue.
-    pub queue: Queue,
-    /// Of this category.
-    pub category: Category,
-    /// So many.
-    pub count: u64,
 }
 
 /// Keeps the record of every job.
@@ -347,8 +291,13 @@ pub trait Ledger: Send + Sync + 'static {
     /// Lists jobs.
     async fn jobs(&self, filter: &JobFilter, now: Timestamp) -> Result<Vec<JobRow>, Error>;
 
-    /// Ends a live job; its unique key is free at once.
-    async fn cancel(&self, id: JobId, now: Timestamp) -> Result<Cancel, Error>;
+    /// Ends a live job; its unique key is free at once. What is noted is noted only if it was live.
+    async fn cancel(
+        &self,
+        id: JobId,
+        now: Timestamp,
+        note: Option<&AuditEntry>,
+    ) -> Result<Cancel, Error>;
 
     /// Lists dead letters.
     async fn dead_letters(&self, filter: &DeadFilter) -> Result<Vec<DeadLetter>, Error>;
@@ -356,14 +305,23 @@ pub trait Ledger: Send + Sync + 'static {
     /// Counts dead letters.
     async fn dead_counts(&self) -> Result<Vec<DeadCount>, Error>;
 
-    /// Puts dead letters back: live, due at `now`, no attempt failed, expiring `renewed_for`
-    /// later.
-    async fn redrive(
-        &self,
-        filter: &DeadFilter,
-        now: Timestamp,
-        renewed_for: Duration,
-    ) -> Result<Redriven, Error>;
+    /// Puts dead letters back: live, due now, no attempt failed.
+    async fn redrive(&self, filter: &DeadFilter, how: PutBack<'_>) -> Result<Redriven, Error>;
+
+    /// Notes an operator's action that is done elsewhere. May be repeated.
+    async fn audit(&self, entry: &AuditEntry) -> Result<(), Error>;
+
+    /// Records what a person wants of a queue, and notes it; answers what is wanted of it now.
+    async fn wish(&self, wish: &Wish, note: &AuditEntry) -> Result<QueueHold, Error>;
+
+    /// What is wanted of each queue that anything was ever wanted of.
+    async fn queue_holds(&self) -> Result<Vec<QueueHold>, Error>;
+
+    /// The broker has what is wanted of a queue, in this revision.
+    async fn hold_applied(&self, queue: &Queue, revision: u64) -> Result<(), Error>;
+
+    /// Lists operators' actions.
+    async fn audits(&self, filter: &AuditFilter) -> Result<Vec<AuditEntry>, Error>;
 
     /// Live jobs that a broker should hold, in id order: enqueued before `created_before`, due
     /// before `due_before`, with an id greater than `after`; at most `limit`.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use ::metrics::{counter, describe_counter, describe_gauge, describe_histogram};
 
+use crate::broker::Position;
 use crate::job::{Category, Kind, NewJob, Queue, SnoozeReason};
 
 /// Jobs recorded, by `queue` and `kind`.
@@ -115,6 +116,10 @@ pub fn start_at_zero(queues: &[(Queue, Kind)]) {
     for (queue, kind) in queues {
         let (queue, kind) = (queue.to_string(), kind.to_string());
         counter!(JOBS_ENQUEUED, "queue" => queue.clone(), "kind" => kind.clone()).absolute(0);
+        for position in [Position::Closed, Position::HalfOpen, Position::Open] {
+            counter!(BREAKER_TRANSITIONS, "breaker" => queue.clone(), "to" => position.as_str())
+                .absolute(0);
+        }
         for outcome in OUTCOMES {
             counter!(JOB_ATTEMPTS, "queue" => queue.clone(), "kind" => kind.clone(),
                 "outcome" => outcome)

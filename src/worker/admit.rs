@@ -10,9 +10,10 @@ use tokio_util::sync::CancellationToken;
 use super::judge::row_of;
 use super::registry::{Registry, Route};
 use super::run::{Judgement, Run};
-use super::{EffectSlot, JobContext};
+use super::{BreakerView, EffectSlot, JobContext};
 use crate::broker::{Delivery, Then};
 use crate::clock::SharedClock;
+use crate::gate::watch::Watch;
 use crate::job::{
     Category, DecodeError, Durability, Envelope, JobId, NewJob, Reason, SnoozeReason, Timestamp,
     Token,
@@ -35,6 +36,7 @@ pub(super) struct Admission {
     pub(super) registry: Registry,
     pub(super) ledger: Arc<dyn Ledger>,
     pub(super) clock: SharedClock,
+    pub(super) watch: Arc<Watch>,
 }
 
 /// What becomes of claimed jobs.
@@ -218,7 +220,7 @@ impl Admission {
             admitted.judged.push(candidate.quarantine());
             return;
         }
-        admitted.runs.push(candidate.into_run(now));
+        admitted.runs.push(candidate.into_run(&self.watch, now));
     }
 
     fn known(&self, envelope: &Envelope) -> Option<Route> {
@@ -261,8 +263,9 @@ impl Candidate {
         judged(self.delivery, Some(Next::Dead { at, reason, failed_attempts, job }), Then::Gone)
     }
 
-    fn into_run(self, now: Timestamp) -> Run {
+    fn into_run(self, watch: &Arc<Watch>, now: Timestamp) -> Run {
         let Self { delivery, envelope, route, cancelled, .. } = self;
+        let breaker = BreakerView::new(watch, &delivery.queue, delivery.epoch);
         let cx = JobContext {
             id: envelope.id,
             kind: envelope.kind.clone(),
@@ -274,6 +277,7 @@ impl Candidate {
             token: delivery.lease.token,
             worker: delivery.lease.worker.clone(),
             cancelled,
+            breaker,
             effect: EffectSlot::default(),
         };
         Run {
@@ -282,6 +286,7 @@ impl Candidate {
             spec: route.spec,
             handler: route.handler,
             cx,
+            epoch: delivery.epoch,
             started: OnceLock::new(),
             judged: AtomicBool::new(false),
         }

@@ -11,6 +11,7 @@ use super::judge::judge;
 use super::meter::Meter;
 use super::run::{Ended, Judgement, Run};
 use super::settle::Recordable;
+use crate::gate::watch::Watch;
 use crate::job::{ErrorClass, JobError, Outcome};
 
 /// Where runs end.
@@ -18,6 +19,7 @@ use crate::job::{ErrorClass, JobError, Outcome};
 pub(super) struct Ends {
     pub(super) inflight: Arc<InFlight>,
     pub(super) meter: Arc<Meter>,
+    pub(super) watch: Arc<Watch>,
     pub(super) judgements: mpsc::UnboundedSender<Judgement>,
     pub(super) effects: mpsc::UnboundedSender<Recordable>,
 }
@@ -55,6 +57,10 @@ impl Ends {
             catch_unwind(judging).unwrap_or_else(|_| judge(run, &without_words(ended), jitter));
         if let Some(outcome) = outcome {
             observe(run, ended, &outcome, &self.meter);
+        }
+        if let Ended::Answered { started_at, ended_at, result } = ended {
+            let result = result.as_ref().map(|&()| ());
+            self.watch.note(&run.cx.queue, run.epoch, result, ended_at.since(*started_at));
         }
         judgement
     }

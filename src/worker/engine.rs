@@ -35,6 +35,8 @@ use super::watchdog::Watchdog;
 use super::welcome::Welcome;
 use crate::broker::Broker;
 use crate::clock::SharedClock;
+use crate::gate::breaker;
+use crate::gate::watch::Watch;
 use crate::job::{Queue, WorkerId};
 use crate::ledger::Ledger;
 
@@ -104,6 +106,7 @@ pub struct Worker {
     options: Options,
     calls: Arc<Calls>,
     solitude: Solitude,
+    watch: Arc<Watch>,
     exits_when_stuck: bool,
 }
 
@@ -130,7 +133,15 @@ impl Worker {
     ) -> Self {
         let solitude = Solitude::default();
         let exits_when_stuck = false;
-        Self { registry, broker, ledger, clock, options, calls, solitude, exits_when_stuck }
+        let watch = Watch::new(Arc::clone(&broker), breaker::Settings::default());
+        Self { registry, broker, ledger, clock, options, calls, solitude, watch, exits_when_stuck }
+    }
+
+    /// Says how sensitive the breakers of its queues are; the same for all workers.
+    #[must_use]
+    pub fn with_breakers(mut self, settings: breaker::Settings) -> Self {
+        self.watch = Watch::new(Arc::clone(&self.broker), settings);
+        self
     }
 
     /// Says that other workers run in this process, which share `solitude`: a job that may take
@@ -159,6 +170,7 @@ impl Worker {
         if self.options.queues.is_empty() {
             return Err(Error::NoQueues);
         }
+        self.broker.serves(&self.options.queues);
         let grace = self.options.grace;
         let renewing = CancellationToken::new();
         let _end_with_us = renewing.clone().drop_guard();
@@ -225,7 +237,9 @@ impl Worker {
             meter,
             judgements: judgements.clone(),
             effects,
+            watch: Arc::clone(&self.watch),
         };
+        tokio::spawn(Arc::clone(&self.watch).run(renewing.clone()));
         let overdue = Overdue {
             inflight: Arc::clone(&inflight),
             clock: Arc::clone(&self.clock),
@@ -304,6 +318,7 @@ impl Worker {
                 registry: self.registry,
                 ledger: self.ledger,
                 clock: Arc::clone(&self.clock),
+                watch: Arc::clone(&self.watch),
             },
             inflight: Arc::clone(inflight),
             clock: self.clock,
@@ -313,6 +328,7 @@ impl Worker {
             concurrency: self.options.concurrency,
             runs,
             judgements,
+            watch: self.watch,
             doubts,
             stop: stop.drain.clone(),
             solitude: self.solitude,

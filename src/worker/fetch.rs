@@ -22,6 +22,7 @@ use super::schedule::{Schedule, Woken};
 use super::solitude::Solitude;
 use crate::broker::{self, Broker, Delivery, Then};
 use crate::clock::SharedClock;
+use crate::gate::watch::Watch;
 use crate::job::{Queue, Timestamp, WorkerId};
 
 /// Every queue is looked at this often even if nothing woke us: a wake-up that a dying worker
@@ -46,6 +47,7 @@ pub(super) struct Fetcher {
     pub(super) concurrency: usize,
     pub(super) runs: mpsc::Sender<Arc<Run>>,
     pub(super) judgements: mpsc::UnboundedSender<Judgement>,
+    pub(super) watch: Arc<Watch>,
     /// Told of queues that may have lost leases.
     pub(super) doubts: mpsc::UnboundedSender<Queue>,
     pub(super) stop: CancellationToken,
@@ -149,6 +151,9 @@ impl Fetcher {
             }
         };
         crate::failpoint!(ClaimAnswered if !claimed.deliveries.is_empty());
+        if claimed.first_probes {
+            self.watch.probing(&queue);
+        }
         if schedule.calls_for_refill(claimed.beyond) {
             self.opener.calls.refill.notify_one();
         }

@@ -338,6 +338,7 @@ pub(super) mod tests {
             flagged: true,
             orphaned: 0,
             quarantined: false,
+            epoch: 0,
         }
     }
 

@@ -35,7 +35,7 @@ mod watchdog;
 mod welcome;
 
 pub use calls::Calls;
-pub use context::JobContext;
+pub use context::{BreakerView, JobContext};
 pub use effect::{Effect, EffectSlot};
 pub use engine::{Drained, Error, Options, Stop, Worker};
 pub(crate) use judge::BROKER_HORIZON;

@@ -7,7 +7,7 @@ use super::calls::Calls;
 use crate::broker::{self, Broker};
 use crate::clock::SharedClock;
 use crate::job::Queue;
-use crate::ledger::{Bump, Ledger};
+use crate::ledger::{Bump, Ledger, QueueHold};
 
 /// Workers notice a new generation within the time between two renewals, and this long they then
 /// have to claim their leases back.
@@ -42,6 +42,12 @@ impl Opener {
             .await
             .map_err(|error| broker::Error::Unavailable(Box::new(error)))?;
         let Some(generation) = generation else { return Ok(false) };
+        // Before the first claim: a queue that a person stopped stays stopped.
+        let holds = self.ledger.queue_holds().await;
+        let holds = holds.map_err(|error| broker::Error::Unavailable(Box::new(error)))?;
+        let hold = holds.iter().find(|hold| hold.queue == *queue);
+        let hold = hold.map(QueueHold::for_broker).unwrap_or_default();
+        self.broker.hold(queue, hold).await?;
         self.broker.open(queue, generation).await?;
         tracing::debug!(job.queue = %queue, generation, "queue opened");
         self.calls.refill.notify_one();

@@ -17,6 +17,8 @@ pub(super) struct Run {
     pub(super) spec: Arc<KindSpec>,
     pub(super) handler: Arc<dyn Dispatch>,
     pub(super) cx: JobContext,
+    /// The breaker's epoch at the claim.
+    pub(super) epoch: u64,
     /// When its handler started.
     pub(super) started: OnceLock<Instant>,
     /// Whether its end was judged: once, whoever reports it.

@@ -2,11 +2,13 @@
 //!
 //! 1. *settle* (in `backend.rs`, apalis' outermost layer): whatever comes out is judged and
 //!    recorded. Above everything that can fail.
-//! 2. *interrupt*: the worker may take the job away at any moment (drain, lost lease). Outside the
+//! 2. *breaker*: a job that was claimed before the breaker opened, and has not begun, goes back.
+//!    Outside the attempt, which it must not cost. All other gates are at the claim.
+//! 3. *interrupt*: the worker may take the job away at any moment (drain, lost lease). Outside the
 //!    timeout, since a job taken away has not failed.
-//! 3. *catch panic*: a panic is a failed attempt of this job only. Outside the timeout, so that
+//! 4. *catch panic*: a panic is a failed attempt of this job only. Outside the timeout, so that
 //!    a panic while the handler is dropped is caught too.
-//! 4. *timeout*: innermost, so that only the handler's own time is counted.
+//! 5. *timeout*: innermost, so that only the handler's own time is counted.
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
@@ -46,7 +48,14 @@ impl Service<Task<Arc<Run>>> for Attempts {
         // other: a handler that blocks its thread would take the fetcher with it.
         self.inflight.started();
         let clock = Arc::clone(&self.clock);
-        async move { Ok(attempt(task.args, clock).await) }.boxed()
+        async move {
+            let run = task.args;
+            if run.cx.breaker.has_opened() {
+                return Ok(Ended::TakenAway);
+            }
+            Ok(attempt(run, clock).await)
+        }
+        .boxed()
     }
 }
 

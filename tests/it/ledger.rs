@@ -40,6 +40,8 @@ macro_rules! promises {
 
 promises! {
     an_enqueue_is_all_or_nothing,
+    what_is_wanted_of_a_queue_is_kept_until_somebody_wants_otherwise,
+    a_wish_is_told_until_the_broker_has_the_last_one,
     a_dropped_transaction_enqueues_nothing,
     a_unique_key_gives_the_first_jobs_id_while_it_lives,
     of_one_key_in_one_call_the_first_job_wins,
@@ -77,6 +79,9 @@ promises! {
     live_jobs_are_read_in_the_order_of_their_turns,
     those_that_overtake_are_found_when_they_fall_due,
     a_row_nobody_can_read_does_not_hide_the_others,
+    what_an_operator_did_is_kept_word_for_word,
+    a_cancellation_and_its_audit_are_one,
+    a_redrive_in_steps_has_one_audit_that_adds_up,
     a_cleanup_deletes_only_what_ended_before,
     jobs_are_listed_newest_first_page_by_page,
     dead_letters_are_grouped_counted_and_filtered,

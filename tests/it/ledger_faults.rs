@@ -144,7 +144,7 @@ async fn a_stopped_worker_does_not_hold_its_successors_row() {
     // The transaction stays open, as if its process were paused. Its successor is told after
     // 2 s, and gets the row after 5 s at most.
     let mut tries = 0;
-    while let Err(error) = ledger.cancel(held.id, at(1)).await {
+    while let Err(error) = ledger.cancel(held.id, at(1), None).await {
         assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
         tries += 1;
         assert!(tries <= 3);

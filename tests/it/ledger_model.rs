@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use postworks::job::{Category, JobId, Reason, State, Timestamp, Token};
 use postworks::ledger::{
-    Cancel, Db, DeadFilter, Ledger, Next, Settled, SqlLedger, Standing, Unpark, Verdict,
+    Cancel, Db, DeadFilter, Ledger, Next, PutBack, Settled, SqlLedger, Standing, Unpark, Verdict,
 };
 use postworks::testing::ledger::{NOW, at, job, token};
 use postworks::testing::postgres_server::PostgresServer;
@@ -140,14 +140,15 @@ async fn tell(ledger: &SqlLedger, id: JobId, model: &mut Model, event: Event, no
             model.absolve(token(n));
         }
         Event::Cancel => {
-            let marked = ledger.cancel(id, now).await.unwrap();
+            let marked = ledger.cancel(id, now, None).await.unwrap();
             assert_eq!(matches!(marked, Cancel::Marked { .. }), model.live());
             if model.live() {
                 model.state = State::Cancelled;
             }
         }
         Event::Redrive => {
-            let back = ledger.redrive(&letters, now, Duration::from_secs(60)).await.unwrap();
+            let how = PutBack { now, renewed_for: Duration::from_secs(60), note: None };
+            let back = ledger.redrive(&letters, how).await.unwrap();
             assert_eq!(back.jobs.len(), usize::from(model.state == State::Dead));
             if model.state == State::Dead {
                 *model = Model { state: State::Ready, failed: 0, crashes: 0, ..*model };
@@ -185,7 +186,7 @@ async fn story(ledger: &SqlLedger, events: &[Event]) {
         assert_eq!(row.parked_for.is_some(), model.state == State::Parked);
     }
     // Out of the next story's way.
-    ledger.cancel(id, at(5)).await.unwrap();
+    ledger.cancel(id, at(5), None).await.unwrap();
 }
 
 fn stories(ledger: &SqlLedger, runtime: &tokio::runtime::Runtime) {

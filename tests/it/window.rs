@@ -247,7 +247,7 @@ async fn twenty_thousand_waiting_jobs_leave_redis_flat_and_start_in_order() {
     assert_eq!(world.held().await, WINDOW as u64);
     assert_eq!(world.told().await, (20_000, 0));
     let waits = jobs.last().unwrap().id;
-    world.ledger.cancel(waits, world.clock.now()).await.unwrap();
+    world.ledger.cancel(waits, world.clock.now(), None).await.unwrap();
     let mut done = world.work_off(500).await;
     let urgent = step(world.clock.now(), 3_600);
     world.enqueue(std::slice::from_ref(&urgent)).await;

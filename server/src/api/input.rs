@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::body::HttpBody as _;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -161,6 +162,22 @@ pub(super) fn id<T: std::str::FromStr>(what: &str, segment: IdSegment) -> Result
         let detail = format!("there is no {what} {shown:?}: an id is a UUID");
         Problem::new(StatusCode::NOT_FOUND, detail)
     })
+}
+
+/// The request's JSON document, where all of it may be left out.
+pub(super) async fn optional<T: DeserializeOwned + Default>(
+    request: Request,
+    limit: usize,
+) -> Result<T, Problem> {
+    if request.body().is_end_stream() {
+        return Ok(T::default());
+    }
+    document(request, limit).await
+}
+
+/// A name in a path, whatever it is.
+pub(super) fn name(segment: IdSegment) -> String {
+    segment.map_or_else(|_| String::new(), |Path(text)| text)
 }
 
 #[cfg(test)]

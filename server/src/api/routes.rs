@@ -8,7 +8,7 @@ use postworks::job::JobId;
 use uuid::Uuid;
 
 use super::Api;
-use super::input::{IdSegment, check_idempotency_key, document, id, query};
+use super::input::{IdSegment, check_idempotency_key, document, id, name, optional, query};
 use super::problem::Problem;
 
 type Answer = Result<Response, Problem>;
@@ -41,8 +41,12 @@ pub(super) async fn jobs(State(api): State<Api>, RawQuery(raw): RawQuery) -> Ans
     ok(api.app.jobs(&query(raw.as_deref())?).await?)
 }
 
-pub(super) async fn cancel(State(api): State<Api>, segment: IdSegment) -> Answer {
-    ok(api.app.cancel(id::<JobId>("job", segment)?).await?)
+pub(super) async fn cancel(
+    State(api): State<Api>,
+    segment: IdSegment,
+    RawQuery(raw): RawQuery,
+) -> Answer {
+    ok(api.app.cancel(id::<JobId>("job", segment)?, &query(raw.as_deref())?).await?)
 }
 
 pub(super) async fn add_connector(State(api): State<Api>, request: Request) -> Answer {
@@ -99,8 +103,48 @@ pub(super) async fn resolve_effect(
     ok(api.app.resolve_effect(id, &resolve).await?)
 }
 
+pub(super) async fn audits(State(api): State<Api>, RawQuery(raw): RawQuery) -> Answer {
+    ok(api.app.audits(&query(raw.as_deref())?).await?)
+}
+
 pub(super) async fn queues(State(api): State<Api>) -> Answer {
     ok(api.app.queues().await?)
+}
+
+pub(super) async fn why(State(api): State<Api>, segment: IdSegment) -> Answer {
+    ok(api.app.why(id::<JobId>("job", segment)?).await?)
+}
+
+pub(super) async fn pause(State(api): State<Api>, segment: IdSegment, request: Request) -> Answer {
+    let why = optional(request, api.limits.body).await?;
+    ok(api.app.pause(&name(segment), &why).await?)
+}
+
+pub(super) async fn resume(State(api): State<Api>, segment: IdSegment, request: Request) -> Answer {
+    let why = optional(request, api.limits.body).await?;
+    ok(api.app.resume(&name(segment), &why).await?)
+}
+
+pub(super) async fn gates(State(api): State<Api>) -> Answer {
+    ok(api.app.gates().await?)
+}
+
+pub(super) async fn open_breaker(
+    State(api): State<Api>,
+    segment: IdSegment,
+    request: Request,
+) -> Answer {
+    let why = optional(request, api.limits.body).await?;
+    ok(api.app.open_breaker(&name(segment), &why).await?)
+}
+
+pub(super) async fn close_breaker(
+    State(api): State<Api>,
+    segment: IdSegment,
+    request: Request,
+) -> Answer {
+    let why = optional(request, api.limits.body).await?;
+    ok(api.app.close_breaker(&name(segment), &why).await?)
 }
 
 pub(super) async fn no_route() -> Problem {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use postworks::job::{FieldError, JobId, Request};
-use postworks::ledger::Unpark;
+use postworks::ledger::{AuditEntry, Unpark};
 use postworks_workers::platforms::check_base_url;
 use postworks_workers::store::{self, NewConnector};
 use secrecy::ExposeSecret;
@@ -48,16 +48,12 @@ impl App {
             }
         };
         self.check_platform(&connector.platform, &base_url)?;
-        let connected = self
-            .node
-            .store
-            .add_connector(NewConnector {
-                platform: connector.platform,
-                base_url,
-                identifier: connector.identifier,
-                secret: connector.secret,
-            })
-            .await?;
+        let AddConnector { platform, identifier, secret, reason, .. } = connector;
+        let mut note = self.note("connector.add", "", reason.as_deref())?;
+        note.detail = Some(format!("{platform} {identifier}"));
+        let new = NewConnector { platform, base_url, identifier, secret };
+        let noted = |id: Uuid| Some(AuditEntry { subject: id.to_string(), ..note });
+        let connected = self.node.store.add_connector_noted(new, noted).await?;
         if connected.again {
             let (whose, now) = (Unpark::Account(connected.id), self.node.clock.now());
             let released = self.node.ledger.unpark(whose, now).await?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use postworks::job::{Category, JobId, Kind, Queue};
-use postworks::ledger::{DeadFilter, DeadLetter};
+use postworks::ledger::{AuditEntry, DeadFilter, DeadLetter, PutBack};
 
 use super::effects::Prospect;
 use super::jobs::parse;
@@ -53,6 +53,7 @@ impl App {
     pub async fn dlq_retry(&self, retry: &DeadRetry) -> Result<Planned, Error> {
         let mut filter = self.dead_filter(&retry.filter)?;
         let named = !filter.ids.is_empty();
+        let note = self.note("dlq.retry", described(&retry.filter), retry.reason.as_deref())?;
         let mut plan = Plan::default();
         loop {
             let letters = self.node.ledger.dead_letters(&filter).await?;
@@ -68,7 +69,9 @@ impl App {
                         plan.done += 1;
                         if !retry.dry_run {
                             let store = &self.node.store;
-                            store.complete_if_published(publication, letter.id).await?;
+                            store
+                                .complete_if_published(publication, letter.id, Some(&note))
+                                .await?;
                         }
                     }
                     Prospect::Clear => runnable.push(letter),
@@ -79,13 +82,18 @@ impl App {
             if retry.dry_run {
                 plan.runnable += count(runnable.len());
             } else {
-                self.redrive(runnable, &mut plan).await?;
+                self.redrive(runnable, &note, &mut plan).await?;
             }
         }
         Ok(Planned { plan })
     }
 
-    async fn redrive(&self, letters: Vec<DeadLetter>, plan: &mut Plan) -> Result<(), Error> {
+    async fn redrive(
+        &self,
+        letters: Vec<DeadLetter>,
+        note: &AuditEntry,
+        plan: &mut Plan,
+    ) -> Result<(), Error> {
         let mut by_kind: BTreeMap<Kind, Vec<JobId>> = BTreeMap::new();
         for letter in letters {
             by_kind.entry(letter.kind).or_default().push(letter.id);
@@ -98,8 +106,9 @@ impl App {
                 .get(kind.as_str())
                 .map_or(RENEWED, |spec| spec.expires_after);
             let filter = DeadFilter { ids, limit: STEP, ..DeadFilter::default() };
-            let redriven =
-                self.node.ledger.redrive(&filter, self.node.clock.now(), renewed).await?;
+            let now = self.node.clock.now();
+            let how = PutBack { now, renewed_for: renewed, note: Some(note) };
+            let redriven = self.node.ledger.redrive(&filter, how).await?;
             plan.runnable += count(redriven.jobs.len());
             plan.superseded += count(redriven.superseded.len());
             self.node.producer.dispatch_again(redriven.jobs);
@@ -138,6 +147,19 @@ fn fingerprint(field: &str, text: Option<&str>) -> Result<Option<String>, Error>
         let fits = text.len() == 16 && text.bytes().all(|b| b.is_ascii_hexdigit());
         if fits { Ok(text.to_ascii_lowercase()) } else { Err("must be 16 hexadecimal digits") }
     })
+}
+
+/// The choice in one line, as the command line writes it.
+fn described(choice: &DeadChoice) -> String {
+    let mut words: Vec<String> = choice.ids.iter().map(ToString::to_string).collect();
+    let mut name = |name: &str, value: Option<&str>| {
+        words.extend(value.map(|value| format!("{name}={value}")));
+    };
+    name("category", choice.category.map(Category::as_str));
+    name("fingerprint", choice.fingerprint.as_deref());
+    name("queue", choice.queue.as_ref().map(Queue::as_str));
+    name("kind", choice.kind.as_ref().map(Kind::as_str));
+    if words.is_empty() { "all".to_owned() } else { words.join(" ") }
 }
 
 fn count(length: usize) -> u64 {

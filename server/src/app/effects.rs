@@ -62,6 +62,8 @@ impl App {
         resolve: &ResolveEffect,
     ) -> Result<EffectResolved, Error> {
         let resolution = resolution(resolve)?;
+        let mut note = self.note("effects.resolve", id.to_string(), resolve.reason.as_deref())?;
+        note.detail = Some(format!("{:?}", resolve.outcome).to_lowercase());
         let found = self.node.store.publication(id).await?;
         let Some(publication) = found else { return Err(missing(id)) };
         let job_id = JobId::from_uuid(publication.job_id);
@@ -70,11 +72,12 @@ impl App {
                 format!("a worker runs job {job_id} of publication {id}; wait until it has");
             return Err(Error::Conflict(words));
         }
-        match self.node.store.resolve(id, &resolution).await? {
+        match self.node.store.resolve(id, &resolution, Some(&note)).await? {
             Resolved::Done(row) => {
                 if resolve.retry {
                     let filter = DeadChoice { ids: vec![job_id], ..DeadChoice::default() };
-                    self.dlq_retry(&DeadRetry { filter, dry_run: false }).await?;
+                    let reason = resolve.reason.clone();
+                    self.dlq_retry(&DeadRetry { filter, dry_run: false, reason }).await?;
                 }
                 let (state, job_state) = (row.state.to_string(), self.state_if_any(job_id).await?);
                 Ok(EffectResolved { id, state, job_id, job_state })

@@ -11,7 +11,7 @@ use postworks::ledger::{Cancel, FailedAttempt, JobFilter, JobRow};
 use serde_json::value::RawValue;
 
 use super::paging::{Wanted, cursor};
-use super::types::{AttemptView, CancelState, CancelledJob, JobView, JobsQuery, Page};
+use super::types::{AttemptView, CancelState, CancelledJob, JobView, JobsQuery, Page, Why};
 use super::{App, Error};
 
 /// Rows looked through for one page of a list that the broker filters.
@@ -86,8 +86,9 @@ impl App {
     }
 
     /// Ends a job that has not ended. Ending a cancelled job again changes nothing.
-    pub async fn cancel(&self, id: JobId) -> Result<CancelledJob, Error> {
-        let queue = match self.node.ledger.cancel(id, self.node.clock.now()).await? {
+    pub async fn cancel(&self, id: JobId, why: &Why) -> Result<CancelledJob, Error> {
+        let note = self.note("job.cancel", id.to_string(), why.reason.as_deref())?;
+        let queue = match self.node.ledger.cancel(id, note.at, Some(&note)).await? {
             Cancel::Unknown => return Err(unknown(id)),
             Cancel::Ended(State::Cancelled) => self.row(id).await?.job.queue,
             Cancel::Ended(state) => {
@@ -122,7 +123,7 @@ impl App {
         }
     }
 
-    async fn row(&self, id: JobId) -> Result<JobRow, Error> {
+    pub(super) async fn row(&self, id: JobId) -> Result<JobRow, Error> {
         self.node.ledger.job(id).await?.ok_or_else(|| unknown(id))
     }
 

@@ -4,17 +4,21 @@
 //! HTTP nor terminals.
 
 mod accounts;
+mod audit;
 mod dead_letters;
 mod effects;
 mod enqueue;
 mod error;
+mod gates;
 mod jobs;
 mod paging;
 mod queues;
 pub mod types;
+mod why;
 
 use std::sync::Arc;
 
+use postworks::job::IdSource;
 use postworks_workers::health::Probe;
 use postworks_workers::node::Node;
 use postworks_workers::role;
@@ -25,12 +29,20 @@ pub use error::Error;
 #[derive(Clone)]
 pub struct App {
     node: Arc<Node>,
+    actor: Arc<str>,
+    ids: Arc<IdSource>,
 }
 
 impl App {
-    /// The application over a node's stores.
+    /// The application over a node's stores, acting for the API's callers.
     pub fn new(node: Arc<Node>) -> Self {
-        Self { node }
+        Self { node, actor: "api".into(), ids: Arc::default() }
+    }
+
+    /// The same application, acting for somebody else: so the audit names them.
+    #[must_use]
+    pub fn acting_as(&self, actor: &str) -> Self {
+        Self { actor: actor.into(), ..self.clone() }
     }
 
     /// Returns when every job accepted so far was offered to the broker.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use postworks::chore::depths;
 use postworks::job::{Kind, Queue};
 
-use super::types::{Page, QueueView};
+use super::types::{HolderView, Page, QueueView};
 use super::{App, Error};
 
 impl App {
@@ -16,6 +16,11 @@ impl App {
         for count in self.node.ledger.dead_counts().await? {
             *dead.entry(count.queue).or_default() += count.count;
         }
+        let holds = self.node.ledger.queue_holds().await?;
+        let paused = |queue: &Queue| {
+            let hold = holds.iter().find(|hold| hold.queue == *queue)?;
+            hold.paused.clone().map(HolderView::from)
+        };
         let (broker, ledger) = (self.node.broker.as_ref(), self.node.ledger.as_ref());
         let depths = depths(broker, ledger, &queues, self.node.clock.now()).await?;
         let views = queues.into_iter().zip(depths).map(|(queue, depth)| QueueView {
@@ -24,6 +29,7 @@ impl App {
             delayed: depth.delayed,
             running: depth.running,
             oldest_ready_age_seconds: depth.oldest_ready_age.as_secs_f64(),
+            paused: paused(&queue),
             queue,
         });
         Ok(Page { items: views.collect(), next: None })

@@ -47,6 +47,9 @@ pub(crate) struct ConnectorAddArgs {
     /// A file with the app password or refresh token; - reads it from stdin
     #[arg(long, value_name = "FILE")]
     secret_file: PathBuf,
+    /// Why, for the audit
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
 }
 
 fn read_secret(path: &Path) -> Result<SecretString, Failure> {
@@ -74,6 +77,7 @@ pub(super) async fn run(context: &Context, command: ConnectorCommand) -> Result<
                 base_url: args.base_url,
                 identifier: args.identifier,
                 secret: read_secret(&args.secret_file)?,
+                reason: args.reason,
             };
             let created = target::choose(context).await?.add_connector(connector).await?;
             context.format.say(&created, |created| created.id.to_string())

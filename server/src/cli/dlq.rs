@@ -60,6 +60,9 @@ pub(crate) struct DlqRetryArgs {
     /// Do not ask
     #[arg(long)]
     yes: bool,
+    /// Why, for the audit
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
 }
 
 const FILTERS: [&str; 4] = ["category", "fingerprint", "queue", "kind"];
@@ -130,7 +133,7 @@ async fn retry(context: &Context, args: DlqRetryArgs) -> Result<(), Failure> {
     };
     let named = !filter.ids.is_empty();
     let target = target::choose(context).await?;
-    let dry = DeadRetry { filter, dry_run: true };
+    let dry = DeadRetry { filter, dry_run: true, reason: args.reason };
     let wet = DeadRetry { dry_run: false, ..dry.clone() };
     let planned = if args.dry_run {
         target.dlq_retry(&dry).await?

@@ -44,6 +44,9 @@ pub(crate) struct ResolveArgs {
     /// Put the dead job of what is absent back at once
     #[arg(long)]
     retry: bool,
+    /// Why, for the audit
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -70,7 +73,8 @@ pub(super) async fn run(context: &Context, command: EffectsCommand) -> Result<()
                 Outcome::Published => FoundOut::Published,
                 Outcome::Absent => FoundOut::Absent,
             };
-            let resolve = ResolveEffect { outcome, remote_id: args.remote_id, retry: args.retry };
+            let ResolveArgs { remote_id, retry, reason, .. } = args;
+            let resolve = ResolveEffect { outcome, remote_id, retry, reason };
             let resolved = target::choose(context).await?.resolve_effect(args.id, &resolve).await?;
             context.format.say(&resolved, summary)
         }

@@ -15,9 +15,9 @@ use super::failure::{Exit, Failure};
 use super::target::Target;
 use crate::api::{Problem, chain};
 use crate::app::types::{
-    AddConnector, CancelledJob, Connector, Created, DeadLetterView, DeadQuery, DeadRetry,
-    EffectResolved, EffectView, EnqueueJob, Enqueued, JobView, JobsQuery, Page, PageQuery, Planned,
-    QueueView, ResolveEffect,
+    AddConnector, AuditQuery, AuditView, CancelledJob, Connector, Created, DeadLetterView,
+    DeadQuery, DeadRetry, EffectResolved, EffectView, EnqueueJob, Enqueued, GateView, JobView,
+    JobsQuery, Page, PageQuery, Planned, QueueView, ResolveEffect, Why, WhyView,
 };
 
 /// An address that does not answer is told soon.
@@ -114,6 +114,11 @@ impl HttpTarget {
     }
 }
 
+/// A name as a part of a path, whatever a person typed.
+fn segment(name: &str) -> String {
+    url::form_urlencoded::byte_serialize(name.as_bytes()).collect()
+}
+
 /// The innermost cause: the layers of an HTTP client say nothing to a person.
 fn cause(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
@@ -156,8 +161,9 @@ impl Target for HttpTarget {
         self.get("/api/jobs", query).await
     }
 
-    async fn cancel(&self, id: JobId) -> Result<CancelledJob, Failure> {
-        self.answer(self.request(Method::DELETE, &format!("/api/jobs/{id}"))).await
+    async fn cancel(&self, id: JobId, why: &Why) -> Result<CancelledJob, Failure> {
+        let request = self.request(Method::DELETE, &format!("/api/jobs/{id}"));
+        self.answer(request.query(why)).await
     }
 
     async fn add_connector(&self, connector: AddConnector) -> Result<Created, Failure> {
@@ -166,6 +172,7 @@ impl Target for HttpTarget {
             "base_url": connector.base_url,
             "identifier": connector.identifier,
             "secret": connector.secret.expose_secret(),
+            "reason": connector.reason,
         });
         self.post("/api/connectors", &body).await
     }
@@ -200,5 +207,33 @@ impl Target for HttpTarget {
 
     async fn queues(&self) -> Result<Page<QueueView>, Failure> {
         self.get("/api/queues", &()).await
+    }
+
+    async fn why(&self, id: JobId) -> Result<WhyView, Failure> {
+        self.get(&format!("/api/jobs/{id}/why"), &()).await
+    }
+
+    async fn pause(&self, queue: &str, why: &Why) -> Result<GateView, Failure> {
+        self.post(&format!("/api/queues/{}/pause", segment(queue)), why).await
+    }
+
+    async fn resume(&self, queue: &str, why: &Why) -> Result<GateView, Failure> {
+        self.post(&format!("/api/queues/{}/resume", segment(queue)), why).await
+    }
+
+    async fn gates(&self) -> Result<Page<GateView>, Failure> {
+        self.get("/api/breakers", &()).await
+    }
+
+    async fn open_breaker(&self, name: &str, why: &Why) -> Result<GateView, Failure> {
+        self.post(&format!("/api/breakers/{}/open", segment(name)), why).await
+    }
+
+    async fn close_breaker(&self, name: &str, why: &Why) -> Result<GateView, Failure> {
+        self.post(&format!("/api/breakers/{}/close", segment(name)), why).await
+    }
+
+    async fn audits(&self, query: &AuditQuery) -> Result<Page<AuditView>, Failure> {
+        self.get("/api/audit", query).await
     }
 }

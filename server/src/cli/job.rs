@@ -6,13 +6,19 @@ use postworks::job::JobId;
 use super::failure::Failure;
 use super::output::{list, or_dash, table};
 use super::{Context, target};
-use crate::app::types::{JobView, JobsQuery, Page};
+use crate::app::types::{JobView, JobsQuery, Page, Why};
 
 /// What to do with jobs.
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum JobCommand {
     /// Show a job and its attempts
     Show {
+        /// The job
+        #[arg(value_parser = super::parse_job_id)]
+        id: JobId,
+    },
+    /// Say why a job does not run, and when it will
+    Why {
         /// The job
         #[arg(value_parser = super::parse_job_id)]
         id: JobId,
@@ -24,6 +30,9 @@ pub(crate) enum JobCommand {
         /// The job
         #[arg(value_parser = super::parse_job_id)]
         id: JobId,
+        /// Why, for the audit
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
     },
 }
 
@@ -51,6 +60,10 @@ pub(super) async fn run(context: &Context, command: JobCommand) -> Result<(), Fa
     let target = target::choose(context).await?;
     match command {
         JobCommand::Show { id } => context.format.say(&target.job(id).await?, show),
+        JobCommand::Why { id } => context.format.say(&target.why(id).await?, |why| {
+            let eta = why.eta.map_or_else(String::new, |eta| format!("\nexpected: {eta}"));
+            format!("{}: {}{eta}", why.reason, why.detail)
+        }),
         JobCommand::List(args) => {
             let query = JobsQuery {
                 state: args.state,
@@ -61,8 +74,8 @@ pub(super) async fn run(context: &Context, command: JobCommand) -> Result<(), Fa
             };
             context.format.say(&target.jobs(&query).await?, page)
         }
-        JobCommand::Cancel { id } => {
-            let cancelled = target.cancel(id).await?;
+        JobCommand::Cancel { id, reason } => {
+            let cancelled = target.cancel(id, &Why { reason }).await?;
             context.format.say(&cancelled, |cancelled| {
                 format!("{id}  {}", format!("{:?}", cancelled.state).to_lowercase())
             })

@@ -3,6 +3,8 @@
 //! stdout carries answers only, stderr everything else; how a command ended is in its exit code
 //! ([`Exit`]).
 
+mod audit;
+mod breaker;
 mod config;
 mod connector;
 mod demo;
@@ -146,13 +148,14 @@ Examples:
   postworks connector list -o json"
     )]
     Connector(connector::ConnectorCommand),
-    /// Jobs: show, list, cancel
+    /// Jobs: show, why, list, cancel
     #[command(
         subcommand,
         after_help = "\
 Examples:
   postworks job list --state running
   postworks job show 0198f3a0-…
+  postworks job why 0198f3a0-…
   postworks job cancel 0198f3a0-…"
     )]
     Job(job::JobCommand),
@@ -176,9 +179,41 @@ Examples:
   postworks effects resolve 0198f3a0-… --as absent --retry"
     )]
     Effects(effects::EffectsCommand),
-    /// Queues and what is in them
-    #[command(subcommand)]
+    /// Who did what by hand, and why
+    #[command(
+        subcommand,
+        after_help = "\
+Every command that changes something by hand is noted with who did it (cli:user@host, or api) and
+how many things it changed; --reason TEXT adds why.
+
+Examples:
+  postworks audit list --since 8h
+  postworks audit list --action dlq.retry -o json"
+    )]
+    Audit(audit::AuditCommand),
+    /// Queues: what is in them, pause, resume
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  postworks queue list
+  postworks queue pause post_publication.bluesky --reason 'wrong text went out'
+  postworks queue resume post_publication.bluesky"
+    )]
     Queue(queue::QueueCommand),
+    /// Circuit breakers, one for each queue: list, open, close
+    #[command(
+        subcommand,
+        after_help = "\
+A breaker opens by itself when half of a platform's calls fail, for the whole fleet, and tries a few
+calls after its cooldown. Nothing is claimed meanwhile, and no attempt is lost.
+
+Examples:
+  postworks breaker list
+  postworks breaker open connector_sync.bluesky --reason 'they are migrating'
+  postworks breaker close connector_sync.bluesky"
+    )]
+    Breaker(breaker::BreakerCommand),
     /// Bring the database's tables up to date
     #[command(
         after_help = "Needs DATABASE_URL and REDIS_URL. Safe to run again, and while workers run."
@@ -303,7 +338,9 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::Job(command) => job::run(&context, command).await,
         Verb::Dlq(command) => dlq::run(&context, command).await,
         Verb::Effects(command) => effects::run(&context, command).await,
+        Verb::Audit(command) => audit::run(&context, command).await,
         Verb::Queue(command) => queue::run(&context, command).await,
+        Verb::Breaker(command) => breaker::run(&context, command).await,
         Verb::Migrate => roles::run_migrate(&context).await,
         Verb::Doctor => doctor::run(&context).await,
         Verb::Config(command) => config::run(&context, command),

@@ -2,20 +2,50 @@
 
 use clap::Subcommand;
 
+use super::breaker::summary;
 use super::failure::Failure;
 use super::output::table;
-use super::{Context, target};
+use super::{Context, Target, target};
+use crate::app::types::Why;
 
 /// What to do with queues.
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub(crate) enum QueueCommand {
     /// List queues and what is in them
     List,
+    /// Let nothing more be claimed from a queue; what runs goes on
+    Pause {
+        /// The queue
+        queue: String,
+        /// Why, for the audit
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Let a paused queue go on
+    Resume {
+        /// The queue
+        queue: String,
+        /// Why, for the audit
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
 }
 
 pub(super) async fn run(context: &Context, command: QueueCommand) -> Result<(), Failure> {
-    let QueueCommand::List = command;
-    let queues = target::choose(context).await?.queues().await?;
+    let target = target::choose(context).await?;
+    match command {
+        QueueCommand::List => list(context, target.as_ref()).await,
+        QueueCommand::Pause { queue, reason } => {
+            context.format.say(&target.pause(&queue, &Why { reason }).await?, summary)
+        }
+        QueueCommand::Resume { queue, reason } => {
+            context.format.say(&target.resume(&queue, &Why { reason }).await?, summary)
+        }
+    }
+}
+
+async fn list(context: &Context, target: &dyn Target) -> Result<(), Failure> {
+    let queues = target.queues().await?;
     context.format.say(&queues, |queues| {
         let rows = queues.items.iter().map(|queue| {
             vec![
@@ -25,8 +55,10 @@ pub(super) async fn run(context: &Context, command: QueueCommand) -> Result<(), 
                 queue.running.to_string(),
                 queue.dead.to_string(),
                 format!("{:.1} s", queue.oldest_ready_age_seconds),
+                queue.paused.as_ref().map_or_else(String::new, |holder| holder.by.clone()),
             ]
         });
-        table(&["QUEUE", "READY", "DELAYED", "RUNNING", "DEAD", "OLDEST READY"], rows, "no queues")
+        let header = ["QUEUE", "READY", "DELAYED", "RUNNING", "DEAD", "OLDEST READY", "PAUSED BY"];
+        table(&header, rows, "no queues")
     })
 }

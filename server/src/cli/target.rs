@@ -10,9 +10,9 @@ use super::http::HttpTarget;
 use super::wiring;
 use crate::app::App;
 use crate::app::types::{
-    AddConnector, CancelledJob, Connector, Created, DeadLetterView, DeadQuery, DeadRetry,
-    EffectResolved, EffectView, EnqueueJob, Enqueued, JobView, JobsQuery, Page, PageQuery, Planned,
-    QueueView, ResolveEffect,
+    AddConnector, AuditQuery, AuditView, CancelledJob, Connector, Created, DeadLetterView,
+    DeadQuery, DeadRetry, EffectResolved, EffectView, EnqueueJob, Enqueued, GateView, JobView,
+    JobsQuery, Page, PageQuery, Planned, QueueView, ResolveEffect, Why, WhyView,
 };
 
 /// Where the API is unless somebody says otherwise.
@@ -28,7 +28,7 @@ pub trait Target: Send + Sync {
     /// Lists jobs.
     async fn jobs(&self, query: &JobsQuery) -> Result<Page<JobView>, Failure>;
     /// Ends a job.
-    async fn cancel(&self, id: JobId) -> Result<CancelledJob, Failure>;
+    async fn cancel(&self, id: JobId, why: &Why) -> Result<CancelledJob, Failure>;
     /// Connects an account.
     async fn add_connector(&self, connector: AddConnector) -> Result<Created, Failure>;
     /// Lists accounts.
@@ -49,6 +49,20 @@ pub trait Target: Send + Sync {
     ) -> Result<EffectResolved, Failure>;
     /// Lists queues.
     async fn queues(&self) -> Result<Page<QueueView>, Failure>;
+    /// Why a job does not run.
+    async fn why(&self, id: JobId) -> Result<WhyView, Failure>;
+    /// Lets nothing more be claimed from a queue.
+    async fn pause(&self, queue: &str, why: &Why) -> Result<GateView, Failure>;
+    /// Lets a paused queue go on.
+    async fn resume(&self, queue: &str, why: &Why) -> Result<GateView, Failure>;
+    /// Every queue's gate.
+    async fn gates(&self) -> Result<Page<GateView>, Failure>;
+    /// Opens a breaker by hand.
+    async fn open_breaker(&self, name: &str, why: &Why) -> Result<GateView, Failure>;
+    /// Closes a breaker.
+    async fn close_breaker(&self, name: &str, why: &Why) -> Result<GateView, Failure>;
+    /// Lists operators' actions.
+    async fn audits(&self, query: &AuditQuery) -> Result<Page<AuditView>, Failure>;
 }
 
 /// Chooses: `--server`, else the stores if their addresses are set, else the API on this machine.
@@ -57,7 +71,8 @@ pub(crate) async fn choose(context: &Context) -> Result<Box<dyn Target>, Failure
     let server = context.server.clone().or_else(|| environment.server.clone());
     if server.is_none() && environment.stores.is_some() {
         let config = context.config(|sources| sources)?;
-        return Ok(Box::new(wiring::open(&config, &environment).await?));
+        let app = wiring::open(&config, &environment).await?;
+        return Ok(Box::new(app.acting_as(&super::audit::actor())));
     }
     let server = match server {
         Some(server) => server,
@@ -83,8 +98,8 @@ impl Target for App {
         Ok(self.jobs(query).await?)
     }
 
-    async fn cancel(&self, id: JobId) -> Result<CancelledJob, Failure> {
-        Ok(self.cancel(id).await?)
+    async fn cancel(&self, id: JobId, why: &Why) -> Result<CancelledJob, Failure> {
+        Ok(self.cancel(id, why).await?)
     }
 
     async fn add_connector(&self, connector: AddConnector) -> Result<Created, Failure> {
@@ -125,5 +140,33 @@ impl Target for App {
 
     async fn queues(&self) -> Result<Page<QueueView>, Failure> {
         Ok(self.queues().await?)
+    }
+
+    async fn why(&self, id: JobId) -> Result<WhyView, Failure> {
+        Ok(self.why(id).await?)
+    }
+
+    async fn pause(&self, queue: &str, why: &Why) -> Result<GateView, Failure> {
+        Ok(self.pause(queue, why).await?)
+    }
+
+    async fn resume(&self, queue: &str, why: &Why) -> Result<GateView, Failure> {
+        Ok(self.resume(queue, why).await?)
+    }
+
+    async fn gates(&self) -> Result<Page<GateView>, Failure> {
+        Ok(self.gates().await?)
+    }
+
+    async fn open_breaker(&self, name: &str, why: &Why) -> Result<GateView, Failure> {
+        Ok(self.open_breaker(name, why).await?)
+    }
+
+    async fn close_breaker(&self, name: &str, why: &Why) -> Result<GateView, Failure> {
+        Ok(self.close_breaker(name, why).await?)
+    }
+
+    async fn audits(&self, query: &AuditQuery) -> Result<Page<AuditView>, Failure> {
+        Ok(self.audits(query).await?)
     }
 }

@@ -160,6 +160,26 @@ impl World {
 
     /// Connects accounts of the platform, through the proxy, in one of its characters.
     pub(crate) async fn connect(&mut self, platform: &str, count: usize) -> Vec<Account> {
+        let address = self.platform.address();
+        self.connect_at(platform, count, address).await
+    }
+
+    /// The same through another proxy.
+    pub(crate) async fn connect_by(
+        &mut self,
+        platform: &str,
+        count: usize,
+        way: &ChaosProxy,
+    ) -> Vec<Account> {
+        self.connect_at(platform, count, way.address()).await
+    }
+
+    async fn connect_at(
+        &mut self,
+        platform: &str,
+        count: usize,
+        address: std::net::SocketAddr,
+    ) -> Vec<Account> {
         let http = Client::new(self.fleet.sandbox.url()).http;
         let mut accounts = Vec::with_capacity(count);
         for n in 0..count {
@@ -168,7 +188,7 @@ impl World {
             let secret = text(&made["refresh_token"]);
             let connector = json!({
                 "platform": platform,
-                "base_url": format!("http://{}", self.platform.address()),
+                "base_url": format!("http://{address}"),
                 "identifier": handle,
                 "secret": secret,
             });

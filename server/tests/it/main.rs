@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "tests")]
 
 mod api;
+mod audit;
 #[path = "../faults/checker.rs"]
 #[allow(dead_code, reason = "the fault suite uses the rest")]
 mod checker;
@@ -16,6 +17,7 @@ mod embedded;
 mod fault_checker;
 #[allow(dead_code, reason = "the fault suite uses the rest")]
 mod fleet;
+mod gates;
 #[path = "../faults/history.rs"]
 #[allow(dead_code, reason = "the fault suite uses the rest")]
 mod history;

@@ -141,6 +141,17 @@ impl Desk {
         self.enqueues_and_looks(&account).await;
         self.puts_a_dead_letter_back(&account).await;
         self.is_told_what_is_wrong().await;
+        self.sees_who_did_what().await;
+    }
+
+    async fn sees_who_did_what(&self) {
+        let audit = self.json(&["audit", "list"]).await;
+        let rows = audit["items"].as_array().unwrap();
+        let actions: Vec<&str> = rows.iter().map(|row| row["action"].as_str().unwrap()).collect();
+        assert_eq!(actions, ["dlq.retry", "job.cancel", "connector.add"], "{audit}");
+        let over_http = self.vars.iter().any(|(name, _)| *name == "POSTWORKS_SERVER");
+        let by = if over_http { "api" } else { "cli:" };
+        assert!(rows.iter().all(|row| row["actor"].as_str().unwrap().starts_with(by)), "{audit}");
     }
 }
 

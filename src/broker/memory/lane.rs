@@ -6,11 +6,12 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
+use super::gate::{Gatekeeper, Passage};
 use super::window::Marks;
 use crate::broker::{BATCH_MAX, order};
 use crate::broker::{
-    Beyond, Claimed, Delivery, Depth, Lease, Place, Push, Pushed, Reap, Reasserted, Reassertion,
-    Removed, Renewed, Settled, Settlement, Then,
+    Claimed, Delivery, Depth, Lease, Place, Push, Pushed, Reap, Reasserted, Reassertion, Removed,
+    Renewed, Settled, Settlement, Then,
 };
 use crate::job::{Envelope, JobId, Queue, Timestamp, Token, WorkerId};
 
@@ -35,7 +36,8 @@ pub(super) struct Lane {
     /// By deadline.
     leased: BTreeSet<(i64, JobId)>,
     pub(super) marks: Marks,
-    wake: bool,
+    pub(super) gate: Gatekeeper,
+    pub(super) wake: bool,
 }
 
 /// A job and the one place it is in.
@@ -95,12 +97,23 @@ impl Lane {
         limit: usize,
         lease: Duration,
         alone: bool,
+        window: usize,
         now: Timestamp,
     ) -> Option<Claimed> {
         let generation = self.generation?;
-        let limit = limit.min(BATCH_MAX);
-        self.promote(order::promotions(limit), now);
-        let quarantined = alone && !self.quarantine.is_empty();
+        let asked = limit.min(BATCH_MAX);
+        let epoch = self.gate.gate().breaker.epoch;
+        let passage = self.gate.passage(now);
+        let (limit, again) = match passage {
+            Passage::Free => (asked, None),
+            Passage::Some(passes, at) => (asked.min(passes), Some(at).filter(|_| passes < asked)),
+            Passage::Shut(next_due) => {
+                return Some(Claimed { next_due, now, generation, epoch, ..Claimed::default() });
+            }
+        };
+        self.promote(order::promotions(asked), now);
+        let shut = matches!(passage, Passage::Some(0, _));
+        let quarantined = alone && !self.quarantine.is_empty() && !shut;
         let limit = if quarantined { 1 } else { limit };
         let place = if quarantined { &mut self.quarantine } else { &mut self.ready };
         // A claim that finds nothing takes no number: an idle broker is not written to.
@@ -120,14 +133,27 @@ impl Lane {
                 flagged: held.fresh_in != Some(generation),
                 orphaned: held.orphaned,
                 quarantined,
+                epoch,
             });
         }
-        let next_due = self.delayed.first().map(|(due, _)| Timestamp::from_millis(*due));
-        let more = !self.ready.is_empty() || next_due.is_some_and(|due| due <= now);
+        let first_probes = self.gate.pass(deliveries.len(), now);
+        let mut next_due = self.delayed.first().map(|(due, _)| Timestamp::from_millis(*due));
+        let mut more = !self.ready.is_empty() || next_due.is_some_and(|due| due <= now);
+        if let Some(at) = again.filter(|_| more) {
+            (more, next_due) = (false, Some(at));
+        }
         self.wake |= more;
-        let quarantined = !self.quarantine.is_empty();
-        let beyond = Beyond::default();
-        Some(Claimed { deliveries, next_due, now, more, quarantined, generation, beyond })
+        Some(Claimed {
+            deliveries,
+            next_due,
+            now,
+            more,
+            quarantined: !self.quarantine.is_empty(),
+            generation,
+            beyond: self.beyond(window, now),
+            epoch,
+            first_probes,
+        })
     }
 
     pub(super) fn settle(&mut self, settlements: &[Settlement], now: Timestamp) -> Vec<Settled> {
@@ -231,6 +257,10 @@ impl Lane {
             Spot::Delayed => Place::Delayed,
             Spot::Leased { worker, .. } => Place::Running(worker.clone()),
         })
+    }
+
+    pub(super) fn ahead_of(&self, id: JobId) -> Option<u64> {
+        self.ready.iter().position(|(_, other)| *other == id).map(count)
     }
 
     pub(super) fn depth(&self, now: Timestamp) -> Depth {

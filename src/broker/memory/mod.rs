@@ -4,6 +4,7 @@
 //! fills a Redis that was wiped. It keeps every promise that the Redis broker keeps, and is the
 //! model in that broker's tests.
 
+mod gate;
 mod lane;
 mod window;
 
@@ -16,8 +17,9 @@ use tokio::sync::Notify;
 
 use self::lane::Lane;
 use super::{
-    Broker, Claimed, Depth, Error, Lease, Place, Pulse, Push, Pushed, Reap, Reasserted,
-    Reassertion, Refill, Removed, Renewed, Settled, Settlement, WINDOW,
+    Breaker, Broker, Claimed, Depth, Error, Gate, Hold, Lease, Observed, Place, Pulse, Push,
+    Pushed, Reap, Reasserted, Reassertion, Refill, Removed, Renewed, Settled, Settlement, Tally,
+    WINDOW,
 };
 use crate::clock::SharedClock;
 use crate::job::{JobId, Queue, Timestamp, Turn, WorkerId};
@@ -35,6 +37,8 @@ pub struct MemoryBroker {
 struct State {
     lanes: HashMap<Queue, Lane>,
     workers: HashSet<WorkerId>,
+    /// The queues whose jobs this process runs.
+    served: HashSet<Queue>,
     /// Until when somebody does them.
     chores: HashMap<String, Timestamp>,
     /// Whether its memory was lost under workers that live.
@@ -97,8 +101,7 @@ impl MemoryBroker {
     ) -> Result<Claimed, Error> {
         self.lock().workers.insert(worker.clone());
         let claimed = self.step(queue, |lane, now| {
-            let claimed = lane.claim(queue, worker, limit, lease, alone, now)?;
-            Some(Claimed { beyond: lane.beyond(self.window, now), ..claimed })
+            lane.claim(queue, worker, limit, lease, alone, self.window, now)
         });
         claimed.ok_or_else(|| Error::NeedsGeneration { queue: queue.clone(), held: None })
     }
@@ -136,6 +139,38 @@ impl Broker for MemoryBroker {
         lease: Duration,
     ) -> Result<Claimed, Error> {
         self.claim_from(queue, worker, limit, lease, true)
+    }
+
+    async fn observe(&self, queue: &Queue, tally: Tally) -> Result<Observed, Error> {
+        Ok(self.step(queue, |lane, now| lane.gate.observe(tally, now)))
+    }
+
+    async fn switch(&self, queue: &Queue, epoch: u64, to: Breaker) -> Result<bool, Error> {
+        Ok(self.step(queue, |lane, _| {
+            let switched = lane.gate.switch(epoch, to);
+            lane.wake |= switched;
+            switched
+        }))
+    }
+
+    async fn hold(&self, queue: &Queue, hold: Hold) -> Result<(), Error> {
+        self.step(queue, |lane, _| {
+            lane.gate.hold(hold);
+            lane.wake = true;
+        });
+        Ok(())
+    }
+
+    async fn shut(&self, queue: &Queue, until: Timestamp) -> Result<(), Error> {
+        self.step(queue, |lane, _| lane.gate.shut(until));
+        Ok(())
+    }
+
+    async fn gates(&self, queues: &[Queue]) -> Result<(Vec<Gate>, Timestamp), Error> {
+        let state = self.lock();
+        let gate =
+            |queue| state.lanes.get(queue).map_or_else(Gate::default, |lane| lane.gate.gate());
+        Ok((queues.iter().map(gate).collect(), self.clock.now()))
     }
 
     async fn settle(&self, queue: &Queue, jobs: &[Settlement]) -> Result<Vec<Settled>, Error> {
@@ -271,6 +306,19 @@ impl Broker for MemoryBroker {
 
     async fn connected(&self) -> Result<HashSet<WorkerId>, Error> {
         Ok(self.lock().workers.clone())
+    }
+
+    fn serves(&self, queues: &[Queue]) {
+        self.lock().served.extend(queues.iter().cloned());
+    }
+
+    async fn served(&self, queues: &[Queue]) -> Result<Vec<bool>, Error> {
+        let state = self.lock();
+        Ok(queues.iter().map(|queue| state.served.contains(queue)).collect())
+    }
+
+    async fn ahead_of(&self, queue: &Queue, id: JobId) -> Result<Option<u64>, Error> {
+        Ok(self.lock().lanes.get(queue).and_then(|lane| lane.ahead_of(id)))
     }
 
     async fn pulse(&self) -> Result<Pulse, Error> {

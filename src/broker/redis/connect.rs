@@ -4,7 +4,9 @@
 //! trip that opens it. Behind sentinels each connection asks them anew, and is used only if the
 //! server itself says that it is the master.
 
+use std::collections::HashSet;
 use std::fmt;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -18,7 +20,7 @@ use redis::{
 use super::address::{Place, RedisAddress};
 use super::error::refused;
 use crate::broker::Error;
-use crate::job::WorkerId;
+use crate::job::{Queue, WorkerId};
 
 /// Longest wait for a connection. The ledger carries on meanwhile.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -29,11 +31,15 @@ const SENTINEL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a worker's connections are named, before its id.
 const NAME_PREFIX: &str = "postworks:";
+/// Between a worker's id and the queues it serves. In no id, and in no queue's name.
+const SERVING: char = ';';
 
 /// Makes connections.
 pub(super) struct Connector {
     address: RedisAddress,
     name: String,
+    /// The queues whose jobs this process runs: the end of the names of later connections.
+    served: OnceLock<String>,
 }
 
 /// The address hides its password.
@@ -57,7 +63,20 @@ impl Connector {
             return Err(Error::Refused("a worker's id must be plain characters".into()));
         }
         let address = RedisAddress::parse(url).map_err(|error| Error::Refused(Box::new(error)))?;
-        Ok(Self { address, name })
+        Ok(Self { address, name, served: OnceLock::new() })
+    }
+
+    /// Says which queues' jobs this process runs. Once; what was said first holds.
+    pub(super) fn serves(&self, queues: &[Queue]) {
+        let queues: Vec<&str> = queues.iter().map(Queue::as_str).collect();
+        let _ = self.served.set(queues.join(","));
+    }
+
+    fn full_name(&self) -> String {
+        match self.served.get() {
+            Some(queues) => format!("{}{SERVING}{queues}", self.name),
+            None => self.name.clone(),
+        }
     }
 
     /// Opens a connection whose commands are given up when no answer came within `answer`.
@@ -109,7 +128,7 @@ impl Connector {
         let patience = if must_be_master { SENTINEL_TIMEOUT } else { GREETING_TIMEOUT };
         let mut connection = connect(address, CONNECT_TIMEOUT, patience).await?;
         let mut greeting = self.greeting();
-        greeting.cmd("CLIENT").arg("SETNAME").arg(&self.name);
+        greeting.cmd("CLIENT").arg("SETNAME").arg(self.full_name());
         if must_be_master {
             greeting.cmd("ROLE");
         }
@@ -206,10 +225,19 @@ fn of_sentinel(address: &ConnectionAddr, error: &RedisError) -> RedisError {
 
 /// The workers in the answer to `CLIENT LIST`.
 pub(super) fn workers(list: &str) -> impl Iterator<Item = WorkerId> {
+    names(list).map(|name| WorkerId::from_text(name.split(SERVING).next().unwrap_or(name)))
+}
+
+/// The queues that workers in the answer to `CLIENT LIST` serve.
+pub(super) fn served(list: &str) -> HashSet<&str> {
+    let queues = names(list).filter_map(|name| name.split_once(SERVING));
+    queues.flat_map(|(_, queues)| queues.split(',')).collect()
+}
+
+fn names(list: &str) -> impl Iterator<Item = &str> {
     list.split_ascii_whitespace()
         .filter_map(|field| field.strip_prefix("name="))
         .filter_map(|name| name.strip_prefix(NAME_PREFIX))
-        .map(WorkerId::from_text)
 }
 
 #[cfg(test)]
@@ -218,9 +246,10 @@ mod tests {
 
     #[test]
     fn workers_are_read_from_the_names_of_connections() {
-        let list = "id=3 addr=127.0.0.1:5 name=postworks:host:7:0123456789ab db=0 cmd=blpop\n\
+        let list = "id=3 addr=127.0.0.1:5 name=postworks:host:7:0123456789ab;a,b.c db=0 cmd=blpop\n\
                     id=4 addr=127.0.0.1:6 name= db=0\nid=5 name=other:x db=0\n";
         let found: Vec<WorkerId> = workers(list).collect();
         assert_eq!(found, [WorkerId::from_text("host:7:0123456789ab")]);
+        assert_eq!(served(list), HashSet::from(["a", "b.c"]));
     }
 }

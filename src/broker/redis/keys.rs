@@ -31,13 +31,22 @@ impl Keys {
     /// - `wake`, list: at most one token, for waiters to block on
     /// - `boot`, hash: `run` (the run id of the Redis that the queue was opened on), `generation`
     ///   and `sequence` (the last claim's number in it)
-    /// - `gate`, string: `paused` while nothing may be claimed
+    /// - `gate`, hash, there once anything kept jobs from being claimed. What people want: `paused`,
+    ///   `forced`, `revision`. A platform's window: `shut` (ms). The breaker: `epoch`, `open` (until
+    ///   when, ms) or `closing` (since when, ms), `cooldown` (ms), `rate` (calls a second); what went
+    ///   through it in this epoch: `probes` (left) and `since` (ms), or `ramped`
     /// - `quarantine`, sorted set: ids of due jobs that run alone, in the order of `ready`
     /// - `window`, hash, there if the queue has a gap: `gap` and `cutoff` (turns), and of the
     ///   refill under way `round` (its name) and `until` (when another may begin)
     pub(super) fn of(&self, queue: &Queue) -> [String; 9] {
         ["jobs", "ready", "delayed", "leases", "wake", "boot", "gate", "quarantine", "window"]
             .map(|part| self.key(queue, part))
+    }
+
+    /// What the scripts of gates take: the gate; the calls of the breaker's epoch, a hash of `n` and
+    /// `b` with a second, for all and for the bad ones; and the list that waiters block on.
+    pub(super) fn gate(&self, queue: &Queue) -> [String; 3] {
+        ["gate", "calls", "wake"].map(|part| self.key(queue, part))
     }
 
     /// The list that waiters for a queue block on.

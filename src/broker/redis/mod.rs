@@ -13,6 +13,7 @@ mod connection;
 mod error;
 mod examine;
 mod facts;
+mod gate;
 mod keys;
 mod listen;
 mod options;
@@ -34,8 +35,9 @@ use self::keys::Keys;
 use self::listen::Listener;
 use self::script::Scripts;
 use super::{
-    BATCH_MAX, Broker, Claimed, Depth, Error, Lease, Place, Pulse, Push, Pushed, Reap, Reasserted,
-    Reassertion, Refill, Removed, Renewed, Settled, Settlement,
+    BATCH_MAX, Breaker, Broker, Claimed, Depth, Error, Gate, Hold, Lease, Observed, Place, Pulse,
+    Push, Pushed, Reap, Reasserted, Reassertion, Refill, Removed, Renewed, Settled, Settlement,
+    Tally,
 };
 use crate::finding::Finding;
 use crate::job::{JobId, Queue, Timestamp, Turn, WorkerId};
@@ -56,6 +58,7 @@ pub struct RedisBroker {
     options: RedisOptions,
     keys: Keys,
     scripts: Scripts,
+    connector: Arc<Connector>,
     commands: Commands,
     listener: Listener,
 }
@@ -78,7 +81,8 @@ impl RedisBroker {
             keys,
             scripts: Scripts::new(),
             commands: Commands::new(Arc::clone(&connector)),
-            listener: Listener::new(connector),
+            listener: Listener::new(Arc::clone(&connector)),
+            connector,
         })
     }
 
@@ -150,6 +154,26 @@ impl Broker for RedisBroker {
         lease: Duration,
     ) -> Result<Claimed, Error> {
         self.claim_from(queue, worker, limit, lease, true).await
+    }
+
+    async fn observe(&self, queue: &Queue, tally: Tally) -> Result<Observed, Error> {
+        self.tally(queue, tally).await
+    }
+
+    async fn switch(&self, queue: &Queue, epoch: u64, to: Breaker) -> Result<bool, Error> {
+        self.write_breaker(queue, epoch, to).await
+    }
+
+    async fn hold(&self, queue: &Queue, hold: Hold) -> Result<(), Error> {
+        self.write_hold(queue, hold).await
+    }
+
+    async fn shut(&self, queue: &Queue, until: Timestamp) -> Result<(), Error> {
+        self.shut_gate(queue, until).await
+    }
+
+    async fn gates(&self, queues: &[Queue]) -> Result<(Vec<Gate>, Timestamp), Error> {
+        self.read_gates(queues).await
     }
 
     async fn settle(&self, queue: &Queue, jobs: &[Settlement]) -> Result<Vec<Settled>, Error> {
@@ -352,6 +376,27 @@ impl Broker for RedisBroker {
 
     async fn examine(&self) -> Result<Vec<Finding>, Error> {
         Ok(self.server_facts().await?.findings())
+    }
+
+    fn serves(&self, queues: &[Queue]) {
+        self.connector.serves(queues);
+    }
+
+    async fn served(&self, queues: &[Queue]) -> Result<Vec<bool>, Error> {
+        let list = self.commands.query(redis::cmd("CLIENT").arg("LIST")).await?;
+        let list = reply::text(list)?;
+        let served = connect::served(&list);
+        Ok(queues.iter().map(|queue| served.contains(queue.as_str())).collect())
+    }
+
+    async fn ahead_of(&self, queue: &Queue, id: JobId) -> Result<Option<u64>, Error> {
+        let ready = self.keys.each(std::slice::from_ref(queue), "ready");
+        let mut rank = redis::cmd("ZRANK");
+        rank.arg(ready).arg(value::id(id));
+        match self.commands.query(&rank).await? {
+            Value::Nil => Ok(None),
+            rank => Ok(Some(reply::count(&rank)?)),
+        }
     }
 
     async fn pulse(&self) -> Result<Pulse, Error> {

@@ -35,15 +35,27 @@ pub(super) fn claimed(queue: &Queue, worker: &WorkerId, answer: Value) -> Result
     };
     let now = i64::try_from(count(&next()?)?).unwrap_or(i64::MAX);
     let now = Timestamp::from_millis(now);
+    let epoch = parsed(next()?)?;
+    let first_probes = count(&next()?)? > 0;
     let mut deliveries: Vec<Delivery> = Vec::with_capacity(answer.len() / 2);
     while let Some(id) = answer.next() {
         let stored = bytes(answer.next().ok_or_else(incomplete)?)?;
         let lease = Lease { id: parsed(id)?, token, worker: worker.clone() };
         let delivery = value::delivery(queue, lease, &stored);
-        deliveries.push(Delivery { quarantined: was_quarantined, ..delivery });
+        deliveries.push(Delivery { quarantined: was_quarantined, epoch, ..delivery });
     }
     let generation = token.generation;
-    Ok(Claimed { deliveries, next_due, now, more, quarantined, generation, beyond })
+    Ok(Claimed {
+        deliveries,
+        next_due,
+        now,
+        more,
+        quarantined,
+        generation,
+        beyond,
+        epoch,
+        first_probes,
+    })
 }
 
 /// Reads the answer of `held.lua`. A member that is no lease is nobody's.

@@ -77,6 +77,11 @@ scripts! {
     begin_refill: "begin_refill.lua",
     widen: "widen.lua",
     end_refill: "end_refill.lua",
+    observe: "observe.lua",
+    switch: "switch.lua",
+    hold: "hold.lua",
+    shut: "shut.lua",
+    heal_gate: "heal_gate.lua",
 }
 
 /// Puts a wake token back; sent as a whole, since it is rarely needed.

@@ -77,6 +77,7 @@ pub(super) fn delivery(queue: &Queue, lease: Lease, value: &[u8]) -> Delivery {
         flagged: fresh_in != Some(lease.token.generation),
         orphaned: orphaned.unwrap_or(0),
         quarantined: false,
+        epoch: 0,
         lease,
         envelope,
     }

@@ -1,12 +1,18 @@
 //! Ends jobs by hand, and deletes what ended long ago.
 
+use super::SqlLedger;
 use super::stored::{nonsense, state};
 use crate::job::{JobId, Queue, Timestamp};
-use crate::ledger::{Cancel, Db, Error, Prune, Tx};
+use crate::ledger::{AuditEntry, Cancel, Db, Error, Prune, Tx};
 use crate::{on_db, on_tx};
 
 /// Ends a live job.
-pub(super) async fn cancel(db: &Db, id: JobId, now: Timestamp) -> Result<Cancel, Error> {
+pub(super) async fn cancel(
+    db: &Db,
+    id: JobId,
+    now: Timestamp,
+    note: Option<&AuditEntry>,
+) -> Result<Cancel, Error> {
     const CANCEL: &str = "UPDATE jobs SET state = 'cancelled', finished_at = $2, \
              parked_for = NULL \
          WHERE id = $1 AND state IN ('open', 'parked') RETURNING queue";
@@ -20,7 +26,12 @@ pub(super) async fn cancel(db: &Db, id: JobId, now: Timestamp) -> Result<Cancel,
             .await
     })?;
     let answer = match queue {
-        Some(queue) => Cancel::Marked { queue: Queue::parse(&queue).map_err(nonsense)? },
+        Some(queue) => {
+            if let Some(note) = note {
+                SqlLedger::audit_in(&mut tx, note).await?;
+            }
+            Cancel::Marked { queue: Queue::parse(&queue).map_err(nonsense)? }
+        }
         None => {
             let held: Option<String> = on_tx!(&mut tx, conn => {
                 sqlx::query_scalar(LOOK).bind(id.as_uuid()).fetch_optional(conn).await

@@ -3,6 +3,7 @@
 //! Statements over whole batches have a text for each database (`postgres`: arrays, `sqlite`:
 //! JSON); every other statement has one text for both.
 
+mod audit;
 mod batch;
 mod crash;
 mod dead;
@@ -11,6 +12,7 @@ mod end;
 mod enqueue;
 mod examine;
 mod generation;
+mod hold;
 mod list;
 mod open;
 #[cfg(feature = "faults")]
@@ -22,14 +24,12 @@ mod sqlite;
 mod stamp;
 mod stored;
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 
 use super::{
-    Backlog, Bump, Cancel, Db, DeadCount, DeadFilter, DeadLetter, Error, FailedAttempt, JobFilter,
-    JobRow, Ledger, Page, Prune, Recorded, Redriven, Settled, Span, Standing, Tx, Unpark, Verdict,
-    until_sure,
+    AuditEntry, AuditFilter, Backlog, Bump, Cancel, Db, DeadCount, DeadFilter, DeadLetter, Error,
+    FailedAttempt, JobFilter, JobRow, Ledger, Page, Prune, PutBack, QueueHold, Recorded, Redriven,
+    Settled, Span, Standing, Tx, Unpark, Verdict, Wish, until_sure,
 };
 use crate::finding::Finding;
 use crate::job::{JobId, NewJob, Queue, Timestamp, Token, Turn};
@@ -113,8 +113,13 @@ impl Ledger for SqlLedger {
         list::jobs(&self.db, filter, now).await
     }
 
-    async fn cancel(&self, id: JobId, now: Timestamp) -> Result<Cancel, Error> {
-        end::cancel(&self.db, id, now).await
+    async fn cancel(
+        &self,
+        id: JobId,
+        now: Timestamp,
+        note: Option<&AuditEntry>,
+    ) -> Result<Cancel, Error> {
+        end::cancel(&self.db, id, now, note).await
     }
 
     async fn dead_letters(&self, filter: &DeadFilter) -> Result<Vec<DeadLetter>, Error> {
@@ -125,13 +130,28 @@ impl Ledger for SqlLedger {
         dead::counts(&self.db).await
     }
 
-    async fn redrive(
-        &self,
-        filter: &DeadFilter,
-        now: Timestamp,
-        renewed_for: Duration,
-    ) -> Result<Redriven, Error> {
-        redrive::redrive(&self.db, filter, now, renewed_for).await
+    async fn redrive(&self, filter: &DeadFilter, how: PutBack<'_>) -> Result<Redriven, Error> {
+        redrive::redrive(&self.db, filter, how).await
+    }
+
+    async fn audit(&self, entry: &AuditEntry) -> Result<(), Error> {
+        until_sure(|| audit::note(&self.db, entry)).await
+    }
+
+    async fn wish(&self, wish: &Wish, note: &AuditEntry) -> Result<QueueHold, Error> {
+        hold::wish(&self.db, wish, note).await
+    }
+
+    async fn queue_holds(&self) -> Result<Vec<QueueHold>, Error> {
+        hold::all(&self.db).await
+    }
+
+    async fn hold_applied(&self, queue: &Queue, revision: u64) -> Result<(), Error> {
+        hold::applied(&self.db, queue, revision).await
+    }
+
+    async fn audits(&self, filter: &AuditFilter) -> Result<Vec<AuditEntry>, Error> {
+        audit::list(&self.db, filter).await
     }
 
     async fn open_jobs(

@@ -1,14 +1,12 @@
 //! Brings jobs back to life: dead ones by a person, parked ones by time, a reconnected account or a
 //! newer worker.
 
-use std::time::Duration;
-
 use uuid::Uuid;
 
-use super::dead;
 use super::stored::{StoredJob, job_columns};
+use super::{SqlLedger, dead};
 use crate::job::{JobId, SnoozeReason, Timestamp};
-use crate::ledger::{Db, DeadFilter, Error, Redriven, Tx, Unpark};
+use crate::ledger::{AuditEntry, Db, DeadFilter, Error, PutBack, Redriven, Tx, Unpark};
 use crate::on_tx;
 
 /// How often a call is repeated whose jobs' unique keys were taken while it ran.
@@ -18,12 +16,11 @@ const ROUNDS: usize = 5;
 pub(super) async fn redrive(
     db: &Db,
     filter: &DeadFilter,
-    now: Timestamp,
-    renewed_for: Duration,
+    how: PutBack<'_>,
 ) -> Result<Redriven, Error> {
     let mut round = 1;
     loop {
-        match once(db, filter, now, now.after(renewed_for)).await {
+        match once(db, filter, how).await {
             // A unique key was taken between the look and the change: look again.
             Err(Error::Protocol(sqlx::Error::Database(error)))
                 if error.is_unique_violation() && round < ROUNDS =>
@@ -35,12 +32,8 @@ pub(super) async fn redrive(
     }
 }
 
-async fn once(
-    db: &Db,
-    filter: &DeadFilter,
-    now: Timestamp,
-    expires_at: Timestamp,
-) -> Result<Redriven, Error> {
+async fn once(db: &Db, filter: &DeadFilter, how: PutBack<'_>) -> Result<Redriven, Error> {
+    let expires_at = how.now.after(how.renewed_for);
     let mut tx = db.begin().await?;
     let mut redriven = Redriven::default();
     let mut ids = dead::ids(&mut tx, filter).await?;
@@ -48,12 +41,16 @@ async fn once(
     // every other batch locks its rows.
     ids.sort_unstable();
     for id in ids {
-        match revive(&mut tx, id, now, expires_at).await? {
+        match revive(&mut tx, id, how.now, expires_at).await? {
             Some(job) => redriven.jobs.push(job.try_into()?),
             None if is_dead(&mut tx, id).await? => redriven.superseded.push(JobId::from_uuid(id)),
             // Somebody else put it back or deleted it meanwhile.
             None => {}
         }
+    }
+    if let Some(note) = how.note.filter(|_| !redriven.jobs.is_empty()) {
+        let count = u64::try_from(redriven.jobs.len()).unwrap_or(u64::MAX);
+        SqlLedger::audit_in(&mut tx, &AuditEntry { count, ..note.clone() }).await?;
     }
     tx.commit().await?;
     Ok(redriven)

@@ -233,9 +233,11 @@ macro_rules! broker_promises {
     ($harness:expr) => {
         $crate::broker_promises! { @tests $harness;
             a_better_priority_goes_first_but_starves_nobody
+            a_breaker_lets_three_probes_pass_in_the_whole_fleet
             a_chore_is_given_to_one_in_each_term
             a_claim_takes_no_more_than_it_asked_for
             a_claim_that_leaves_work_wakes_the_next_waiter
+            a_closing_breaker_lets_more_pass_step_by_step
             a_delayed_job_is_never_early
             a_full_window_lets_only_earlier_turns_in
             a_job_given_back_keeps_its_place
@@ -252,26 +254,33 @@ macro_rules! broker_promises {
             a_lost_lease_can_be_claimed_back
             a_new_generation_flags_what_survived
             a_new_generation_knows_nothing_of_what_is_held
+            a_paused_queue_hands_out_nothing_until_it_is_resumed
             a_push_of_a_held_job_changes_nothing
             a_quarantined_job_is_claimed_alone_and_the_oldest_first
             a_quarantined_job_is_held_found_counted_and_can_be_removed
+            a_queue_is_served_while_a_worker_says_so
             a_refill_below_which_jobs_were_put_out_does_not_go_on
             a_refill_brings_a_window_up_to_the_end_of_the_backlog
             a_renewal_tells_the_generation
             a_renewed_lease_lasts_and_is_never_shortened
             a_settle_with_an_old_token_changes_nothing
+            a_shut_queue_opens_in_time_and_never_earlier
             a_vanished_worker_gives_back_its_own_jobs_only
             a_wait_that_was_given_up_loses_no_token
             a_waiter_is_woken_by_a_push
             a_waiter_is_woken_by_an_earlier_delayed_job
             a_waiting_job_can_be_removed_and_a_running_one_cannot
+            a_waiting_job_knows_how_many_are_before_it
             an_expired_lease_is_taken_back_and_its_old_holder_is_stale
+            an_older_wish_does_not_undo_a_newer_one
             an_urgent_job_gets_in_before_jobs_that_just_fell_due
+            calls_count_in_their_own_epoch_and_for_ten_seconds
             claims_are_refused_until_the_queue_is_opened
             depth_counts_every_place_and_knows_the_oldest
             jobs_of_one_millisecond_have_turns_of_their_own
             jobs_put_out_during_a_refill_lie_beyond_its_end
             nothing_is_left_after_a_job_is_gone
+            of_two_changes_of_a_breaker_in_one_epoch_one_counts
             of_two_claims_of_a_job_the_later_holds_it
             of_two_refills_the_latest_counts
             only_an_open_queue_where_nothing_waits_is_still

@@ -1,7 +1,8 @@
 //! Promises about the count of workers that crashed with a job.
 
 use super::{
-    all, at, completed, created, dead, job, settled, stamped, state, token, verdict, waits,
+    all, at, completed, created, dead, job, put_back, settled, stamped, state, token, verdict,
+    waits,
 };
 use crate::job::{JobId, State};
 use crate::ledger::{Ledger, Next, Settled, SqlLedger, Standing};
@@ -81,7 +82,7 @@ pub async fn a_run_that_ends_in_good_order_forgives_earlier_crashes(ledger: &Sql
     assert_eq!(crashes(ledger, poison, 2).await, 1);
     settled(ledger, dead(poison, token(2), "poison")).await;
     let hour = Duration::from_secs(3_600);
-    ledger.redrive(&all(), at(9), hour).await.expect("redrive");
+    ledger.redrive(&all(), put_back(at(9), hour)).await.expect("redrive");
     assert_eq!(crashes(ledger, poison, 3).await, 0, "put back means as good as new");
 }
 

@@ -1,8 +1,8 @@
 //! Promises about who may say what becomes of a job.
 
 use super::{
-    all, at, completed, created, dead, failed, is_yours, job, reason, settled, stamped, state,
-    token, unique, verdict, waits,
+    all, at, completed, created, dead, failed, is_yours, job, put_back, reason, settled, stamped,
+    state, token, unique, verdict, waits,
 };
 use crate::job::{Durability, JobId, NewJob, State, Timestamp, Token};
 use crate::ledger::{Cancel, Ledger, Next, Settled, SqlLedger, Standing, Verdict};
@@ -35,7 +35,7 @@ pub async fn a_repeated_verdict_does_not_undo_what_happened_since(ledger: &SqlLe
     let verdict_of_death = dead(id, token(1), "broke");
     assert_eq!(settled(ledger, verdict_of_death.clone()).await, Settled::Done);
     let hour = Duration::from_secs(3_600);
-    assert_eq!(ledger.redrive(&all(), at(9), hour).await.expect("redrive").jobs.len(), 1);
+    assert_eq!(ledger.redrive(&all(), put_back(at(9), hour)).await.expect("redrive").jobs.len(), 1);
     assert_eq!(settled(ledger, verdict_of_death).await, Settled::Done);
     assert_eq!(state(ledger, id).await, State::Ready);
 
@@ -92,7 +92,7 @@ pub async fn a_later_generation_outranks_every_earlier_claim(ledger: &SqlLedger)
 pub async fn a_cancelled_job_stays_cancelled_whatever_its_worker_says(ledger: &SqlLedger) {
     let id = created(ledger, unique("a")).await;
     stamped(ledger, id, token(1), at(1)).await;
-    let marked = ledger.cancel(id, at(2)).await.expect("cancel");
+    let marked = ledger.cancel(id, at(2), None).await.expect("cancel");
     assert_eq!(marked, Cancel::Marked { queue: job().queue });
     created(ledger, unique("a")).await;
     for verdict in [
@@ -107,9 +107,9 @@ pub async fn a_cancelled_job_stays_cancelled_whatever_its_worker_says(ledger: &S
     let row = ledger.job(id).await.expect("read").expect("there");
     assert_eq!((row.state, row.finished_at), (State::Cancelled, Some(at(2))));
     assert!(ledger.attempts(id).await.expect("read").is_empty());
-    let again = ledger.cancel(id, at(4)).await.expect("cancel");
+    let again = ledger.cancel(id, at(4), None).await.expect("cancel");
     assert_eq!(again, Cancel::Ended(State::Cancelled));
-    let nobody = ledger.cancel(job().id, at(4)).await.expect("cancel");
+    let nobody = ledger.cancel(job().id, at(4), None).await.expect("cancel");
     assert_eq!(nobody, Cancel::Unknown);
 }
 

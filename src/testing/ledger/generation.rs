@@ -93,7 +93,7 @@ pub async fn a_worker_learns_whether_a_run_is_still_its_own(ledger: &SqlLedger) 
     let another = created(ledger, job()).await;
     stamped(ledger, another, token(3), at(1)).await;
     let cancelled = created(ledger, job()).await;
-    ledger.cancel(cancelled, at(1)).await.expect("cancel");
+    ledger.cancel(cancelled, at(1), None).await.expect("cancel");
     let told = created(ledger, job()).await;
     settled(ledger, waits(told, token(2), at(60))).await;
     let ended = created(ledger, job()).await;

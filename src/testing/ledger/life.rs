@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::{
-    NOW, all, at, at_once, completed, created, dead, is_yours, job, settled, stamped, state, token,
-    unique, verdict,
+    NOW, all, at, at_once, completed, created, dead, is_yours, job, put_back, settled, stamped,
+    state, token, unique, verdict,
 };
 use crate::job::{JobId, Kind, NewJob, State};
 use crate::ledger::{
@@ -19,7 +19,7 @@ pub async fn a_redriven_job_has_all_its_attempts_again(ledger: &SqlLedger) {
     let id = created(ledger, job()).await;
     stamped(ledger, id, token(5), at(1)).await;
     settled(ledger, dead(id, token(5), "broke")).await;
-    let redriven = ledger.redrive(&all(), at(500), DAY).await.expect("redrive");
+    let redriven = ledger.redrive(&all(), put_back(at(500), DAY)).await.expect("redrive");
     let [put_back] = &redriven.jobs[..] else { panic!("{redriven:?}") };
     assert_eq!((put_back.id, put_back.failed_attempts), (id, 0));
     assert_eq!((put_back.run_at, put_back.expires_at), (at(500), at(500).after(DAY)));
@@ -47,13 +47,13 @@ pub async fn a_redrive_never_takes_a_unique_key_from_a_live_job(ledger: &SqlLedg
     let second = created(ledger, unique("a")).await;
     settled(ledger, dead(second, token(1), "broke")).await;
     let third = created(ledger, unique("a")).await;
-    let redriven = ledger.redrive(&all(), at(9), DAY).await.expect("redrive");
+    let redriven = ledger.redrive(&all(), put_back(at(9), DAY)).await.expect("redrive");
     assert!(redriven.jobs.is_empty());
     assert_eq!(redriven.superseded, [first, second]);
     assert_eq!(ledger.dead_letters(&all()).await.expect("list").len(), 2);
 
     settled(ledger, completed(third, token(1))).await;
-    let redriven = ledger.redrive(&all(), at(9), DAY).await.expect("redrive");
+    let redriven = ledger.redrive(&all(), put_back(at(9), DAY)).await.expect("redrive");
     assert_eq!(redriven.jobs[0].id, first);
     assert_eq!(redriven.superseded, [second]);
     let taken = ledger.enqueue(&[unique("a")]).await.expect("enqueue");
@@ -68,7 +68,7 @@ pub async fn a_redrive_pressed_twice_puts_each_job_back_once(ledger: &SqlLedger)
     }
     let answers = at_once(4, |_| {
         let ledger = ledger.clone();
-        async move { ledger.redrive(&all(), at(9), DAY).await.expect("redrive") }
+        async move { ledger.redrive(&all(), put_back(at(9), DAY)).await.expect("redrive") }
     })
     .await;
     let back: Vec<JobId> =
@@ -141,7 +141,7 @@ pub async fn open_jobs_walks_every_live_job_once(ledger: &SqlLedger) {
         let id = created(ledger, job()).await;
         match n % 4 {
             0 => drop(settled(ledger, completed(id, token(1))).await),
-            1 => drop(ledger.cancel(id, NOW).await.expect("cancel")),
+            1 => drop(ledger.cancel(id, NOW, None).await.expect("cancel")),
             2 => drop(settled(ledger, super::waits(id, token(1), at(9))).await),
             _ => {}
         }

@@ -2,10 +2,12 @@
 //!
 //! Times are made up: no promise depends on the machine's clock, and nothing sleeps.
 
+mod audit;
 mod crash;
 mod enqueue;
 mod fence;
 mod generation;
+mod holds;
 mod life;
 mod list;
 mod turns;
@@ -14,10 +16,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+pub use audit::*;
 pub use crash::*;
 pub use enqueue::*;
 pub use fence::*;
 pub use generation::*;
+pub use holds::*;
 pub use life::*;
 pub use list::*;
 pub use turns::*;
@@ -26,7 +30,8 @@ use crate::job::{
     Category, Durability, JobId, Kind, NewJob, Queue, Reason, State, Timestamp, Token, WorkerId,
 };
 use crate::ledger::{
-    DeadFilter, FailedAttempt, Ledger, Next, Recorded, Settled, SqlLedger, Standing, Verdict,
+    DeadFilter, FailedAttempt, Ledger, Next, PutBack, Recorded, Settled, SqlLedger, Standing,
+    Verdict,
 };
 
 /// When everything here happens, give or take.
@@ -116,6 +121,10 @@ fn dead(id: JobId, token: Token, message: &str) -> Verdict {
 /// All dead letters.
 fn all() -> DeadFilter {
     DeadFilter { limit: 1_000, ..DeadFilter::default() }
+}
+
+fn put_back(now: Timestamp, renewed_for: Duration) -> PutBack<'static> {
+    PutBack { now, renewed_for, note: None }
 }
 
 async fn created(ledger: &SqlLedger, job: NewJob) -> JobId {

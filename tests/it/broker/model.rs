@@ -8,7 +8,8 @@ use std::time::Duration;
 use postworks::broker::memory::MemoryBroker;
 use postworks::broker::redis::RedisBroker;
 use postworks::broker::{
-    Broker, Claimed, Delivery, Error, Lease, Push, Reap, Reassertion, Refill, Settlement, Then,
+    Breaker, Broker, Claimed, Delivery, Error, Hold, Lease, Phase, Push, Reap, Reassertion, Refill,
+    Settlement, Tally, Then,
 };
 use postworks::clock::{Clock, ShiftedClock};
 use postworks::job::{Durability, Envelope, JobId, Queue, Timestamp, Turn, WorkerId};
@@ -44,6 +45,10 @@ enum Step {
     BeginRefill(u32),
     Widen(Index, Option<Index>),
     EndRefill(Index, Option<Index>),
+    Observe(Tally),
+    Switch { epoch: u64, opens: Option<bool>, at: i64, rate: u32 },
+    Hold(Hold),
+    Shut(i64),
 }
 
 #[derive(Debug, Clone)]
@@ -101,6 +106,13 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (1..3_u32).prop_map(Step::BeginRefill),
         2 => (any::<Index>(), until()).prop_map(|(which, until)| Step::Widen(which, until)),
         2 => (any::<Index>(), until()).prop_map(|(which, until)| Step::EndRefill(which, until)),
+        2 => (0..4_u64, 0..9_u32, 0..9_u32)
+            .prop_map(|(epoch, calls, bad)| Step::Observe(Tally { epoch, calls, bad })),
+        1 => (0..4_u64, any::<Option<bool>>(), -2..3_i64, 0..9_u32)
+            .prop_map(|(epoch, opens, at, rate)| Step::Switch { epoch, opens, at, rate }),
+        1 => (0..4_u64, prop::bool::weighted(0.2), prop::bool::weighted(0.2))
+            .prop_map(|(revision, paused, forced_open)| Step::Hold(Hold { revision, paused, forced_open })),
+        1 => (-1..3_i64).prop_map(Step::Shut),
     ]
 }
 
@@ -188,6 +200,30 @@ impl Both {
                     self.redis.end_refill(&self.queue, &redis, until).await.unwrap();
                 }
             }
+            Step::Observe(tally) => {
+                let model = self.model.observe(&self.queue, tally).await.unwrap();
+                let redis = self.redis.observe(&self.queue, tally).await.unwrap();
+                prop_assert_eq!((model.calls, model.bad), (redis.calls, redis.bad));
+            }
+            Step::Switch { epoch, opens, at, rate } => {
+                let at = self.tick(at);
+                let phase = match opens {
+                    None => Phase::Closed,
+                    Some(true) => Phase::Opened { until: at },
+                    Some(false) => Phase::Closing { since: at },
+                };
+                let to = Breaker { phase, cooldown: TICK, rate, epoch };
+                let model = self.model.switch(&self.queue, epoch, to).await.unwrap();
+                prop_assert_eq!(model, self.redis.switch(&self.queue, epoch, to).await.unwrap());
+            }
+            Step::Hold(hold) => {
+                self.model.hold(&self.queue, hold).await.unwrap();
+                self.redis.hold(&self.queue, hold).await.unwrap();
+            }
+            Step::Shut(until) => {
+                self.model.shut(&self.queue, self.tick(until)).await.unwrap();
+                self.redis.shut(&self.queue, self.tick(until)).await.unwrap();
+            }
         }
         self.marks().await
     }
@@ -211,6 +247,8 @@ impl Both {
         let queues = [self.queue.clone()];
         let model = self.model.cutoffs(&queues).await.unwrap();
         prop_assert_eq!(model, self.redis.cutoffs(&queues).await.unwrap());
+        let (model, _) = self.model.gates(&queues).await.unwrap();
+        prop_assert_eq!(model, self.redis.gates(&queues).await.unwrap().0);
         let model = self.model.has_gaps(&queues).await.unwrap();
         prop_assert_eq!(model, self.redis.has_gaps(&queues).await.unwrap());
         Ok(())
@@ -346,13 +384,17 @@ fn told(claimed: &Result<Claimed, Error>) -> String {
                 .iter()
                 .map(|delivery| {
                     let envelope = delivery.envelope.as_ref().map(Envelope::encode).unwrap();
-                    let Delivery { lease, flagged, orphaned, quarantined, .. } = delivery;
-                    format!("{lease:?} {flagged} {orphaned} {quarantined} {envelope}")
+                    let Delivery { lease, flagged, orphaned, quarantined, epoch, .. } = delivery;
+                    format!("{lease:?} {flagged} {orphaned} {quarantined} {epoch} {envelope}")
                 })
                 .collect();
-            let Claimed { next_due, more, quarantined, beyond, .. } = claimed;
+            let Claimed { next_due, more, quarantined, beyond, epoch, first_probes, .. } = claimed;
             let left = format!("more {more} quarantined {quarantined} beyond {beyond:?}");
-            format!("{deliveries:#?} next {next_due:?} {left}")
+            let gate = format!("epoch {epoch} first {first_probes}");
+            // A gate's time is reckoned from a look at the clock.
+            let next = next_due
+                .map(|due| due.as_millis() / 1_000 / i64::try_from(TICK.as_secs()).unwrap());
+            format!("{deliveries:#?} next {next:?} {left} {gate}")
         }
     }
 }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use postworks::broker::redis::{RedisBroker, RedisOptions};
-use postworks::broker::{Broker, Error, Place, Pushed, Reap, Removed, Settled, Settlement, Then};
+use postworks::broker::{
+    Broker, Error, Gate, Place, Pushed, Reap, Removed, Settled, Settlement, Tally, Then,
+};
 use postworks::job::DecodeError;
 use postworks::testing::broker::{Harness, LEASE, envelope, fresh, queue, worker};
 use postworks::testing::redis_server::RedisServer;
@@ -240,14 +242,19 @@ async fn workers_drain_at_maxmemory_while_pushes_are_refused() {
 }
 
 #[tokio::test]
-async fn nothing_is_claimed_while_the_gate_is_paused() {
+async fn a_gate_of_a_wrong_type_is_thrown_out_and_stops_nobody() {
     let on = Harness::redis();
     on.open().await;
+    for part in ["gate", "calls"] {
+        on.push_due(1).await;
+        command(&on, &format!("SET {} nonsense", key(&on, part)));
+        on.broker.observe(&on.queue, Tally { calls: 1, ..Tally::default() }).await.unwrap();
+        on.claim_one("a").await;
+    }
+    command(&on, &format!("HSET {} epoch x open y shut z revision -1", key(&on, "gate")));
+    let (gates, _) = on.broker.gates(std::slice::from_ref(&on.queue)).await.unwrap();
+    assert_eq!(gates, [Gate::default()]);
     on.push_due(1).await;
-    command(&on, &format!("SET {} paused", key(&on, "gate")));
-    let claimed = on.broker.claim(&on.queue, &worker("a"), 1, LEASE).await.unwrap();
-    assert!(claimed.deliveries.is_empty() && !claimed.more);
-    command(&on, &format!("DEL {}", key(&on, "gate")));
     on.claim_one("a").await;
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use postworks::job::{SnoozeReason, Timestamp};
+use postworks::ledger::{AuditEntry, SqlLedger};
 use postworks::{on_db, on_tx};
 use secrecy::SecretString;
 use serde::Serialize;
@@ -133,6 +134,15 @@ impl Store {
     /// forgotten and it is active. The caller releases the account's parked jobs; those it misses
     /// are the chore's, see [`Reconnected`](crate::reconnected::Reconnected).
     pub async fn add_connector(&self, new: NewConnector) -> Result<Connected, Error> {
+        self.add_connector_noted(new, |_| None).await
+    }
+
+    /// The same, with what `note` makes of the account's id for the audit.
+    pub async fn add_connector_noted(
+        &self,
+        new: NewConnector,
+        note: impl FnOnce(Uuid) -> Option<AuditEntry>,
+    ) -> Result<Connected, Error> {
         const SQL: &str = "INSERT INTO connectors (id, platform, base_url, identifier, created_at) \
              VALUES ($1, $2, $3, $4, $5) \
              ON CONFLICT (platform, base_url, identifier) \
@@ -148,6 +158,9 @@ impl Store {
             .fetch_one(conn)
             .await)?;
         self.put_secret(&mut tx, id, &new.secret).await?;
+        if let Some(note) = note(id) {
+            SqlLedger::audit_in(&mut tx, &note).await?;
+        }
         tx.commit().await?;
         Ok(Connected { id, again: id != fresh })
     }

@@ -13,7 +13,7 @@
 use std::time::Duration;
 
 use postworks::job::{JobId, Timestamp, Token, WorkerId};
-use postworks::ledger::{SqlLedger, Tx};
+use postworks::ledger::{AuditEntry, SqlLedger, Tx};
 use postworks::{on_db, on_tx};
 use uuid::Uuid;
 
@@ -252,7 +252,14 @@ impl Store {
 
     /// Records what a person found out about a publication whose outcome is not known. If it is
     /// published, the job that died of it is completed and its letter goes.
-    pub async fn resolve(&self, id: Uuid, resolution: &Resolution) -> Result<Resolved, Error> {
+    ///
+    /// What is noted is noted only if it is recorded.
+    pub async fn resolve(
+        &self,
+        id: Uuid,
+        resolution: &Resolution,
+        note: Option<&AuditEntry>,
+    ) -> Result<Resolved, Error> {
         const OPEN: &str = "UPDATE publications SET version = version + 1 \
              WHERE id = $1 AND state = 'sending' AND (send_by IS NULL OR send_by <= $2)";
         const ABSENT: &str = "UPDATE publications SET state = 'scheduled', send_by = NULL, \
@@ -277,6 +284,9 @@ impl Store {
                     })?;
                 }
             }
+            if let Some(note) = note {
+                SqlLedger::audit_in(&mut tx, note).await?;
+            }
         }
         tx.commit().await?;
         let Some(row) = self.publication(id).await? else { return Ok(Resolved::Missing) };
@@ -289,14 +299,22 @@ impl Store {
 
     /// Takes away the letters of jobs that died of not knowing that the publication is out; `false`
     /// if it is not.
-    pub async fn complete_if_published(&self, id: Uuid, job: JobId) -> Result<bool, Error> {
+    pub async fn complete_if_published(
+        &self,
+        id: Uuid,
+        job: JobId,
+        note: Option<&AuditEntry>,
+    ) -> Result<bool, Error> {
         const SQL: &str = "SELECT state FROM publications WHERE id = $1";
         let mut tx = self.db.begin().await?;
         let state: Option<String> =
             on_tx!(&mut tx, conn => sqlx::query_scalar(SQL).bind(id).fetch_optional(conn).await)?;
         let published = state.as_deref() == Some(PublicationState::Published.as_str());
         if published {
-            SqlLedger::complete_dead_in(&mut tx, job, self.now()).await?;
+            let completed = SqlLedger::complete_dead_in(&mut tx, job, self.now()).await?;
+            if let Some(note) = note.filter(|_| completed) {
+                SqlLedger::audit_in(&mut tx, note).await?;
+            }
         }
         tx.commit().await?;
         Ok(published)

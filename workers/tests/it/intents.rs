@@ -96,7 +96,7 @@ async fn a_run_that_lost_its_job_records_no_intent(db: Db) {
 async fn a_run_whose_job_was_cancelled_records_no_intent(db: Db) {
     let world = World::new(db, &BLIND).await;
     let (id, run) = new(&world).await;
-    world.ledger().cancel(run.job, world.clock.now()).await.unwrap();
+    world.ledger().cancel(run.job, world.clock.now(), None).await.unwrap();
     assert_eq!(begin(&world, id, &run, 0, Earlier::None).await, None);
     assert_eq!(state(&world, id).await, PublicationState::Scheduled);
 }
@@ -173,7 +173,7 @@ async fn a_person_cannot_resolve_what_may_be_under_way(db: Db) {
     let world = World::new(db, &BLIND).await;
     let (id, run) = new(&world).await;
     let absent = Resolution::Absent;
-    let resolve = async |id| world.store.resolve(id, &absent).await.unwrap();
+    let resolve = async |id| world.store.resolve(id, &absent, None).await.unwrap();
     assert!(matches!(resolve(Uuid::nil()).await, Resolved::Missing));
     assert!(matches!(resolve(id).await, Resolved::NotOpen(_)));
     begin(&world, id, &run, 0, Earlier::None).await.unwrap();
@@ -197,7 +197,7 @@ async fn a_resolved_publication_is_closed_to_whoever_read_it_before(db: Db) {
     let version = begin(&world, id, &first, 0, Earlier::None).await.unwrap();
     world.advance(60);
     let second = sender(&world.run_of(id).await);
-    world.store.resolve(id, &Resolution::Absent).await.unwrap();
+    world.store.resolve(id, &Resolution::Absent, None).await.unwrap();
     for earlier in [Earlier::None, Earlier::Absent, Earlier::Open] {
         assert_eq!(begin(&world, id, &second, version, earlier).await, None, "{earlier:?}");
     }
@@ -215,8 +215,8 @@ async fn a_job_that_died_of_not_knowing_ends_with_the_answer(db: Db) {
         let seen = Resolution::Published { remote_id: None };
         match answer {
             "late" => world.store.published(id, &published("seen")).await.unwrap(),
-            "person" => drop(world.store.resolve(id, &seen).await.unwrap()),
-            _ => drop(world.store.resolve(id, &Resolution::Absent).await.unwrap()),
+            "person" => drop(world.store.resolve(id, &seen, None).await.unwrap()),
+            _ => drop(world.store.resolve(id, &Resolution::Absent, None).await.unwrap()),
         }
         let expected = if answer == "absent" { State::Dead } else { State::Completed };
         assert_eq!(job_state(&world, run.job).await, expected, "{answer}");

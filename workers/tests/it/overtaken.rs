@@ -169,7 +169,7 @@ async fn a_job_that_is_cancelled_before_its_request_leaves_is_not_sent(db: Db) {
     let cx = world.run_of(id).await;
     let mut late = run(&world, &cx, id);
     until_at(&world.platform.refreshing, &mut late).await;
-    world.ledger().cancel(cx.id, world.clock.now()).await.unwrap();
+    world.ledger().cancel(cx.id, world.clock.now(), None).await.unwrap();
     late.await.unwrap_err();
     assert_eq!((sent(&world), state(&world, id).await), (0, PublicationState::Scheduled));
 }

@@ -12,7 +12,7 @@ use postworks::job::{
     Token, WorkerId,
 };
 use postworks::ledger::{Db, Ledger as _, SqlLedger};
-use postworks::worker::{EffectSlot, Handler, JobContext};
+use postworks::worker::{BreakerView, EffectSlot, Handler, JobContext};
 use postworks_workers::accounts::Accounts;
 use postworks_workers::handlers::{PublishPost, Services};
 use postworks_workers::platforms::{Descriptor, Platform, Platforms};
@@ -131,6 +131,7 @@ impl World {
             token: self.claim(),
             worker: WorkerId::new("test", 1, Uuid::nil()),
             cancelled: CancellationToken::new(),
+            breaker: BreakerView::default(),
             effect: EffectSlot::default(),
         }
     }

@@ -17,6 +17,9 @@ pub struct AddConnector {
     pub identifier: String,
     /// What proves that it is ours: an app password or a refresh token.
     pub secret: SecretString,
+    /// Why, for the audit.
+    #[serde(default)]
+    pub reason: Option<String>,
 }
 
 /// A connected account.

@@ -79,6 +79,9 @@ pub struct DeadRetry {
     /// Only say what would happen.
     #[serde(default)]
     pub dry_run: bool,
+    /// Why, for the audit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// What became, or would become, of the chosen dead letters.

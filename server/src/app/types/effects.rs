@@ -67,6 +67,9 @@ pub struct ResolveEffect {
     /// Put its dead job back at once, if it is absent.
     #[serde(default)]
     pub retry: bool,
+    /// Why, for the audit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// What a person found on the account.

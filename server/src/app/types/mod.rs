@@ -2,8 +2,10 @@
 //! share these types.
 
 mod accounts;
+mod audit;
 mod dead_letters;
 mod effects;
+mod gates;
 mod jobs;
 mod object;
 
@@ -11,8 +13,10 @@ use postworks::job::Queue;
 use serde::{Deserialize, Serialize};
 
 pub use accounts::*;
+pub use audit::*;
 pub use dead_letters::*;
 pub use effects::*;
+pub use gates::*;
 pub use jobs::*;
 pub(crate) use object::Object;
 
@@ -52,4 +56,6 @@ pub struct QueueView {
     pub dead: u64,
     /// How long the oldest due job has waited.
     pub oldest_ready_age_seconds: f64,
+    /// Who paused it, if it is paused.
+    pub paused: Option<HolderView>,
 }

@@ -4,6 +4,7 @@ mod chaos;
 mod clocks;
 mod crash;
 mod failover;
+mod gates;
 mod handlers;
 mod kill_points;
 mod partition;
@@ -68,6 +69,8 @@ pub(crate) fn all() -> Vec<Row> {
             "workers' clocks are an hour ahead and an hour behind"),
         row!("Q3", false, rollout::newer_kinds,
             "jobs for a newer worker park, and run once there is one"),
+        row!("G1", true, gates::platform_down,
+            "a platform fails for a minute: its breaker opens, another platform is not disturbed"),
         row!("X1", false, chaos::random,
             "random pairs of everything above, for as long as you like"),
     ]

@@ -121,7 +121,7 @@ async fn values_that_are_overwritten_under_a_working_worker_are_loaded_again() {
     let stores = Stores::start().await;
     let (stop, working) = stores.work();
     stores.until_completed(&stores.enqueue().await).await;
-    stores.write(&format!("SET {} paused", Stores::key("gate")));
+    stores.write(&format!("HSET {} paused 1", Stores::key("gate")));
     let ids = stores.enqueue().await;
     for id in &ids {
         stores.write(&format!("HSET {} {} garbage", Stores::key("jobs"), simple(*id)));

@@ -9,8 +9,9 @@
 -- Returns {0, generation held or ""} if the queue was not opened since Redis started; else
 --       {1, generation, sequence, due time of the next delayed job or "", 1 if due jobs are left,
 --        entries dropped, 1 if jobs are left in quarantine, 1 if this one was there,
---        1 if there is a gap or 2 if the window is low as well, the time in ms (0 if it is paused),
---        id, value, id, value, ...}.
+--        1 if there is a gap or 2 if the window is low as well, the time in ms,
+--        the breaker's epoch, 1 if these are its first probes, id, value, id, value, ...}.
+--        "Due" and "left" mean what the gate lets pass: a due time may be the gate's.
 --
 -- Atomic, since a job must never be out of all of ready, delayed and leases.
 -- allow-oom: at maxmemory workers must go on, or nothing would ever free memory.
@@ -25,19 +26,44 @@ local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
 if held[1] ~= run or not generation then
   return { 0, generation or '' }
 end
-if redis.call('GET', gate) == 'paused' then
-  return { 1, generation, '0', '', 0, 0, 0, 0, 0, 0 }
-end
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[1]
+local paused, forced, epoch, shut, open, closing, rate, probes, since, ramped = unpack(redis.call(
+  'HMGET', gate, 'paused', 'forced', 'epoch', 'shut', 'open', 'closing', 'rate', 'probes', 'since', 'ramped'))
+shut, open, closing = tonumber(shut or ''), tonumber(open or ''), tonumber(closing or '')
+epoch = string.match(epoch or '', '^%d+$') or '0'
+local opens = math.max(shut or 0, open or 0)
+if paused or forced or opens > now then
+  local at = (paused or forced) and '' or string.format('%.0f', opens)
+  return { 1, generation, '0', at, 0, 0, 0, 0, 0, now, epoch, 0 }
+end
+-- What a half-open or closing breaker lets pass, and when it may be more.
+local passes, again
+if open then
+  probes, since = tonumber(probes or ''), tonumber(since or '')
+  if not probes or not since or now >= since + 10000 then
+    probes, since = 3, now
+  end
+  passes, again = probes, since + 10000
+elseif closing and now < closing + 2000 then
+  local elapsed = math.max(now - closing, 0)
+  local percents = math.min(elapsed, 1000) * 10 + math.max(elapsed - 1000, 0) * 50
+  local allowed = math.floor((tonumber(rate or '') or 0) * percents / 100000) + 1
+  passes, again = math.max(allowed - (tonumber(ramped or '') or 0), 0), now + 50
+end
+if passes and passes < limit then
+  limit = passes
+else
+  again = nil
+end
 -- A wrong type anywhere is an error now, rather than half-way.
 redis.call('HLEN', jobs)
 redis.call('ZCARD', leases)
 redis.call('LLEN', wake)
 local gap = tonumber(string.match(redis.call('HGET', window, 'gap') or '', '^(%-?%d+) '))
 local waiting = redis.call('ZCARD', ready)
-local alone = redis.call('ZCARD', quarantine) > 0 and ARGV[6] == '1'
+local alone = redis.call('ZCARD', quarantine) > 0 and ARGV[6] == '1' and passes ~= 0
 local due = redis.call('ZRANGE', delayed, '-inf', now, 'BYSCORE', 'LIMIT', 0, ARGV[5])
 
 local function write(command, key, list)
@@ -67,7 +93,7 @@ if #due > 0 then
   write('ZREM', delayed, due)
 end
 
-local answer = { 1, generation, sequence, '', 0, 0, 0, alone and 1 or 0, 0, now }
+local answer = { 1, generation, sequence, '', 0, 0, 0, alone and 1 or 0, 0, now, epoch, 0 }
 local dropped = 0
 if alone or limit > 0 then
   local popped = redis.call('ZPOPMIN', alone and quarantine or ready, alone and 1 or limit)
@@ -93,11 +119,19 @@ if alone or limit > 0 then
     write('ZADD', leases, leased)
     write('HDEL', jobs, nonsense)
     dropped = #ids - #leased / 2
+    if open then
+      answer[12] = redis.call('HSET', gate, 'probes', passes - #ids, 'since', since) > 0 and 1 or 0
+    elseif passes then
+      redis.call('HINCRBY', gate, 'ramped', #ids)
+    end
   end
 end
 
 local upcoming = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]
 local more = redis.call('ZCARD', ready) > 0 or (upcoming and tonumber(upcoming) <= now)
+if more and again then
+  more, upcoming = false, string.format('%.0f', again)
+end
 if more and redis.call('LLEN', wake) == 0 then
   redis.call('RPUSH', wake, '1')
 end

@@ -7,7 +7,7 @@
 -- Atomic, since a key that another caller has just healed must stay.
 -- allow-oom: at maxmemory workers must go on, or nothing would ever free memory.
 
-local types = { 'hash', 'zset', 'zset', 'zset', 'list', 'hash', 'string', 'zset', 'hash' }
+local types = { 'hash', 'zset', 'zset', 'zset', 'list', 'hash', 'hash', 'zset', 'hash' }
 local removed = {}
 for i, key in ipairs(KEYS) do
   local found = redis.call('TYPE', key).ok

@@ -93,3 +93,27 @@ pub async fn a_chore_is_given_to_one_in_each_term(on: Harness) {
     assert!(start.elapsed() >= term - Duration::from_millis(2), "{:?}", start.elapsed());
     assert!(!on.broker.elect("b", term).await.unwrap());
 }
+
+/// How many jobs go before a job that waits is told, and of others that it is not.
+pub async fn a_waiting_job_knows_how_many_are_before_it(on: Harness) {
+    on.open().await;
+    let first = on.push(envelope(on.now().before(2 * SECOND), 0)).await;
+    let second = on.push(envelope(on.now().before(SECOND), 0)).await;
+    let later = on.push(on.job(60 * SECOND)).await;
+    for (id, ahead) in [(first, Some(0)), (second, Some(1)), (later, None)] {
+        assert_eq!(on.broker.ahead_of(&on.queue, id).await.unwrap(), ahead);
+    }
+    on.claim("a", 1).await;
+    assert_eq!(on.broker.ahead_of(&on.queue, second).await.unwrap(), Some(0));
+    assert_eq!(on.broker.ahead_of(&on.queue, first).await.unwrap(), None);
+}
+
+/// Whether anybody works on a queue can be asked.
+pub async fn a_queue_is_served_while_a_worker_says_so(on: Harness) {
+    let queues = [on.queue.clone(), crate::testing::broker::queue("other")];
+    assert_eq!(on.broker.served(&queues).await.unwrap(), [false, false]);
+    let worker = on.broker.dedicated().await.unwrap();
+    worker.serves(&queues[..1]);
+    worker.ping().await.unwrap();
+    assert_eq!(on.broker.served(&queues).await.unwrap(), [true, false]);
+}

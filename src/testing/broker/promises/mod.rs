@@ -1,6 +1,7 @@
 //! What every broker promises.
 
 mod claiming;
+mod gating;
 mod leasing;
 mod looking;
 mod quarantine;
@@ -9,6 +10,7 @@ mod waking;
 mod window;
 
 pub use self::claiming::*;
+pub use self::gating::*;
 pub use self::leasing::*;
 pub use self::looking::*;
 pub use self::quarantine::*;

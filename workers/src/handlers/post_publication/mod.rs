@@ -149,6 +149,15 @@ impl Attempt<'_> {
         Err(JobError::new(ErrorClass::Unavailable { until: now }, words))
     }
 
+    /// The fleet may have learnt while we prepared that the platform fails.
+    fn check_breaker(&self) -> Result<(), JobError> {
+        if !self.cx.breaker.has_opened() {
+            return Ok(());
+        }
+        let words = "the platform's breaker opened before the request was sent";
+        Err(JobError::new(ErrorClass::Unavailable { until: self.services.now() }, words))
+    }
+
     /// Makes the one request that cannot be taken back, unless another run has published the post.
     async fn send(&self, post: Outgoing) -> Result<(), JobError> {
         let call = |account: Account, access: SecretString| {
@@ -160,6 +169,7 @@ impl Attempt<'_> {
                 if !self.begin().await? {
                     return Ok(());
                 }
+                self.check_breaker()?;
                 self.sending.leaves(self.may_run_again());
                 let answer = self.platform.publish(&account, &access, &post).await;
                 self.heard(answer)

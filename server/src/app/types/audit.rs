@@ -1,0 +1,63 @@
+//! What people did by hand.
+
+use postworks::job::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+/// Which of the operators' actions to list.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuditQuery {
+    /// Only this actor's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
+    /// Only those of this action.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub action: Option<String>,
+    /// Only those about this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// Only those of this time or later: RFC 3339, or as in `2h` ago.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// Only those before this time: RFC 3339, or as in `2h` ago.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// At most this many, 1 to 100.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    /// Where the page before ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+/// An operator's action.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AuditView {
+    /// The entry.
+    pub id: Uuid,
+    /// When it was begun.
+    pub at: Timestamp,
+    /// Who: `cli:user@host`, or `api`.
+    pub actor: String,
+    /// What was done, as in `job.cancel`.
+    pub action: String,
+    /// To what: an id, a filter or a name.
+    pub subject: String,
+    /// What else there is to know: an object, words or null.
+    pub detail: Value,
+    /// The operator's own words.
+    pub why: Option<String>,
+    /// How many things it changed.
+    pub count: u64,
+}
+
+/// Why an operator does something, where a request has no body for it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Why {
+    /// The operator's own words, for the audit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}

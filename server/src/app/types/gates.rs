@@ -1,0 +1,48 @@
+//! What keeps queues' jobs from running.
+
+use postworks::job::{Queue, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// Who holds a queue back.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HolderView {
+    /// Since when.
+    pub at: Timestamp,
+    /// Who: `cli:user@host`, or `api`.
+    pub by: String,
+    /// The person's own words.
+    pub why: Option<String>,
+}
+
+/// A queue's gate.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct GateView {
+    /// The queue, which is also its breaker's name.
+    pub name: Queue,
+    /// Who paused the queue, if it is paused.
+    pub paused: Option<HolderView>,
+    /// The breaker: closed, half_open or open. Null while the broker cannot be asked.
+    pub state: Option<String>,
+    /// Who opened the breaker by hand, if somebody did.
+    pub forced_by: Option<HolderView>,
+    /// Until when nothing is claimed: the breaker's cooldown, or a window of the platform.
+    pub until: Option<Timestamp>,
+    /// Calls of the whole fleet that decide about the breaker: of the last ten seconds, or, once it
+    /// opened, all since.
+    pub calls: Option<u32>,
+    /// Those of them that failed or were slow.
+    pub bad: Option<u32>,
+    /// Whether workers know what people want. If not, they will once the broker is back.
+    pub applied: bool,
+}
+
+/// Why a job does not run, or what became of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct WhyView {
+    /// One word.
+    pub reason: String,
+    /// One sentence.
+    pub detail: String,
+    /// When it will run, as far as anybody can tell.
+    pub eta: Option<Timestamp>,
+}
