@@ -20,6 +20,7 @@ pub(super) fn check(config: &Config) -> Vec<(String, String)> {
     worker(config, &mut faults);
     lease(config, &mut faults);
     retry(config, &mut faults);
+    slots(config, &mut faults);
     retention(config, &mut faults);
     faults.0
 }
@@ -113,6 +114,17 @@ fn retry(config: &Config, faults: &mut Faults) {
             let most = seconds(366 * 24 * 3_600);
             let message = "must be at least the kind's timeout and at most 366d";
             faults.unless((least..=most).contains(&after), &key("expires_after"), message);
+        }
+    }
+}
+
+fn slots(config: &Config, faults: &mut Faults) {
+    let kinds = config.kinds.iter().map(|(name, kind)| (format!("kinds.{name}"), kind.slots));
+    let platforms = config.platforms.iter();
+    let platforms = platforms.map(|(name, one)| (format!("platforms.{name}"), one.slots));
+    for (section, slots) in kinds.chain(platforms) {
+        if let Some(slots) = slots {
+            faults.number(&format!("{section}.slots"), slots, 1, 10_000);
         }
     }
 }

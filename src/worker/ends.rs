@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use super::inflight::InFlight;
 use super::judge::judge;
 use super::meter::Meter;
+use super::places::Places;
 use super::run::{Ended, Judgement, Run};
 use super::settle::Recordable;
 use crate::job::{ErrorClass, JobError, Outcome};
@@ -17,6 +18,7 @@ use crate::job::{ErrorClass, JobError, Outcome};
 #[derive(Clone)]
 pub(super) struct Ends {
     pub(super) inflight: Arc<InFlight>,
+    pub(super) places: Arc<Places>,
     pub(super) meter: Arc<Meter>,
     pub(super) judgements: mpsc::UnboundedSender<Judgement>,
     pub(super) effects: mpsc::UnboundedSender<Recordable>,
@@ -26,11 +28,13 @@ impl Ends {
     /// A handler ended, or was dropped.
     pub(super) fn ended(&self, run: &Run, ended: &Ended) {
         if run.judged.swap(true, Ordering::SeqCst) {
-            self.inflight.let_go();
+            self.inflight.let_go(&run.cx.queue);
+            self.places.freed(&run.cx.queue);
             return;
         }
         let judgement = self.judged(run, ended);
-        self.inflight.judged();
+        self.inflight.judged(&run.cx.queue);
+        self.places.freed(&run.cx.queue);
         self.record(run, judgement);
     }
 

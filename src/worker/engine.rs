@@ -1,7 +1,7 @@
 //! A worker: its tasks, and how they start and stop.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use apalis::layers::WorkerBuilderExt;
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::absolve::absolve;
 use super::admit::Admission;
-use super::backend::{Buffer, ClaimedJobs, OnEnded, take_back};
+use super::backend::{ClaimedJobs, OnEnded};
 use super::calls::Calls;
 use super::ends::Ends;
 use super::fetch::Fetcher;
@@ -24,11 +24,12 @@ use super::lease::Renewer;
 use super::meter::{Meter, watch_slots};
 use super::open::Opener;
 use super::overdue::Overdue;
-use super::pace::AHEAD_MAX;
+use super::places::Places;
 use super::reassert::Reasserter;
 use super::registry::Registry;
-use super::run::{Ended, Judgement, Run};
+use super::run::{Ended, Judgement};
 use super::settle::Settler;
+use super::shares::Shares;
 use super::solitude::Solitude;
 use super::stack::Attempts;
 use super::watchdog::Watchdog;
@@ -103,6 +104,7 @@ pub struct Worker {
     clock: SharedClock,
     options: Options,
     calls: Arc<Calls>,
+    slots: HashMap<Queue, usize>,
     solitude: Solitude,
     exits_when_stuck: bool,
 }
@@ -110,7 +112,7 @@ pub struct Worker {
 /// The running parts.
 struct Parts {
     inflight: Arc<InFlight>,
-    buffer: Buffer,
+    places: Arc<Places>,
     judgements: mpsc::UnboundedSender<Judgement>,
     settling: JoinHandle<()>,
     fetching: JoinHandle<()>,
@@ -129,8 +131,16 @@ impl Worker {
         calls: Arc<Calls>,
     ) -> Self {
         let solitude = Solitude::default();
-        let exits_when_stuck = false;
-        Self { registry, broker, ledger, clock, options, calls, solitude, exits_when_stuck }
+        let (slots, exits_when_stuck) = (HashMap::new(), false);
+        Self { registry, broker, ledger, clock, options, calls, slots, solitude, exits_when_stuck }
+    }
+
+    /// Runs no more than so many jobs of these queues at the same time, 1 at least; the others
+    /// get what their share is.
+    #[must_use]
+    pub fn limited_to(mut self, slots: HashMap<Queue, usize>) -> Self {
+        self.slots = slots;
+        self
     }
 
     /// Says that other workers run in this process, which share `solitude`: a job that may take
@@ -193,13 +203,14 @@ impl Worker {
 
     fn start(self, stop: &Stop, renewing: &CancellationToken) -> Result<Parts, Error> {
         let (lost, to_absolve) = mpsc::unbounded_channel();
-        let inflight = InFlight::new(&self.solitude, lost);
+        let concurrency = self.options.concurrency;
+        let shares = Arc::new(Shares::new(concurrency, &self.options.queues, &self.slots));
+        let inflight = InFlight::new(&self.solitude, &shares, lost);
         tokio::spawn(absolve(Arc::clone(&self.ledger), to_absolve, renewing.clone()));
         let meter = Arc::new(Meter::new(&self.registry));
         let (judgements, to_settle) = mpsc::unbounded_channel();
         let (effects, to_record) = mpsc::unbounded_channel();
-        let (runs, buffer) = mpsc::channel(self.options.concurrency + AHEAD_MAX);
-        let buffer: Buffer = Arc::new(Mutex::new(buffer));
+        let places = Places::new(shares);
         let (doubts, doubtful) = mpsc::unbounded_channel();
         let renewer = Renewer {
             broker: Arc::clone(&self.broker),
@@ -218,10 +229,10 @@ impl Worker {
             meter: Arc::clone(&meter),
         };
         tokio::spawn(self.reasserter(&inflight, doubtful, renewing).run());
-        let concurrency = self.options.concurrency;
         tokio::spawn(watch_slots(Arc::clone(&inflight), concurrency, renewing.clone()));
         let ends = Ends {
             inflight: Arc::clone(&inflight),
+            places: Arc::clone(&places),
             meter,
             judgements: judgements.clone(),
             effects,
@@ -238,7 +249,7 @@ impl Worker {
         let executor = execute(
             &self.options.id,
             concurrency,
-            ClaimedJobs { buffer: Arc::clone(&buffer), on_ended },
+            ClaimedJobs { places: Arc::clone(&places), on_ended },
             Attempts { inflight: Arc::clone(&inflight), clock: Arc::clone(&self.clock) },
         );
         let welcome = Welcome {
@@ -248,11 +259,11 @@ impl Worker {
             calls: Arc::clone(&self.calls),
         };
         tokio::spawn(welcome.run(stop.drain.clone()));
-        let fetcher = self.fetcher(&inflight, runs, judgements.clone(), doubts, stop);
+        let fetcher = self.fetcher(&inflight, &places, judgements.clone(), doubts, stop);
         let settling = settler.run(to_record, to_settle, judgements.clone());
         Ok(Parts {
             inflight,
-            buffer,
+            places,
             judgements,
             settling: tokio::spawn(settling),
             fetching: tokio::spawn(fetcher.run()),
@@ -291,7 +302,7 @@ impl Worker {
     fn fetcher(
         self,
         inflight: &Arc<InFlight>,
-        runs: mpsc::Sender<Arc<Run>>,
+        places: &Arc<Places>,
         judgements: mpsc::UnboundedSender<Judgement>,
         doubts: mpsc::UnboundedSender<Queue>,
         stop: &Stop,
@@ -310,8 +321,7 @@ impl Worker {
             worker: self.options.id,
             queues: self.options.queues,
             lease: self.options.lease,
-            concurrency: self.options.concurrency,
-            runs,
+            places: Arc::clone(places),
             judgements,
             doubts,
             stop: stop.drain.clone(),
@@ -330,9 +340,9 @@ impl Parts {
             let _ = self.fetching.await;
         }
         let mut handed_back = 0;
-        while let Some(run) = take_back(&self.buffer) {
+        while let Some(run) = self.places.take_back() {
             let (judgement, _) = judge(&run, &Ended::TakenAway, 0.0);
-            self.inflight.judged_unstarted();
+            self.inflight.judged_unstarted(&run.cx.queue);
             let _ = self.judgements.send(judgement);
             handed_back += 1;
         }

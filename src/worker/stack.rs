@@ -44,7 +44,7 @@ impl Service<Task<Arc<Run>>> for Attempts {
     fn call(&mut self, task: Task<Arc<Run>>) -> Self::Future {
         // Here and not in the future. Who is woken by a task runs next on its thread, and on no
         // other: a handler that blocks its thread would take the fetcher with it.
-        self.inflight.started();
+        self.inflight.started(&task.args.cx.queue);
         let clock = Arc::clone(&self.clock);
         async move { Ok(attempt(task.args, clock).await) }.boxed()
     }

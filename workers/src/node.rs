@@ -350,7 +350,8 @@ impl Node {
                 options,
                 Arc::clone(&self.calls),
             );
-            worker.beside(&solitude).exiting_when_stuck().run(stop.clone())
+            let slots = self.config.slots(&self.queues());
+            worker.limited_to(slots).beside(&solitude).exiting_when_stuck().run(stop.clone())
         });
         let mut sum = Drained { handed_back: 0, unsettled: 0 };
         for drained in futures_util::future::join_all(each).await {
