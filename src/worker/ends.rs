@@ -6,19 +6,23 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::mpsc;
 
+use super::blocks::Blocks;
+use super::gate::QueueGate;
 use super::inflight::InFlight;
 use super::judge::judge;
 use super::meter::Meter;
 use super::places::Places;
 use super::run::{Ended, Judgement, Run};
 use super::settle::Recordable;
-use crate::job::{ErrorClass, JobError, Outcome};
+use crate::job::{ErrorClass, JobError, Outcome, RateScope};
 
 /// Where runs end.
 #[derive(Clone)]
 pub(super) struct Ends {
     pub(super) inflight: Arc<InFlight>,
     pub(super) places: Arc<Places>,
+    pub(super) blocks: Arc<Blocks>,
+    pub(super) gate: Option<Arc<dyn QueueGate>>,
     pub(super) meter: Arc<Meter>,
     pub(super) judgements: mpsc::UnboundedSender<Judgement>,
     pub(super) effects: mpsc::UnboundedSender<Recordable>,
@@ -60,6 +64,27 @@ impl Ends {
         if let Some(outcome) = outcome {
             observe(run, ended, &outcome, &self.meter);
         }
+        self.heed_limit(run, ended, judgement)
+    }
+
+    /// Lets others wait, too, when a platform said that it has had enough. The jobs of the account
+    /// that were under way together come back one after the other.
+    fn heed_limit(&self, run: &Run, ended: &Ended, mut judgement: Judgement) -> Judgement {
+        let Ended::Answered { ended_at, result: Err(error), .. } = ended else { return judgement };
+        let ErrorClass::RateLimited { until, scope } = error.class() else { return judgement };
+        match (scope, run.envelope.account, &self.gate) {
+            (RateScope::Account, Some(account), _) => {
+                self.blocks.block(account, until);
+                let turn = self.blocks.put_off(Some(account));
+                if let Some(at) = turn.filter(|at| *at > until && *at < run.envelope.expires_at) {
+                    judgement.run_at(at, *ended_at);
+                }
+            }
+            (RateScope::App | RateScope::Endpoint, _, Some(gate)) => {
+                gate.close_queue_until(&run.cx.queue, until);
+            }
+            _ => {}
+        }
         judgement
     }
 
@@ -76,6 +101,7 @@ impl Ends {
 fn without_words(ended: &Ended) -> Ended {
     match ended {
         Ended::TakenAway => Ended::TakenAway,
+        Ended::PutOff(until) => Ended::PutOff(*until),
         Ended::Answered { started_at, ended_at, .. } => {
             let error =
                 JobError::new(ErrorClass::Bug, "the handler's error panicked when asked why");

@@ -15,9 +15,11 @@ use tokio_util::sync::CancellationToken;
 use super::absolve::absolve;
 use super::admit::Admission;
 use super::backend::{ClaimedJobs, OnEnded};
+use super::blocks::Blocks;
 use super::calls::Calls;
 use super::ends::Ends;
 use super::fetch::Fetcher;
+use super::gate::QueueGate;
 use super::inflight::InFlight;
 use super::judge::judge;
 use super::lease::Renewer;
@@ -31,6 +33,7 @@ use super::run::{Ended, Judgement};
 use super::settle::Settler;
 use super::shares::Shares;
 use super::solitude::Solitude;
+use super::spacing::Spacing;
 use super::stack::Attempts;
 use super::watchdog::Watchdog;
 use super::welcome::Welcome;
@@ -105,6 +108,8 @@ pub struct Worker {
     options: Options,
     calls: Arc<Calls>,
     slots: HashMap<Queue, usize>,
+    blocks: Arc<Blocks>,
+    gate: Option<Arc<dyn QueueGate>>,
     solitude: Solitude,
     exits_when_stuck: bool,
 }
@@ -131,8 +136,35 @@ impl Worker {
         calls: Arc<Calls>,
     ) -> Self {
         let solitude = Solitude::default();
-        let (slots, exits_when_stuck) = (HashMap::new(), false);
-        Self { registry, broker, ledger, clock, options, calls, slots, solitude, exits_when_stuck }
+        let blocks = Blocks::new(Arc::clone(&broker), Arc::clone(&clock));
+        Self {
+            registry,
+            broker,
+            ledger,
+            clock,
+            options,
+            calls,
+            slots: HashMap::new(),
+            blocks,
+            gate: None,
+            solitude,
+            exits_when_stuck: false,
+        }
+    }
+
+    /// Shares what is known of blocked accounts with others of this process.
+    #[must_use]
+    pub fn heeding(mut self, blocks: &Arc<Blocks>) -> Self {
+        self.blocks = Arc::clone(blocks);
+        self
+    }
+
+    /// Says what closes a queue whose platform has had enough of our app, or of this kind of
+    /// request.
+    #[must_use]
+    pub fn closing(mut self, gate: Arc<dyn QueueGate>) -> Self {
+        self.gate = Some(gate);
+        self
     }
 
     /// Runs no more than so many jobs of these queues at the same time, 1 at least; the others
@@ -233,6 +265,8 @@ impl Worker {
         let ends = Ends {
             inflight: Arc::clone(&inflight),
             places: Arc::clone(&places),
+            blocks: Arc::clone(&self.blocks),
+            gate: self.gate.clone(),
             meter,
             judgements: judgements.clone(),
             effects,
@@ -250,7 +284,11 @@ impl Worker {
             &self.options.id,
             concurrency,
             ClaimedJobs { places: Arc::clone(&places), on_ended },
-            Attempts { inflight: Arc::clone(&inflight), clock: Arc::clone(&self.clock) },
+            Attempts {
+                inflight: Arc::clone(&inflight),
+                clock: Arc::clone(&self.clock),
+                blocks: Arc::clone(&self.blocks),
+            },
         );
         let welcome = Welcome {
             ledger: Arc::clone(&self.ledger),
@@ -259,8 +297,11 @@ impl Worker {
             calls: Arc::clone(&self.calls),
         };
         tokio::spawn(welcome.run(stop.drain.clone()));
+        let spacing = Spacing::new(Arc::clone(&self.broker));
         let fetcher = self.fetcher(&inflight, &places, judgements.clone(), doubts, stop);
-        let settling = settler.run(to_record, to_settle, judgements.clone());
+        let (spaced, to_settle_spaced) = mpsc::unbounded_channel();
+        tokio::spawn(spacing.run(to_settle, spaced));
+        let settling = settler.run(to_record, to_settle_spaced, judgements.clone());
         Ok(Parts {
             inflight,
             places,
@@ -316,6 +357,7 @@ impl Worker {
                 ledger: self.ledger,
                 clock: Arc::clone(&self.clock),
             },
+            blocks: self.blocks,
             inflight: Arc::clone(inflight),
             clock: self.clock,
             worker: self.options.id,

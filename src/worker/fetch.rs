@@ -12,7 +12,8 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::admit::{Admission, Admitted};
+use super::admit::{Admission, Admitted, put_off};
+use super::blocks::Blocks;
 use super::inflight::InFlight;
 use super::judge::judge;
 use super::open::Opener;
@@ -39,6 +40,7 @@ pub(super) struct Fetcher {
     pub(super) broker: Arc<dyn Broker>,
     pub(super) opener: Opener,
     pub(super) admission: Admission,
+    pub(super) blocks: Arc<Blocks>,
     pub(super) inflight: Arc<InFlight>,
     pub(super) clock: SharedClock,
     pub(super) worker: WorkerId,
@@ -197,6 +199,7 @@ impl Fetcher {
     /// Admits claimed jobs and hands them on.
     pub(super) async fn take(&mut self, held: Vec<(Delivery, CancellationToken)>) {
         crate::failpoint!(ClaimHeld if !held.is_empty());
+        let held = self.put_off_blocked(held).await;
         // What the ledger need not be asked about does not wait for it.
         let (asking, plain): (Vec<_>, Vec<_>) =
             held.into_iter().partition(|(delivery, _)| self.admission.needs_ledger(delivery));
@@ -250,8 +253,36 @@ impl Fetcher {
     fn hand_back(&self, delivery: Delivery) {
         self.inflight.judged_unstarted(&delivery.queue);
         let Delivery { queue, lease, .. } = delivery;
-        let back = Judgement { queue, lease, verdict: None, then: Then::Back };
+        let (verdict, then) = (None, Then::Back);
+        let back = Judgement { queue, lease, verdict, then, retry: None, first_attempt: false };
         let _ = self.judgements.send(back);
+    }
+
+    /// Puts the jobs of blocked accounts off, and answers the others. The ledger has nothing to
+    /// learn of it.
+    async fn put_off_blocked(
+        &self,
+        held: Vec<(Delivery, CancellationToken)>,
+    ) -> Vec<(Delivery, CancellationToken)> {
+        let account = |delivery: &Delivery| delivery.envelope.as_ref().ok()?.account;
+        let accounts: Vec<_> = held.iter().filter_map(|(one, _)| account(one)).collect();
+        if accounts.is_empty() {
+            return held;
+        }
+        self.blocks.ask(accounts).await;
+        let mut others = Vec::with_capacity(held.len());
+        for (delivery, cancelled) in held {
+            let Some(until) = self.blocks.put_off(account(&delivery)) else {
+                others.push((delivery, cancelled));
+                continue;
+            };
+            // One that expires before is looked at then.
+            let expires_at = delivery.envelope.as_ref().map(|envelope| envelope.expires_at);
+            let until = expires_at.map_or(until, |expires_at| until.min(expires_at));
+            self.inflight.judged_unstarted(&delivery.queue);
+            let _ = self.judgements.send(put_off(delivery, until));
+        }
+        others
     }
 }
 

@@ -20,6 +20,7 @@ use futures_util::future::BoxFuture;
 use tower::Service;
 use tracing::Instrument;
 
+use super::blocks::Blocks;
 use super::inflight::InFlight;
 use super::run::{Ended, Run};
 use crate::clock::SharedClock;
@@ -29,6 +30,7 @@ use crate::job::{ErrorClass, JobError};
 pub(super) struct Attempts {
     pub(super) inflight: Arc<InFlight>,
     pub(super) clock: SharedClock,
+    pub(super) blocks: Arc<Blocks>,
 }
 
 impl Service<Task<Arc<Run>>> for Attempts {
@@ -46,7 +48,15 @@ impl Service<Task<Arc<Run>>> for Attempts {
         // other: a handler that blocks its thread would take the fetcher with it.
         self.inflight.started(&task.args.cx.queue);
         let clock = Arc::clone(&self.clock);
-        async move { Ok(attempt(task.args, clock).await) }.boxed()
+        let blocks = Arc::clone(&self.blocks);
+        async move {
+            // Its account may have been blocked while it waited for its place.
+            match blocks.put_off(task.args.envelope.account) {
+                Some(until) => Ok(Ended::PutOff(until)),
+                None => Ok(attempt(task.args, clock).await),
+            }
+        }
+        .boxed()
     }
 }
 

@@ -2,6 +2,8 @@
 //! embedded stores.
 
 mod bulkheads;
+mod retry_budget;
+mod windows;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,11 +13,12 @@ use postworks::broker::{Broker, memory::MemoryBroker};
 use postworks::chore::{Refiller, Relay};
 use postworks::client::Producer;
 use postworks::clock::{SharedClock, SystemClock};
-use postworks::job::{JobId, Queue, Request, State, WorkerId};
+use postworks::job::{JobId, NewJob, Queue, Request, State, WorkerId};
 use postworks::ledger::{Db, Ledger, SqlLedger};
 use postworks::testing::broker::PATIENCE;
-use postworks::worker::{Calls, Options, Registry, Stop, Worker};
+use postworks::worker::{Calls, Options, QueueGate, Registry, Stop, Worker};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 /// Stores of their own, with a producer and the chores; ends its workers when it is dropped.
 struct World {
@@ -77,29 +80,50 @@ impl World {
 
     /// Starts a worker on every queue.
     fn work(&self, concurrency: usize, slots: HashMap<Queue, usize>) {
+        self.run(self.worker(concurrency).limited_to(slots));
+    }
+
+    /// The same with somebody who closes queues.
+    fn work_closing(&self, concurrency: usize, gate: Arc<dyn QueueGate>) {
+        self.run(self.worker(concurrency).closing(gate));
+    }
+
+    fn run(&self, worker: Worker) {
+        let stop = self.stop.clone();
+        tokio::spawn(async move { worker.run(stop).await.unwrap() });
+    }
+
+    fn worker(&self, concurrency: usize) -> Worker {
         let options = Options {
-            id: WorkerId::new("test", 1, uuid::Uuid::now_v7()),
+            id: WorkerId::new("test", 1, Uuid::now_v7()),
             queues: self.registry.queues().cloned().collect(),
             concurrency,
             lease: Duration::from_secs(10),
             renew: Duration::from_secs(2),
             grace: Duration::from_secs(5),
         };
-        let worker = Worker::new(
+        Worker::new(
             self.registry.clone(),
             Arc::clone(&self.broker),
             Arc::clone(&self.ledger),
             Arc::clone(&self.clock),
             options,
             Arc::clone(&self.calls),
-        );
-        let stop = self.stop.clone();
-        tokio::spawn(async move { worker.limited_to(slots).run(stop).await.unwrap() });
+        )
     }
 
     async fn enqueue(&self, requests: impl IntoIterator<Item = Request>) -> Vec<JobId> {
-        let jobs: Vec<_> =
-            requests.into_iter().map(|request| self.producer.prepare(request).unwrap()).collect();
+        self.enqueue_for(None, requests).await
+    }
+
+    /// Enqueues jobs of an account.
+    async fn enqueue_for(
+        &self,
+        account: Option<Uuid>,
+        requests: impl IntoIterator<Item = Request>,
+    ) -> Vec<JobId> {
+        let job = |request| NewJob { account, ..self.producer.prepare(request).unwrap() };
+        let jobs: Vec<NewJob> = requests.into_iter().map(job).collect();
         let mut ids = Vec::new();
         for batch in jobs.chunks(500) {
             let answers = self.producer.enqueue(batch.to_vec()).await.unwrap();

@@ -2,6 +2,7 @@
 
 mod claiming;
 mod leasing;
+mod limits;
 mod looking;
 mod quarantine;
 mod reasserting;
@@ -10,6 +11,7 @@ mod window;
 
 pub use self::claiming::*;
 pub use self::leasing::*;
+pub use self::limits::*;
 pub use self::looking::*;
 pub use self::quarantine::*;
 pub use self::reasserting::*;
