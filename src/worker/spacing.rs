@@ -73,7 +73,8 @@ impl Spacing {
 
     fn count(&mut self, judgement: &Judgement) {
         if judgement.first_attempt {
-            self.firsts_of(&judgement.queue).count += 1;
+            let firsts = self.firsts_of(&judgement.queue);
+            firsts.count = firsts.count.saturating_add(1);
         }
     }
 
