@@ -10,6 +10,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use uuid::Uuid;
 
 use crate::finding::Finding;
 use crate::job::{DecodeError, Envelope, JobId, Queue, Timestamp, Token, Turn, WorkerId};
@@ -18,6 +19,7 @@ mod gate;
 pub mod memory;
 mod order;
 pub mod redis;
+mod slots;
 mod window;
 
 pub use gate::{
@@ -28,6 +30,9 @@ pub use window::{Beyond, Refill, WINDOW};
 
 /// Most jobs in one call of any method here.
 pub const BATCH_MAX: usize = 1_000;
+
+/// The longest that an account is blocked: the longest windows of platforms are a month's.
+pub const BLOCK_MAX: Duration = Duration::from_secs(32 * 24 * 3_600);
 
 /// What went wrong between us and the broker. The messages hold their cause, since a log in JSON
 /// shows no others.
@@ -426,6 +431,24 @@ pub trait Broker: Send + Sync + 'static {
     async fn elect(&self, _chore: &str, _term: Duration) -> Result<bool, Error> {
         Ok(true)
     }
+
+    /// Blocks an account for the whole fleet until then, for [`BLOCK_MAX`] at most; a longer block
+    /// is never shortened. A broker that loses its memory forgets it, and the platform says it
+    /// again.
+    async fn block(&self, account: Uuid, until: Timestamp) -> Result<(), Error>;
+
+    /// Until when accounts are blocked; `None` for those that are not.
+    async fn blocked(&self, accounts: &[Uuid]) -> Result<Vec<Option<Timestamp>>, Error>;
+
+    /// Takes `count` slots for retries of this queue, which are given out at `per_second` (any
+    /// rate is taken as one between one a day and 100,000 a second); answers the time of the first.
+    /// The next follow at the same distance. Slots of the past are not made up for.
+    async fn reserve_retries(
+        &self,
+        queue: &Queue,
+        count: u32,
+        per_second: f64,
+    ) -> Result<Timestamp, Error>;
 
     /// The workers that have a connection open now. Workers of an embedded broker are those of
     /// this process.

@@ -21,6 +21,7 @@ pub(super) fn check(config: &Config) -> Vec<(String, String)> {
     lease(config, &mut faults);
     retry(config, &mut faults);
     breaker(config, &mut faults);
+    slots(config, &mut faults);
     retention(config, &mut faults);
     faults.0
 }
@@ -133,6 +134,17 @@ fn breaker(config: &Config, faults: &mut Faults) {
         "breaker.cooldown",
         "must not be more than breaker.cooldown_max",
     );
+}
+
+fn slots(config: &Config, faults: &mut Faults) {
+    let kinds = config.kinds.iter().map(|(name, kind)| (format!("kinds.{name}"), kind.slots));
+    let platforms = config.platforms.iter();
+    let platforms = platforms.map(|(name, one)| (format!("platforms.{name}"), one.slots));
+    for (section, slots) in kinds.chain(platforms) {
+        if let Some(slots) = slots {
+            faults.number(&format!("{section}.slots"), slots, 1, 10_000);
+        }
+    }
 }
 
 fn retention(config: &Config, faults: &mut Faults) {

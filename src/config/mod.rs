@@ -11,7 +11,7 @@ mod keys;
 mod layers;
 mod values;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use crate::gate::breaker;
-use crate::job::{Catalog, Durability, Kind, QueuePattern};
+use crate::job::{Catalog, Durability, Kind, Queue, QueuePattern};
 
 pub use environment::{Environment, StoreUrls, without_password};
 pub use error::{ConfigError, ConfigErrors, Origin, hint};
@@ -187,6 +187,9 @@ pub struct KindPolicy {
     pub expires_after: Option<Duration>,
     /// Where jobs are recorded.
     pub durability: Option<Durability>,
+    /// Places of a worker that each of the kind's queues may have.
+    #[serde(default, deserialize_with = "values::number_or_none")]
+    pub slots: Option<u32>,
 }
 
 /// A platform.
@@ -195,6 +198,9 @@ pub struct KindPolicy {
 pub struct Platform {
     /// Whether accounts on it may be connected and its jobs run.
     pub enabled: bool,
+    /// Places of a worker that each of the platform's queues may have.
+    #[serde(default, deserialize_with = "values::number_or_none")]
+    pub slots: Option<u32>,
 }
 
 /// How long ended rows are kept.
@@ -279,6 +285,19 @@ impl Config {
             spec.expires_after = policy.expires_after.unwrap_or(spec.expires_after);
             spec.durability = policy.durability.unwrap_or(spec.durability);
         }
+    }
+
+    /// The queues that may have no more than so many places of a worker, as `[kinds]` and
+    /// `[platforms]` say; of two limits the smaller holds.
+    pub fn slots(&self, queues: &[Queue]) -> HashMap<Queue, usize> {
+        let limit = |queue: &Queue| {
+            let kind = self.kinds.get(queue.kind().as_str()).and_then(|kind| kind.slots);
+            let platform = queue.platform().and_then(|name| self.platforms.get(name)?.slots);
+            kind.into_iter().chain(platform).min()
+        };
+        let limited =
+            queues.iter().filter_map(|queue| Some((queue.clone(), limit(queue)? as usize)));
+        limited.collect()
     }
 
     /// Whether accounts on a platform may be connected.

@@ -131,6 +131,33 @@ fn a_kind_of_the_program_may_be_set_too() {
 }
 
 #[test]
+fn of_a_kinds_and_a_platforms_slots_the_smaller_holds() {
+    let queue = |name| Queue::parse(name).unwrap();
+    let [both, kind, neither] =
+        ["post_publication.bluesky", "post_publication.sandbox", "data_cleanup"].map(queue);
+    let queues = [both.clone(), kind.clone(), neither];
+    assert_eq!(Config::load(&Sources::default()).unwrap().slots(&queues), HashMap::new());
+    let sources = env(&[("POSTWORKS__PLATFORMS__BLUESKY__SLOTS", "4")])
+        .file("my.toml", "[kinds.post_publication]\nslots = 9\n");
+    let slots = Config::load(&sources).unwrap().slots(&queues);
+    assert_eq!(slots, HashMap::from([(both, 4), (kind, 9)]));
+}
+
+#[test]
+fn slots_that_make_no_sense_are_refused_with_a_hint() {
+    for (text, expected) in [
+        ("[kinds.data_cleanup]\nslots = 0\n", "kinds.data_cleanup.slots (my.toml:2): must be 1 to"),
+        ("[platforms.bluesky]\nslots = \"few\"\n", "\"few\" is no whole number"),
+        ("[platforms.bluesky]\nslot = 3\n", "unknown key; did you mean slots?"),
+        ("[platforms.bluesky]\nslots = -3\n", "-3 is no whole number"),
+    ] {
+        let all = faults(&Sources::default().file("my.toml", text));
+        assert_eq!(all.len(), 1, "{all:?}");
+        assert!(all[0].contains(expected), "{all:?}");
+    }
+}
+
+#[test]
 fn a_value_may_come_from_a_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("size");

@@ -112,6 +112,20 @@ pub(super) fn duration_or_none<'de, D: Deserializer<'de>>(
     parse_duration(&text).map(Some).map_err(D::Error::custom)
 }
 
+/// A whole number, or `""`. From the environment it comes as text.
+pub(super) fn number_or_none<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
+    let value = toml::Value::deserialize(from)?;
+    let number = match &value {
+        toml::Value::Integer(number) => u32::try_from(*number).ok(),
+        toml::Value::String(text) if text.is_empty() => return Ok(None),
+        toml::Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    };
+    number
+        .map(Some)
+        .ok_or_else(|| D::Error::custom(format!("{value} is no whole number, nor \"\"")))
+}
+
 pub(super) fn patterns<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<QueuePattern>, D::Error> {
     let texts = Vec::<String>::deserialize(from)?;
     texts.iter().map(|text| QueuePattern::parse(text).map_err(D::Error::custom)).collect()

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use ::metrics::counter;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::breaker::Settings;
 use crate::broker::{self, Breaker, Broker, Observed, Phase, Position, Tally};
-use crate::job::{JobError, Queue};
+use crate::job::{JobError, Queue, Timestamp};
 use crate::telemetry::metrics::BREAKER_TRANSITIONS;
 
 /// Calls are added up for so long. The fleet follows a little later, when it claims.
@@ -33,6 +34,8 @@ struct Seen {
     tallies: HashMap<Queue, Tally>,
     /// The epoch of breakers that are open.
     open: HashMap<Queue, u64>,
+    /// When platforms' windows open that shut whole queues.
+    shut: HashMap<Queue, Instant>,
 }
 
 impl Watch {
@@ -66,10 +69,38 @@ impl Watch {
         self.noted.notify_one();
     }
 
-    /// Whether the breaker has opened since a job was claimed in `epoch`: the job had better not
-    /// start.
+    /// Whether the breaker has opened since a job was claimed in `epoch`, or the queue was shut:
+    /// the job had better not start.
     pub fn has_opened_since(&self, queue: &Queue, epoch: u64) -> bool {
-        self.seen().open.get(queue).is_some_and(|opened| *opened > epoch)
+        let seen = self.seen();
+        let shut = || seen.shut.get(queue).is_some_and(|until| Instant::now() < *until);
+        seen.open.get(queue).is_some_and(|opened| *opened > epoch) || shut()
+    }
+
+    /// Shuts a queue until then, here at once and for the fleet as soon as the broker knows: its
+    /// platform told everybody to wait.
+    pub fn shut(self: &Arc<Self>, queue: &Queue, until: Timestamp, now: Timestamp) {
+        let opens = Instant::now() + until.since(now);
+        let longer = {
+            let mut seen = self.seen();
+            let known = seen.shut.insert(queue.clone(), opens).filter(|known| *known >= opens);
+            if let Some(known) = known {
+                seen.shut.insert(queue.clone(), known);
+            }
+            known.is_none()
+        };
+        if !longer {
+            return;
+        }
+        tracing::warn!(job.queue = %queue, %until, "the platform told everybody to wait");
+        let (watch, queue) = (Arc::clone(self), queue.clone());
+        tokio::spawn(async move {
+            // Others run into the window themselves, and learn it so.
+            if let Err(error) = watch.broker.shut(&queue, until).await {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(job.queue = %queue, error, "other workers do not know of the window");
+            }
+        });
     }
 
     /// Takes note of the first probes of a breaker that was open.

@@ -3,6 +3,18 @@
 
 use super::{Category, Timestamp};
 
+/// What a platform's "too many requests" is about.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RateScope {
+    /// One account.
+    #[default]
+    Account,
+    /// Our app: every account of the platform.
+    App,
+    /// This kind of request, whatever the account.
+    Endpoint,
+}
+
 /// The class of a failure. The platform client that saw the answer chooses it; nobody guesses
 /// again later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +32,8 @@ pub enum ErrorClass {
     RateLimited {
         /// Not before this.
         until: Timestamp,
+        /// Who has to wait.
+        scope: RateScope,
     },
     /// The token was too old, and refreshing it once within the attempt did not help.
     AuthExpired,

@@ -20,7 +20,7 @@ mod turn;
 
 pub use catalog::{Catalog, CatalogError};
 pub use envelope::{DecodeError, ENVELOPE_BYTES_MAX, Envelope};
-pub use error::{ErrorClass, JobError};
+pub use error::{ErrorClass, JobError, RateScope};
 pub use field::FieldError;
 pub use id::{IdSource, JobId, Token, WorkerId};
 pub use kinds::{CleanupScope, ConnectorSync, DataCleanup, PostPublication, TokenRefresh};

@@ -64,7 +64,7 @@ pub fn decide(result: Result<(), &JobError>, attempt: Attempt, policy: &RetryPol
         | ErrorClass::Transient
         | ErrorClass::AuthExpired
         | ErrorClass::Unknown { repeatable: true } => retry(reason, attempt, policy),
-        ErrorClass::RateLimited { until } => {
+        ErrorClass::RateLimited { until, .. } => {
             snooze(SnoozeReason::RateLimited, until, reason, attempt)
         }
         ErrorClass::Unavailable { until } => {
@@ -113,6 +113,7 @@ fn expired(reason: Reason, attempt: Attempt) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::job::RateScope;
     use proptest::prelude::*;
 
     const POLICY: RetryPolicy = RetryPolicy::DEFAULT;
@@ -133,7 +134,9 @@ mod tests {
             Just(ErrorClass::NotSent),
             Just(ErrorClass::Transient),
             any::<bool>().prop_map(|repeatable| ErrorClass::Unknown { repeatable }),
-            until.clone().prop_map(|until| ErrorClass::RateLimited { until }),
+            until
+                .clone()
+                .prop_map(|until| ErrorClass::RateLimited { until, scope: RateScope::Account }),
             Just(ErrorClass::AuthExpired),
             Just(ErrorClass::AuthRevoked),
             Just(ErrorClass::Invalid),
@@ -168,11 +171,59 @@ mod tests {
         }
 
         #[test]
+        fn the_wait_is_the_same_part_of_a_bound_that_never_shrinks(
+            base_ms in 1u64..10_000, cap_ms in 1u64..1_000_000, n in 1u32..100, jitter in 0.0..=1.0,
+        ) {
+            let policy = RetryPolicy {
+                base: Duration::from_millis(base_ms),
+                cap: Duration::from_millis(cap_ms),
+                max_attempts: 8,
+            };
+            let (now, next) = (policy.delay(n, 1.0), policy.delay(n + 1, 1.0));
+            prop_assert!(now <= next && next <= policy.cap);
+            prop_assert!(next == now * 2 || next == policy.cap, "it doubles up to the cap");
+            // Full jitter: every wait down to none is as likely, so that the mean is half a bound.
+            prop_assert_eq!(policy.delay(n, 0.0), Duration::ZERO);
+            let error = policy.delay(n, jitter).as_secs_f64() - now.as_secs_f64() * jitter;
+            prop_assert!(error.abs() < 1e-6);
+        }
+
+        #[test]
+        fn a_job_that_always_fails_has_so_many_attempts_and_ends_dead_in_its_time(
+            max in 1u32..30, life in 1i64..100_000_000,
+            dice in proptest::collection::vec(0.0..=1.0, 30),
+        ) {
+            let expires_at = Timestamp::from_millis(life);
+            let (mut now, mut attempts) = (Timestamp::from_millis(0), 0);
+            let error = JobError::new(ErrorClass::Transient, "broke");
+            for jitter in dice {
+                attempts += 1;
+                let attempt = Attempt { number: attempts, max, expires_at, now, jitter };
+                match decide(Err(&error), attempt, &POLICY) {
+                    Outcome::Retry { at, .. } => {
+                        prop_assert!(at >= now && at < expires_at);
+                        now = at;
+                    }
+                    Outcome::Dead { reason } => {
+                        let out_of_time = reason.category == Category::Expired;
+                        prop_assert!(attempts == max || out_of_time && attempts < max);
+                        return Ok(());
+                    }
+                    other => prop_assert!(false, "{other:?}"),
+                }
+            }
+            prop_assert!(false, "it never ended");
+        }
+
+        #[test]
         fn a_rate_limited_job_never_runs_before_it_was_told(
             until in 0i64..10_000_000, now in 0i64..5_000_000,
         ) {
             let until = Timestamp::from_millis(until);
-            let error = JobError::new(ErrorClass::RateLimited { until }, "slow down");
+            let error = JobError::new(
+                ErrorClass::RateLimited { until, scope: RateScope::App },
+                "slow down",
+            );
             let outcome = decide(Err(&error), attempt(1, now, i64::MAX, 0.0), &POLICY);
             let Outcome::Snooze { until: wait, .. } = outcome else { panic!("{outcome:?}") };
             prop_assert!(wait >= until);

@@ -300,7 +300,8 @@ fn judged(delivery: Delivery, next: Option<Next>, then: Then) -> Judgement {
         then,
         failed: None,
     });
-    Judgement { queue: delivery.queue, lease: delivery.lease, verdict, then }
+    let Delivery { queue, lease, .. } = delivery;
+    Judgement { queue, lease, verdict, then, retry: None, first_attempt: false }
 }
 
 /// The ledger says that the broker's copy is out of date.
@@ -368,7 +369,7 @@ fn for_newer_worker(delivery: Delivery, envelope: Envelope, now: Timestamp) -> J
 }
 
 /// It stays in the broker as it is, at no attempt's cost.
-fn put_off(delivery: Delivery, until: Timestamp) -> Judgement {
+pub(super) fn put_off(delivery: Delivery, until: Timestamp) -> Judgement {
     judged(delivery, None, Then::Later(until))
 }
 

@@ -6,7 +6,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use apalis_core::backend::finalize::Ephemeral;
@@ -14,25 +14,17 @@ use apalis_core::backend::{Backend, BackendConfig};
 use apalis_core::error::BoxDynError;
 use apalis_core::task::Task;
 use apalis_core::worker::context::WorkerContext;
-use tokio::sync::mpsc;
 use tower::{Layer, Service};
 
+use super::places::Places;
 use super::run::{Ended, Run};
-
-/// The claimed jobs that wait for a handler; shared so that a drain can take them back.
-pub(super) type Buffer = Arc<Mutex<mpsc::Receiver<Arc<Run>>>>;
-
-/// Takes one waiting job out of the buffer.
-pub(super) fn take_back(buffer: &Buffer) -> Option<Arc<Run>> {
-    buffer.lock().unwrap_or_else(PoisonError::into_inner).try_recv().ok()
-}
 
 /// Called with every run that ended.
 pub(super) type OnEnded = Arc<dyn Fn(&Run, Ended) + Send + Sync>;
 
 /// Yields claimed jobs to apalis.
 pub(super) struct ClaimedJobs {
-    pub(super) buffer: Buffer,
+    pub(super) places: Arc<Places>,
     pub(super) on_ended: OnEnded,
 }
 
@@ -57,8 +49,7 @@ impl Backend for ClaimedJobs {
         cx: &mut Context<'_>,
         _: &WorkerContext,
     ) -> Poll<Option<Result<Self::Task, Self::Error>>> {
-        let mut buffer = self.buffer.lock().unwrap_or_else(PoisonError::into_inner);
-        buffer.poll_recv(cx).map(|run| run.map(|run| Ok(Task::new(run))))
+        self.places.poll_next(cx).map(|run| Some(Ok(Task::new(run))))
     }
 
     fn poll_close(

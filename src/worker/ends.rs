@@ -6,20 +6,26 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::mpsc;
 
+use super::blocks::Blocks;
 use super::inflight::InFlight;
 use super::judge::judge;
 use super::meter::Meter;
+use super::places::Places;
 use super::run::{Ended, Judgement, Run};
 use super::settle::Recordable;
 use crate::gate::watch::Watch;
-use crate::job::{ErrorClass, JobError, Outcome};
+use crate::job::{ErrorClass, JobError, Outcome, Queue, RateScope};
 
 /// Where runs end.
 #[derive(Clone)]
 pub(super) struct Ends {
     pub(super) inflight: Arc<InFlight>,
+    pub(super) places: Arc<Places>,
+    pub(super) blocks: Arc<Blocks>,
     pub(super) meter: Arc<Meter>,
     pub(super) watch: Arc<Watch>,
+    /// Every queue that jobs can be routed to.
+    pub(super) queues: Arc<[Queue]>,
     pub(super) judgements: mpsc::UnboundedSender<Judgement>,
     pub(super) effects: mpsc::UnboundedSender<Recordable>,
 }
@@ -28,11 +34,13 @@ impl Ends {
     /// A handler ended, or was dropped.
     pub(super) fn ended(&self, run: &Run, ended: &Ended) {
         if run.judged.swap(true, Ordering::SeqCst) {
-            self.inflight.let_go();
+            self.inflight.let_go(&run.cx.queue);
+            self.places.freed(&run.cx.queue);
             return;
         }
         let judgement = self.judged(run, ended);
-        self.inflight.judged();
+        self.inflight.judged(&run.cx.queue);
+        self.places.freed(&run.cx.queue);
         self.record(run, judgement);
     }
 
@@ -62,6 +70,33 @@ impl Ends {
             let result = result.as_ref().map(|&()| ());
             self.watch.note(&run.cx.queue, run.epoch, result, ended_at.since(*started_at));
         }
+        self.heed_limit(run, ended, judgement)
+    }
+
+    /// Lets others wait, too, when a platform said that it has had enough. The jobs of the account
+    /// that were under way together come back one after the other.
+    fn heed_limit(&self, run: &Run, ended: &Ended, mut judgement: Judgement) -> Judgement {
+        let Ended::Answered { ended_at, result: Err(error), .. } = ended else { return judgement };
+        let ErrorClass::RateLimited { until, scope } = error.class() else { return judgement };
+        let queue = &run.cx.queue;
+        match (scope, run.envelope.account) {
+            (RateScope::Account, Some(account)) => {
+                self.blocks.block(account, until);
+                let turn = self.blocks.put_off(Some(account));
+                if let Some(at) = turn.filter(|at| *at > until && *at < run.envelope.expires_at) {
+                    judgement.run_at(at, *ended_at);
+                }
+            }
+            // Whose account it was is not known.
+            (RateScope::Account, None) => {}
+            (RateScope::Endpoint, _) => self.watch.shut(queue, until, *ended_at),
+            (RateScope::App, _) => {
+                let same = |other: &&Queue| other.platform() == queue.platform();
+                for sibling in self.queues.iter().filter(same) {
+                    self.watch.shut(sibling, until, *ended_at);
+                }
+            }
+        }
         judgement
     }
 
@@ -78,6 +113,7 @@ impl Ends {
 fn without_words(ended: &Ended) -> Ended {
     match ended {
         Ended::TakenAway => Ended::TakenAway,
+        Ended::PutOff(until) => Ended::PutOff(*until),
         Ended::Answered { started_at, ended_at, .. } => {
             let error =
                 JobError::new(ErrorClass::Bug, "the handler's error panicked when asked why");

@@ -1,7 +1,7 @@
 //! A worker: its tasks, and how they start and stop.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use apalis::layers::WorkerBuilderExt;
@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::absolve::absolve;
 use super::admit::Admission;
-use super::backend::{Buffer, ClaimedJobs, OnEnded, take_back};
+use super::backend::{ClaimedJobs, OnEnded};
+use super::blocks::Blocks;
 use super::calls::Calls;
 use super::ends::Ends;
 use super::fetch::Fetcher;
@@ -24,12 +25,14 @@ use super::lease::Renewer;
 use super::meter::{Meter, watch_slots};
 use super::open::Opener;
 use super::overdue::Overdue;
-use super::pace::AHEAD_MAX;
+use super::places::Places;
 use super::reassert::Reasserter;
 use super::registry::Registry;
-use super::run::{Ended, Judgement, Run};
+use super::run::{Ended, Judgement};
 use super::settle::Settler;
+use super::shares::Shares;
 use super::solitude::Solitude;
+use super::spacing::Spacing;
 use super::stack::Attempts;
 use super::watchdog::Watchdog;
 use super::welcome::Welcome;
@@ -105,6 +108,8 @@ pub struct Worker {
     clock: SharedClock,
     options: Options,
     calls: Arc<Calls>,
+    slots: HashMap<Queue, usize>,
+    blocks: Arc<Blocks>,
     solitude: Solitude,
     watch: Arc<Watch>,
     exits_when_stuck: bool,
@@ -113,7 +118,7 @@ pub struct Worker {
 /// The running parts.
 struct Parts {
     inflight: Arc<InFlight>,
-    buffer: Buffer,
+    places: Arc<Places>,
     judgements: mpsc::UnboundedSender<Judgement>,
     settling: JoinHandle<()>,
     fetching: JoinHandle<()>,
@@ -132,15 +137,42 @@ impl Worker {
         calls: Arc<Calls>,
     ) -> Self {
         let solitude = Solitude::default();
-        let exits_when_stuck = false;
         let watch = Watch::new(Arc::clone(&broker), breaker::Settings::default());
-        Self { registry, broker, ledger, clock, options, calls, solitude, watch, exits_when_stuck }
+        let blocks = Blocks::new(Arc::clone(&broker), Arc::clone(&clock));
+        Self {
+            registry,
+            broker,
+            ledger,
+            clock,
+            options,
+            calls,
+            slots: HashMap::new(),
+            blocks,
+            solitude,
+            watch,
+            exits_when_stuck: false,
+        }
+    }
+
+    /// Shares what is known of blocked accounts with others of this process.
+    #[must_use]
+    pub fn heeding(mut self, blocks: &Arc<Blocks>) -> Self {
+        self.blocks = Arc::clone(blocks);
+        self
     }
 
     /// Says how sensitive the breakers of its queues are; the same for all workers.
     #[must_use]
     pub fn with_breakers(mut self, settings: breaker::Settings) -> Self {
         self.watch = Watch::new(Arc::clone(&self.broker), settings);
+        self
+    }
+
+    /// Runs no more than so many jobs of these queues at the same time, 1 at least; the others
+    /// get what their share is.
+    #[must_use]
+    pub fn limited_to(mut self, slots: HashMap<Queue, usize>) -> Self {
+        self.slots = slots;
         self
     }
 
@@ -205,13 +237,14 @@ impl Worker {
 
     fn start(self, stop: &Stop, renewing: &CancellationToken) -> Result<Parts, Error> {
         let (lost, to_absolve) = mpsc::unbounded_channel();
-        let inflight = InFlight::new(&self.solitude, lost);
+        let concurrency = self.options.concurrency;
+        let shares = Arc::new(Shares::new(concurrency, &self.options.queues, &self.slots));
+        let inflight = InFlight::new(&self.solitude, &shares, lost);
         tokio::spawn(absolve(Arc::clone(&self.ledger), to_absolve, renewing.clone()));
         let meter = Arc::new(Meter::new(&self.registry));
         let (judgements, to_settle) = mpsc::unbounded_channel();
         let (effects, to_record) = mpsc::unbounded_channel();
-        let (runs, buffer) = mpsc::channel(self.options.concurrency + AHEAD_MAX);
-        let buffer: Buffer = Arc::new(Mutex::new(buffer));
+        let places = Places::new(shares);
         let (doubts, doubtful) = mpsc::unbounded_channel();
         let renewer = Renewer {
             broker: Arc::clone(&self.broker),
@@ -230,14 +263,16 @@ impl Worker {
             meter: Arc::clone(&meter),
         };
         tokio::spawn(self.reasserter(&inflight, doubtful, renewing).run());
-        let concurrency = self.options.concurrency;
         tokio::spawn(watch_slots(Arc::clone(&inflight), concurrency, renewing.clone()));
         let ends = Ends {
             inflight: Arc::clone(&inflight),
+            places: Arc::clone(&places),
+            blocks: Arc::clone(&self.blocks),
             meter,
             judgements: judgements.clone(),
             effects,
             watch: Arc::clone(&self.watch),
+            queues: self.registry.queues().cloned().collect(),
         };
         tokio::spawn(Arc::clone(&self.watch).run(renewing.clone()));
         let overdue = Overdue {
@@ -252,8 +287,12 @@ impl Worker {
         let executor = execute(
             &self.options.id,
             concurrency,
-            ClaimedJobs { buffer: Arc::clone(&buffer), on_ended },
-            Attempts { inflight: Arc::clone(&inflight), clock: Arc::clone(&self.clock) },
+            ClaimedJobs { places: Arc::clone(&places), on_ended },
+            Attempts {
+                inflight: Arc::clone(&inflight),
+                clock: Arc::clone(&self.clock),
+                blocks: Arc::clone(&self.blocks),
+            },
         );
         let welcome = Welcome {
             ledger: Arc::clone(&self.ledger),
@@ -262,11 +301,14 @@ impl Worker {
             calls: Arc::clone(&self.calls),
         };
         tokio::spawn(welcome.run(stop.drain.clone()));
-        let fetcher = self.fetcher(&inflight, runs, judgements.clone(), doubts, stop);
-        let settling = settler.run(to_record, to_settle, judgements.clone());
+        let spacing = Spacing::new(Arc::clone(&self.broker));
+        let fetcher = self.fetcher(&inflight, &places, judgements.clone(), doubts, stop);
+        let (spaced, to_settle_spaced) = mpsc::unbounded_channel();
+        tokio::spawn(spacing.run(to_settle, spaced));
+        let settling = settler.run(to_record, to_settle_spaced, judgements.clone());
         Ok(Parts {
             inflight,
-            buffer,
+            places,
             judgements,
             settling: tokio::spawn(settling),
             fetching: tokio::spawn(fetcher.run()),
@@ -305,7 +347,7 @@ impl Worker {
     fn fetcher(
         self,
         inflight: &Arc<InFlight>,
-        runs: mpsc::Sender<Arc<Run>>,
+        places: &Arc<Places>,
         judgements: mpsc::UnboundedSender<Judgement>,
         doubts: mpsc::UnboundedSender<Queue>,
         stop: &Stop,
@@ -320,13 +362,13 @@ impl Worker {
                 clock: Arc::clone(&self.clock),
                 watch: Arc::clone(&self.watch),
             },
+            blocks: self.blocks,
             inflight: Arc::clone(inflight),
             clock: self.clock,
             worker: self.options.id,
             queues: self.options.queues,
             lease: self.options.lease,
-            concurrency: self.options.concurrency,
-            runs,
+            places: Arc::clone(places),
             judgements,
             watch: self.watch,
             doubts,
@@ -346,9 +388,9 @@ impl Parts {
             let _ = self.fetching.await;
         }
         let mut handed_back = 0;
-        while let Some(run) = take_back(&self.buffer) {
+        while let Some(run) = self.places.take_back() {
             let (judgement, _) = judge(&run, &Ended::TakenAway, 0.0);
-            self.inflight.judged_unstarted();
+            self.inflight.judged_unstarted(&run.cx.queue);
             let _ = self.judgements.send(judgement);
             handed_back += 1;
         }

@@ -12,11 +12,13 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::admit::{Admission, Admitted};
+use super::admit::{Admission, Admitted, put_off};
+use super::blocks::Blocks;
 use super::inflight::InFlight;
 use super::judge::judge;
 use super::open::Opener;
 use super::pace::Pace;
+use super::places::Places;
 use super::run::{Ended, Judgement, Run};
 use super::schedule::{Schedule, Woken};
 use super::solitude::Solitude;
@@ -39,13 +41,13 @@ pub(super) struct Fetcher {
     pub(super) broker: Arc<dyn Broker>,
     pub(super) opener: Opener,
     pub(super) admission: Admission,
+    pub(super) blocks: Arc<Blocks>,
     pub(super) inflight: Arc<InFlight>,
     pub(super) clock: SharedClock,
     pub(super) worker: WorkerId,
     pub(super) queues: Vec<Queue>,
     pub(super) lease: Duration,
-    pub(super) concurrency: usize,
-    pub(super) runs: mpsc::Sender<Arc<Run>>,
+    pub(super) places: Arc<Places>,
     pub(super) judgements: mpsc::UnboundedSender<Judgement>,
     pub(super) watch: Arc<Watch>,
     /// Told of queues that may have lost leases.
@@ -65,14 +67,14 @@ impl Fetcher {
             broker: Arc::clone(&self.broker),
             inflight: Arc::clone(&self.inflight),
             queues: self.queues.clone(),
-            concurrency: self.concurrency,
             worker: self.worker.clone(),
             lease: self.lease,
             woken,
         };
         let listening = tokio::spawn(listener.run());
         let mut schedule = Schedule::new(&self.queues);
-        let mut pace = Pace::new(self.concurrency);
+        let paces = self.queues.iter().map(|queue| (queue.clone(), Pace::new(queue.clone())));
+        let mut paces: HashMap<Queue, Pace> = paces.collect();
         let mut retry = RETRY_MIN;
         let stop = self.stop.clone();
         while !stop.is_cancelled() {
@@ -84,15 +86,16 @@ impl Fetcher {
             while let Ok(woken) = wake_ups.try_recv() {
                 schedule.heed(woken, &self.queues);
             }
-            if schedule.turn.is_empty() {
+            let Some((queue, wanted)) = self.choose(&mut schedule, &mut paces) else {
                 tokio::select! {
                     () = stop.cancelled() => {}
+                    () = self.inflight.changed(), if !schedule.turn.is_empty() => {}
                     () = tokio::time::sleep(schedule.until_next()) => {}
                     Some(woken) = wake_ups.recv() => schedule.heed(woken, &self.queues),
                 }
                 continue;
-            }
-            match self.round(&mut schedule, &mut pace).await {
+            };
+            match self.round(&mut schedule, queue, wanted).await {
                 Ok(()) => retry = RETRY_MIN,
                 Err(error) => {
                     if retry == RETRY_MIN {
@@ -110,24 +113,32 @@ impl Fetcher {
         listening.abort();
     }
 
-    /// Waits for free places, then claims from the queue whose turn it is.
+    /// The next queue on the schedule that has room, and how many jobs to claim from it. It stays
+    /// on the schedule: an error must not lose its turn.
+    fn choose(
+        &self,
+        schedule: &mut Schedule,
+        paces: &mut HashMap<Queue, Pace>,
+    ) -> Option<(Queue, usize)> {
+        let turns = schedule.turn.len();
+        for _ in 0..turns {
+            let queue = schedule.turn.pop_front()?;
+            let wanted = paces.get_mut(&queue).map_or(0, |pace| pace.wanted(&self.inflight));
+            schedule.turn.push_back(queue.clone());
+            if wanted > 0 {
+                return Some((queue, wanted.div_ceil(turns).min(broker::BATCH_MAX)));
+            }
+        }
+        None
+    }
+
+    /// Claims from a queue, and hands on what came.
     async fn round(
         &mut self,
         schedule: &mut Schedule,
-        pace: &mut Pace,
+        queue: Queue,
+        fair: usize,
     ) -> Result<(), broker::Error> {
-        let wanted = pace.wanted(&self.inflight);
-        if wanted == 0 {
-            tokio::select! {
-                () = self.stop.cancelled() => {}
-                () = self.inflight.changed() => {}
-            }
-            return Ok(());
-        }
-        let Some(queue) = schedule.turn.pop_front() else { return Ok(()) };
-        let fair = wanted.div_ceil(schedule.turn.len() + 1).min(broker::BATCH_MAX);
-        // Back on the schedule first: an error must not lose the queue's turn.
-        schedule.turn.push_back(queue.clone());
         // A worker of this process is alone with its job, or wants to be.
         let Some(turn) = self.solitude.turn() else { return Ok(()) };
         let claimed = if turn.is_alone() {
@@ -193,6 +204,7 @@ impl Fetcher {
     /// Admits claimed jobs and hands them on.
     pub(super) async fn take(&mut self, held: Vec<(Delivery, CancellationToken)>) {
         crate::failpoint!(ClaimHeld if !held.is_empty());
+        let held = self.put_off_blocked(held).await;
         // What the ledger need not be asked about does not wait for it.
         let (asking, plain): (Vec<_>, Vec<_>) =
             held.into_iter().partition(|(delivery, _)| self.admission.needs_ledger(delivery));
@@ -209,18 +221,17 @@ impl Fetcher {
             return;
         };
         for judgement in admitted.judged {
-            self.inflight.judged_unstarted();
+            self.inflight.judged_unstarted(&judgement.queue);
             let _ = self.judgements.send(judgement);
         }
         let runs: Vec<Arc<Run>> = admitted.runs.into_iter().map(Arc::new).collect();
         self.inflight.admitted(&runs);
-        for run in runs {
-            if crate::planted!(AckBeforeRun) {
-                let _ = self.judgements.send(unearned(&run, self.clock.now()));
+        if crate::planted!(AckBeforeRun) {
+            for run in &runs {
+                let _ = self.judgements.send(unearned(run, self.clock.now()));
             }
-            // The channel has room for every job that may be claimed.
-            let _ = self.runs.send(run).await;
         }
+        self.places.put(runs);
     }
 
     /// Asks the ledger until it answers; `None` if the worker drains before.
@@ -245,10 +256,38 @@ impl Fetcher {
     }
 
     fn hand_back(&self, delivery: Delivery) {
-        self.inflight.judged_unstarted();
+        self.inflight.judged_unstarted(&delivery.queue);
         let Delivery { queue, lease, .. } = delivery;
-        let back = Judgement { queue, lease, verdict: None, then: Then::Back };
+        let (verdict, then) = (None, Then::Back);
+        let back = Judgement { queue, lease, verdict, then, retry: None, first_attempt: false };
         let _ = self.judgements.send(back);
+    }
+
+    /// Puts the jobs of blocked accounts off, and answers the others. The ledger has nothing to
+    /// learn of it.
+    async fn put_off_blocked(
+        &self,
+        held: Vec<(Delivery, CancellationToken)>,
+    ) -> Vec<(Delivery, CancellationToken)> {
+        let account = |delivery: &Delivery| delivery.envelope.as_ref().ok()?.account;
+        let accounts: Vec<_> = held.iter().filter_map(|(one, _)| account(one)).collect();
+        if accounts.is_empty() {
+            return held;
+        }
+        self.blocks.ask(accounts).await;
+        let mut others = Vec::with_capacity(held.len());
+        for (delivery, cancelled) in held {
+            let Some(until) = self.blocks.put_off(account(&delivery)) else {
+                others.push((delivery, cancelled));
+                continue;
+            };
+            // One that expires before is looked at then.
+            let expires_at = delivery.envelope.as_ref().map(|envelope| envelope.expires_at);
+            let until = expires_at.map_or(until, |expires_at| until.min(expires_at));
+            self.inflight.judged_unstarted(&delivery.queue);
+            let _ = self.judgements.send(put_off(delivery, until));
+        }
+        others
     }
 }
 
@@ -258,13 +297,12 @@ fn unearned(run: &Run, now: Timestamp) -> Judgement {
 }
 
 /// Waits for the broker's wake-ups beside the claims, so that a busy queue does not deafen us to
-/// the others. A worker without a free place does not listen: the wake-up is another's. One that
-/// comes when the last place was just taken is passed on.
+/// the others. A queue that has no room here is not listened to: the wake-up is another worker's.
+/// One that comes when the last room was just taken is passed on.
 struct Listener {
     broker: Arc<dyn Broker>,
     inflight: Arc<InFlight>,
     queues: Vec<Queue>,
-    concurrency: usize,
     worker: WorkerId,
     lease: Duration,
     woken: mpsc::Sender<Woken>,
@@ -274,13 +312,18 @@ impl Listener {
     async fn run(self) {
         let mut failing = false;
         loop {
-            self.inflight.until(|held| held.free(self.concurrency) > 0).await;
-            let waited = self.broker.wait(&self.queues, FALLBACK).await;
+            self.inflight.until(|held| self.open(held).next().is_some()).await;
+            let open: Vec<Queue> = self.open(&self.inflight).cloned().collect();
+            let waited = tokio::select! {
+                waited = self.broker.wait(&open, FALLBACK) => waited,
+                // Another queue has room now; a wait that is given up loses nothing.
+                () = self.grown(&open), if open.len() < self.queues.len() => continue,
+            };
             let broke = waited.is_err() && !failing;
             failing = waited.is_err();
             let woken = match waited {
                 Ok(None) => continue,
-                Ok(Some(queue)) if self.inflight.free(self.concurrency) == 0 => {
+                Ok(Some(queue)) if self.inflight.room(&queue, 0) == 0 => {
                     self.pass_on(&queue).await;
                     continue;
                 }
@@ -303,6 +346,16 @@ impl Listener {
 }
 
 impl Listener {
+    /// The queues that have room for a job.
+    fn open<'a>(&'a self, held: &'a InFlight) -> impl Iterator<Item = &'a Queue> {
+        self.queues.iter().filter(|queue| held.room(queue, 0) > 0)
+    }
+
+    /// Returns when a queue has room that had none.
+    async fn grown(&self, before: &[Queue]) {
+        self.inflight.until(|held| self.open(held).any(|queue| !before.contains(queue))).await;
+    }
+
     /// Wakes another waiter if work is left: a claim does, also one of nothing.
     async fn pass_on(&self, queue: &Queue) {
         if let Err(error) = self.broker.claim(queue, &self.worker, 0, self.lease).await {

@@ -9,7 +9,9 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use super::lanes::Lanes;
 use super::run::Run;
+use super::shares::Shares;
 use super::solitude::Solitude;
 use crate::broker::{Delivery, Lease};
 use crate::job::{JobId, Queue, Token};
@@ -31,8 +33,8 @@ pub(super) struct InFlight {
     buffered: AtomicUsize,
     /// Judged, and their handlers have not let go.
     overdue: AtomicUsize,
-    /// Judged since the last look of the pace.
-    ended: AtomicUsize,
+    /// The same by queue.
+    lanes: Lanes,
     /// For the fetcher.
     changed: Notify,
     /// For everybody else.
@@ -117,10 +119,15 @@ impl InFlight {
     /// Nothing in hand yet; `lost` is told of claims whose leases were taken from us.
     pub(super) fn new(
         solitude: &Solitude,
+        shares: &Arc<Shares>,
         lost: mpsc::UnboundedSender<(JobId, Token)>,
     ) -> Arc<Self> {
-        let inflight =
-            Arc::new(Self { solitude: solitude.clone(), lost: Some(lost), ..Self::default() });
+        let inflight = Arc::new(Self {
+            solitude: solitude.clone(),
+            lanes: Lanes::new(Arc::clone(shares)),
+            lost: Some(lost),
+            ..Self::default()
+        });
         solitude.join(&inflight);
         inflight
     }
@@ -137,6 +144,7 @@ impl InFlight {
         deliveries
             .iter()
             .map(|delivery| {
+                self.lanes.claimed(&delivery.queue);
                 let cancelled = CancellationToken::new();
                 held.insert(Held {
                     queue: delivery.queue.clone(),
@@ -168,9 +176,9 @@ impl InFlight {
     }
 
     /// A handler let go after its run was judged.
-    pub(super) fn let_go(&self) {
+    pub(super) fn let_go(&self, queue: &Queue) {
         self.overdue.fetch_sub(1, Ordering::SeqCst);
-        self.judged();
+        self.judged(queue);
     }
 
     /// How many handlers take a place without a job.
@@ -194,20 +202,22 @@ impl InFlight {
     }
 
     /// A handler has the job now.
-    pub(super) fn started(&self) {
+    pub(super) fn started(&self, queue: &Queue) {
         self.buffered.fetch_sub(1, Ordering::SeqCst);
+        self.lanes.unbuffered(queue);
         self.note_change();
     }
 
     /// A job that never reached a handler was judged.
-    pub(super) fn judged_unstarted(&self) {
+    pub(super) fn judged_unstarted(&self, queue: &Queue) {
         self.buffered.fetch_sub(1, Ordering::SeqCst);
-        self.judged();
+        self.lanes.unbuffered(queue);
+        self.judged(queue);
     }
 
     /// A job was judged.
-    pub(super) fn judged(&self) {
-        self.ended.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn judged(&self, queue: &Queue) {
+        self.lanes.judged(queue);
         self.active.fetch_sub(1, Ordering::SeqCst);
         self.note_change();
     }
@@ -280,9 +290,14 @@ impl InFlight {
         self.buffered.load(Ordering::SeqCst)
     }
 
-    /// Jobs judged since the last call.
-    pub(super) fn take_ended(&self) -> usize {
-        self.ended.swap(0, Ordering::Relaxed)
+    /// Jobs of a queue that wait for a handler.
+    pub(super) fn buffered_of(&self, queue: &Queue) -> usize {
+        self.lanes.buffered(queue)
+    }
+
+    /// Jobs of a queue judged since the last call.
+    pub(super) fn take_ended(&self, queue: &Queue) -> usize {
+        self.lanes.take_ended(queue)
     }
 
     /// Jobs held at all, until their settling is acknowledged.
@@ -291,15 +306,14 @@ impl InFlight {
         held.by_id.len() + held.doubles.len()
     }
 
-    /// How many more jobs may be claimed when `active_max` may be under way.
-    pub(super) fn free(&self, active_max: usize) -> usize {
+    /// How many more jobs of a queue may be claimed, `ahead` of them before a place is free.
+    pub(super) fn room(&self, queue: &Queue, ahead: usize) -> usize {
         if self.solitude.is_taken() {
             return 0;
         }
-        let active = self.active();
-        let unsettled = self.len().saturating_sub(active);
+        let unsettled = self.len().saturating_sub(self.active());
         let room = UNSETTLED_MAX.saturating_sub(unsettled);
-        active_max.saturating_sub(active).min(room)
+        self.lanes.room(queue, ahead).min(room)
     }
 
     pub(super) fn note_change(&self) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::run::{Ended, Judgement, Run};
+use super::run::{Ended, Judgement, Retry, Run};
 use crate::broker::Then;
 use crate::job::{Attempt, Durability, Envelope, NewJob, Outcome, Queue, Timestamp, decide};
 use crate::ledger::{FailedAttempt, Next, Verdict};
@@ -12,8 +12,10 @@ pub(crate) const BROKER_HORIZON: Duration = Duration::from_secs(3_600);
 
 /// A run's judgement and, for logs and metrics, its outcome.
 pub(super) fn judge(run: &Run, ended: &Ended, jitter: f64) -> (Judgement, Option<Outcome>) {
-    let Ended::Answered { started_at, ended_at, result } = ended else {
-        return (taken_away(run), None);
+    let (started_at, ended_at, result) = match ended {
+        Ended::Answered { started_at, ended_at, result } => (started_at, ended_at, result),
+        Ended::TakenAway => return (taken_away(run), None),
+        Ended::PutOff(until) => return (put_off(run, *until), None),
     };
     let attempt = Attempt {
         number: run.envelope.attempt(),
@@ -43,7 +45,14 @@ pub(super) fn judge(run: &Run, ended: &Ended, jitter: f64) -> (Judgement, Option
         then: next,
         failed,
     });
-    (judgement(run, verdict, then), Some(outcome))
+    let retry = match outcome {
+        Outcome::Retry { at, .. } => {
+            Some(Retry { at, ended_at: *ended_at, expires_at: attempt.expires_at })
+        }
+        _ => None,
+    };
+    let first_attempt = attempt.number == 1;
+    (Judgement { retry, first_attempt, ..judgement(run, verdict, then) }, Some(outcome))
 }
 
 /// It goes back as it came.
@@ -58,8 +67,50 @@ fn taken_away(run: &Run) -> Judgement {
     judgement(run, None, Then::Back)
 }
 
+/// Nothing has happened: it waits as it is, at no attempt's cost. One that expires before is
+/// looked at then.
+fn put_off(run: &Run, until: Timestamp) -> Judgement {
+    judgement(run, None, Then::Later(until.min(run.envelope.expires_at)))
+}
+
 fn judgement(run: &Run, verdict: Option<Verdict>, then: Then) -> Judgement {
-    Judgement { queue: run.cx.queue.clone(), lease: run.lease.clone(), verdict, then }
+    Judgement {
+        queue: run.cx.queue.clone(),
+        lease: run.lease.clone(),
+        verdict,
+        then,
+        retry: None,
+        first_attempt: false,
+    }
+}
+
+impl Judgement {
+    /// Lets a retry wait for its slot, unless it would expire before. Ledger and broker are told
+    /// the same time.
+    pub(super) fn wait_for(&mut self, slot: Timestamp) {
+        let Some(retry) = self.retry else { return };
+        if slot > retry.at && slot < retry.expires_at {
+            self.run_at(slot, retry.ended_at);
+        }
+    }
+
+    /// Moves the time until which the job waits, if it waits.
+    pub(super) fn run_at(&mut self, at: Timestamp, now: Timestamp) {
+        let recorded = match &mut self.verdict {
+            Some(Verdict { then: Next::Waits { until, .. }, .. }) => {
+                *until = at;
+                true
+            }
+            _ => false,
+        };
+        let Then::Again(envelope) = &mut self.then else { return };
+        if recorded && envelope.durability == Durability::Ledger && at >= now.after(BROKER_HORIZON)
+        {
+            self.then = Then::Gone;
+        } else {
+            envelope.run_at = at;
+        }
+    }
 }
 
 fn next(run: &Run, outcome: &Outcome, at: Timestamp) -> Next {

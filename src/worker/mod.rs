@@ -1,15 +1,18 @@
 //! Runs jobs: claims them, carries them to their handlers, records what became of them.
 //!
 //! The parts, in the order a job meets them: `fetch` claims, `admit` looks, `backend` hands to
-//! apalis, `stack` surrounds the handler, `judge` decides, `settle` records. Beside them `lease`
+//! apalis, `stack` surrounds the handler, `judge` decides, `spacing` keeps
+//! retries apart, `settle` records. Beside them `lease`
 //! keeps what is held, `open` and `reassert` restore it after a broker lost its memory, `inflight`
-//! knows what that is, and `effect` what a run leaves behind. `quarantine` runs what may take the
+//! knows what that is, `blocks` which accounts
+//! are to be left alone, `shares` how much of it each queue may have, and `effect` what a run leaves behind. `quarantine` runs what may take the
 //! process down, `watchdog` notices handlers that let nothing else run, `welcome` brings back what
 //! older workers did not know, and `calls` is how all of them ask for jobs that the broker lacks.
 
 mod absolve;
 mod admit;
 mod backend;
+mod blocks;
 mod calls;
 mod context;
 mod effect;
@@ -18,22 +21,27 @@ mod engine;
 mod fetch;
 mod inflight;
 mod judge;
+mod lanes;
 mod lease;
 mod meter;
 mod open;
 mod overdue;
 mod pace;
+mod places;
 mod quarantine;
 mod reassert;
 mod registry;
 mod run;
 mod schedule;
 mod settle;
+mod shares;
 mod solitude;
+mod spacing;
 mod stack;
 mod watchdog;
 mod welcome;
 
+pub use blocks::Blocks;
 pub use calls::Calls;
 pub use context::{BreakerView, JobContext};
 pub use effect::{Effect, EffectSlot};

@@ -2,40 +2,42 @@
 //!
 //! Handlers that take a second need nothing in advance: a job that waits in this worker could run
 //! in another. Handlers that take a microsecond would idle during every claim. So the worker
-//! claims ahead what it is going to finish in the next [`AHEAD`], judged by what it finishes now.
+//! claims ahead what it is going to finish in the next [`AHEAD`], judged by what it finishes now,
+//! of each queue for itself.
 
 use std::time::{Duration, Instant};
 
 use super::inflight::InFlight;
+use crate::job::Queue;
 
 /// Work for this long is claimed in advance: a few round trips to the broker.
 const AHEAD: Duration = Duration::from_millis(20);
-/// The most that is claimed in advance, whatever the speed.
-pub(super) const AHEAD_MAX: usize = 2_000;
+/// The most that is claimed of a queue in advance, whatever the speed.
+const AHEAD_MAX: usize = 2_000;
 /// The speed is measured over windows of at least this length.
 const WINDOW: Duration = Duration::from_millis(5);
 
-/// Measures how fast jobs end.
+/// Measures how fast a queue's jobs end.
 pub(super) struct Pace {
-    concurrency: usize,
+    queue: Queue,
     since: Instant,
     /// Jobs a second, smoothed.
     speed: f64,
 }
 
 impl Pace {
-    pub(super) fn new(concurrency: usize) -> Self {
-        Self { concurrency, since: Instant::now(), speed: 0.0 }
+    pub(super) fn new(queue: Queue) -> Self {
+        Self { queue, since: Instant::now(), speed: 0.0 }
     }
 
     /// How many jobs to claim now; zero while enough wait for a handler.
     pub(super) fn wanted(&mut self, inflight: &InFlight) -> usize {
         self.measure(inflight);
         let ahead = self.ahead();
-        if inflight.buffered() > ahead / 2 {
+        if inflight.buffered_of(&self.queue) > ahead / 2 {
             return 0;
         }
-        inflight.free(self.concurrency + ahead)
+        inflight.room(&self.queue, ahead)
     }
 
     #[expect(
@@ -52,7 +54,7 @@ impl Pace {
         if elapsed < WINDOW {
             return;
         }
-        let now = inflight.take_ended() as f64 / elapsed.as_secs_f64();
+        let now = inflight.take_ended(&self.queue) as f64 / elapsed.as_secs_f64();
         // Rises at once, falls slowly: a pause between batches is not a slow handler.
         self.speed = if now > self.speed { now } else { self.speed.mul_add(0.8, now * 0.2) };
         self.since = Instant::now();

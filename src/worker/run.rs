@@ -32,6 +32,8 @@ pub(super) enum Ended {
     Answered { started_at: Timestamp, ended_at: Timestamp, result: Result<(), JobError> },
     /// The worker took the job from its handler: it drains, or the lease was lost.
     TakenAway,
+    /// The handler was not asked: the job's account is blocked until then.
+    PutOff(Timestamp),
 }
 
 /// What ledger and broker are told of a claimed job.
@@ -43,4 +45,16 @@ pub(super) struct Judgement {
     pub(super) verdict: Option<Verdict>,
     /// For the broker.
     pub(super) then: Then,
+    /// If the attempt failed and another follows.
+    pub(super) retry: Option<Retry>,
+    /// Whether this was the job's first attempt.
+    pub(super) first_attempt: bool,
+}
+
+/// When a failed attempt is repeated.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Retry {
+    pub(super) at: Timestamp,
+    pub(super) ended_at: Timestamp,
+    pub(super) expires_at: Timestamp,
 }

@@ -157,7 +157,7 @@ mod tests {
         let claiming = solitude.turn().unwrap();
         let retreat = solitude.retreat().unwrap();
         assert!(solitude.is_taken() && solitude.turn().is_none());
-        inflight.judged_unstarted();
+        inflight.judged_unstarted(&delivery(1).queue);
         inflight.settled(std::iter::once(delivery(1).lease));
         assert!(!retreat.is_alone(), "a claim is under way");
         drop(claiming);

@@ -22,6 +22,7 @@ use futures_util::future::BoxFuture;
 use tower::Service;
 use tracing::Instrument;
 
+use super::blocks::Blocks;
 use super::inflight::InFlight;
 use super::run::{Ended, Run};
 use crate::clock::SharedClock;
@@ -31,6 +32,7 @@ use crate::job::{ErrorClass, JobError};
 pub(super) struct Attempts {
     pub(super) inflight: Arc<InFlight>,
     pub(super) clock: SharedClock,
+    pub(super) blocks: Arc<Blocks>,
 }
 
 impl Service<Task<Arc<Run>>> for Attempts {
@@ -46,14 +48,19 @@ impl Service<Task<Arc<Run>>> for Attempts {
     fn call(&mut self, task: Task<Arc<Run>>) -> Self::Future {
         // Here and not in the future. Who is woken by a task runs next on its thread, and on no
         // other: a handler that blocks its thread would take the fetcher with it.
-        self.inflight.started();
+        self.inflight.started(&task.args.cx.queue);
         let clock = Arc::clone(&self.clock);
+        let blocks = Arc::clone(&self.blocks);
         async move {
             let run = task.args;
             if run.cx.breaker.has_opened() {
                 return Ok(Ended::TakenAway);
             }
-            Ok(attempt(run, clock).await)
+            // Its account may have been blocked while it waited for its place.
+            match blocks.put_off(run.envelope.account) {
+                Some(until) => Ok(Ended::PutOff(until)),
+                None => Ok(attempt(run, clock).await),
+            }
         }
         .boxed()
     }

@@ -10,6 +10,7 @@ mod ledger;
 mod ledger_faults;
 mod ledger_model;
 mod life;
+mod limits;
 mod lost_memory;
 mod mishaps;
 mod newer;

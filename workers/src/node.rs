@@ -13,7 +13,7 @@ use postworks::config::{Config, Environment, StoreUrls};
 use postworks::job::{CatalogError, Kind, Queue, WorkerId};
 use postworks::ledger::{self, Db, GroupCommit, Ledger, PostgresOptions, SqlLedger};
 use postworks::telemetry::metrics;
-use postworks::worker::{self, Calls, Drained, Options, Registry, Solitude, Stop, Worker};
+use postworks::worker::{self, Blocks, Calls, Drained, Options, Registry, Solitude, Stop, Worker};
 use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -21,7 +21,7 @@ use uuid::Uuid;
 use crate::accounts::Accounts;
 use crate::handlers::Services;
 use crate::platforms::http::Http;
-use crate::platforms::{self, NetworkPolicy, Platforms};
+use crate::platforms::{self, NetworkPolicy, Platforms, Windows};
 use crate::reconnected::Reconnected;
 use crate::registry::registry;
 use crate::secrets::{KeyRing, KeyRingError};
@@ -104,6 +104,7 @@ pub struct Node {
     has_keys: bool,
     id: WorkerId,
     calls: Arc<Calls>,
+    blocks: Arc<Blocks>,
 }
 
 /// Sees to it that the servers on this machine have keys: those of the environment, else a ring in
@@ -204,7 +205,10 @@ impl Node {
         let store = Store::new(db, keys, Arc::clone(&clock));
         let network = NetworkPolicy { allow_loopback: environment.allow_loopback };
         let http = Http::new(network).map_err(|error| Error::Http(Box::new(error)))?;
-        let platforms = platforms::all(http, Arc::clone(&clock));
+        let blocks = Blocks::new(Arc::clone(&broker), Arc::clone(&clock));
+        let closing = Arc::clone(&blocks);
+        let windows = Windows::new(move |account, until| closing.block(account, until));
+        let platforms = platforms::all(http.telling(windows), Arc::clone(&clock));
         let accounts = Accounts::new(store.clone(), platforms.clone(), Arc::clone(&clock));
         let mut registry = registry(Services {
             store: store.clone(),
@@ -236,6 +240,7 @@ impl Node {
             has_keys,
             id,
             calls,
+            blocks,
         })
     }
 
@@ -350,7 +355,9 @@ impl Node {
                 options,
                 Arc::clone(&self.calls),
             );
-            let worker = worker.beside(&solitude).with_breakers(self.config.breaker.settings());
+            let slots = self.config.slots(&self.queues());
+            let worker = worker.limited_to(slots).heeding(&self.blocks).beside(&solitude);
+            let worker = worker.with_breakers(self.config.breaker.settings());
             worker.exiting_when_stuck().run(stop.clone())
         });
         let mut sum = Drained { handed_back: 0, unsettled: 0 };

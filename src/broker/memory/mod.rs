@@ -14,12 +14,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::Notify;
+use uuid::Uuid;
 
 use self::lane::Lane;
+use super::slots::{self, Slots};
 use super::{
-    Breaker, Broker, Claimed, Depth, Error, Gate, Hold, Lease, Observed, Place, Pulse, Push,
-    Pushed, Reap, Reasserted, Reassertion, Refill, Removed, Renewed, Settled, Settlement, Tally,
-    WINDOW,
+    BLOCK_MAX, Breaker, Broker, Claimed, Depth, Error, Gate, Hold, Lease, Observed, Place, Pulse,
+    Push, Pushed, Reap, Reasserted, Reassertion, Refill, Removed, Renewed, Settled, Settlement,
+    Tally, WINDOW,
 };
 use crate::clock::SharedClock;
 use crate::job::{JobId, Queue, Timestamp, Turn, WorkerId};
@@ -41,6 +43,9 @@ struct State {
     served: HashSet<Queue>,
     /// Until when somebody does them.
     chores: HashMap<String, Timestamp>,
+    /// Until when accounts are blocked.
+    blocks: HashMap<Uuid, Timestamp>,
+    retries: HashMap<Queue, Slots>,
     /// Whether its memory was lost under workers that live.
     wiped: bool,
 }
@@ -69,6 +74,8 @@ impl MemoryBroker {
     pub fn wipe(&self) {
         let mut state = self.lock();
         state.lanes.clear();
+        state.blocks.clear();
+        state.retries.clear();
         state.wiped = true;
     }
 
@@ -302,6 +309,34 @@ impl Broker for MemoryBroker {
             state.chores.insert(chore.to_owned(), now.after(term));
         }
         Ok(free)
+    }
+
+    async fn block(&self, account: Uuid, until: Timestamp) -> Result<(), Error> {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        state.blocks.retain(|_, until| *until > now);
+        let held = state.blocks.entry(account).or_insert(until);
+        *held = until.max(*held).min(now.after(BLOCK_MAX));
+        Ok(())
+    }
+
+    async fn blocked(&self, accounts: &[Uuid]) -> Result<Vec<Option<Timestamp>>, Error> {
+        let now = self.clock.now();
+        let state = self.lock();
+        let until = |account| state.blocks.get(account).copied().filter(|until| *until > now);
+        Ok(accounts.iter().map(until).collect())
+    }
+
+    async fn reserve_retries(
+        &self,
+        queue: &Queue,
+        count: u32,
+        per_second: f64,
+    ) -> Result<Timestamp, Error> {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        let slots = state.retries.entry(queue.clone()).or_default();
+        Ok(slots.take(count, slots::apart(per_second), now))
     }
 
     async fn connected(&self) -> Result<HashSet<WorkerId>, Error> {

@@ -3,6 +3,8 @@
 //! A queue's keys share one hash tag, so that a queue lies on one node of a Cluster and queues
 //! spread over all nodes.
 
+use uuid::Uuid;
+
 use crate::job::Queue;
 
 /// Longest prefix, in bytes.
@@ -68,6 +70,17 @@ impl Keys {
     /// The string that says that somebody does a chore now; it goes by itself.
     pub(super) fn chore(&self, chore: &str) -> String {
         format!("{}:chore:{chore}", self.prefix)
+    }
+
+    /// The string that says until when an account is blocked, in ms; it goes by itself. All lie on
+    /// one node, so that a batch's accounts are asked for in one round trip.
+    pub(super) fn account(&self, account: Uuid) -> String {
+        format!("{}:{{accounts}}:{}", self.prefix, account.simple())
+    }
+
+    /// The string that says when the next slot for a retry is free, in µs; it goes by itself.
+    pub(super) fn retries(&self, queue: &Queue) -> String {
+        self.key(queue, "retries")
     }
 
     /// A key that nothing is stored under, to ask what may be done with ours.

@@ -15,6 +15,7 @@ mod examine;
 mod facts;
 mod gate;
 mod keys;
+mod limits;
 mod listen;
 mod options;
 mod reply;
@@ -28,6 +29,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use redis::{Cmd, Value};
+use uuid::Uuid;
 
 use self::connect::Connector;
 use self::connection::Commands;
@@ -367,6 +369,23 @@ impl Broker for RedisBroker {
         call.arg(self.options.worker.as_str()).arg(millis(term).max(1));
         let elected = self.commands.call(&self.scripts.elect, &call).await?;
         Ok(reply::count(&elected)? == 1)
+    }
+
+    async fn block(&self, account: Uuid, until: Timestamp) -> Result<(), Error> {
+        self.block_account(account, until).await
+    }
+
+    async fn blocked(&self, accounts: &[Uuid]) -> Result<Vec<Option<Timestamp>>, Error> {
+        self.blocks_of(accounts).await
+    }
+
+    async fn reserve_retries(
+        &self,
+        queue: &Queue,
+        count: u32,
+        per_second: f64,
+    ) -> Result<Timestamp, Error> {
+        self.take_slots(queue, count, per_second).await
     }
 
     async fn connected(&self) -> Result<HashSet<WorkerId>, Error> {

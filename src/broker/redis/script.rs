@@ -73,6 +73,8 @@ scripts! {
     heal: "heal.lua",
     permits: "permits.lua",
     elect: "elect.lua",
+    block: "block.lua",
+    reserve: "reserve.lua",
     trim: "trim.lua",
     begin_refill: "begin_refill.lua",
     widen: "widen.lua",

@@ -233,6 +233,8 @@ macro_rules! broker_promises {
     ($harness:expr) => {
         $crate::broker_promises! { @tests $harness;
             a_better_priority_goes_first_but_starves_nobody
+            a_block_that_is_over_blocks_nobody
+            a_blocked_account_is_blocked_until_then_and_no_other_is
             a_breaker_lets_three_probes_pass_in_the_whole_fleet
             a_chore_is_given_to_one_in_each_term
             a_claim_takes_no_more_than_it_asked_for
@@ -251,6 +253,7 @@ macro_rules! broker_promises {
             a_lease_claimed_back_takes_its_job_out_of_its_place
             a_lease_that_ends_absurdly_late_is_shortened
             a_lease_that_was_claimed_back_expires
+            a_longer_block_is_never_shortened
             a_lost_lease_can_be_claimed_back
             a_new_generation_flags_what_survived
             a_new_generation_knows_nothing_of_what_is_held
@@ -285,6 +288,7 @@ macro_rules! broker_promises {
             of_two_refills_the_latest_counts
             only_an_open_queue_where_nothing_waits_is_still
             queues_do_not_see_each_other
+            slots_for_retries_are_apart_whoever_asks
             the_next_due_time_is_told
             twenty_thousand_waiting_jobs_drain
             vanished_workers_are_counted_up_to_nine_until_a_run_ends_well

@@ -5,6 +5,7 @@ mod limits;
 mod model;
 mod outage;
 mod redis;
+mod retry_slots;
 mod sentinel;
 
 use postworks::testing::broker::Harness;

@@ -150,7 +150,7 @@ impl Flight {
     /// Says that nobody should ask for a while, and nothing against the account.
     async fn cool_down(&self, error: JobError) -> Result<(), JobError> {
         let told = match error.class() {
-            ErrorClass::RateLimited { until } | ErrorClass::Unavailable { until } => until,
+            ErrorClass::RateLimited { until, .. } | ErrorClass::Unavailable { until } => until,
             _ => Timestamp::default(),
         };
         let doublings = self.seen.failures.min(16);

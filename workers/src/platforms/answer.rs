@@ -110,9 +110,8 @@ impl Answer {
     fn class(&self, call: Call<'_>, error: &str, rules: &[Rule], clock: &dyn Clock) -> ErrorClass {
         let status = self.status.as_u16();
         if status == 429 {
-            return ErrorClass::RateLimited {
-                until: rate::blocked_until(&self.headers, clock.now()),
-            };
+            let rate::Closed { until, scope } = rate::refused(&self.headers, clock.now());
+            return ErrorClass::RateLimited { until, scope };
         }
         let rule = rules.iter().find(|rule| {
             rule.steps.contains(&call.step)

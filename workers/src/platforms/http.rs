@@ -7,16 +7,18 @@ use std::error::Error as StdError;
 use std::time::Duration;
 
 use http::Method;
+use postworks::clock::{Clock as _, SystemClock};
 use postworks::job::{ErrorClass, JobError};
 pub(crate) use reqwest::RequestBuilder;
 use reqwest::{Client, redirect, retry};
 use secrecy::SecretString;
 use url::Url;
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::Descriptor;
 use super::answer::Answer;
 use super::network::{GuardedResolver, NetworkPolicy, Reach, Refused};
+use super::{Descriptor, Windows, rate};
 
 /// Longest answer read, in bytes. A page of posts is below half of this on every platform.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
@@ -47,6 +49,7 @@ pub struct Http {
     loopback: Client,
     policy: NetworkPolicy,
     timeouts: Timeouts,
+    windows: Windows,
 }
 
 impl Http {
@@ -65,7 +68,15 @@ impl Http {
             loopback: build(Reach::Loopback, timeouts)?,
             policy,
             timeouts,
+            windows: Windows::default(),
         })
+    }
+
+    /// Says who is told of windows that answers of success say are used up.
+    #[must_use]
+    pub fn telling(mut self, windows: Windows) -> Self {
+        self.windows = windows;
+        self
     }
 
     /// Starts a request for a platform.
@@ -107,6 +118,11 @@ impl Http {
                 return Err(call.endless_answer());
             }
             body.extend_from_slice(&chunk);
+        }
+        if status.is_success()
+            && let Some(until) = rate::used_up(&headers, SystemClock.now())
+        {
+            self.windows.close(call.account, until);
         }
         Ok(Answer { status, headers, body })
     }
@@ -187,6 +203,8 @@ pub(crate) struct Call<'a> {
     pub(crate) descriptor: &'static Descriptor,
     /// What for.
     pub(crate) step: Step,
+    /// Our id of the account it is made for.
+    pub(crate) account: Uuid,
     /// The secret it carries, kept out of its errors.
     pub(crate) secret: &'a SecretString,
 }
@@ -251,7 +269,12 @@ mod tests {
     async fn a_name_that_leads_to_this_machine_is_refused_for_good() {
         let http = Http::new(NetworkPolicy::default()).unwrap();
         let secret = SecretString::from("s");
-        let call = Call { descriptor: &DESCRIPTOR, step: Step::Publish, secret: &secret };
+        let call = Call {
+            descriptor: &DESCRIPTOR,
+            step: Step::Publish,
+            account: Uuid::nil(),
+            secret: &secret,
+        };
         // Past the check of the URL, as any other name with such an address would get.
         let error = http.public.get("http://localhost:9/").send().await.unwrap_err();
         let failed = http.failed(call, error);
@@ -263,7 +286,12 @@ mod tests {
     async fn a_name_that_does_not_exist_was_sent_nothing() {
         let http = Http::new(NetworkPolicy::default()).unwrap();
         let secret = SecretString::from("s");
-        let call = Call { descriptor: &DESCRIPTOR, step: Step::Publish, secret: &secret };
+        let call = Call {
+            descriptor: &DESCRIPTOR,
+            step: Step::Publish,
+            account: Uuid::nil(),
+            secret: &secret,
+        };
         // A label may have 63 characters, so the resolver refuses this without asking anybody.
         let url = format!("https://{}.example/", "a".repeat(64)).parse().unwrap();
         let request = http.request(&DESCRIPTOR, Method::POST, url);

@@ -12,9 +12,11 @@ mod rate;
 #[cfg(test)]
 mod responder;
 pub mod sandbox;
+mod windows;
 
 pub use known::{Platforms, UnknownPlatform, all};
 pub use network::{NetworkPolicy, check_base_url};
+pub use windows::Windows;
 
 use std::time::Duration;
 

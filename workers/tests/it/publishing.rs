@@ -1,7 +1,7 @@
 //! No post is published twice, and none is called unpublished that may be out there.
 
 use postworks::clock::Clock as _;
-use postworks::job::{ErrorClass, JobError};
+use postworks::job::{ErrorClass, JobError, RateScope};
 use postworks::ledger::Db;
 use postworks_workers::store::PublicationState;
 use uuid::Uuid;
@@ -164,7 +164,11 @@ async fn a_refusal_leaves_the_post_to_the_next_attempt_and_the_last_one_fails_it
     let world = World::new(db, &BLIND).await;
     let id = world.publication("hello").await;
     let until = world.clock.now();
-    for class in [ErrorClass::Transient, ErrorClass::NotSent, ErrorClass::RateLimited { until }] {
+    for class in [
+        ErrorClass::Transient,
+        ErrorClass::NotSent,
+        ErrorClass::RateLimited { until, scope: RateScope::Account },
+    ] {
         script(&world, Fault::Fails(class));
         assert_eq!(publish(&world, id).await.unwrap_err().class(), class);
         assert_eq!(world.row(id).await.state, PublicationState::Scheduled, "{class:?}");

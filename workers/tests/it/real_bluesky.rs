@@ -283,7 +283,7 @@ async fn a_real_rate_limit_says_until_when() {
         }
     };
     let error = tokio::time::timeout(Duration::from_secs(60), limited).await.unwrap();
-    let ErrorClass::RateLimited { until } = error.class() else { panic!("{error:?}") };
+    let ErrorClass::RateLimited { until, .. } = error.class() else { panic!("{error:?}") };
     let wait = until.since(SystemClock.now());
     assert!(wait > Duration::from_secs(60) && wait <= Duration::from_secs(300), "{wait:?}");
 }

@@ -3,6 +3,7 @@
 mod claiming;
 mod gating;
 mod leasing;
+mod limits;
 mod looking;
 mod quarantine;
 mod reasserting;
@@ -12,6 +13,7 @@ mod window;
 pub use self::claiming::*;
 pub use self::gating::*;
 pub use self::leasing::*;
+pub use self::limits::*;
 pub use self::looking::*;
 pub use self::quarantine::*;
 pub use self::reasserting::*;

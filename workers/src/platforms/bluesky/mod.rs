@@ -56,6 +56,10 @@ impl BlueskyClient {
         Self { http, clock }
     }
 
+    fn call<'a>(account: &Account, step: Step, secret: &'a SecretString) -> Call<'a> {
+        Call { descriptor: &DESCRIPTOR, step, account: account.connector_id, secret }
+    }
+
     fn request(&self, account: &Account, method: Method, name: &str) -> RequestBuilder {
         let url = endpoint(&account.base_url, &format!("xrpc/{name}"));
         self.http.request(&DESCRIPTOR, method, url)
@@ -132,7 +136,7 @@ impl Platform for BlueskyClient {
         account: &Account,
         secret: &SecretString,
     ) -> Result<TokenSet, JobError> {
-        let call = Call { descriptor: &DESCRIPTOR, step: Step::SignIn, secret };
+        let call = Self::call(account, Step::SignIn, secret);
         let session =
             NewSession { identifier: &account.identifier, password: secret.expose_secret() };
         let request =
@@ -145,7 +149,7 @@ impl Platform for BlueskyClient {
         account: &Account,
         refresh_token: &SecretString,
     ) -> Result<TokenSet, JobError> {
-        let call = Call { descriptor: &DESCRIPTOR, step: Step::Refresh, secret: refresh_token };
+        let call = Self::call(account, Step::Refresh, refresh_token);
         let request = self
             .request(account, Method::POST, "com.atproto.server.refreshSession")
             .bearer_auth(refresh_token.expose_secret());
@@ -158,7 +162,7 @@ impl Platform for BlueskyClient {
         access: &SecretString,
         post: &Outgoing,
     ) -> Result<Published, JobError> {
-        let call = Call { descriptor: &DESCRIPTOR, step: Step::Publish, secret: access };
+        let call = Self::call(account, Step::Publish, access);
         let key = tid::record_key(post.publication_id, post.created_at);
         let record = Post { kind: POSTS, text: &post.text, created_at: post.created_at };
         let put =
@@ -181,7 +185,7 @@ impl Platform for BlueskyClient {
         access: &SecretString,
         cursor: Option<&str>,
     ) -> Result<SyncPage, JobError> {
-        let call = Call { descriptor: &DESCRIPTOR, step: Step::Read, secret: access };
+        let call = Self::call(account, Step::Read, access);
         let mut request = self
             .request(account, Method::GET, "com.atproto.repo.listRecords")
             .query(&[("repo", repo(account)), ("collection", POSTS)])

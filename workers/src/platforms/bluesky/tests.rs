@@ -24,7 +24,7 @@ fn class(step: Step, status: u16, error: &str) -> ErrorClass {
         body: json!({ "error": error, "message": "words" }).to_string().into_bytes().into(),
     };
     let secret = SecretString::from(SECRET);
-    let call = Call { descriptor: &DESCRIPTOR, step, secret: &secret };
+    let call = Call { descriptor: &DESCRIPTOR, step, account: uuid::Uuid::nil(), secret: &secret };
     answer.value::<Value>(call, errors::RULES, &SystemClock).unwrap_err().class()
 }
 

@@ -66,8 +66,8 @@ impl SandboxClient {
         Self { descriptor, http, clock }
     }
 
-    fn call<'a>(&self, step: Step, secret: &'a SecretString) -> Call<'a> {
-        Call { descriptor: self.descriptor, step, secret }
+    fn call<'a>(&self, account: &Account, step: Step, secret: &'a SecretString) -> Call<'a> {
+        Call { descriptor: self.descriptor, step, account: account.connector_id, secret }
     }
 
     fn request(&self, method: Method, url: Url) -> RequestBuilder {
@@ -95,7 +95,7 @@ impl SandboxClient {
             RefreshGrant { grant_type: "refresh_token", refresh_token: token.expose_secret() };
         let request =
             self.request(Method::POST, endpoint(&account.base_url, "oauth/token")).form(&form);
-        let tokens: Tokens = self.exchange(self.call(step, token), request).await?;
+        let tokens: Tokens = self.exchange(self.call(account, step, token), request).await?;
         Ok(TokenSet {
             access: tokens.access_token,
             refresh: tokens.refresh_token,
@@ -119,7 +119,7 @@ impl SandboxClient {
             }
         }
         let request = self.request(Method::GET, url).bearer_auth(access.expose_secret());
-        self.exchange(self.call(Step::Read, access), request).await
+        self.exchange(self.call(account, Step::Read, access), request).await
     }
 
     fn published(account: &Account, id: String) -> Published {
@@ -168,7 +168,8 @@ impl Platform for SandboxClient {
         if matches!(self.descriptor.idempotency, Idempotency::ClientKey { .. }) {
             request = request.header("idempotency-key", &reference);
         }
-        let created: Created = self.exchange(self.call(Step::Publish, access), request).await?;
+        let created: Created =
+            self.exchange(self.call(account, Step::Publish, access), request).await?;
         Ok(Self::published(account, created.id))
     }
 
@@ -195,7 +196,7 @@ impl Platform for SandboxClient {
     ) -> Result<Option<Published>, JobError> {
         if !self.descriptor.look_up {
             let words = "posts carry no reference that could be looked up";
-            return Err(self.call(Step::Read, access).error(ErrorClass::Invalid, words));
+            return Err(self.call(account, Step::Read, access).error(ErrorClass::Invalid, words));
         }
         let reference = post.publication_id.to_string();
         let page = self.list(account, access, &[("client_ref", Some(&reference))]).await?;

@@ -191,7 +191,7 @@ async fn too_many_requests_say_until_when() {
     for step in [Step::SignIn, Step::Refresh, Step::Publish, Step::Read] {
         let before = SystemClock.now();
         let error = failure(&responder, &client(&SANDBOX), step).await;
-        let ErrorClass::RateLimited { until } = error.class() else { panic!("{error:?}") };
+        let ErrorClass::RateLimited { until, .. } = error.class() else { panic!("{error:?}") };
         assert!(until >= before.after(Duration::from_secs(120)));
         assert_eq!(error.category(), Category::RateLimit);
     }
