@@ -246,16 +246,7 @@ impl Worker {
         let (effects, to_record) = mpsc::unbounded_channel();
         let places = Places::new(shares);
         let (doubts, doubtful) = mpsc::unbounded_channel();
-        let renewer = Renewer {
-            broker: Arc::clone(&self.broker),
-            inflight: Arc::clone(&inflight),
-            watchdog: Watchdog::new(self.exits_when_stuck),
-            lease: self.options.lease,
-            every: self.options.renew,
-            doubts: doubts.clone(),
-            stop: renewing.clone(),
-        };
-        renewer.spawn()?;
+        self.renewer(&inflight, &doubts, renewing).spawn()?;
         let settler = Settler {
             ledger: Arc::clone(&self.ledger),
             broker: Arc::clone(&self.broker),
@@ -314,6 +305,23 @@ impl Worker {
             fetching: tokio::spawn(fetcher.run()),
             executor,
         })
+    }
+
+    fn renewer(
+        &self,
+        inflight: &Arc<InFlight>,
+        doubts: &mpsc::UnboundedSender<Queue>,
+        stop: &CancellationToken,
+    ) -> Renewer {
+        Renewer {
+            broker: Arc::clone(&self.broker),
+            inflight: Arc::clone(inflight),
+            watchdog: Watchdog::new(self.exits_when_stuck),
+            lease: self.options.lease,
+            every: self.options.renew,
+            doubts: doubts.clone(),
+            stop: stop.clone(),
+        }
     }
 
     fn opener(&self) -> Opener {

@@ -25,6 +25,7 @@ mod inputs;
 mod lean_worker;
 mod operator;
 mod outage;
+mod rate_windows;
 mod readme;
 mod real_bluesky;
 mod redis_limits;
