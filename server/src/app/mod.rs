@@ -5,6 +5,8 @@
 
 mod accounts;
 mod audit;
+mod dead_actions;
+mod dead_choice;
 mod dead_letters;
 mod effects;
 mod enqueue;
@@ -12,6 +14,8 @@ mod error;
 mod jobs;
 mod paging;
 mod queues;
+mod redriver;
+mod redrives;
 pub mod types;
 
 use std::sync::Arc;
@@ -21,6 +25,7 @@ use postworks_workers::health::Probe;
 use postworks_workers::node::Node;
 use postworks_workers::role;
 
+pub use dead_letters::Export;
 pub use error::Error;
 
 /// The application: everything that callers may ask for.

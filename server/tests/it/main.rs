@@ -27,6 +27,7 @@ mod outage;
 mod readme;
 mod real_bluesky;
 mod redis_limits;
+mod redrive;
 mod rolling;
 mod sandbox;
 mod sentinel;

@@ -4,7 +4,7 @@
 use uuid::Uuid;
 
 use super::stored::{StoredJob, job_columns};
-use super::{SqlLedger, dead};
+use super::{SqlLedger, dead, redrives};
 use crate::job::{JobId, SnoozeReason, Timestamp};
 use crate::ledger::{AuditEntry, Db, DeadFilter, Error, PutBack, Redriven, Tx, Unpark};
 use crate::on_tx;
@@ -33,7 +33,6 @@ pub(super) async fn redrive(
 }
 
 async fn once(db: &Db, filter: &DeadFilter, how: PutBack<'_>) -> Result<Redriven, Error> {
-    let expires_at = how.now.after(how.renewed_for);
     let mut tx = db.begin().await?;
     let mut redriven = Redriven::default();
     let mut ids = dead::ids(&mut tx, filter).await?;
@@ -41,7 +40,7 @@ async fn once(db: &Db, filter: &DeadFilter, how: PutBack<'_>) -> Result<Redriven
     // every other batch locks its rows.
     ids.sort_unstable();
     for id in ids {
-        match revive(&mut tx, id, how.now, expires_at).await? {
+        match revive(&mut tx, id, &how).await? {
             Some(job) => redriven.jobs.push(job.try_into()?),
             None if is_dead(&mut tx, id).await? => redriven.superseded.push(JobId::from_uuid(id)),
             // Somebody else put it back or deleted it meanwhile.
@@ -58,15 +57,12 @@ async fn once(db: &Db, filter: &DeadFilter, how: PutBack<'_>) -> Result<Redriven
 
 /// Makes a dead job live again, unless a live job has its unique key. Its token stays, so that
 /// whoever ran it before stays fenced out.
-async fn revive(
-    tx: &mut Tx,
-    id: Uuid,
-    now: Timestamp,
-    expires_at: Timestamp,
-) -> Result<Option<StoredJob>, Error> {
+async fn revive(tx: &mut Tx, id: Uuid, how: &PutBack<'_>) -> Result<Option<StoredJob>, Error> {
     const REVIVE: &str = concat!(
         "UPDATE jobs SET state = 'open', failed_attempts = 0, crashes = 0, run_at = $2, \
-             expires_at = $3, finished_at = NULL \
+             expires_at = $3, finished_at = NULL, args = coalesce($4, args), \
+             kind_version = coalesce($5, kind_version), queue = coalesce($6, queue), \
+             account = coalesce($7, account) \
          WHERE id = $1 AND state = 'dead' AND (unique_key IS NULL OR NOT EXISTS ( \
              SELECT 1 FROM jobs AS holder WHERE holder.kind = jobs.kind \
                  AND holder.unique_key = jobs.unique_key \
@@ -78,12 +74,17 @@ async fn revive(
     let job: Option<StoredJob> = on_tx!(tx, conn => {
         sqlx::query_as(REVIVE)
             .bind(id)
-            .bind(now.as_millis())
-            .bind(expires_at.as_millis())
+            .bind(how.now.as_millis())
+            .bind(how.now.after(how.renewed_for).as_millis())
+            .bind(how.edited.map(|edited| edited.args.as_str()))
+            .bind(how.edited.map(|edited| i32::from(edited.kind_version)))
+            .bind(how.edited.map(|edited| edited.queue.as_str()))
+            .bind(how.edited.and_then(|edited| edited.account))
             .fetch_optional(conn)
             .await
     })?;
     if job.is_some() {
+        redrives::remember(&mut *tx, id, how.now, how.redrive).await?;
         on_tx!(tx, conn => sqlx::query(FORGET).bind(id).execute(conn).await.map(|_| ()))?;
     }
     Ok(job)

@@ -9,6 +9,7 @@ mod fence;
 mod generation;
 mod life;
 mod list;
+mod redrive;
 mod turns;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ pub use fence::*;
 pub use generation::*;
 pub use life::*;
 pub use list::*;
+pub use redrive::*;
 pub use turns::*;
 
 use crate::job::{
@@ -122,7 +124,7 @@ fn all() -> DeadFilter {
 }
 
 fn put_back(now: Timestamp, renewed_for: Duration) -> PutBack<'static> {
-    PutBack { now, renewed_for, note: None }
+    PutBack { now, renewed_for, note: None, redrive: None, edited: None }
 }
 
 async fn created(ledger: &SqlLedger, job: NewJob) -> JobId {

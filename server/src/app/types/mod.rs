@@ -7,6 +7,7 @@ mod dead_letters;
 mod effects;
 mod jobs;
 mod object;
+mod redrives;
 
 use postworks::job::Queue;
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,7 @@ pub use dead_letters::*;
 pub use effects::*;
 pub use jobs::*;
 pub(crate) use object::Object;
+pub use redrives::*;
 
 /// Which page of a list.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
