@@ -1,6 +1,6 @@
 //! Keeps redrives that go on in the background.
 
-use sqlx::FromRow;
+use sqlx::{FromRow, QueryBuilder};
 use uuid::Uuid;
 
 use super::SqlLedger;
@@ -210,25 +210,33 @@ pub(super) async fn causes(db: &Db, id: Uuid) -> Result<Vec<CauseCount>, Error> 
     Ok(counts.collect())
 }
 
-/// Remembers from which death a job is put back. Its letter must still be there.
+/// Remembers from which deaths jobs are put back. Their letters must still be there.
 pub(super) async fn remember(
     tx: &mut Tx,
-    job: Uuid,
+    jobs: &[Uuid],
     at: Timestamp,
     redrive: Option<Uuid>,
 ) -> Result<(), Error> {
-    const SQL: &str = "INSERT INTO redriven \
-             (job_id, n, at, redrive, died_at, category, fingerprint, message) \
-         SELECT job_id, (SELECT count(*) + 1 FROM redriven WHERE job_id = $1), $2, $3, died_at, \
-             category, fingerprint, message \
-         FROM dead_letters WHERE job_id = $1";
-    on_tx!(tx, conn => sqlx::query(SQL)
-        .bind(job)
-        .bind(at.as_millis())
-        .bind(redrive)
-        .execute(conn)
-        .await
-        .map(drop))?;
+    if jobs.is_empty() {
+        return Ok(());
+    }
+    on_tx!(tx, conn => {
+        let mut query = QueryBuilder::new(
+            "INSERT INTO redriven \
+                 (job_id, n, at, redrive, died_at, category, fingerprint, message) \
+             SELECT d.job_id, (SELECT count(*) + 1 FROM redriven r WHERE r.job_id = d.job_id), ",
+        );
+        query.push_bind(at.as_millis()).push(", ").push_bind(redrive).push(
+            ", d.died_at, d.category, d.fingerprint, d.message \
+             FROM dead_letters d WHERE d.job_id IN (",
+        );
+        let mut places = query.separated(", ");
+        for id in jobs {
+            places.push_bind(*id);
+        }
+        query.push(")");
+        query.build().execute(conn).await.map(drop)
+    })?;
     Ok(())
 }
 
