@@ -70,7 +70,7 @@ impl fmt::Display for ConfigErrors {
 }
 
 /// "; did you mean …?" for the nearest of `names`, or what there is to choose from.
-pub fn hint<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> String {
+pub(super) fn hint<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> String {
     let names: Vec<&str> = names.collect();
     let near = names
         .iter()

@@ -22,7 +22,7 @@ use crate::gate::breaker;
 use crate::job::{Catalog, Durability, Kind, Queue, QueuePattern};
 
 pub use environment::{Environment, StoreUrls, without_password};
-pub use error::{ConfigError, ConfigErrors, Origin, hint};
+pub use error::{ConfigError, ConfigErrors, Origin};
 pub use keys::MasterKey;
 use layers::Layers;
 pub use layers::Sources;

@@ -1,6 +1,7 @@
 //! What can go wrong with a job, sorted by the one question that matters: may it run again, when,
 //! and could it already have happened?
 
+use super::redact::redacted;
 use super::{Category, Timestamp};
 
 /// What a platform's "too many requests" is about.
@@ -96,9 +97,9 @@ impl JobError {
     /// Longest message kept, in bytes.
     pub const MESSAGE_BYTES_MAX: usize = 2_000;
 
-    /// A failure of `class`; an overlong message is cut.
+    /// A failure of `class`; what looks like a secret is taken out, an overlong message is cut.
     pub fn new(class: ErrorClass, message: impl Into<String>) -> Self {
-        let mut message = message.into();
+        let mut message = redacted(&message.into());
         if message.len() > Self::MESSAGE_BYTES_MAX {
             let cut = message.floor_char_boundary(Self::MESSAGE_BYTES_MAX);
             message.truncate(cut);
@@ -143,6 +144,7 @@ impl JobError {
             text.push_str(&error.to_string());
             cause = error.source();
         }
+        let mut text = redacted(&text);
         text.truncate(text.floor_char_boundary(Self::MESSAGE_BYTES_MAX));
         text
     }

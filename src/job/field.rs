@@ -122,7 +122,12 @@ fn value_words(got: &str) -> &str {
 
 /// "; did you mean …?" for the nearest of "expected one of `a`, `b`", or all of them.
 fn known_fields(wrong: &str, expected: &str) -> String {
-    let known: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
+    did_you_mean(wrong, expected.split('`').skip(1).step_by(2))
+}
+
+/// "; did you mean …?" for the nearest of `names`, or all of them.
+pub fn did_you_mean<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> String {
+    let known: Vec<&str> = names.into_iter().collect();
     let near = known
         .iter()
         .map(|name| (strsim::jaro_winkler(name, wrong), name))

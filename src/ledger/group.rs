@@ -7,11 +7,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::sync::{Mutex, mpsc, oneshot};
+use uuid::Uuid;
 
 use super::{
-    AuditEntry, AuditFilter, BATCH_MAX, Backlog, Bump, Cancel, DeadCount, DeadFilter, DeadLetter,
-    Error, FailedAttempt, JobFilter, JobRow, Ledger, Page, Prune, PutBack, QueueHold, Recorded,
-    Redriven, Settled, Span, Standing, Unpark, Verdict, Wish,
+    AuditEntry, AuditFilter, BATCH_MAX, Backlog, Bump, Cancel, CauseCount, DeadCount, DeadFilter,
+    DeadGroup, DeadLetter, Error, FailedAttempt, JobFilter, JobRow, Ledger, Page, Prune, PutBack,
+    PutBackOnce, QueueHold, Recorded, Redrive, Redriven, Settled, Span, Standing, Unpark, Verdict,
+    Wish,
 };
 use crate::finding::Finding;
 use crate::job::{JobId, NewJob, Queue, Timestamp, Token, Turn};
@@ -172,6 +174,52 @@ impl Ledger for GroupCommit {
 
     async fn redrive(&self, filter: &DeadFilter, how: PutBack<'_>) -> Result<Redriven, Error> {
         self.ledger.redrive(filter, how).await
+    }
+
+    async fn dead_groups(&self, filter: &DeadFilter) -> Result<Vec<DeadGroup>, Error> {
+        self.ledger.dead_groups(filter).await
+    }
+
+    async fn discard(
+        &self,
+        filter: &DeadFilter,
+        now: Timestamp,
+        note: Option<&AuditEntry>,
+    ) -> Result<u64, Error> {
+        self.ledger.discard(filter, now, note).await
+    }
+
+    async fn lineage(&self, id: JobId) -> Result<Vec<PutBackOnce>, Error> {
+        self.ledger.lineage(id).await
+    }
+
+    async fn start_redrive(&self, new: &Redrive, note: &AuditEntry) -> Result<(), Error> {
+        self.ledger.start_redrive(new, note).await
+    }
+
+    async fn redrive_of(&self, id: Uuid) -> Result<Option<Redrive>, Error> {
+        self.ledger.redrive_of(id).await
+    }
+
+    async fn redrives(
+        &self,
+        running: bool,
+        before: Option<Uuid>,
+        limit: u32,
+    ) -> Result<Vec<Redrive>, Error> {
+        self.ledger.redrives(running, before, limit).await
+    }
+
+    async fn save_redrive(&self, redrive: &Redrive) -> Result<bool, Error> {
+        self.ledger.save_redrive(redrive).await
+    }
+
+    async fn stop_redrive(&self, id: Uuid, why: &str, note: &AuditEntry) -> Result<bool, Error> {
+        self.ledger.stop_redrive(id, why, note).await
+    }
+
+    async fn redrive_causes(&self, id: Uuid) -> Result<Vec<CauseCount>, Error> {
+        self.ledger.redrive_causes(id).await
     }
 
     async fn audit(&self, entry: &AuditEntry) -> Result<(), Error> {

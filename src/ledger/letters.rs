@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::AuditEntry;
 use crate::job::{Category, JobId, Kind, NewJob, Queue, Reason, Timestamp};
@@ -41,6 +42,14 @@ pub struct DeadFilter {
     pub queue: Option<Queue>,
     /// Only those of this kind.
     pub kind: Option<Kind>,
+    /// Only those of this account.
+    pub account: Option<Uuid>,
+    /// Only those that died at this time or later.
+    pub died_after: Option<Timestamp>,
+    /// Only those that died before this time.
+    pub died_before: Option<Timestamp>,
+    /// Without those that this redrive has put back already.
+    pub untouched_by: Option<Uuid>,
     /// Only those older than this id: the last one of the page before.
     pub before: Option<JobId>,
     /// At most this many.
@@ -76,4 +85,40 @@ pub struct PutBack<'a> {
     pub renewed_for: Duration,
     /// The action to note with it; its count is set.
     pub note: Option<&'a AuditEntry>,
+    /// The redrive that does it.
+    pub redrive: Option<Uuid>,
+    /// What they are put back with, instead of what they had; for a single job.
+    pub edited: Option<&'a Edited>,
+}
+
+/// A job's new arguments and what follows from them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edited {
+    /// The arguments: JSON.
+    pub args: String,
+    /// The version of their form.
+    pub kind_version: u16,
+    /// The queue they belong in.
+    pub queue: Queue,
+    /// The account they are about.
+    pub account: Option<Uuid>,
+}
+
+/// Dead letters of one cause.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DeadGroup {
+    /// The cause.
+    pub fingerprint: String,
+    /// So many.
+    pub count: u64,
+    /// Their kind.
+    pub kind: Kind,
+    /// Why the youngest of them is dead.
+    pub reason: Reason,
+    /// When the first of them died.
+    pub first_died_at: Timestamp,
+    /// When the last of them died.
+    pub last_died_at: Timestamp,
+    /// The youngest of them.
+    pub example: JobId,
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::Serialize;
+use uuid::Uuid;
 
 mod audit;
 mod connect;
@@ -20,6 +21,7 @@ mod letters;
 mod migrations;
 mod open;
 mod outage;
+mod redrives;
 mod sql;
 mod sure;
 
@@ -28,11 +30,12 @@ pub use connect::{PostgresOptions, SqliteFile};
 pub use db::{Db, Tx};
 pub use group::GroupCommit;
 pub use hold::{Held, Holder, QueueHold, Wish};
-pub use letters::{DeadCount, DeadFilter, DeadLetter, PutBack, Redriven};
+pub use letters::{DeadCount, DeadFilter, DeadGroup, DeadLetter, Edited, PutBack, Redriven};
 #[cfg(feature = "testing")]
 pub(crate) use migrations::postgres_migrations;
 pub use open::{Backlog, Page, Span};
 pub use outage::GuardedPool;
+pub use redrives::{CauseCount, PutBackOnce, Redrive, RedriveState};
 pub use sql::SqlLedger;
 pub use sure::{MaybeUnsure, until_sure};
 
@@ -308,6 +311,45 @@ pub trait Ledger: Send + Sync + 'static {
     /// Puts dead letters back: live, due now, no attempt failed.
     async fn redrive(&self, filter: &DeadFilter, how: PutBack<'_>) -> Result<Redriven, Error>;
 
+    /// Groups dead letters by their cause, the most numerous first; at most `filter.limit` groups.
+    async fn dead_groups(&self, filter: &DeadFilter) -> Result<Vec<DeadGroup>, Error>;
+
+    /// Ends dead jobs for good, as cancelled, and takes their letters away. Answers how many.
+    async fn discard(
+        &self,
+        filter: &DeadFilter,
+        now: Timestamp,
+        note: Option<&AuditEntry>,
+    ) -> Result<u64, Error>;
+
+    /// When a job was put back, first to last.
+    async fn lineage(&self, id: JobId) -> Result<Vec<PutBackOnce>, Error>;
+
+    /// Begins a redrive in the background; its audit entry has the same id and counts no job yet.
+    /// May be repeated.
+    async fn start_redrive(&self, new: &Redrive, note: &AuditEntry) -> Result<(), Error>;
+
+    /// A redrive.
+    async fn redrive_of(&self, id: Uuid) -> Result<Option<Redrive>, Error>;
+
+    /// Lists redrives, newest first: all or those that run, older than `before`.
+    async fn redrives(
+        &self,
+        running: bool,
+        before: Option<Uuid>,
+        limit: u32,
+    ) -> Result<Vec<Redrive>, Error>;
+
+    /// Saves how far a redrive came, unless somebody changed or ended it since it was read.
+    /// Answers whether it was saved; its version is one more then.
+    async fn save_redrive(&self, redrive: &Redrive) -> Result<bool, Error>;
+
+    /// Ends a redrive for a person, `why` in words. Answers whether it ran.
+    async fn stop_redrive(&self, id: Uuid, why: &str, note: &AuditEntry) -> Result<bool, Error>;
+
+    /// What became of the jobs that a redrive put back, cause by cause.
+    async fn redrive_causes(&self, id: Uuid) -> Result<Vec<CauseCount>, Error>;
+
     /// Notes an operator's action that is done elsewhere. May be repeated.
     async fn audit(&self, entry: &AuditEntry) -> Result<(), Error>;
 
@@ -390,7 +432,7 @@ pub trait Ledger: Send + Sync + 'static {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unpark {
     /// Those of an account that was connected again.
-    Account(uuid::Uuid),
+    Account(Uuid),
     /// Those whose time came.
     Due,
     /// Those that wait for a newer worker, of these kinds and versions up to these.

@@ -25,21 +25,20 @@ struct Share {
 }
 
 impl Shares {
-    /// Shares `places` among `queues`: half of them is kept, in equal parts, at least one for each
-    /// if there are enough. A queue in `slots` gets no more than so many.
+    /// Shares `places` among `queues`: a quarter of them is kept from any single queue, in equal
+    /// parts as the others' reserves or, if that is less than one place each, for whoever comes. A
+    /// queue in `slots` gets no more than so many.
     pub(super) fn new(places: usize, queues: &[Queue], slots: &HashMap<Queue, usize>) -> Self {
         let count = queues.len();
-        let reserve = match count {
-            0 | 1 => 0,
-            _ if places < count => 0,
-            _ => (places / (2 * count)).max(1),
-        };
+        let apart = if count > 1 { places / 4 } else { 0 };
+        let reserve = apart.checked_div(count).unwrap_or(0);
         let most = |queue| slots.get(queue).copied().unwrap_or(places).clamp(1, places.max(1));
         // What a queue can never use is not kept for it.
         let reserves: Vec<usize> = queues.iter().map(|queue| reserve.min(most(queue))).collect();
         let kept: usize = reserves.iter().sum();
         let each = queues.iter().zip(reserves).map(|(queue, reserve)| {
-            let cap = places.saturating_sub(kept - reserve).min(most(queue));
+            let others = if kept > 0 { kept - reserve } else { apart };
+            let cap = places.saturating_sub(others).min(most(queue));
             Share { reserve, cap }
         });
         Self {
@@ -111,18 +110,31 @@ mod tests {
         }
 
         #[test]
-        fn whoever_hangs_every_other_queue_still_gets_a_place(
-            count in 2usize..8, more in 0usize..40, late in 0usize..8,
-            asking in proptest::collection::vec(0usize..8, 0..200),
+        fn whatever_queue_hangs_another_still_gets_a_quarter_of_the_places(
+            count in 2usize..20, places in 4usize..200, late in 0usize..20,
         ) {
-            let shares = Shares::new(count + more, &queues(count), &HashMap::new());
+            let shares = Shares::new(places, &queues(count), &HashMap::new());
+            let (hung, late) = (late % count, (late + 1) % count);
+            let taken = served(&shares, &vec![hung; places]);
+            let left = shares.limit(late, |other| taken[other]);
+            // The reserves of the others are whole places.
+            prop_assert!(left >= places / 4 / count && left >= 1, "{left} of {places}");
+        }
+
+        #[test]
+        fn with_places_enough_every_queue_has_one_whatever_all_others_do(
+            count in 2usize..8, more in 0usize..40, late in 0usize..8,
+            asking in proptest::collection::vec(0usize..8, 0..300),
+        ) {
+            let places = 4 * count + more;
+            let shares = Shares::new(places, &queues(count), &HashMap::new());
             let late = late % count;
             // All others take what they can get, and give nothing back.
             let hung = asking.into_iter().map(|at| at % count).filter(|at| *at != late);
             let mut taken = served(&shares, &hung.collect::<Vec<_>>());
             prop_assert!(shares.limit(late, |other| taken[other]) >= 1);
             taken[late] = 1;
-            prop_assert!(taken.iter().sum::<usize>() <= count + more);
+            prop_assert!(taken.iter().sum::<usize>() <= places);
         }
 
         #[test]
@@ -142,15 +154,16 @@ mod tests {
     }
 
     #[test]
-    fn half_of_the_places_is_kept_in_equal_parts() {
+    fn a_quarter_of_the_places_is_kept_from_any_single_queue() {
         let limits = |places, count: usize| -> Vec<usize> {
             let shares = Shares::new(places, &queues(count), &HashMap::new());
             (0..count).map(|at| shares.limit(at, |_| 0)).collect()
         };
-        assert_eq!(limits(10, 2), [8, 8]);
-        assert_eq!(limits(100, 4), [64, 64, 64, 64]);
-        assert_eq!(limits(2, 2), [1, 1]);
-        assert_eq!(limits(1, 2), [1, 1], "too few to keep any");
+        assert_eq!(limits(16, 2), [14, 14]);
+        assert_eq!(limits(100, 4), [82, 82, 82, 82]);
+        assert_eq!(limits(100, 13), [88; 13]);
+        assert_eq!(limits(20, 13), [15; 13], "too few for a place each: kept for whoever comes");
+        assert_eq!(limits(2, 2), [2, 2], "too few to keep any");
     }
 
     #[test]

@@ -147,7 +147,8 @@ async fn tell(ledger: &SqlLedger, id: JobId, model: &mut Model, event: Event, no
             }
         }
         Event::Redrive => {
-            let how = PutBack { now, renewed_for: Duration::from_secs(60), note: None };
+            let renewed_for = Duration::from_secs(60);
+            let how = PutBack { now, renewed_for, note: None, redrive: None, edited: None };
             let back = ledger.redrive(&letters, how).await.unwrap();
             assert_eq!(back.jobs.len(), usize::from(model.state == State::Dead));
             if model.state == State::Dead {

@@ -1,8 +1,9 @@
 //! One function a route: read the request, ask the application, write the answer.
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::{RawQuery, Request, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use postworks::job::JobId;
 use uuid::Uuid;
@@ -87,6 +88,54 @@ pub(super) async fn dead_letter(State(api): State<Api>, segment: IdSegment) -> A
 pub(super) async fn dlq_retry(State(api): State<Api>, request: Request) -> Answer {
     let retry = document(request, api.limits.body).await?;
     with(StatusCode::ACCEPTED, api.app.dlq_retry(&retry).await?)
+}
+
+pub(super) async fn dlq_discard(State(api): State<Api>, request: Request) -> Answer {
+    let discard = document(request, api.limits.body).await?;
+    with(StatusCode::ACCEPTED, api.app.dlq_discard(&discard).await?)
+}
+
+pub(super) async fn dlq_edit(
+    State(api): State<Api>,
+    segment: IdSegment,
+    request: Request,
+) -> Answer {
+    let id = id::<JobId>("dead letter", segment)?;
+    // Room for the arguments of the largest job and what is around them.
+    let edit = document(request, 2 * api.limits.body).await?;
+    with(StatusCode::ACCEPTED, api.app.dlq_edit(id, &edit).await?)
+}
+
+pub(super) async fn dead_groups(State(api): State<Api>, RawQuery(raw): RawQuery) -> Answer {
+    ok(api.app.dead_groups(&query(raw.as_deref())?).await?)
+}
+
+/// JSON lines, read from the ledger as fast as the caller reads them.
+pub(super) async fn dlq_export(State(api): State<Api>, RawQuery(raw): RawQuery) -> Answer {
+    let export = api.app.export(&query(raw.as_deref())?, None).await?;
+    let lines = futures_util::stream::try_unfold(export, |mut export| async move {
+        // The status is sent; a connection that breaks off is what tells the caller.
+        Ok::<_, crate::app::Error>(export.next().await?.map(|lines| (lines, export)))
+    });
+    let content_type = [(header::CONTENT_TYPE, "application/jsonl")];
+    Ok((content_type, Body::from_stream(lines)).into_response())
+}
+
+pub(super) async fn redrives(State(api): State<Api>, RawQuery(raw): RawQuery) -> Answer {
+    ok(api.app.redrives(&query(raw.as_deref())?).await?)
+}
+
+pub(super) async fn redrive(State(api): State<Api>, segment: IdSegment) -> Answer {
+    ok(api.app.redrive(id::<Uuid>("redrive", segment)?).await?)
+}
+
+pub(super) async fn stop_redrive(
+    State(api): State<Api>,
+    segment: IdSegment,
+    RawQuery(raw): RawQuery,
+) -> Answer {
+    let id = id::<Uuid>("redrive", segment)?;
+    ok(api.app.stop_redrive(id, &query(raw.as_deref())?).await?)
 }
 
 pub(super) async fn effects(State(api): State<Api>, RawQuery(raw): RawQuery) -> Answer {

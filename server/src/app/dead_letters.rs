@@ -1,169 +1,118 @@
-//! Dead letters: showing them, and putting them back.
+//! Dead letters: showing, grouping and exporting them.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use postworks::job::JobId;
+use postworks::ledger::{DeadFilter, DeadGroup, DeadLetter};
+use serde_json::value::RawValue;
 
-use postworks::job::{Category, JobId, Kind, Queue};
-use postworks::ledger::{AuditEntry, DeadFilter, DeadLetter, PutBack};
-
-use super::effects::Prospect;
-use super::jobs::parse;
+use super::jobs::attempt_view;
 use super::paging::Wanted;
-use super::types::{DeadChoice, DeadLetterView, DeadQuery, DeadRetry, Page, Plan, Planned};
+use super::types::{DeadChoice, DeadDetails, DeadGroupView, DeadLetterView, DeadQuery, Page};
 use super::{App, Error};
 
-/// Letters put back in one step.
-const STEP: u32 = 500;
-/// Most ids that a caller may name.
-const IDS_MAX: usize = 1_000;
-/// How long a job of a kind that is unknown by now is of use again.
-const RENEWED: Duration = Duration::from_secs(24 * 3600);
+/// Letters of an export that are in memory at a time.
+const EXPORT_STEP: u32 = 100;
 
 impl App {
     /// Lists dead letters.
     pub async fn dead_letters(&self, query: &DeadQuery) -> Result<Page<DeadLetterView>, Error> {
         let wanted = Wanted::read(query.limit, query.cursor.as_deref())?;
-        let filter = DeadFilter {
-            ids: Vec::new(),
-            category: parse("/category", query.category.as_deref(), str::parse::<Category>)?,
-            fingerprint: fingerprint("/fingerprint", query.fingerprint.as_deref())?,
-            queue: parse("/queue", query.queue.as_deref(), Queue::parse)?,
-            kind: query.kind.as_deref().map(|kind| self.kind(kind)).transpose()?,
-            before: wanted.before.map(JobId::from_uuid),
-            limit: wanted.probe(),
-        };
+        let choice = self.choice_of(query)?;
+        let mut filter = self.dead_filter("", &choice, wanted.probe()).await?;
+        filter.before = wanted.before.map(JobId::from_uuid);
         let letters = self.node.ledger.dead_letters(&filter).await?;
         let views = letters.into_iter().map(DeadLetterView::from).collect();
         Ok(wanted.page(views, |letter: &DeadLetterView| letter.id.as_uuid()))
     }
 
-    /// A dead letter.
+    /// A dead letter with everything that is known of the job.
     pub async fn dead_letter(&self, id: JobId) -> Result<DeadLetterView, Error> {
         let filter = DeadFilter { ids: vec![id], limit: 1, ..DeadFilter::default() };
         let found = self.node.ledger.dead_letters(&filter).await?.into_iter().next();
-        found
-            .map(DeadLetterView::from)
-            .ok_or_else(|| Error::NotFound(format!("there is no dead letter of job {id}")))
+        match found {
+            Some(letter) => self.detailed(letter).await,
+            None => Err(no_letter(id)),
+        }
     }
 
-    /// Puts dead letters back, or says what would happen.
+    /// Groups dead letters by their cause, the most numerous first, at most 100 groups.
+    pub async fn dead_groups(&self, query: &DeadQuery) -> Result<Page<DeadGroupView>, Error> {
+        let wanted = Wanted::read(query.limit, None)?;
+        if query.cursor.is_some() {
+            return Err(Error::field("/cursor", "groups have one page: narrow the filter"));
+        }
+        let filter = self.dead_filter("", &self.choice_of(query)?, wanted.limit).await?;
+        let groups = self.node.ledger.dead_groups(&filter).await?;
+        Ok(Page { items: groups.into_iter().map(DeadGroupView::from).collect(), next: None })
+    }
+
+    /// What an export is to hold, checked. The action is noted.
+    pub async fn export(&self, query: &DeadQuery, why: Option<&str>) -> Result<Export, Error> {
+        if query.limit.is_some() || query.cursor.is_some() {
+            return Err(Error::field("/limit", "an export has no pages"));
+        }
+        let choice = self.choice_of(query)?;
+        let filter = self.dead_filter("", &choice, EXPORT_STEP).await?;
+        let subject = super::dead_choice::described(&DeadChoice { ids: Vec::new(), ..choice });
+        self.node.ledger.audit(&self.note("dlq.export", subject, why)?).await?;
+        Ok(Export { app: self.clone(), filter: Some(filter) })
+    }
+
+    async fn detailed(&self, letter: DeadLetter) -> Result<DeadLetterView, Error> {
+        let (id, ledger) = (letter.id, &self.node.ledger);
+        let row = ledger.job(id).await?.ok_or_else(|| no_letter(id))?;
+        let args =
+            RawValue::from_string(row.job.args).map_err(|error| Error::Broken(Box::new(error)))?;
+        let attempts = ledger.attempts(id).await?.into_iter().map(attempt_view).collect();
+        let details = DeadDetails {
+            args,
+            account: row.job.account,
+            unique_key: row.job.unique_key,
+            attempts,
+            put_back: ledger.lineage(id).await?,
+        };
+        Ok(DeadLetterView { details: Some(details), ..letter.into() })
+    }
+}
+
+/// An export that goes on, a few letters at a time.
+pub struct Export {
+    app: App,
+    /// What is left; `None` at the end.
+    filter: Option<DeadFilter>,
+}
+
+impl Export {
+    /// The next lines, one a letter, newest first; `None` at the end.
     ///
-    /// What was perhaps done is put back only if its id is named, and only if it would not die
-    /// again of not knowing. What was surely done is completed.
-    pub async fn dlq_retry(&self, retry: &DeadRetry) -> Result<Planned, Error> {
-        let mut filter = self.dead_filter(&retry.filter)?;
-        let named = !filter.ids.is_empty();
-        let note = self.note("dlq.retry", described(&retry.filter), retry.reason.as_deref())?;
-        let mut plan = Plan::default();
-        loop {
-            let letters = self.node.ledger.dead_letters(&filter).await?;
-            let Some(last) = letters.last() else { break };
-            filter.before = Some(last.id);
-            plan.matched += count(letters.len());
-            let (unknown, mut runnable): (Vec<DeadLetter>, Vec<DeadLetter>) = letters
-                .into_iter()
-                .partition(|letter| letter.reason.category == Category::UnknownOutcome);
-            for letter in unknown {
-                match self.prospect(letter.id).await? {
-                    Prospect::Done(publication) => {
-                        plan.done += 1;
-                        if !retry.dry_run {
-                            let store = &self.node.store;
-                            store
-                                .complete_if_published(publication, letter.id, Some(&note))
-                                .await?;
-                        }
-                    }
-                    Prospect::Clear => runnable.push(letter),
-                    Prospect::Unclear if named => runnable.push(letter),
-                    Prospect::Unclear | Prospect::Hopeless => plan.unknown += 1,
-                }
-            }
-            if retry.dry_run {
-                plan.runnable += count(runnable.len());
-            } else {
-                self.redrive(runnable, &note, &mut plan).await?;
-            }
-        }
-        Ok(Planned { plan })
-    }
-
-    async fn redrive(
-        &self,
-        letters: Vec<DeadLetter>,
-        note: &AuditEntry,
-        plan: &mut Plan,
-    ) -> Result<(), Error> {
-        let mut by_kind: BTreeMap<Kind, Vec<JobId>> = BTreeMap::new();
+    /// # Errors
+    /// The ledger; the lines so far are good.
+    pub async fn next(&mut self) -> Result<Option<String>, Error> {
+        let Some(filter) = &mut self.filter else { return Ok(None) };
+        let letters = self.app.node.ledger.dead_letters(filter).await?;
+        let Some(last) = letters.last() else {
+            self.filter = None;
+            return Ok(None);
+        };
+        filter.before = Some(last.id);
+        let mut lines = String::new();
         for letter in letters {
-            by_kind.entry(letter.kind).or_default().push(letter.id);
-        }
-        for (kind, ids) in by_kind {
-            let renewed = self
-                .node
-                .registry
-                .catalog()
-                .get(kind.as_str())
-                .map_or(RENEWED, |spec| spec.expires_after);
-            let filter = DeadFilter { ids, limit: STEP, ..DeadFilter::default() };
-            let now = self.node.clock.now();
-            let how = PutBack { now, renewed_for: renewed, note: Some(note) };
-            let redriven = self.node.ledger.redrive(&filter, how).await?;
-            plan.runnable += count(redriven.jobs.len());
-            plan.superseded += count(redriven.superseded.len());
-            self.node.producer.dispatch_again(redriven.jobs);
-        }
-        Ok(())
-    }
-
-    fn dead_filter(&self, choice: &DeadChoice) -> Result<DeadFilter, Error> {
-        if choice.ids.len() > IDS_MAX {
-            let message = format!("must be at most {IDS_MAX} ids");
-            return Err(Error::field("/filter/ids", message));
-        }
-        let kind = choice.kind.as_ref().map(|kind| self.kind(kind.as_str())).transpose();
-        let kind = kind.map_err(|error| match error {
-            Error::Invalid(mut faults) => {
-                faults.iter_mut().for_each(|fault| fault.field.insert_str(0, "/filter"));
-                Error::Invalid(faults)
+            match self.app.detailed(letter).await {
+                Ok(view) => {
+                    let line = serde_json::to_string(&view);
+                    lines.push_str(&line.map_err(|error| Error::Broken(Box::new(error)))?);
+                    lines.push('\n');
+                }
+                // It was deleted just now.
+                Err(Error::NotFound(_)) => {}
+                Err(error) => return Err(error),
             }
-            other => other,
-        })?;
-        Ok(DeadFilter {
-            ids: choice.ids.clone(),
-            category: choice.category,
-            fingerprint: fingerprint("/filter/fingerprint", choice.fingerprint.as_deref())?,
-            queue: choice.queue.clone(),
-            kind,
-            before: None,
-            limit: STEP,
-        })
+        }
+        Ok(Some(lines))
     }
 }
 
-/// Anything else than what the lists show would find nothing, or be too much for the database.
-fn fingerprint(field: &str, text: Option<&str>) -> Result<Option<String>, Error> {
-    parse(field, text, |text| {
-        let fits = text.len() == 16 && text.bytes().all(|b| b.is_ascii_hexdigit());
-        if fits { Ok(text.to_ascii_lowercase()) } else { Err("must be 16 hexadecimal digits") }
-    })
-}
-
-/// The choice in one line, as the command line writes it.
-fn described(choice: &DeadChoice) -> String {
-    let mut words: Vec<String> = choice.ids.iter().map(ToString::to_string).collect();
-    let mut name = |name: &str, value: Option<&str>| {
-        words.extend(value.map(|value| format!("{name}={value}")));
-    };
-    name("category", choice.category.map(Category::as_str));
-    name("fingerprint", choice.fingerprint.as_deref());
-    name("queue", choice.queue.as_ref().map(Queue::as_str));
-    name("kind", choice.kind.as_ref().map(Kind::as_str));
-    if words.is_empty() { "all".to_owned() } else { words.join(" ") }
-}
-
-fn count(length: usize) -> u64 {
-    u64::try_from(length).unwrap_or(u64::MAX)
+pub(super) fn no_letter(id: JobId) -> Error {
+    Error::NotFound(format!("there is no dead letter of job {id}"))
 }
 
 impl From<DeadLetter> for DeadLetterView {
@@ -177,6 +126,23 @@ impl From<DeadLetter> for DeadLetterView {
             attempts: letter.attempts,
             created_at: letter.created_at,
             died_at: letter.died_at,
+            details: None,
+        }
+    }
+}
+
+impl From<DeadGroup> for DeadGroupView {
+    fn from(group: DeadGroup) -> Self {
+        Self {
+            fingerprint: group.fingerprint,
+            count: group.count,
+            kind: group.kind,
+            category: group.reason.category,
+            class: group.reason.class,
+            message: group.reason.message,
+            first_died_at: group.first_died_at,
+            last_died_at: group.last_died_at,
+            example: group.example,
         }
     }
 }

@@ -77,7 +77,8 @@ impl App {
                 if resolve.retry {
                     let filter = DeadChoice { ids: vec![job_id], ..DeadChoice::default() };
                     let reason = resolve.reason.clone();
-                    self.dlq_retry(&DeadRetry { filter, dry_run: false, reason }).await?;
+                    let retry = DeadRetry { filter, reason, ..DeadRetry::default() };
+                    self.dlq_retry(&retry).await?;
                 }
                 let (state, job_state) = (row.state.to_string(), self.state_if_any(job_id).await?);
                 Ok(EffectResolved { id, state, job_id, job_state })

@@ -42,6 +42,12 @@ impl App {
         Ok(EnqueuedBulk { jobs })
     }
 
+    /// The job as it would be recorded.
+    pub(super) async fn checked(&self, job: EnqueueJob) -> Result<NewJob, Error> {
+        let mut jobs = self.route(self.prepare(vec![job], false)?, false).await?;
+        jobs.pop().ok_or_else(|| Error::Broken("a job got lost".into()))
+    }
+
     fn prepare(&self, jobs: Vec<EnqueueJob>, bulk: bool) -> Result<Vec<NewJob>, Error> {
         let mut faults = Vec::new();
         let mut prepared = Vec::with_capacity(jobs.len());

@@ -2,7 +2,7 @@
 
 use postworks::broker::{Breaker, Gate, Phase, Position, Tally};
 use postworks::gate::watch;
-use postworks::job::Queue;
+use postworks::job::{Queue, did_you_mean};
 use postworks::ledger::{Held, Holder, QueueHold, Wish};
 
 use super::types::{GateView, HolderView, Page, Why};
@@ -56,7 +56,7 @@ impl App {
         }
         let names = self.node.registry.queues().map(Queue::as_str);
         let shown: String = name.chars().take(60).collect();
-        let hint = postworks::config::hint(&shown, names);
+        let hint = did_you_mean(&shown, names);
         Err(Error::NotFound(format!("there is no queue {shown:?}{hint}")))
     }
 

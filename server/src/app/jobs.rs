@@ -212,13 +212,16 @@ fn attempt_views(row: &JobRow, failed: Vec<FailedAttempt>) -> Vec<AttemptView> {
         error: None,
         worker: None,
     });
-    let failed = failed.into_iter().map(|attempt| AttemptView {
+    failed.into_iter().map(attempt_view).chain(done).collect()
+}
+
+pub(super) fn attempt_view(attempt: FailedAttempt) -> AttemptView {
+    AttemptView {
         n: attempt.n,
         started_at: Some(attempt.started_at),
         ended_at: Some(attempt.ended_at),
         outcome: attempt.outcome,
         error: Some(attempt.error),
         worker: Some(attempt.worker.to_string()),
-    });
-    failed.chain(done).collect()
+    }
 }

@@ -5,6 +5,8 @@
 
 mod accounts;
 mod audit;
+mod dead_actions;
+mod dead_choice;
 mod dead_letters;
 mod effects;
 mod enqueue;
@@ -13,6 +15,8 @@ mod gates;
 mod jobs;
 mod paging;
 mod queues;
+mod redriver;
+mod redrives;
 pub mod types;
 mod why;
 
@@ -23,6 +27,7 @@ use postworks_workers::health::Probe;
 use postworks_workers::node::Node;
 use postworks_workers::role;
 
+pub use dead_letters::Export;
 pub use error::Error;
 
 /// The application: everything that callers may ask for.

@@ -44,7 +44,7 @@ pub(crate) struct EnqueueArgs {
     max_attempts: Option<u32>,
 }
 
-fn parse_arg(text: &str) -> Result<(String, Value), String> {
+pub(super) fn parse_arg(text: &str) -> Result<(String, Value), String> {
     let named = text.split_once('=').filter(|(name, _)| !name.is_empty());
     let (name, value) = named.ok_or("must be name=value")?;
     let value = match serde_json::from_str(value) {
@@ -54,13 +54,21 @@ fn parse_arg(text: &str) -> Result<(String, Value), String> {
     Ok((name.to_owned(), value))
 }
 
+/// The arguments that `--json` or `--arg` give; none if neither is there.
+pub(super) fn arguments(
+    json: Option<String>,
+    arg: Vec<(String, Value)>,
+) -> Result<Box<RawValue>, Failure> {
+    match json {
+        Some(dash) if dash == "-" => document(&from_stdin()?),
+        Some(text) => document(&text),
+        None => named(arg),
+    }
+}
+
 impl EnqueueArgs {
     fn job(self) -> Result<EnqueueJob, Failure> {
-        let args = match self.json {
-            Some(dash) if dash == "-" => document(&from_stdin()?)?,
-            Some(text) => document(&text)?,
-            None => named(self.arg)?,
-        };
+        let args = arguments(self.json, self.arg)?;
         let delay_ms = self.delay.map(|delay| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
         Ok(EnqueueJob {
             run_at: self.run_at,

@@ -12,18 +12,21 @@ use url::Url;
 use uuid::Uuid;
 
 use super::failure::{Exit, Failure};
-use super::target::Target;
+use super::target::{Sink, Target};
 use crate::api::{Problem, chain};
 use crate::app::types::{
-    AddConnector, AuditQuery, AuditView, CancelledJob, Connector, Created, DeadLetterView,
-    DeadQuery, DeadRetry, EffectResolved, EffectView, EnqueueJob, Enqueued, GateView, JobView,
-    JobsQuery, Page, PageQuery, Planned, QueueView, ResolveEffect, Why, WhyView,
+    AddConnector, AuditQuery, AuditView, CancelledJob, Connector, Created, DeadDiscard, DeadEdit,
+    DeadGroupView, DeadLetterView, DeadQuery, DeadRetry, Discarded, EffectResolved, EffectView,
+    EnqueueJob, Enqueued, GateView, JobView, JobsQuery, Page, PageQuery, Planned, QueueView,
+    RedriveView, ResolveEffect, Why, WhyView,
 };
 
 /// An address that does not answer is told soon.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longer than the API's own limit, so that its words arrive.
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest an export may take.
+const EXPORT: Duration = Duration::from_secs(24 * 3600);
 /// Longest answer that is read: a page of 100 jobs of 64 KiB, and room.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 
@@ -191,6 +194,50 @@ impl Target for HttpTarget {
 
     async fn dlq_retry(&self, retry: &DeadRetry) -> Result<Planned, Failure> {
         self.post("/api/dlq/retry", retry).await
+    }
+
+    async fn dlq_discard(&self, discard: &DeadDiscard) -> Result<Discarded, Failure> {
+        self.post("/api/dlq/discard", discard).await
+    }
+
+    async fn dlq_edit(&self, id: JobId, edit: &DeadEdit) -> Result<Planned, Failure> {
+        self.post(&format!("/api/dlq/{id}/retry"), edit).await
+    }
+
+    async fn dead_groups(&self, query: &DeadQuery) -> Result<Page<DeadGroupView>, Failure> {
+        self.get("/api/dlq/groups", query).await
+    }
+
+    async fn dlq_export(&self, query: &DeadQuery, out: &mut Sink) -> Result<(), Failure> {
+        // An export takes as long as it takes.
+        let request = self.request(Method::GET, "/api/dlq/export").query(query).timeout(EXPORT);
+        let sent = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let status = sent.status();
+        if !status.is_success() {
+            let problem = sent.json::<Problem>().await;
+            return Err(problem.map_or_else(
+                |_| self.strange(&format!("status {status}")),
+                |problem| refused(&problem),
+            ));
+        }
+        let mut response = sent;
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
+            out.write_all(&chunk)?;
+        }
+        Ok(())
+    }
+
+    async fn redrives(&self, query: &PageQuery) -> Result<Page<RedriveView>, Failure> {
+        self.get("/api/dlq/redrives", query).await
+    }
+
+    async fn redrive(&self, id: Uuid) -> Result<RedriveView, Failure> {
+        self.get(&format!("/api/dlq/redrives/{id}"), &()).await
+    }
+
+    async fn stop_redrive(&self, id: Uuid, why: &Why) -> Result<RedriveView, Failure> {
+        let request = self.request(Method::POST, &format!("/api/dlq/redrives/{id}/stop"));
+        self.answer(request.query(why)).await
     }
 
     async fn effects(&self, query: &PageQuery) -> Result<Page<EffectView>, Failure> {

@@ -164,9 +164,14 @@ Examples:
         subcommand,
         after_help = "\
 Examples:
-  postworks dlq list --filter category=auth
+  postworks dlq groups
+  postworks dlq list --filter category=auth --filter died_after=2h
   postworks dlq retry --filter queue=post_publication.bluesky --dry-run
-  postworks dlq retry 0198f3a0-…"
+  postworks dlq retry 0198f3a0-… --reason 'the account is back'
+  postworks dlq retry --filter fingerprint=4f1c22aa90b3d7e1 --canary 10 --rate 50
+  postworks dlq retry 0198f3a0-… --arg connector_id=0198f3a1-…
+  postworks dlq discard --filter category=expired --filter died_before=7d
+  postworks dlq export > dead.jsonl"
     )]
     Dlq(dlq::DlqCommand),
     /// Publications that may be out, which nobody knows

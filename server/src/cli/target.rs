@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use postworks::job::JobId;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
 use super::Context;
@@ -10,13 +11,17 @@ use super::http::HttpTarget;
 use super::wiring;
 use crate::app::App;
 use crate::app::types::{
-    AddConnector, AuditQuery, AuditView, CancelledJob, Connector, Created, DeadLetterView,
-    DeadQuery, DeadRetry, EffectResolved, EffectView, EnqueueJob, Enqueued, GateView, JobView,
-    JobsQuery, Page, PageQuery, Planned, QueueView, ResolveEffect, Why, WhyView,
+    AddConnector, AuditQuery, AuditView, CancelledJob, Connector, Created, DeadDiscard, DeadEdit,
+    DeadGroupView, DeadLetterView, DeadQuery, DeadRetry, Discarded, EffectResolved, EffectView,
+    EnqueueJob, Enqueued, GateView, JobView, JobsQuery, Page, PageQuery, Planned, QueueView,
+    RedriveView, ResolveEffect, Why, WhyView,
 };
 
 /// Where the API is unless somebody says otherwise.
 const SERVER_DEFAULT: &str = "http://127.0.0.1:7000";
+
+/// Where an export goes.
+pub(super) type Sink = dyn std::io::Write + Send;
 
 /// What client commands ask for.
 #[async_trait]
@@ -39,6 +44,24 @@ pub trait Target: Send + Sync {
     async fn dead_letter(&self, id: JobId) -> Result<DeadLetterView, Failure>;
     /// Puts dead letters back.
     async fn dlq_retry(&self, retry: &DeadRetry) -> Result<Planned, Failure>;
+    /// Ends dead jobs for good.
+    async fn dlq_discard(&self, discard: &DeadDiscard) -> Result<Discarded, Failure>;
+    /// Puts a dead job back with other arguments.
+    async fn dlq_edit(&self, id: JobId, edit: &DeadEdit) -> Result<Planned, Failure>;
+    /// Groups dead letters by their cause.
+    async fn dead_groups(&self, query: &DeadQuery) -> Result<Page<DeadGroupView>, Failure>;
+    /// Writes dead letters to `out`, a line each.
+    async fn dlq_export(&self, query: &DeadQuery, out: &mut Sink) -> Result<(), Failure>;
+    /// Lists redrives.
+    async fn redrives(&self, query: &PageQuery) -> Result<Page<RedriveView>, Failure>;
+    /// A redrive.
+    async fn redrive(&self, id: Uuid) -> Result<RedriveView, Failure>;
+    /// Stops a redrive.
+    async fn stop_redrive(&self, id: Uuid, why: &Why) -> Result<RedriveView, Failure>;
+    /// Carries on redrives until the guard is dropped, if nobody else can be relied on to do so.
+    fn carry_on(&self) -> Option<DropGuard> {
+        None
+    }
     /// Lists effects whose outcome is not known.
     async fn effects(&self, query: &PageQuery) -> Result<Page<EffectView>, Failure>;
     /// Takes a person's word for what became of a publication.
@@ -122,6 +145,46 @@ impl Target for App {
         let planned = self.dlq_retry(retry).await?;
         self.flush().await;
         Ok(planned)
+    }
+
+    async fn dlq_discard(&self, discard: &DeadDiscard) -> Result<Discarded, Failure> {
+        Ok(self.dlq_discard(discard).await?)
+    }
+
+    async fn dlq_edit(&self, id: JobId, edit: &DeadEdit) -> Result<Planned, Failure> {
+        let planned = self.dlq_edit(id, edit).await?;
+        self.flush().await;
+        Ok(planned)
+    }
+
+    async fn dead_groups(&self, query: &DeadQuery) -> Result<Page<DeadGroupView>, Failure> {
+        Ok(self.dead_groups(query).await?)
+    }
+
+    async fn dlq_export(&self, query: &DeadQuery, out: &mut Sink) -> Result<(), Failure> {
+        let mut export = self.export(query, None).await?;
+        while let Some(lines) = export.next().await? {
+            out.write_all(lines.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    async fn redrives(&self, query: &PageQuery) -> Result<Page<RedriveView>, Failure> {
+        Ok(self.redrives(query).await?)
+    }
+
+    async fn redrive(&self, id: Uuid) -> Result<RedriveView, Failure> {
+        Ok(self.redrive(id).await?)
+    }
+
+    async fn stop_redrive(&self, id: Uuid, why: &Why) -> Result<RedriveView, Failure> {
+        Ok(self.stop_redrive(id, why).await?)
+    }
+
+    fn carry_on(&self) -> Option<DropGuard> {
+        let stop = CancellationToken::new();
+        tokio::spawn(self.clone().carry_on_redrives_until(stop.clone()));
+        Some(stop.drop_guard())
     }
 
     async fn effects(&self, query: &PageQuery) -> Result<Page<EffectView>, Failure> {

@@ -270,7 +270,7 @@ async fn dead_letters_are_put_back_but_never_blindly() {
     let listed = world.ask("GET", "/api/dlq?category=invalid").await;
     assert_eq!(listed.body["items"][0]["id"], invalid.to_string());
     assert_eq!(world.ask("GET", &format!("/api/dlq/{invalid}")).await.status, StatusCode::OK);
-    let all = |dry_run: bool| json!({"filter": {}, "dry_run": dry_run});
+    let all = |dry_run: bool| json!({"filter": {}, "all": true, "dry_run": dry_run});
     let plan =
         json!({"plan": {"matched": 2, "runnable": 1, "done": 0, "unknown": 1, "superseded": 0}});
     for dry_run in [true, false] {

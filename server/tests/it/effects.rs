@@ -130,7 +130,7 @@ impl Night {
             assert!(hinted.contains("postworks effects list"), "{hinted}");
         }
         // Putting them back would not help, whoever asks.
-        for args in [&["dlq", "retry", &self.there.job][..], &["dlq", "retry", "--all"]] {
+        for args in [&["dlq", "retry", &self.there.job][..], &["dlq", "retry", "--all", "--yes"]] {
             let plan = &self.json(args).await["plan"];
             assert_eq!((&plan["runnable"], plan["unknown"] == plan["matched"]), (&json!(0), true));
         }
@@ -162,7 +162,7 @@ impl Night {
             let resolved = self.run(&resolve).await;
             let next = format!("postworks dlq retry {}", self.absent.job);
             assert!(resolved.stdout.contains(&next), "{}{}", resolved.stdout, resolved.stderr);
-            let planned = self.json(&["dlq", "retry", "--all"]).await;
+            let planned = self.json(&["dlq", "retry", "--all", "--yes"]).await;
             assert_eq!(planned["plan"]["runnable"], 1, "nothing is unknown about it any more");
         }
         self.fleet.client.until_published(std::slice::from_ref(&self.absent), LONG).await;

@@ -29,6 +29,7 @@ mod rate_windows;
 mod readme;
 mod real_bluesky;
 mod redis_limits;
+mod redrive;
 mod rolling;
 mod sandbox;
 mod sentinel;

@@ -1,9 +1,9 @@
 //! Ends jobs by hand, and deletes what ended long ago.
 
-use super::SqlLedger;
 use super::stored::{nonsense, state};
+use super::{SqlLedger, dead};
 use crate::job::{JobId, Queue, Timestamp};
-use crate::ledger::{AuditEntry, Cancel, Db, Error, Prune, Tx};
+use crate::ledger::{AuditEntry, Cancel, Db, DeadFilter, Error, Prune, Tx};
 use crate::{on_db, on_tx};
 
 /// Ends a live job.
@@ -41,6 +41,43 @@ pub(super) async fn cancel(
     };
     tx.commit().await?;
     Ok(answer)
+}
+
+/// Ends dead jobs for good.
+///
+/// They become `cancelled`, the one state that says "ended by a person": `completed` would claim
+/// that the work was done, and the cleanup of cancelled jobs takes them in time.
+pub(super) async fn discard(
+    db: &Db,
+    filter: &DeadFilter,
+    now: Timestamp,
+    note: Option<&AuditEntry>,
+) -> Result<u64, Error> {
+    const END: &str = "UPDATE jobs SET state = 'cancelled', finished_at = $2 \
+         WHERE id = $1 AND state = 'dead'";
+    const FORGET: &str = "DELETE FROM dead_letters WHERE job_id = $1";
+    let mut tx = db.begin().await?;
+    let mut ids = dead::ids(&mut tx, filter).await?;
+    // The order in which every other batch locks its rows.
+    ids.sort_unstable();
+    let mut count = 0;
+    for id in ids {
+        let ended = on_tx!(&mut tx, conn => sqlx::query(END)
+            .bind(id)
+            .bind(now.as_millis())
+            .execute(conn)
+            .await
+            .map(|done| done.rows_affected()))?;
+        if ended == 1 {
+            on_tx!(&mut tx, conn => sqlx::query(FORGET).bind(id).execute(conn).await.map(drop))?;
+        }
+        count += ended;
+    }
+    if let Some(note) = note.filter(|_| count > 0) {
+        SqlLedger::audit_in(&mut tx, &AuditEntry { count, ..note.clone() }).await?;
+    }
+    tx.commit().await?;
+    Ok(count)
 }
 
 /// Deletes rows that ended before a time, or counts them. Attempts and letters go with their job.

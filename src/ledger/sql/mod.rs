@@ -19,17 +19,20 @@ mod open;
 mod planted;
 mod postgres;
 mod redrive;
+mod redrives;
 mod settle;
 mod sqlite;
 mod stamp;
 mod stored;
 
 use async_trait::async_trait;
+use uuid::Uuid;
 
 use super::{
-    AuditEntry, AuditFilter, Backlog, Bump, Cancel, Db, DeadCount, DeadFilter, DeadLetter, Error,
-    FailedAttempt, JobFilter, JobRow, Ledger, Page, Prune, PutBack, QueueHold, Recorded, Redriven,
-    Settled, Span, Standing, Tx, Unpark, Verdict, Wish, until_sure,
+    AuditEntry, AuditFilter, Backlog, Bump, Cancel, CauseCount, Db, DeadCount, DeadFilter,
+    DeadGroup, DeadLetter, Error, FailedAttempt, JobFilter, JobRow, Ledger, Page, Prune, PutBack,
+    PutBackOnce, QueueHold, Recorded, Redrive, Redriven, Settled, Span, Standing, Tx, Unpark,
+    Verdict, Wish, until_sure,
 };
 use crate::finding::Finding;
 use crate::job::{JobId, NewJob, Queue, Timestamp, Token, Turn};
@@ -132,6 +135,52 @@ impl Ledger for SqlLedger {
 
     async fn redrive(&self, filter: &DeadFilter, how: PutBack<'_>) -> Result<Redriven, Error> {
         redrive::redrive(&self.db, filter, how).await
+    }
+
+    async fn dead_groups(&self, filter: &DeadFilter) -> Result<Vec<DeadGroup>, Error> {
+        dead::groups(&self.db, filter).await
+    }
+
+    async fn discard(
+        &self,
+        filter: &DeadFilter,
+        now: Timestamp,
+        note: Option<&AuditEntry>,
+    ) -> Result<u64, Error> {
+        end::discard(&self.db, filter, now, note).await
+    }
+
+    async fn lineage(&self, id: JobId) -> Result<Vec<PutBackOnce>, Error> {
+        redrives::lineage(&self.db, id).await
+    }
+
+    async fn start_redrive(&self, new: &Redrive, note: &AuditEntry) -> Result<(), Error> {
+        until_sure(|| redrives::start(&self.db, new, note)).await
+    }
+
+    async fn redrive_of(&self, id: Uuid) -> Result<Option<Redrive>, Error> {
+        redrives::one(&self.db, id).await
+    }
+
+    async fn redrives(
+        &self,
+        running: bool,
+        before: Option<Uuid>,
+        limit: u32,
+    ) -> Result<Vec<Redrive>, Error> {
+        redrives::list(&self.db, running, before, limit).await
+    }
+
+    async fn save_redrive(&self, redrive: &Redrive) -> Result<bool, Error> {
+        redrives::save(&self.db, redrive).await
+    }
+
+    async fn stop_redrive(&self, id: Uuid, why: &str, note: &AuditEntry) -> Result<bool, Error> {
+        redrives::stop(&self.db, id, why, note).await
+    }
+
+    async fn redrive_causes(&self, id: Uuid) -> Result<Vec<CauseCount>, Error> {
+        redrives::causes(&self.db, id).await
     }
 
     async fn audit(&self, entry: &AuditEntry) -> Result<(), Error> {

@@ -1,10 +1,13 @@
 //! Brings jobs back to life: dead ones by a person, parked ones by time, a reconnected account or a
 //! newer worker.
 
+use std::collections::HashSet;
+
+use sqlx::QueryBuilder;
 use uuid::Uuid;
 
 use super::stored::{StoredJob, job_columns};
-use super::{SqlLedger, dead};
+use super::{SqlLedger, dead, redrives};
 use crate::job::{JobId, SnoozeReason, Timestamp};
 use crate::ledger::{AuditEntry, Db, DeadFilter, Error, PutBack, Redriven, Tx, Unpark};
 use crate::on_tx;
@@ -33,20 +36,31 @@ pub(super) async fn redrive(
 }
 
 async fn once(db: &Db, filter: &DeadFilter, how: PutBack<'_>) -> Result<Redriven, Error> {
-    let expires_at = how.now.after(how.renewed_for);
     let mut tx = db.begin().await?;
     let mut redriven = Redriven::default();
     let mut ids = dead::ids(&mut tx, filter).await?;
     // Oldest first: of two that share a unique key, the older one lives. Also the order in which
     // every other batch locks its rows.
     ids.sort_unstable();
-    for id in ids {
-        match revive(&mut tx, id, how.now, expires_at).await? {
-            Some(job) => redriven.jobs.push(job.try_into()?),
+    let mut revived = Vec::with_capacity(ids.len());
+    if how.edited.is_none() {
+        revived = revive_keyless(&mut tx, &ids, &how).await?;
+    }
+    let done: HashSet<Uuid> = revived.iter().map(|job| job.id().as_uuid()).collect();
+    for id in ids.into_iter().filter(|id| !done.contains(id)) {
+        match revive(&mut tx, id, &how).await? {
+            Some(job) => revived.push(job),
             None if is_dead(&mut tx, id).await? => redriven.superseded.push(JobId::from_uuid(id)),
             // Somebody else put it back or deleted it meanwhile.
             None => {}
         }
+    }
+    revived.sort_by_key(StoredJob::id);
+    let back: Vec<Uuid> = revived.iter().map(|job| job.id().as_uuid()).collect();
+    redrives::remember(&mut tx, &back, how.now, how.redrive).await?;
+    forget(&mut tx, &back).await?;
+    for job in revived {
+        redriven.jobs.push(job.try_into()?);
     }
     if let Some(note) = how.note.filter(|_| !redriven.jobs.is_empty()) {
         let count = u64::try_from(redriven.jobs.len()).unwrap_or(u64::MAX);
@@ -56,17 +70,62 @@ async fn once(db: &Db, filter: &DeadFilter, how: PutBack<'_>) -> Result<Redriven
     Ok(redriven)
 }
 
+/// Makes those of these dead jobs live again that have no unique key: nothing can be in their way,
+/// so that one statement does for all of them.
+async fn revive_keyless(
+    tx: &mut Tx,
+    ids: &[Uuid],
+    how: &PutBack<'_>,
+) -> Result<Vec<StoredJob>, Error> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    if let Tx::Postgres(tx) = tx {
+        // An update locks in any order.
+        const LOCK: &str = "SELECT id FROM jobs WHERE id = ANY($1) ORDER BY id FOR UPDATE";
+        sqlx::query(LOCK).bind(ids).execute(&mut **tx).await?;
+    }
+    Ok(on_tx!(tx, conn => {
+        let mut query = QueryBuilder::new(
+            "UPDATE jobs SET state = 'open', failed_attempts = 0, crashes = 0, \
+             finished_at = NULL, run_at = ",
+        );
+        query.push_bind(how.now.as_millis()).push(", expires_at = ");
+        query.push_bind(how.now.after(how.renewed_for).as_millis());
+        query.push(" WHERE state = 'dead' AND unique_key IS NULL AND id IN (");
+        let mut places = query.separated(", ");
+        for id in ids {
+            places.push_bind(*id);
+        }
+        query.push(concat!(") RETURNING ", job_columns!()));
+        query.build_query_as().fetch_all(conn).await
+    })?)
+}
+
+/// Takes away the letters of jobs that live again.
+async fn forget(tx: &mut Tx, ids: &[Uuid]) -> Result<(), Error> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    Ok(on_tx!(tx, conn => {
+        let mut query = QueryBuilder::new("DELETE FROM dead_letters WHERE job_id IN (");
+        let mut places = query.separated(", ");
+        for id in ids {
+            places.push_bind(*id);
+        }
+        query.push(")");
+        query.build().execute(conn).await.map(drop)
+    })?)
+}
+
 /// Makes a dead job live again, unless a live job has its unique key. Its token stays, so that
 /// whoever ran it before stays fenced out.
-async fn revive(
-    tx: &mut Tx,
-    id: Uuid,
-    now: Timestamp,
-    expires_at: Timestamp,
-) -> Result<Option<StoredJob>, Error> {
+async fn revive(tx: &mut Tx, id: Uuid, how: &PutBack<'_>) -> Result<Option<StoredJob>, Error> {
     const REVIVE: &str = concat!(
         "UPDATE jobs SET state = 'open', failed_attempts = 0, crashes = 0, run_at = $2, \
-             expires_at = $3, finished_at = NULL \
+             expires_at = $3, finished_at = NULL, args = coalesce($4, args), \
+             kind_version = coalesce($5, kind_version), queue = coalesce($6, queue), \
+             account = coalesce($7, account) \
          WHERE id = $1 AND state = 'dead' AND (unique_key IS NULL OR NOT EXISTS ( \
              SELECT 1 FROM jobs AS holder WHERE holder.kind = jobs.kind \
                  AND holder.unique_key = jobs.unique_key \
@@ -74,19 +133,18 @@ async fn revive(
          RETURNING ",
         job_columns!()
     );
-    const FORGET: &str = "DELETE FROM dead_letters WHERE job_id = $1";
-    let job: Option<StoredJob> = on_tx!(tx, conn => {
+    Ok(on_tx!(tx, conn => {
         sqlx::query_as(REVIVE)
             .bind(id)
-            .bind(now.as_millis())
-            .bind(expires_at.as_millis())
+            .bind(how.now.as_millis())
+            .bind(how.now.after(how.renewed_for).as_millis())
+            .bind(how.edited.map(|edited| edited.args.as_str()))
+            .bind(how.edited.map(|edited| i32::from(edited.kind_version)))
+            .bind(how.edited.map(|edited| edited.queue.as_str()))
+            .bind(how.edited.and_then(|edited| edited.account))
             .fetch_optional(conn)
             .await
-    })?;
-    if job.is_some() {
-        on_tx!(tx, conn => sqlx::query(FORGET).bind(id).execute(conn).await.map(|_| ()))?;
-    }
-    Ok(job)
+    })?)
 }
 
 async fn is_dead(tx: &mut Tx, id: Uuid) -> Result<bool, Error> {

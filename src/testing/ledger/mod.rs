@@ -10,6 +10,7 @@ mod generation;
 mod holds;
 mod life;
 mod list;
+mod redrive;
 mod turns;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ pub use generation::*;
 pub use holds::*;
 pub use life::*;
 pub use list::*;
+pub use redrive::*;
 pub use turns::*;
 
 use crate::job::{
@@ -124,7 +126,7 @@ fn all() -> DeadFilter {
 }
 
 fn put_back(now: Timestamp, renewed_for: Duration) -> PutBack<'static> {
-    PutBack { now, renewed_for, note: None }
+    PutBack { now, renewed_for, note: None, redrive: None, edited: None }
 }
 
 async fn created(ledger: &SqlLedger, job: NewJob) -> JobId {

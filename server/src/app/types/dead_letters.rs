@@ -1,7 +1,12 @@
 //! Dead letters: which, what they say, and what became of them.
 
 use postworks::job::{Category, JobId, Kind, Queue, Reason, Timestamp};
+use postworks::ledger::PutBackOnce;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::{AttemptView, RedriveView};
 
 /// Which dead letters to list.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -19,6 +24,15 @@ pub struct DeadQuery {
     /// Only those of this kind.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
+    /// Only those of this account, by its id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// Only those that died then or later: RFC 3339, or how long ago, as in `2h`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub died_after: Option<String>,
+    /// Only those that died before: RFC 3339, or how long ago.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub died_before: Option<String>,
     /// At most this many, 1 to 100.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
@@ -46,10 +60,51 @@ pub struct DeadLetterView {
     pub created_at: Timestamp,
     /// When it died.
     pub died_at: Timestamp,
+    /// What was to be done; not shown in lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<DeadDetails>,
+}
+
+/// What a list of dead letters leaves out.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DeadDetails {
+    /// The job's arguments.
+    pub args: Box<RawValue>,
+    /// The account it is about.
+    pub account: Option<Uuid>,
+    /// While the job lived, no other of the kind with this key was made. It holds the key no more.
+    pub unique_key: Option<String>,
+    /// Every failed attempt, first to last, also those before it was put back.
+    pub attempts: Vec<AttemptView>,
+    /// When it was put back before, and from which death, first to last.
+    pub put_back: Vec<PutBackOnce>,
+}
+
+/// Dead letters of one cause.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DeadGroupView {
+    /// The cause.
+    pub fingerprint: String,
+    /// So many.
+    pub count: u64,
+    /// Their kind.
+    pub kind: Kind,
+    /// Where the youngest is filed.
+    pub category: Category,
+    /// The class of its failure.
+    pub class: String,
+    /// Its words.
+    pub message: String,
+    /// When the first of them died.
+    pub first_died_at: Timestamp,
+    /// When the last of them died.
+    pub last_died_at: Timestamp,
+    /// The youngest of them.
+    pub example: JobId,
 }
 
 /// Which dead letters to act on: those that fit everything that is named.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DeadChoice {
     /// These jobs.
@@ -67,18 +122,66 @@ pub struct DeadChoice {
     /// Those of this kind.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<Kind>,
+    /// Those of this account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<Uuid>,
+    /// Those that died then or later: RFC 3339, or how long ago, as in `2h`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub died_after: Option<String>,
+    /// Those that died before: RFC 3339, or how long ago.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub died_before: Option<String>,
 }
 
 /// Dead letters to put back.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct DeadRetry {
     /// Which.
     #[serde(deserialize_with = "super::object::object")]
     pub filter: DeadChoice,
+    /// An empty filter means every dead letter.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub all: bool,
     /// Only say what would happen.
-    #[serde(default)]
     pub dry_run: bool,
+    /// Put so many back first, 1 to 1,000, and go on only if none dies of the same cause again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub canary: Option<u32>,
+    /// Put back at most so many a second, 1 to 10,000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<u32>,
+    /// Why, for the audit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Dead letters to discard.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeadDiscard {
+    /// Which.
+    #[serde(deserialize_with = "super::object::object")]
+    pub filter: DeadChoice,
+    /// An empty filter means every dead letter.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub all: bool,
+    /// Only say what would happen.
+    pub dry_run: bool,
+    /// Why, for the audit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// A dead job's new arguments, with which it is put back.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeadEdit {
+    /// All arguments, or those that change.
+    pub args: Box<RawValue>,
+    /// Whether `args` are those that change, and the others stay.
+    #[serde(default)]
+    pub merge: bool,
     /// Why, for the audit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -101,8 +204,20 @@ pub struct Plan {
 }
 
 /// The answer to a retry of dead letters.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Planned {
-    /// What became of them.
+    /// What became of them; of a redrive that goes on in the background, what will.
     pub plan: Plan,
+    /// The redrive that goes on in the background, if one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redrive: Option<RedriveView>,
+}
+
+/// The answer to discarding dead letters.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Discarded {
+    /// What they were: those that are runnable could have been put back.
+    pub plan: Plan,
+    /// So many were ended for good.
+    pub discarded: u64,
 }

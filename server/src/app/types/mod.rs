@@ -8,6 +8,7 @@ mod effects;
 mod gates;
 mod jobs;
 mod object;
+mod redrives;
 
 use postworks::job::Queue;
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,7 @@ pub use effects::*;
 pub use gates::*;
 pub use jobs::*;
 pub(crate) use object::Object;
+pub use redrives::*;
 
 /// Which page of a list.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

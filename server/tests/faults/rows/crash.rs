@@ -19,12 +19,13 @@ const PENDING: usize = 500;
 pub(crate) async fn mass_crash(run: Run) {
     let plan = Plan { durable_redis: true, ..Plan::default() };
     let mut world = run.world(plan).await;
-    let flags = ["--concurrency", "50"];
+    let flags = ["--concurrency", "50", "--queues", QUEUE];
     // A connection for five jobs, as the settings advise: with fewer they wait for each other.
     let pool = [("POSTWORKS__LEDGER__POOL_SIZE", "40".to_owned())];
     let mut doomed = world.worker_with("doomed", &flags, &pool).await;
     // With places to spare: a full worker's jobs wait for each other, not for the recovery.
-    let other = world.worker_with("other", &["--concurrency", "200"], &pool).await;
+    let other =
+        world.worker_with("other", &["--concurrency", "200", "--queues", QUEUE], &pool).await;
     let accounts = world.connect("sandbox", RUNNING / 5).await;
     world.journal.publish("first", &accounts).await;
     world.quiet(LONG).await;

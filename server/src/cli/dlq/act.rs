@@ -1,0 +1,167 @@
+//! `dlq retry`, `dlq discard`: asks where a slip would be dear, acts, and says what became of it.
+
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+
+use clap::Args;
+use postworks::config::parse_number;
+use serde_json::Value;
+
+use super::filter::ChoiceArgs;
+use super::{UNKNOWN, redrive};
+use crate::app::types::{DeadDiscard, DeadEdit, DeadRetry, Discarded, Plan, Planned};
+use crate::cli::enqueue::{arguments, parse_arg};
+use crate::cli::failure::{Exit, Failure};
+use crate::cli::output::list;
+use crate::cli::{Context, target};
+
+/// Arguments of `dlq retry`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DlqRetryArgs {
+    #[command(flatten)]
+    choice: ChoiceArgs,
+    /// Put N back first, and go on only if none dies of the same cause again (1 to 1000)
+    #[arg(long, value_name = "N", value_parser = |text: &str| parse_number(text, 1, 1_000))]
+    canary: Option<u32>,
+    /// At most N jobs a second (1 to 10000)
+    #[arg(long, value_name = "N", value_parser = |text: &str| parse_number(text, 1, 10_000))]
+    rate: Option<u32>,
+    /// Put the one job back with these arguments instead; - reads them from stdin
+    #[arg(long, value_name = "JSON", conflicts_with_all = ["arg", "canary", "rate", "filter", "all"])]
+    json: Option<String>,
+    /// Put the one job back with this argument changed
+    #[arg(long, value_name = "k=v", value_parser = parse_arg,
+        conflicts_with_all = ["canary", "rate", "filter", "all"])]
+    arg: Vec<(String, Value)>,
+}
+
+pub(super) async fn retry(context: &Context, args: DlqRetryArgs) -> Result<(), Failure> {
+    if args.json.is_some() || !args.arg.is_empty() {
+        return edit(context, args).await;
+    }
+    let retry = DeadRetry {
+        filter: args.choice.choice()?,
+        all: args.choice.all,
+        dry_run: args.choice.dry_run,
+        canary: args.canary,
+        rate: args.rate,
+        reason: args.choice.reason.clone(),
+    };
+    let target = target::choose(context).await?;
+    if asks(&args.choice)? {
+        let plan = target.dlq_retry(&DeadRetry { dry_run: true, ..retry.clone() }).await?.plan;
+        if !agreed(&summary(plan, true))? {
+            return Err(Failure::new(Exit::Failed, "nothing was put back"));
+        }
+    }
+    let planned = target.dlq_retry(&retry).await?;
+    check_named(&args.choice, planned.plan)?;
+    let Some(begun) = &planned.redrive else {
+        let dry = args.choice.dry_run;
+        return context.format.say(&planned, |planned| summary(planned.plan, dry));
+    };
+    let ended = redrive::watch(target.as_ref(), begun).await?;
+    let planned = Planned { redrive: Some(ended), ..planned };
+    context.format.say(&planned, |planned| {
+        let ended = planned.redrive.as_ref().map(redrive::show);
+        format!("{}\n\n{}", summary(planned.plan, true), ended.unwrap_or_default())
+    })?;
+    planned.redrive.as_ref().map_or(Ok(()), redrive::check)
+}
+
+async fn edit(context: &Context, args: DlqRetryArgs) -> Result<(), Failure> {
+    let [id] = args.choice.ids[..] else {
+        return Err(Failure::new(Exit::Usage, "--arg and --json are for one job: name its id"));
+    };
+    if args.choice.dry_run {
+        return Err(Failure::new(Exit::Usage, "--dry-run cannot be combined with --arg or --json"));
+    }
+    let merge = args.json.is_none();
+    let edit =
+        DeadEdit { args: arguments(args.json, args.arg)?, merge, reason: args.choice.reason };
+    let planned = target::choose(context).await?.dlq_edit(id, &edit).await?;
+    context.format.say(&planned, |planned| summary(planned.plan, false))
+}
+
+pub(super) async fn discard(context: &Context, args: ChoiceArgs) -> Result<(), Failure> {
+    let discard = DeadDiscard {
+        filter: args.choice()?,
+        all: args.all,
+        dry_run: args.dry_run,
+        reason: args.reason.clone(),
+    };
+    let target = target::choose(context).await?;
+    if asks(&args)? {
+        let dry = target.dlq_discard(&DeadDiscard { dry_run: true, ..discard.clone() }).await?;
+        if !agreed(&gone(&dry))? {
+            return Err(Failure::new(Exit::Failed, "nothing was discarded"));
+        }
+    }
+    let discarded = target.dlq_discard(&discard).await?;
+    check_named(&args, discarded.plan)?;
+    context.format.say(&discarded, gone)
+}
+
+/// Whether a person is to be asked. A script said what it wants, unless that is everything.
+fn asks(args: &ChoiceArgs) -> Result<bool, Failure> {
+    if args.yes || args.dry_run {
+        return Ok(false);
+    }
+    if std::io::stdin().is_terminal() {
+        return Ok(true);
+    }
+    if args.all {
+        return Err(Failure::new(
+            Exit::Usage,
+            "--all is every dead letter, and nobody can be asked",
+        )
+        .advise("look with --dry-run, then add --yes; or name some with --filter"));
+    }
+    Ok(false)
+}
+
+fn check_named(args: &ChoiceArgs, plan: Plan) -> Result<(), Failure> {
+    if !args.ids.is_empty() && plan.matched == 0 {
+        return Err(Failure::new(Exit::NotFound, "none of these jobs is a dead letter"));
+    }
+    Ok(())
+}
+
+fn agreed(plan: &str) -> Result<bool, Failure> {
+    let mut err = std::io::stderr().lock();
+    write!(err, "{plan}\nGo on? [y/N] ")?;
+    err.flush()?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+const NONE: &str = "no dead letter fits";
+
+fn summary(plan: Plan, dry_run: bool) -> String {
+    if plan.matched == 0 {
+        return NONE.to_owned();
+    }
+    let verb = if dry_run { "would be put back" } else { "put back" };
+    let text = list(&[
+        ("matched", plan.matched.to_string()),
+        (verb, plan.runnable.to_string()),
+        ("done already", plan.done.to_string()),
+        ("left: outcome unknown", plan.unknown.to_string()),
+        ("left: a live job has their unique key", plan.superseded.to_string()),
+    ]);
+    if plan.unknown > 0 { format!("{text}\n\n{UNKNOWN}") } else { text }
+}
+
+fn gone(discarded: &Discarded) -> String {
+    let plan = discarded.plan;
+    if plan.matched == 0 {
+        return NONE.to_owned();
+    }
+    list(&[
+        ("matched", plan.matched.to_string()),
+        ("could be put back", plan.runnable.to_string()),
+        ("done already", plan.done.to_string()),
+        ("outcome unknown", plan.unknown.to_string()),
+        ("discarded", discarded.discarded.to_string()),
+    ])
+}
