@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::job::Timestamp;
+use crate::job::{Hold, Timestamp};
 
 /// Jobs that a half-open breaker lets pass in each [`PROBE_TERM`].
 pub const PROBES: u32 = 3;
@@ -25,17 +25,6 @@ pub struct Gate {
     pub shut_until: Option<Timestamp>,
     /// What the platform's answers say.
     pub breaker: Breaker,
-}
-
-/// What people want of a queue; kept in the ledger, and copied to the broker.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Hold {
-    /// Counts the changes: an older wish does not undo a newer one.
-    pub revision: u64,
-    /// Nothing is claimed.
-    pub paused: bool,
-    /// The same, in the breaker's name.
-    pub forced_open: bool,
 }
 
 /// A circuit breaker.

@@ -1,7 +1,6 @@
 //! What people want of queues, as the ledger remembers it.
 
-use crate::broker::Hold;
-use crate::job::{Queue, Timestamp};
+use crate::job::{Hold, Queue, Timestamp};
 
 /// What a person asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -158,12 +158,11 @@ impl App {
         filter.died_before = Some(filter.died_before.map_or(later, |time| time.min(later)));
         let plan = self.plan(filter.clone()).await?;
         let mut discarded = 0;
-        while !discard.dry_run {
+        let mut goes_on = !discard.dry_run;
+        while goes_on {
             let ended = self.node.ledger.discard(&filter, note.at, Some(&note)).await?;
             discarded += ended;
-            if ended < u64::from(STEP) {
-                break;
-            }
+            goes_on = ended >= u64::from(STEP);
         }
         Ok(Discarded { plan, discarded })
     }

@@ -18,7 +18,9 @@ const AT_ONCE: Duration = Duration::from_secs(8);
 /// A worker with its hands full, told how long it may take to empty them.
 async fn busy(fleet: &Fleet, grace: &str) -> Process {
     let places = PLACES.to_string();
-    let worker = fleet.worker(&["--concurrency", &places, "--grace", grace]).await;
+    // One queue alone has every place.
+    let flags = ["--concurrency", &places, "--grace", grace, "--queues", QUEUE];
+    let worker = fleet.worker(&flags).await;
     until("the worker has free places", LONG, async || {
         fleet.held_by(&worker, QUEUE).len() >= PLACES
     })

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use postworks_server::sandbox::Op;
 use serde_json::json;
 
-use crate::fleet::{Fleet, LONG};
+use crate::fleet::{Fleet, LONG, now_ms};
 
 /// How far in the future the windows open: longer than the first calls need on a busy machine.
 const WINDOW: Duration = Duration::from_secs(8);
@@ -24,7 +24,7 @@ async fn an_account_is_left_alone_inside_its_window_and_its_posts_come_out_after
     let handles: Vec<String> = first.map(|entry| entry.account.clone()).collect();
     assert_eq!(handles.len(), accounts.len());
     let before = fleet.sandbox.journal().0.len();
-    let now = Timestamp::now();
+    let now = Timestamp::from_millisecond(now_ms()).unwrap();
     let opens = Timestamp::from_second((now + WINDOW).as_second()).unwrap();
     let forms = [
         WINDOW.as_secs().to_string(),

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use crate::broker::gate::ramp;
 use crate::broker::{
-    Breaker, CALLS_OVER, Gate, Hold, Observed, PROBE_TERM, PROBES, Phase, RAMP_STEP, Tally,
+    Breaker, CALLS_OVER, Gate, Observed, PROBE_TERM, PROBES, Phase, RAMP_STEP, Tally,
 };
-use crate::job::Timestamp;
+use crate::job::{Hold, Timestamp};
 
 /// A limited queue is looked at again after this.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);

@@ -40,6 +40,16 @@ pub(super) struct Lane {
     pub(super) wake: bool,
 }
 
+/// What a worker asks for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Claim<'a> {
+    pub(super) worker: &'a WorkerId,
+    pub(super) limit: usize,
+    pub(super) lease: Duration,
+    /// It runs nothing, and takes of a quarantine first.
+    pub(super) alone: bool,
+}
+
 /// A job and the one place it is in.
 #[derive(Debug)]
 pub(super) struct Held {
@@ -93,13 +103,11 @@ impl Lane {
     pub(super) fn claim(
         &mut self,
         queue: &Queue,
-        worker: &WorkerId,
-        limit: usize,
-        lease: Duration,
-        alone: bool,
+        claim: &Claim<'_>,
         window: usize,
         now: Timestamp,
     ) -> Option<Claimed> {
+        let Claim { worker, limit, lease, alone } = *claim;
         let generation = self.generation?;
         let asked = limit.min(BATCH_MAX);
         let epoch = self.gate.gate().breaker.epoch;

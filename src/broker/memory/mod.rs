@@ -16,15 +16,15 @@ use async_trait::async_trait;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use self::lane::Lane;
+use self::lane::{Claim, Lane};
 use super::slots::{self, Slots};
 use super::{
-    BLOCK_MAX, Breaker, Broker, Claimed, Depth, Error, Gate, Hold, Lease, Observed, Place, Pulse,
-    Push, Pushed, Reap, Reasserted, Reassertion, Refill, Removed, Renewed, Settled, Settlement,
-    Tally, WINDOW,
+    BLOCK_MAX, Breaker, Broker, Claimed, Depth, Error, Gate, Lease, Observed, Place, Pulse, Push,
+    Pushed, Reap, Reasserted, Reassertion, Refill, Removed, Renewed, Settled, Settlement, Tally,
+    WINDOW,
 };
 use crate::clock::SharedClock;
-use crate::job::{JobId, Queue, Timestamp, Turn, WorkerId};
+use crate::job::{Hold, JobId, Queue, Timestamp, Turn, WorkerId};
 
 /// A broker in memory. Clones are handles to the same broker.
 #[derive(Clone)]
@@ -107,9 +107,8 @@ impl MemoryBroker {
         alone: bool,
     ) -> Result<Claimed, Error> {
         self.lock().workers.insert(worker.clone());
-        let claimed = self.step(queue, |lane, now| {
-            lane.claim(queue, worker, limit, lease, alone, self.window, now)
-        });
+        let claim = Claim { worker, limit, lease, alone };
+        let claimed = self.step(queue, |lane, now| lane.claim(queue, &claim, self.window, now));
         claimed.ok_or_else(|| Error::NeedsGeneration { queue: queue.clone(), held: None })
     }
 

@@ -7,8 +7,8 @@ use redis::{Cmd, Value};
 
 use super::script::{Script, Scripts};
 use super::{RedisBroker, error, millis, reply};
-use crate::broker::{Breaker, Error, Gate, Hold, Observed, Phase, Tally};
-use crate::job::{Queue, Timestamp};
+use crate::broker::{Breaker, Error, Gate, Observed, Phase, Tally};
+use crate::job::{Hold, Queue, Timestamp};
 
 impl RedisBroker {
     pub(super) async fn tally(&self, queue: &Queue, tally: Tally) -> Result<Observed, Error> {

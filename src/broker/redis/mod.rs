@@ -37,12 +37,11 @@ use self::keys::Keys;
 use self::listen::Listener;
 use self::script::Scripts;
 use super::{
-    BATCH_MAX, Breaker, Broker, Claimed, Depth, Error, Gate, Hold, Lease, Observed, Place, Pulse,
-    Push, Pushed, Reap, Reasserted, Reassertion, Refill, Removed, Renewed, Settled, Settlement,
-    Tally,
+    BATCH_MAX, Breaker, Broker, Claimed, Depth, Error, Gate, Lease, Observed, Place, Pulse, Push,
+    Pushed, Reap, Reasserted, Reassertion, Refill, Removed, Renewed, Settled, Settlement, Tally,
 };
 use crate::finding::Finding;
-use crate::job::{JobId, Queue, Timestamp, Turn, WorkerId};
+use crate::job::{Hold, JobId, Queue, Timestamp, Turn, WorkerId};
 
 pub use self::address::{AddressError, RedisAddress};
 pub use self::facts::ServerFacts;

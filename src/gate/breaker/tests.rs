@@ -1,3 +1,5 @@
+//! The breaker's rules, one by one and against a small model.
+
 use proptest::prelude::*;
 
 use super::*;

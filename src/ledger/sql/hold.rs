@@ -72,7 +72,7 @@ pub(super) async fn wish(db: &Db, wish: &Wish, note: &AuditEntry) -> Result<Queu
             .bind(wish.queue.as_str())
             .bind(holder.map(|holder| holder.at.as_millis()))
             .bind(holder.map(|holder| plain(&holder.by)))
-            .bind(holder.and_then(|holder| holder.why.as_deref()).map(|why| plain(why)))
+            .bind(holder.and_then(|holder| holder.why.as_deref()).map(plain))
             .fetch_one(conn)
             .await
     })?;

@@ -8,11 +8,11 @@ use std::time::Duration;
 use postworks::broker::memory::MemoryBroker;
 use postworks::broker::redis::RedisBroker;
 use postworks::broker::{
-    Breaker, Broker, Claimed, Delivery, Error, Hold, Lease, Phase, Push, Reap, Reassertion, Refill,
+    Breaker, Broker, Claimed, Delivery, Error, Lease, Phase, Push, Reap, Reassertion, Refill,
     Settlement, Tally, Then,
 };
 use postworks::clock::{Clock, ShiftedClock};
-use postworks::job::{Durability, Envelope, JobId, Queue, Timestamp, Turn, WorkerId};
+use postworks::job::{Durability, Envelope, Hold, JobId, Queue, Timestamp, Turn, WorkerId};
 use postworks::testing::broker::{envelope, queue, redis_options, worker};
 use postworks::testing::redis_server::RedisServer;
 use proptest::prelude::*;
@@ -45,6 +45,11 @@ enum Step {
     BeginRefill(u32),
     Widen(Index, Option<Index>),
     EndRefill(Index, Option<Index>),
+    Gate(GateStep),
+}
+
+#[derive(Debug, Clone)]
+enum GateStep {
     Observe(Tally),
     Switch { epoch: u64, opens: Option<bool>, at: i64, rate: u32 },
     Hold(Hold),
@@ -106,13 +111,19 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (1..3_u32).prop_map(Step::BeginRefill),
         2 => (any::<Index>(), until()).prop_map(|(which, until)| Step::Widen(which, until)),
         2 => (any::<Index>(), until()).prop_map(|(which, until)| Step::EndRefill(which, until)),
+        5 => gate_step().prop_map(Step::Gate),
+    ]
+}
+
+fn gate_step() -> impl Strategy<Value = GateStep> {
+    prop_oneof![
         2 => (0..4_u64, 0..9_u32, 0..9_u32)
-            .prop_map(|(epoch, calls, bad)| Step::Observe(Tally { epoch, calls, bad })),
+            .prop_map(|(epoch, calls, bad)| GateStep::Observe(Tally { epoch, calls, bad })),
         1 => (0..4_u64, any::<Option<bool>>(), -2..3_i64, 0..9_u32)
-            .prop_map(|(epoch, opens, at, rate)| Step::Switch { epoch, opens, at, rate }),
+            .prop_map(|(epoch, opens, at, rate)| GateStep::Switch { epoch, opens, at, rate }),
         1 => (0..4_u64, prop::bool::weighted(0.2), prop::bool::weighted(0.2))
-            .prop_map(|(revision, paused, forced_open)| Step::Hold(Hold { revision, paused, forced_open })),
-        1 => (-1..3_i64).prop_map(Step::Shut),
+            .prop_map(|(revision, paused, forced_open)| GateStep::Hold(Hold { revision, paused, forced_open })),
+        1 => (-1..3_i64).prop_map(GateStep::Shut),
     ]
 }
 
@@ -200,12 +211,19 @@ impl Both {
                     self.redis.end_refill(&self.queue, &redis, until).await.unwrap();
                 }
             }
-            Step::Observe(tally) => {
+            Step::Gate(step) => self.take_at_gate(step).await?,
+        }
+        self.marks().await
+    }
+
+    async fn take_at_gate(&self, step: GateStep) -> Result<(), TestCaseError> {
+        match step {
+            GateStep::Observe(tally) => {
                 let model = self.model.observe(&self.queue, tally).await.unwrap();
                 let redis = self.redis.observe(&self.queue, tally).await.unwrap();
                 prop_assert_eq!((model.calls, model.bad), (redis.calls, redis.bad));
             }
-            Step::Switch { epoch, opens, at, rate } => {
+            GateStep::Switch { epoch, opens, at, rate } => {
                 let at = self.tick(at);
                 let phase = match opens {
                     None => Phase::Closed,
@@ -216,16 +234,16 @@ impl Both {
                 let model = self.model.switch(&self.queue, epoch, to).await.unwrap();
                 prop_assert_eq!(model, self.redis.switch(&self.queue, epoch, to).await.unwrap());
             }
-            Step::Hold(hold) => {
+            GateStep::Hold(hold) => {
                 self.model.hold(&self.queue, hold).await.unwrap();
                 self.redis.hold(&self.queue, hold).await.unwrap();
             }
-            Step::Shut(until) => {
+            GateStep::Shut(until) => {
                 self.model.shut(&self.queue, self.tick(until)).await.unwrap();
                 self.redis.shut(&self.queue, self.tick(until)).await.unwrap();
             }
         }
-        self.marks().await
+        Ok(())
     }
 
     /// Until where a refill may reach: a job's turn, or everything.

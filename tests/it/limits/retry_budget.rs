@@ -1,11 +1,11 @@
 //! When everything fails, retries do not multiply the calls.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use postworks::gate::breaker;
 use postworks::job::{ErrorClass, Job, JobError, Request, RetryPolicy};
 use postworks::testing::broker::queue;
 use postworks::worker::{Handler, JobContext, Registry};
@@ -53,7 +53,9 @@ async fn a_platform_that_is_down_is_not_stormed_by_retries() {
     let mut registry = Registry::default();
     registry.add::<Post>(platform.clone(), [queue(Post::KIND)]).unwrap();
     let world = World::start(registry).await;
-    world.work(20, HashMap::new());
+    // The breaker would end the errors before any retry.
+    let never = breaker::Settings { calls_min: u32::MAX, ..breaker::Settings::default() };
+    world.run(world.worker(20).with_breakers(never));
     let start = Instant::now();
     let posts = (0..POSTS).map(|_| Request::of(&Post {}).unwrap());
     let ids = world.enqueue(posts).await;

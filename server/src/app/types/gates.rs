@@ -21,7 +21,7 @@ pub struct GateView {
     pub name: Queue,
     /// Who paused the queue, if it is paused.
     pub paused: Option<HolderView>,
-    /// The breaker: closed, half_open or open. Null while the broker cannot be asked.
+    /// The breaker: closed, half open or open. Null while the broker cannot be asked.
     pub state: Option<String>,
     /// Who opened the breaker by hand, if somebody did.
     pub forced_by: Option<HolderView>,

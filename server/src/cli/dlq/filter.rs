@@ -14,9 +14,14 @@ const FILTERS: [&str; 7] =
 /// A filter.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct FilterArgs {
-    /// category=, fingerprint=, queue=, kind=, account=, died_after= or died_before= (a time, or how
-    /// long ago, as in 2h); all that are given must fit
-    #[arg(long, value_name = "k=v", value_parser = parse)]
+    /// What must fit, all of it
+    #[arg(
+        long,
+        value_name = "k=v",
+        value_parser = parse,
+        help = "category=, fingerprint=, queue=, kind=, account=, died_after= or died_before= (a \
+                time, or how long ago, as in 2h); all that are given must fit"
+    )]
     filter: Vec<(String, String)>,
 }
 

@@ -87,16 +87,16 @@ pub(crate) async fn random(run: Run) {
         let second = (first + 1 + dice.below(FAULTS.len() - 1)) % FAULTS.len();
         let pair = [FAULTS[first], FAULTS[second]];
         run.note(format!("{:5.1} s: {pair:?}", start.elapsed().as_secs_f64()));
-        for fault in pair {
+        for (n, fault) in pair.into_iter().enumerate() {
             begin(fault, &mut world, &mut workers, &mut dice, round).await;
-            publish(&world, &accounts, round, "in").await;
+            publish(&world, &accounts, format!("in {round} {n}")).await;
         }
         // How long two faults last together is drawn, as they are: no signal tells it.
         tokio::time::sleep(dice.span(300, 1_800)).await;
         for fault in pair {
             end(fault, &mut world, &mut workers, round).await;
         }
-        publish(&world, &accounts, round, "after").await;
+        publish(&world, &accounts, format!("after {round}")).await;
         // So is the rest before the next pair, which must not always meet a world that is well.
         tokio::time::sleep(dice.span(100, 900)).await;
         round += 1;
@@ -110,8 +110,9 @@ pub(crate) async fn random(run: Run) {
     run.note(format!("{} jobs under {} faults", history.jobs.len(), 2 * round));
 }
 
-async fn publish(world: &World, accounts: &[Account], round: usize, when: &str) {
-    let text = format!("{when} {round} {}", world.journal.accepted());
+/// Publishes a text that nobody has asked for before: what was asked for in vain may be published
+/// all the same, and would look like a copy.
+async fn publish(world: &World, accounts: &[Account], text: String) {
     // An API that waits for a store must not hold the faults up.
     let asking = world.journal.publish(&text, accounts);
     let _ = tokio::time::timeout(Duration::from_secs(3), asking).await;

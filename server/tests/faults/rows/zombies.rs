@@ -120,14 +120,16 @@ fn late_writes(history: &History, from_ms: i64, zombie: impl Fn(&str) -> bool) -
 /// Freezes a worker for a minute under leases as they are by default.
 pub(crate) async fn long_pause(run: Run) {
     let mut world = run.world(Plan::default()).await;
-    let frozen = world.worker("frozen", &["--concurrency", "10"]).await;
+    // One queue alone has every place.
+    let flags = ["--concurrency", "10", "--queues", QUEUE];
+    let frozen = world.worker("frozen", &flags).await;
     let accounts = world.connect("sandbox", 10).await;
     world.journal.publish("first", &accounts).await;
     world.quiet(LONG).await;
     world.fleet.sandbox.slow_down(1_000).await;
     world.journal.publish_many("pause", 2, &accounts).await;
     world.holds(&frozen, QUEUE, 10).await;
-    let other = world.worker("other", &["--concurrency", "10"]).await;
+    let other = world.worker("other", &flags).await;
     let frozen_ms = now_ms();
     frozen.signal(Signal::SIGSTOP);
     let held = world.fleet.held_by(&frozen, QUEUE);

@@ -14,6 +14,7 @@ local calls = {
   { 'client|setname', 'client', 'setname', 'x' },
   { 'del', key },
   { 'exists', key },
+  { 'get', key },
   { 'hdel', key, 'x' },
   { 'hexists', key, 'x' },
   { 'hget', key, 'x' },

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use super::super::{Harness, LEASE, worker};
 use super::SECOND;
-use crate::broker::{
-    Breaker, Claimed, Hold, PROBE_TERM, PROBES, Phase, Position, RAMP_STEP, Tally,
-};
+use crate::broker::{Breaker, Claimed, PROBE_TERM, PROBES, Phase, Position, RAMP_STEP, Tally};
+use crate::job::Hold;
 
 const PAUSED: Hold = Hold { revision: 1, paused: true, forced_open: false };
 
