@@ -1,6 +1,6 @@
 //! Tells the fleet's breakers how this worker's calls went, and changes them when it is time.
 //!
-//! Runs are added up here, and sent together after [`EVERY`]: ten commands a second for a busy
+//! Runs are added up here, and sent together: ten commands a second for a busy
 //! queue, none for an idle one.
 
 use std::collections::HashMap;
