@@ -29,7 +29,7 @@ impl App {
     /// Puts dead letters back, or says what would happen.
     ///
     /// What was perhaps done is put back only if its id is named, and only if it would not die
-    /// again of not knowing. What was surely done is completed. More than [`AT_ONCE_MAX`] jobs, a
+    /// again of not knowing. What was surely done is completed. More than `AT_ONCE_MAX` jobs, a
     /// canary or a rate make it a redrive in the background.
     pub async fn dlq_retry(&self, retry: &DeadRetry) -> Result<Planned, Error> {
         in_range("/canary", retry.canary, CANARY_MAX)?;

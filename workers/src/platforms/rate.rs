@@ -205,7 +205,7 @@ mod tests {
     use proptest::prelude::*;
 
     /// Headers as they are written down here.
-    type Headers = &'static [(&'static str, &'static str)];
+    type Headers<'a> = &'a [(&'a str, &'a str)];
 
     /// 2026-03-01T09:30:00Z.
     const NOW: Timestamp = Timestamp::from_millis(1_772_357_400_000);
@@ -227,7 +227,7 @@ mod tests {
         use RateScope::{Account, App};
         let quarter = ("x-rate-limit-reset", "1772358000");
         let day = ("x-app-limit-24hour-reset", "1772400000");
-        let rows: &[(Headers, RateScope, u64)] = &[
+        let rows: &[(Headers<'_>, RateScope, u64)] = &[
             (&[], Account, 30),
             (&[quarter], Account, 600),
             // The day has something left: it is the quarter of an hour that is over.
@@ -267,7 +267,7 @@ mod tests {
     #[test]
     fn a_success_that_leaves_nothing_closes_the_accounts_window() {
         let reset = ("ratelimit-reset", "1772357520");
-        let rows: &[(Headers, Option<u64>)] = &[
+        let rows: &[(Headers<'_>, Option<u64>)] = &[
             (&[], None),
             (&[reset], None),
             (&[reset, ("ratelimit-remaining", "1")], None),
