@@ -16,6 +16,8 @@ struct Facts {
     hold: Option<QueueHold>,
     is_served: bool,
     ahead: Option<u64>,
+    /// Until when the job's account is to be left alone.
+    blocked_until: Option<Timestamp>,
     now: Timestamp,
 }
 
@@ -46,12 +48,14 @@ impl App {
         let (broker, queue) = (&self.node.broker, &row.job.queue);
         let holds = self.node.ledger.queue_holds().await?;
         let queues = std::slice::from_ref(queue);
+        let accounts: Vec<_> = row.job.account.into_iter().collect();
         Ok(Facts {
             place: broker.find(queue, &[row.job.id]).await?.into_iter().next().flatten(),
             seen: broker.observe(queue, Tally::default()).await?,
             hold: holds.into_iter().find(|hold| hold.queue == *queue),
             is_served: broker.served(queues).await?.into_iter().all(|served| served),
             ahead: broker.ahead_of(queue, row.job.id).await?,
+            blocked_until: broker.blocked(&accounts).await?.into_iter().next().flatten(),
             now: self.node.clock.now(),
         })
     }
@@ -127,6 +131,10 @@ fn waits(row: &JobRow, facts: &Facts) -> WhyView {
             answer("breaker_open", detail, eta)
         };
     }
+    if let Some(until) = facts.blocked_until.filter(|until| *until > due) {
+        let detail = format!("the platform told its account to wait until {until}");
+        return answer("account_window", detail, Some(until));
+    }
     if row.job.run_at > facts.now {
         let again = match row.job.failed_attempts {
             0 => String::new(),
@@ -151,6 +159,10 @@ fn behind(row: &JobRow, facts: &Facts) -> WhyView {
         (Some(ahead), _) => {
             let detail = format!("it waits behind {ahead} jobs of queue {queue}");
             answer("waiting", detail, eta(ahead, facts))
+        }
+        (None, Some(Place::Delayed)) => {
+            let detail = "it was put off for a moment by a limit, and comes by itself".to_owned();
+            answer("put_off", detail, None)
         }
         (None, Some(_)) => {
             let detail = "it ran while workers crashed, and waits to run alone".to_owned();

@@ -87,6 +87,21 @@ async fn every_waiting_job_says_what_it_waits_for() {
 }
 
 #[tokio::test]
+async fn a_job_of_an_account_that_must_wait_says_until_when() {
+    let world = World::start().await;
+    let queue = Queue::parse("connector_sync.sandbox").unwrap();
+    world.node.broker.serves(&[queue]);
+    let account = world.connector().await;
+    let job = json!({"kind": "connector_sync", "args": {"connector_id": account}});
+    let job = world.post("/api/jobs", job).await.body;
+    world.node.producer.flush().await;
+    let until = SystemClock.now().after(Duration::from_secs(90));
+    world.node.broker.block(account, until).await.unwrap();
+    let told = why(&world, serde_json::from_value(job["id"].clone()).unwrap()).await;
+    assert_eq!((&told["reason"], &told["eta"]), (&json!("account_window"), &json!(until)));
+}
+
+#[tokio::test]
 async fn a_breaker_is_opened_and_closed_by_hand() {
     let world = World::start().await;
     world.node.broker.serves(&[queue()]);
