@@ -35,8 +35,8 @@ pub struct PostgresOptions {
     /// Most connections this process opens. Mind the sum over all processes: a server allows
     /// 97 by default.
     pub connections_max: u32,
-    /// How many of them serve [`Db::reserved`] alone; 0 if nobody is to be preferred. At least
-    /// one is left for everybody else.
+    /// How many of them are kept free for [`Db::reserved`]; 0 if nobody is to be preferred. At
+    /// least one is left for everybody else.
     pub reserved: u32,
     /// How long a caller waits for a free connection, or for the server to accept one.
     pub acquire_timeout: Duration,
@@ -91,20 +91,14 @@ impl Db {
             .extra_float_digits(None)
             // A statement is logged by whoever knows what it was for.
             .disable_statement_logging();
-        let pool_of = |connections| {
-            PgPoolOptions::new()
-                .max_connections(connections)
-                .acquire_timeout(options.acquire_timeout)
-                .after_connect(|connection, _| {
-                    let set = sqlx::raw_sql(SESSION).execute(connection);
-                    Box::pin(async move { set.await.map(drop) })
-                })
-                .connect_lazy_with(connect.clone())
-        };
-        let reserved = options.reserved.min(options.connections_max.saturating_sub(1));
-        let shared = pool_of(options.connections_max - reserved);
-        let reserved = (reserved > 0).then(|| pool_of(reserved));
-        Ok(Self::Postgres(GuardedPool::new(shared, reserved, options.acquire_timeout)))
+        let pool = PgPoolOptions::new()
+            .max_connections(options.connections_max)
+            .acquire_timeout(options.acquire_timeout)
+            .after_connect(|connection, _| {
+                Box::pin(async move { sqlx::raw_sql(SESSION).execute(connection).await.map(drop) })
+            })
+            .connect_lazy_with(connect);
+        Ok(Self::Postgres(GuardedPool::new(pool, options)))
     }
 
     /// Opens the embedded file, making it if it is missing, and locks it for this process.

@@ -4,8 +4,11 @@
 //! times are milliseconds in a BIGINT. [`on_db!`](crate::on_db) runs a read and
 //! [`on_tx!`](crate::on_tx) a statement of a transaction, with the same body for each database.
 
-use sqlx::{Postgres, Sqlite, Transaction};
+use std::ops::{Deref, DerefMut};
 
+use sqlx::{PgConnection, Postgres, Sqlite, Transaction};
+
+use super::outage::Place;
 use super::{Error, GuardedPool, SqliteFile};
 
 /// A database: PostgreSQL, or the embedded SQLite file.
@@ -24,9 +27,31 @@ pub enum Db {
 #[derive(Debug)]
 pub enum Tx {
     /// On PostgreSQL.
-    Postgres(Transaction<'static, Postgres>),
+    Postgres(PostgresTx),
     /// On SQLite's writer.
     Sqlite(Transaction<'static, Sqlite>),
+}
+
+/// A transaction on PostgreSQL: its connection.
+#[derive(Debug)]
+pub struct PostgresTx {
+    tx: Transaction<'static, Postgres>,
+    /// After the transaction: what rolls back still has its connection.
+    _place: Place,
+}
+
+impl Deref for PostgresTx {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.tx
+    }
+}
+
+impl DerefMut for PostgresTx {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.tx
+    }
 }
 
 impl Db {
@@ -36,7 +61,11 @@ impl Db {
     /// statement later finds the database busy.
     pub async fn begin(&self) -> Result<Tx, Error> {
         Ok(match self {
-            Self::Postgres(pool) => Tx::Postgres(pool.watch(pool.connections().begin()).await?),
+            Self::Postgres(pool) => {
+                let place = pool.watch(pool.place()).await?;
+                let tx = pool.watch(pool.connections().begin()).await?;
+                Tx::Postgres(PostgresTx { tx, _place: place })
+            }
             Self::Sqlite(file) => Tx::Sqlite(file.writer().begin_with("BEGIN IMMEDIATE").await?),
         })
     }
@@ -52,8 +81,8 @@ impl Db {
         }
     }
 
-    /// The same database by the connections that were set apart when it was connected, so that
-    /// these callers never queue behind the others. Without such connections, just the same.
+    /// The same database for callers that must not queue behind the others: as many connections
+    /// are kept free for them as was said when it was connected.
     #[must_use]
     pub fn reserved(&self) -> Self {
         match self {
@@ -66,7 +95,7 @@ impl Db {
     /// gone.
     pub async fn close(&self) {
         match self {
-            Self::Postgres(pool) => pool.close().await,
+            Self::Postgres(pool) => pool.connections().close().await,
             Self::Sqlite(file) => file.close().await,
         }
     }
@@ -80,7 +109,7 @@ impl Tx {
     /// got lost. After any other error nothing was changed.
     pub async fn commit(self) -> Result<(), Error> {
         match self {
-            Self::Postgres(tx) => tx.commit().await.map_err(Error::of_commit)?,
+            Self::Postgres(tx) => tx.tx.commit().await.map_err(Error::of_commit)?,
             Self::Sqlite(tx) => tx.commit().await?,
         }
         Ok(())
@@ -89,7 +118,7 @@ impl Tx {
     /// Undoes the transaction's changes, and waits until that is done.
     pub async fn rollback(self) -> Result<(), Error> {
         match self {
-            Self::Postgres(tx) => tx.rollback().await?,
+            Self::Postgres(tx) => tx.tx.rollback().await?,
             Self::Sqlite(tx) => tx.rollback().await?,
         }
         Ok(())
@@ -106,7 +135,7 @@ macro_rules! on_db {
         match $db {
             $crate::ledger::Db::Postgres(postgres) => {
                 let $pool = postgres.connections();
-                postgres.watch(async { $body }).await
+                postgres.call(async { $body }).await
             }
             $crate::ledger::Db::Sqlite(file) => {
                 let $pool = file.readers();

@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgPool};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use super::Error;
+use super::{Error, PostgresOptions};
 
 /// A call that takes longer asks for a probe, and again every time this has passed.
 const SUSPICIOUS: Duration = Duration::from_millis(200);
@@ -27,13 +27,14 @@ const TRUST: Duration = Duration::from_millis(200);
 /// Connections to PostgreSQL, and whether it is there at all. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct GuardedPool {
-    /// Everybody's, and those of the preferred callers. The same if none are set apart.
-    shared: PgPool,
-    reserved: PgPool,
-    prefers: bool,
-    connections_max: u32,
+    connections: PgPool,
+    /// For callers that are not preferred: so many connections they may use at once.
+    places: Option<Arc<Semaphore>>,
     gate: Arc<Gate>,
 }
+
+/// The right to use a connection, until it is dropped.
+pub(super) type Place = Option<OwnedSemaphorePermit>;
 
 #[derive(Debug)]
 struct Gate {
@@ -83,33 +84,47 @@ impl Failure for Error {
 }
 
 impl GuardedPool {
-    pub(super) fn new(shared: PgPool, reserved: Option<PgPool>, probe_max: Duration) -> Self {
-        let connect = PgConnectOptions::clone(&shared.connect_options());
+    pub(super) fn new(connections: PgPool, options: &PostgresOptions) -> Self {
+        let connect = PgConnectOptions::clone(&connections.connect_options());
         let (away, _) = watch::channel(false);
+        let probe_max = options.acquire_timeout;
         let gate = Gate { connect, probe_max, away, probing: AtomicBool::new(false) };
-        let size = |pool: &PgPool| pool.options().get_max_connections();
-        let connections_max = size(&shared) + reserved.as_ref().map_or(0, size);
-        let reserved = reserved.unwrap_or_else(|| shared.clone());
-        Self { shared, reserved, prefers: false, connections_max, gate: Arc::new(gate) }
+        let shared = options.connections_max.saturating_sub(options.reserved).max(1);
+        let places = (shared < options.connections_max).then(|| Semaphore::new(shared as usize));
+        Self { connections, places: places.map(Arc::new), gate: Arc::new(gate) }
     }
 
-    /// The same server, by the connections of the preferred callers.
+    /// The same connections for preferred callers: some are free whatever the others do.
     pub(super) fn reserved(&self) -> Self {
-        Self { prefers: true, ..self.clone() }
+        Self { places: None, ..self.clone() }
     }
 
-    /// Most connections that this process opens.
-    pub(super) fn connections_max(&self) -> u32 {
-        self.connections_max
+    /// Waits until this caller may use a connection.
+    pub(super) async fn place(&self) -> Result<Place, sqlx::Error> {
+        let Some(places) = &self.places else { return Ok(None) };
+        let place = Arc::clone(places).acquire_owned();
+        match tokio::time::timeout(self.gate.probe_max, place).await {
+            Ok(place) => place.map(Some).map_err(|_| sqlx::Error::PoolClosed),
+            Err(_) => Err(sqlx::Error::PoolTimedOut),
+        }
     }
 
     /// The connections themselves, for a call under [`watch`](Self::watch).
     pub fn connections(&self) -> &PgPool {
-        if self.prefers { &self.reserved } else { &self.shared }
+        &self.connections
     }
 
-    pub(super) async fn close(&self) {
-        tokio::join!(self.shared.close(), self.reserved.close());
+    /// Makes one call on one connection, in its turn, as [`watch`](Self::watch) does.
+    #[expect(private_bounds, reason = "the errors of sqlx and of the ledger, and no others")]
+    pub async fn call<T, E: Failure + From<sqlx::Error>>(
+        &self,
+        call: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        self.watch(async {
+            let _place = self.place().await?;
+            call.await
+        })
+        .await
     }
 
     /// Makes a call, unless the server is away; gives it up if the server goes away meanwhile.

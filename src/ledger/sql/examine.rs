@@ -15,7 +15,7 @@ const NEARLY: i64 = 80;
 pub(super) async fn examine(db: &Db) -> Result<Vec<Finding>, Error> {
     match db {
         Db::Postgres(pool) => {
-            let facts = pool.watch(Facts::ask(pool.connections(), pool.connections_max())).await?;
+            let facts = pool.watch(Facts::ask(pool.connections())).await?;
             Ok(of_postgres(&facts))
         }
         Db::Sqlite(_) => Ok(vec![Finding::ok("ledger", "a file of this process")]),
@@ -33,7 +33,7 @@ struct Facts {
 }
 
 impl Facts {
-    async fn ask(pool: &PgPool, pool_size: u32) -> Result<Self, Error> {
+    async fn ask(pool: &PgPool) -> Result<Self, Error> {
         const SQL: &str = "SELECT current_setting('server_version_num')::bigint, \
                  pg_is_in_recovery(), \
                  (SELECT count(*) FROM pg_stat_activity WHERE datid IS NOT NULL), \
@@ -46,7 +46,7 @@ impl Facts {
         let (version, is_standby, connections, connections_max, theirs): (_, _, _, _, i64) =
             sqlx::query_as(SQL).fetch_one(&mut *conn).await?;
         let ours = i64::midpoint(asked, SystemClock.now().as_millis());
-        let pool_size = i64::from(pool_size);
+        let pool_size = i64::from(pool.options().get_max_connections());
         let ahead_ms = theirs - ours;
         Ok(Self { version, is_standby, connections, connections_max, pool_size, ahead_ms })
     }
