@@ -125,7 +125,17 @@ async fn a_hundred_thousand(run: &Run, world: &World, accounts: &[Account]) {
         .execute(&mut database)
         .await
         .unwrap();
-    world.fleet.redis.command("DEL postworks:{data_cleanup}:jobs postworks:{data_cleanup}:delayed");
+    // A refill that read them before they were deleted is about to push them once more.
+    let mut empty_since = Instant::now();
+    until("deleted jobs come back again and again", LONG, async || {
+        if held() > 0 {
+            let keys = "postworks:{data_cleanup}:jobs postworks:{data_cleanup}:delayed";
+            world.fleet.redis.command(&format!("DEL {keys}"));
+            empty_since = Instant::now();
+        }
+        empty_since.elapsed() > Duration::from_secs(2)
+    })
+    .await;
 }
 
 async fn wipe_and_stir(world: &World, accounts: &[Account], name: &str) {
