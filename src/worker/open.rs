@@ -7,7 +7,7 @@ use super::calls::Calls;
 use crate::broker::{self, Broker};
 use crate::clock::SharedClock;
 use crate::job::Queue;
-use crate::ledger::{Bump, Ledger, QueueHold};
+use crate::ledger::{Bump, Ledger};
 
 /// Workers notice a new generation within the time between two renewals, and this long they then
 /// have to claim their leases back.
@@ -36,18 +36,16 @@ impl Opener {
         let outlived = self.broker.is_outlived();
         let reserved = if outlived { self.renew + TO_REASSERT } else { Duration::ZERO };
         let bump = Bump { held, at: self.clock.now(), reserved };
-        let generation = self
-            .ledger
-            .next_generation(queue, bump)
-            .await
-            .map_err(|error| broker::Error::Unavailable(Box::new(error)))?;
-        let Some(generation) = generation else { return Ok(false) };
-        // Before the first claim: a queue that a person stopped stays stopped.
-        let holds = self.ledger.queue_holds().await;
-        let holds = holds.map_err(|error| broker::Error::Unavailable(Box::new(error)))?;
-        let hold = holds.iter().find(|hold| hold.queue == *queue);
-        let hold = hold.map(QueueHold::for_broker).unwrap_or_default();
-        self.broker.hold(queue, hold).await?;
+        let away = |error| broker::Error::Unavailable(Box::new(error));
+        let (generation, holds) =
+            tokio::join!(self.ledger.next_generation(queue, bump), self.ledger.queue_holds());
+        let Some(generation) = generation.map_err(away)? else { return Ok(false) };
+        // Before the first claim: a queue that a person stopped stays stopped. What is wanted from
+        // now on is told by whoever wants it.
+        let holds = holds.map_err(away)?;
+        if let Some(hold) = holds.iter().find(|hold| hold.queue == *queue) {
+            self.broker.hold(queue, hold.for_broker()).await?;
+        }
         self.broker.open(queue, generation).await?;
         tracing::debug!(job.queue = %queue, generation, "queue opened");
         self.calls.refill.notify_one();
