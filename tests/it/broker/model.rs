@@ -407,12 +407,11 @@ fn told(claimed: &Result<Claimed, Error>) -> String {
                 })
                 .collect();
             let Claimed { next_due, more, quarantined, beyond, epoch, first_probes, .. } = claimed;
-            let left = format!("more {more} quarantined {quarantined} beyond {beyond:?}");
-            let gate = format!("epoch {epoch} first {first_probes}");
+            let left = format!("{more} {quarantined} {beyond:?} {epoch} {first_probes}");
             // A gate's time is reckoned from a look at the clock.
             let next = next_due
                 .map(|due| due.as_millis() / 1_000 / i64::try_from(TICK.as_secs()).unwrap());
-            format!("{deliveries:#?} next {next:?} {left} {gate}")
+            format!("{deliveries:#?} next {next:?} left {left}")
         }
     }
 }
