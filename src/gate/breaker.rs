@@ -28,12 +28,21 @@ pub struct Settings {
     pub calls_min: u32,
     /// From this share of bad calls on it opens, in percent, 1 to 100.
     pub bad_percent: u32,
-    /// A call that takes longer is bad, even if it succeeds.
+    /// A run whose calls take longer is bad, even if it succeeds.
     pub slow: Duration,
     /// How long it stays open at first, give or take a tenth.
     pub cooldown: Duration,
     /// And at most.
     pub cooldown_max: Duration,
+}
+
+/// How long a run took.
+#[derive(Debug, Clone, Copy)]
+pub struct Took {
+    /// From its start to its end.
+    pub whole: Duration,
+    /// How long of that it waited for the platform, if its handler says so.
+    pub calling: Option<Duration>,
 }
 
 impl Default for Settings {
@@ -51,10 +60,14 @@ impl Default for Settings {
 impl Settings {
     /// Whether a run says something about the platform's health, and then whether that is bad.
     /// Its limits, an account's tokens, a wrong request or a fault of ours say nothing.
-    pub fn is_bad(&self, result: Result<(), &JobError>, took: Duration) -> Option<bool> {
+    pub fn is_bad(&self, result: Result<(), &JobError>, took: Took) -> Option<bool> {
+        let calling = took.calling.unwrap_or(took.whole);
         match result {
-            Ok(()) => Some(took > self.slow),
-            Err(error) if error.category() == Category::Timeout => Some(true),
+            Ok(()) => Some(calling > self.slow),
+            // Otherwise it was cut off while it waited for something of ours.
+            Err(error) if error.category() == Category::Timeout => {
+                (calling >= took.whole / 2).then_some(true)
+            }
             Err(error) => match error.class() {
                 ErrorClass::NotSent | ErrorClass::Transient | ErrorClass::Unknown { .. } => {
                     Some(true)

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::breaker::Settings;
+use super::breaker::{Settings, Took};
 use crate::broker::{self, Breaker, Broker, Observed, Phase, Position, Tally};
 use crate::job::{JobError, Queue, Timestamp};
 use crate::telemetry::metrics::BREAKER_TRANSITIONS;
@@ -49,7 +49,7 @@ impl Watch {
     }
 
     /// Takes note of how a run ended whose job was claimed in `epoch`.
-    pub fn note(&self, queue: &Queue, epoch: u64, result: Result<(), &JobError>, took: Duration) {
+    pub fn note(&self, queue: &Queue, epoch: u64, result: Result<(), &JobError>, took: Took) {
         let Some(is_bad) = self.settings.is_bad(result, took) else { return };
         let mut seen = self.seen();
         let add = |tally: &mut Tally| {

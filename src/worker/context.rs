@@ -2,7 +2,10 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::EffectSlot;
@@ -39,20 +42,66 @@ pub struct JobContext {
     pub effect: EffectSlot,
 }
 
-/// The breaker of a run's queue, as this worker knows it. By default it never opens.
+/// A run's way to its platform: the breaker of its queue, as this worker knows it, and the time that
+/// calls take. By default the breaker never opens.
 #[derive(Clone, Default)]
-pub struct BreakerView(Option<(Arc<Watch>, Queue, u64)>);
+pub struct BreakerView(Option<Arc<Seen>>);
+
+struct Seen {
+    watch: Arc<Watch>,
+    queue: Queue,
+    epoch: u64,
+    /// How long the run has waited for the platform, in microseconds; [`NEVER`] if it never called.
+    calling: AtomicU64,
+}
+
+const NEVER: u64 = u64::MAX;
 
 impl BreakerView {
     /// The breaker of a job that was claimed from `queue` in `epoch`.
     pub(super) fn new(watch: &Arc<Watch>, queue: &Queue, epoch: u64) -> Self {
-        Self(Some((Arc::clone(watch), queue.clone(), epoch)))
+        let (watch, queue) = (Arc::clone(watch), queue.clone());
+        Self(Some(Arc::new(Seen { watch, queue, epoch, calling: AtomicU64::new(NEVER) })))
     }
 
     /// Whether it has opened since the job was claimed. A handler that has not called the platform
     /// yet had better end, as unavailable: then the attempt does not count.
     pub fn has_opened(&self) -> bool {
-        self.0.as_ref().is_some_and(|(watch, queue, epoch)| watch.has_opened_since(queue, *epoch))
+        self.0.as_ref().is_some_and(|seen| seen.watch.has_opened_since(&seen.queue, seen.epoch))
+    }
+
+    /// Waits for a call to the platform. The breaker then judges the run by the time of its calls
+    /// alone, and not by what else it waited for. A handler that never says so is judged by all of
+    /// its time.
+    pub async fn calling<T>(&self, call: impl Future<Output = T>) -> T {
+        let _timer = self.0.as_deref().map(Timer::start);
+        call.await
+    }
+
+    /// How long the run has waited for the platform, if its handler says so.
+    pub(super) fn called_for(&self) -> Option<Duration> {
+        let micros = self.0.as_ref()?.calling.load(Ordering::SeqCst);
+        (micros != NEVER).then_some(Duration::from_micros(micros))
+    }
+}
+
+/// Adds its own life to a run's calls, also if the call is given up.
+struct Timer<'a> {
+    seen: &'a Seen,
+    started: Instant,
+}
+
+impl<'a> Timer<'a> {
+    fn start(seen: &'a Seen) -> Self {
+        let _ = seen.calling.compare_exchange(NEVER, 0, Ordering::SeqCst, Ordering::SeqCst);
+        Self { seen, started: Instant::now() }
+    }
+}
+
+impl Drop for Timer<'_> {
+    fn drop(&mut self) {
+        let micros = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(NEVER / 2);
+        self.seen.calling.fetch_add(micros, Ordering::SeqCst);
     }
 }
 

@@ -13,6 +13,8 @@ use super::meter::Meter;
 use super::places::Places;
 use super::run::{Ended, Judgement, Run};
 use super::settle::Recordable;
+use super::standstill::Standstill;
+use crate::gate::breaker::Took;
 use crate::gate::watch::Watch;
 use crate::job::{ErrorClass, JobError, Outcome, Queue, RateScope};
 
@@ -24,6 +26,7 @@ pub(super) struct Ends {
     pub(super) blocks: Arc<Blocks>,
     pub(super) meter: Arc<Meter>,
     pub(super) watch: Arc<Watch>,
+    pub(super) standstill: Arc<Standstill>,
     /// Every queue that jobs can be routed to.
     pub(super) queues: Arc<[Queue]>,
     pub(super) judgements: mpsc::UnboundedSender<Judgement>,
@@ -68,7 +71,12 @@ impl Ends {
         }
         if let Ended::Answered { started_at, ended_at, result } = ended {
             let result = result.as_ref().map(|&()| ());
-            self.watch.note(&run.cx.queue, run.epoch, result, ended_at.since(*started_at));
+            // A process that stood still knows nothing of its platform's health.
+            if !run.started.get().is_some_and(|start| self.standstill.since(*start)) {
+                let whole = ended_at.since(*started_at);
+                let took = Took { whole, calling: run.cx.breaker.called_for() };
+                self.watch.note(&run.cx.queue, run.epoch, result, took);
+            }
         }
         self.heed_limit(run, ended, judgement)
     }

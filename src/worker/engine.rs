@@ -34,6 +34,7 @@ use super::shares::Shares;
 use super::solitude::Solitude;
 use super::spacing::Spacing;
 use super::stack::Attempts;
+use super::standstill::Standstill;
 use super::watchdog::Watchdog;
 use super::welcome::Welcome;
 use crate::broker::Broker;
@@ -113,6 +114,7 @@ pub struct Worker {
     solitude: Solitude,
     watch: Arc<Watch>,
     exits_when_stuck: bool,
+    standstill: Arc<Standstill>,
 }
 
 /// The running parts.
@@ -151,6 +153,7 @@ impl Worker {
             solitude,
             watch,
             exits_when_stuck: false,
+            standstill: Arc::new(Standstill::new()),
         }
     }
 
@@ -263,6 +266,7 @@ impl Worker {
             judgements: judgements.clone(),
             effects,
             watch: Arc::clone(&self.watch),
+            standstill: Arc::clone(&self.standstill),
             queues: self.registry.queues().cloned().collect(),
         };
         tokio::spawn(Arc::clone(&self.watch).run(renewing.clone()));
@@ -316,7 +320,7 @@ impl Worker {
         Renewer {
             broker: Arc::clone(&self.broker),
             inflight: Arc::clone(inflight),
-            watchdog: Watchdog::new(self.exits_when_stuck),
+            watchdog: Watchdog::new(self.exits_when_stuck, &self.standstill),
             lease: self.options.lease,
             every: self.options.renew,
             doubts: doubts.clone(),

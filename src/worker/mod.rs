@@ -6,7 +6,8 @@
 //! keeps what is held, `open` and `reassert` restore it after a broker lost its memory, `inflight`
 //! knows what that is, `blocks` which accounts
 //! are to be left alone, `shares` how much of it each queue may have, and `effect` what a run leaves behind. `quarantine` runs what may take the
-//! process down, `watchdog` notices handlers that let nothing else run, `welcome` brings back what
+//! process down, `watchdog` notices handlers that let nothing else run, `standstill` that nothing ran at
+//! all, `welcome` brings back what
 //! older workers did not know, and `calls` is how all of them ask for jobs that the broker lacks.
 
 mod absolve;
@@ -38,6 +39,7 @@ mod shares;
 mod solitude;
 mod spacing;
 mod stack;
+mod standstill;
 mod watchdog;
 mod welcome;
 

@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
+use super::standstill::{LATE, Standstill};
+
 /// How often the runtime is asked.
 const TICK: Duration = Duration::from_millis(500);
-/// A tick that took longer than this was no tick: we did not run.
-const LATE: Duration = Duration::from_millis(1_500);
 /// A runtime that has not answered for so long is stuck.
 const STUCK: Duration = Duration::from_secs(5);
 /// The exit code of a process whose runtime is stuck: start it again.
@@ -31,12 +31,14 @@ pub(super) struct Watchdog {
     answered: Arc<AtomicBool>,
     stuck: AtomicBool,
     exits: bool,
+    standstill: Arc<Standstill>,
 }
 
 impl Watchdog {
     /// A watchdog of the current runtime, which ends the process, if it `exits`, when it is stuck.
-    pub(super) fn new(exits: bool) -> Self {
+    pub(super) fn new(exits: bool, standstill: &Arc<Standstill>) -> Self {
         Self {
+            standstill: Arc::clone(standstill),
             runtime: Handle::current(),
             answered: Arc::new(AtomicBool::new(true)),
             stuck: AtomicBool::new(false),
@@ -49,6 +51,7 @@ impl Watchdog {
         let mut silence = Duration::ZERO;
         loop {
             let asked = Instant::now();
+            self.standstill.tick();
             self.ask();
             tokio::time::sleep(TICK).await;
             let answered = self.answered.load(Ordering::SeqCst);
@@ -93,6 +96,8 @@ pub(super) fn end_process(why: &'static str) {
 }
 
 /// How long the runtime has been silent after a tick that took `took`.
+///
+/// A tick that took longer than [`LATE`] was no tick: we did not run.
 fn lengthened(silence: Duration, took: Duration, answered: bool) -> Duration {
     if answered || took > LATE { Duration::ZERO } else { silence + took }
 }

@@ -43,17 +43,25 @@ impl Ended {
         let verdict = self.verdict();
         let bug = self.run.plant.map(|plant| format!(" with {plant}")).unwrap_or_default();
         println!("{:4}{bug} {verdict} after {:.1} s", self.run.row, self.took.as_secs_f64());
+        self.print_faults();
+        for figure in self.run.figures().iter().filter(|figure| figure.holds()) {
+            println!("      {}", words(figure));
+        }
+        for note in self.run.notes() {
+            println!("      {note}");
+        }
+    }
+
+    /// Says what kept the row from its end, and what it found broken.
+    fn print_faults(&self) {
         if let Some(broke) = &self.broke {
             println!("      did not end: {broke}");
         }
         for violation in self.run.violations() {
             println!("      {violation}");
         }
-        for figure in self.run.figures() {
-            println!("      {}", words(&figure));
-        }
-        for note in self.run.notes() {
-            println!("      {note}");
+        for figure in self.run.figures().iter().filter(|figure| !figure.holds()) {
+            println!("      {}", words(figure));
         }
     }
 }
@@ -83,6 +91,11 @@ impl Report {
     /// Prints the invariants and the figures.
     pub(crate) fn print(&self, seed: u64, folder: &Path) {
         println!("\n{}", self.markdown());
+        // Once more: often the end is all that is kept of a long output.
+        for row in self.ended.iter().filter(|row| !row.is_good()) {
+            println!("{}:", row.run.row);
+            row.print_faults();
+        }
         let slow = self.rows(|row| !row.is_good() && !row.is_broken());
         if !slow.is_empty() {
             println!("slower than promised: {slow} (--strict fails on this)");

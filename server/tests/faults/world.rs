@@ -248,6 +248,13 @@ impl World {
             .sum()
     }
 
+    /// A number of a queue's gate.
+    pub(crate) fn gate(&self, queue: &str, field: &str) -> Option<i64> {
+        let answer = self.broker().command(&format!("HGET postworks:{{{queue}}}:gate {field}"));
+        // A length, then the value; a field that is not there has no second line.
+        answer.lines().nth(1).and_then(|line| line.trim().parse().ok())
+    }
+
     /// The Redis that holds the queues now.
     fn broker(&self) -> &RedisServer {
         let Some(sentinels) = &self.sentinels else { return &self.fleet.redis };

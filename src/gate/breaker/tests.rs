@@ -91,7 +91,7 @@ fn the_cooldown_doubles_up_to_its_bound_and_is_forgotten_in_good_times() {
 #[test]
 fn only_what_speaks_of_the_platforms_health_counts() {
     let until = Timestamp::from_millis(0);
-    let quick = Duration::from_millis(5);
+    let quick = whole(Duration::from_millis(5));
     for (class, expected) in [
         (ErrorClass::NotSent, Some(true)),
         (ErrorClass::Transient, Some(true)),
@@ -109,7 +109,22 @@ fn only_what_speaks_of_the_platforms_health_counts() {
     let late = JobError::timed_out(ErrorClass::Transient, "too long");
     assert_eq!(SETTINGS.is_bad(Err(&late), quick), Some(true));
     assert_eq!(SETTINGS.is_bad(Ok(()), quick), Some(false));
-    assert_eq!(SETTINGS.is_bad(Ok(()), SETTINGS.slow * 2), Some(true));
+    assert_eq!(SETTINGS.is_bad(Ok(()), whole(SETTINGS.slow * 2)), Some(true));
+}
+
+fn whole(whole: Duration) -> Took {
+    Took { whole, calling: None }
+}
+
+#[test]
+fn a_run_that_waited_for_something_of_ours_says_nothing_against_the_platform() {
+    let second = Duration::from_secs(1);
+    let took = |calling: u32| Took { whole: 60 * second, calling: Some(calling * second) };
+    assert_eq!(SETTINGS.is_bad(Ok(()), took(2)), Some(false));
+    assert_eq!(SETTINGS.is_bad(Ok(()), took(11)), Some(true));
+    let late = JobError::timed_out(ErrorClass::Transient, "too long");
+    assert_eq!(SETTINGS.is_bad(Err(&late), took(2)), None);
+    assert_eq!(SETTINGS.is_bad(Err(&late), took(58)), Some(true));
 }
 
 /// What happens to a breaker next.

@@ -32,18 +32,18 @@ pub struct SyncConnector(pub Services);
 
 #[async_trait]
 impl Handler<ConnectorSync> for SyncConnector {
-    async fn handle(&self, job: ConnectorSync, _cx: &JobContext) -> Result<(), JobError> {
+    async fn handle(&self, job: ConnectorSync, cx: &JobContext) -> Result<(), JobError> {
         let connector = self.0.connector(job.connector_id).await?;
         let platform = self.0.platform(&connector)?;
         let cursor = self.0.store.cursor(connector.id, STREAM).await;
         let mut cursor = cursor.map_err(|error| self.0.fault(error))?;
         for n in 0..PAGES_MAX {
             let resumed = n == 0 && cursor.page_token.is_some();
-            let page = match self.page(connector.id, &platform, &cursor).await {
+            let page = match self.page(cx, connector.id, &platform, &cursor).await {
                 // The platform no longer knows the place where an earlier attempt stopped.
                 Err(error) if resumed && matches!(error.class(), ErrorClass::Invalid) => {
                     cursor.page_token = None;
-                    self.page(connector.id, &platform, &cursor).await?
+                    self.page(cx, connector.id, &platform, &cursor).await?
                 }
                 page => page?,
             };
@@ -67,13 +67,15 @@ impl Handler<ConnectorSync> for SyncConnector {
 impl SyncConnector {
     async fn page(
         &self,
+        cx: &JobContext,
         connector_id: Uuid,
         platform: &Arc<dyn Platform>,
         cursor: &Cursor,
     ) -> Result<SyncPage, JobError> {
         let call = |account: Account, access: SecretString| {
             let (platform, token) = (Arc::clone(platform), cursor.page_token.clone());
-            async move { platform.posts(&account, &access, token.as_deref()).await }
+            let posts = async move { platform.posts(&account, &access, token.as_deref()).await };
+            cx.breaker.calling(posts)
         };
         self.0.accounts.with_access(connector_id, call).await
     }

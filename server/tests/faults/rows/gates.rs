@@ -132,15 +132,9 @@ async fn feed(world: &World, accounts: &[Account], mut over: tokio::sync::onesho
 }
 
 fn sample(world: &World) -> Sample {
-    let field = |name: &str| {
-        let question = format!("HGET postworks:{{{FAILING}}}:gate {name}");
-        // A length, then the value; a field that is not there has no second line.
-        let answer = world.fleet.redis.command(&question);
-        answer.lines().nth(1).and_then(|line| line.trim().parse::<i64>().ok())
-    };
     Sample {
-        epoch: field("epoch").unwrap_or(0),
-        open_ms: field("open"),
+        epoch: world.gate(FAILING, "epoch").unwrap_or(0),
+        open_ms: world.gate(FAILING, "open"),
         at_ms: now_ms(),
         calls: world.publish_calls.count(),
     }

@@ -70,6 +70,9 @@ pub(crate) async fn zombies(run: Run) {
     let accepted =
         late_writes(&history, woken_ms, |app| POINTS.iter().any(|point| point.name() == app));
     run.figure("what zombies wrote that counted", accepted as f64, 0.0, "writes");
+    // They slept; the platform was well all the time.
+    let opened = world.gate(QUEUE, "epoch").unwrap_or(0);
+    run.figure("breakers that opened since workers froze", opened as f64, 0.0, "times");
 }
 
 /// Freezes a worker until another has begun its jobs, and wakes it up in the middle of them: its

@@ -118,7 +118,8 @@ impl Attempt<'_> {
         let asked_at = self.services.now();
         let call = |account: Account, access: SecretString| {
             let (platform, post) = (Arc::clone(&self.platform), post.clone());
-            async move { platform.look_up(&account, &access, &post).await }
+            let look_up = async move { platform.look_up(&account, &access, &post).await };
+            self.cx.breaker.calling(look_up)
         };
         let found = self.services.accounts.with_access(self.publication.connector_id, call).await?;
         let proof_from = self.publication.proof_from().filter(|from| asked_at < *from);
@@ -171,8 +172,8 @@ impl Attempt<'_> {
                 }
                 self.check_breaker()?;
                 self.sending.leaves(self.may_run_again());
-                let answer = self.platform.publish(&account, &access, &post).await;
-                self.heard(answer)
+                let answer = self.platform.publish(&account, &access, &post);
+                self.heard(self.cx.breaker.calling(answer).await)
             }
         };
         self.services.accounts.with_access(self.publication.connector_id, call).await
@@ -200,7 +201,9 @@ impl Attempt<'_> {
                     return Ok(true);
                 }
                 let words = "was held up between recording the request and sending it";
-                Err(JobError::new(ErrorClass::NotSent, words))
+                // Our fault, not the platform's.
+                let until = self.services.now();
+                Err(JobError::new(ErrorClass::Unavailable { until }, words))
             }
             Begun::Published => Ok(false),
             Begun::Overtaken => Err(later("another run is at this publication")),
