@@ -36,8 +36,8 @@ endif
 # The whole workspace's features, so that everything but our own crates is built already.
 FAULTS := cargo test --quiet --workspace --features postworks-server/faults --test faults --
 
-faults: setup ## Breaks real processes and servers on purpose and checks what is left (ROWS, SEED, MINUTES)
-	$(FAULTS) $(ROWS) $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES))
+faults: setup ## Breaks real processes and servers on purpose and checks what is left (ROWS, SEED, MINUTES, JOBS)
+	$(FAULTS) $(ROWS) $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(JOBS),--jobs $(JOBS))
 
 fault-plants: setup ## Shows that the fault suite catches bugs that are put in on purpose
 	$(FAULTS) --plants $(ROWS) $(if $(SEED),--seed $(SEED))

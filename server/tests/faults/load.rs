@@ -73,6 +73,18 @@ impl Journal {
         }
     }
 
+    /// Enqueues jobs, all or none.
+    pub(crate) async fn enqueue_bulk(&self, jobs: &[Value], mark: &str) -> Told {
+        match self.ask("/api/jobs/bulk", &json!({ "jobs": jobs }), 202).await {
+            Ok(answer) => {
+                let rows = answer["jobs"].as_array().cloned().unwrap_or_default();
+                let jobs = rows.iter().map(|row| (words(&row["id"]), None));
+                self.note(Told::Accepted, mark, jobs.collect())
+            }
+            Err(told) => self.note(told, mark, Vec::new()),
+        }
+    }
+
     /// What was asked so far.
     pub(crate) fn asked(&self) -> Vec<Asked> {
         self.asked.lock().expect("nobody panics in here").clone()

@@ -46,6 +46,9 @@ struct Args {
     /// How long X1 goes on
     #[arg(long, default_value_t = 1.0)]
     minutes: f64,
+    /// How many jobs E1 runs
+    #[arg(long, default_value_t = run::JOBS)]
+    jobs: usize,
     /// Put each deliberate bug in instead, and see that a row catches it
     #[arg(long)]
     plants: bool,
@@ -88,7 +91,8 @@ async fn main() -> ExitCode {
         let span = Duration::from_secs_f64(60.0 * args.minutes);
         let runs = chosen
             .into_iter()
-            .map(|row| (row, Run::new(row.id, seed, folder.join(row.id), None, span)));
+            .map(|row| (row, Run::new(row.id, seed, folder.join(row.id), None, span)))
+            .map(|(row, run)| (row, run.with_jobs(args.jobs)));
         run_all(runs.collect()).await
     };
     report.print(seed, &folder);
@@ -121,7 +125,7 @@ async fn run_all(runs: Vec<(&Row, Run)>) -> Report {
 /// Runs one row to its end, or to its limit. A row that panics has failed, and no other with it.
 async fn run_one(row: &Row, run: Run) -> Ended {
     let start = Instant::now();
-    let (act, acting, limit) = (row.act, run.clone(), ROW_MAX + run.span);
+    let (act, acting, limit) = (row.act, run.clone(), ROW_MAX + run.span + run.load());
     // A runtime of its own: a panic ends nothing else, nor does what a row leaves running.
     let acting = tokio::task::spawn_blocking(move || {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");

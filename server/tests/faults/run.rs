@@ -17,6 +17,8 @@ use crate::world::{Plan, World};
 /// After a row's last fault, its jobs have so long to end. A look-up counts as proof 45 s after
 /// its request, and a machine that does much else is slow.
 const QUIET_WITHIN: Duration = Duration::from_secs(90);
+/// Jobs of a load, unless somebody wants more.
+pub(crate) const JOBS: usize = 3_000;
 /// A bug that is in shows within this.
 const PLANT_SHOWS_WITHIN: Duration = Duration::from_secs(12);
 
@@ -64,6 +66,8 @@ pub(crate) struct Run {
     pub(crate) plant: Option<&'static str>,
     /// How long rows that repeat themselves go on.
     pub(crate) span: Duration,
+    /// How many jobs rows run whose load can be chosen.
+    pub(crate) jobs: usize,
     found: Arc<Mutex<Found>>,
 }
 
@@ -76,7 +80,17 @@ impl Run {
         span: Duration,
     ) -> Self {
         std::fs::create_dir_all(&folder).expect("a folder for a run's journals");
-        Self { row, seed, folder, plant, span, found: Arc::default() }
+        Self { row, seed, folder, plant, span, jobs: JOBS, found: Arc::default() }
+    }
+
+    /// The same run with another load.
+    pub(crate) fn with_jobs(self, jobs: usize) -> Self {
+        Self { jobs, ..self }
+    }
+
+    /// How long a load of so many jobs may take, on a small machine.
+    pub(crate) fn load(&self) -> Duration {
+        Duration::from_millis(60 * self.jobs as u64)
     }
 
     /// A world of this run's own.

@@ -3,6 +3,7 @@
 mod chaos;
 mod clocks;
 mod crash;
+mod errors;
 mod failover;
 mod gates;
 mod handlers;
@@ -71,6 +72,8 @@ pub(crate) fn all() -> Vec<Row> {
             "jobs for a newer worker park, and run once there is one"),
         row!("G1", true, gates::platform_down,
             "a platform fails for a minute: its breaker opens, another platform is not disturbed"),
+        row!("E1", false, errors::passing_errors,
+            "every twentieth request fails, in passing: nearly nothing fails for good (JOBS)"),
         row!("X1", false, chaos::random,
             "random pairs of everything above, for as long as you like"),
     ]
