@@ -156,10 +156,19 @@ impl Report {
         }
         let relation = if publishes == published { "=" } else { "≠" };
         format!(
-            "{} jobs in {:.1} s, every one accounted for\njournal {relation} ledger: {publishes} \
-             publishes, {twice} twice\n",
-            self.jobs, self.seconds
+            "{} jobs in {:.1} s, every one accounted for\n{}\njournal {relation} ledger: \
+             {publishes} publishes, {twice} twice\n",
+            self.jobs,
+            self.seconds,
+            self.retries()
         )
+    }
+
+    /// What became of the jobs that failed at first.
+    fn retries(&self) -> String {
+        let retried: u32 = self.kinds.values().map(|kind| kind.retried).sum();
+        let dead: u32 = self.kinds.values().flat_map(|kind| kind.dead.values()).sum();
+        format!("{retried} failed at first, {dead} of them for good")
     }
 }
 
