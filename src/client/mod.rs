@@ -54,6 +54,7 @@ pub struct Producer {
     catalog: Arc<Catalog>,
     clock: SharedClock,
     ids: Arc<IdSource>,
+    again: bool,
     dispatcher: Dispatcher,
 }
 
@@ -66,7 +67,14 @@ impl Producer {
         clock: SharedClock,
     ) -> Self {
         let dispatcher = Dispatcher::start(Arc::clone(&broker));
-        Self { ledger, broker, catalog, clock, ids: Arc::default(), dispatcher }
+        Self { ledger, broker, catalog, clock, ids: Arc::default(), again: false, dispatcher }
+    }
+
+    /// The same producer for one request that may be `again` under way, with the ids of the first
+    /// time. Jobs that may have been dispatched before, and have run since, are left to the relay.
+    #[must_use]
+    pub fn repeating(&self, ids: Arc<IdSource>, again: bool) -> Self {
+        Self { ids, again, ..self.clone() }
     }
 
     /// The kinds this producer knows.
@@ -139,6 +147,9 @@ impl Producer {
     /// Counts jobs that were just committed, for instance in a transaction of the caller's own,
     /// and tells the broker of them.
     pub fn dispatch(&self, committed: Vec<NewJob>) {
+        if self.again {
+            return;
+        }
         count_enqueued(&committed);
         self.dispatch_again(committed);
     }

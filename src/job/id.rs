@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::Timestamp;
@@ -56,6 +57,8 @@ impl FromStr for JobId {
 #[derive(Debug, Default)]
 pub struct IdSource {
     last: Mutex<u128>,
+    /// What the ids come from, if a second source is to make the same.
+    seed: Option<(Uuid, Timestamp)>,
 }
 
 impl IdSource {
@@ -63,15 +66,37 @@ impl IdSource {
     /// for a million ids a millisecond.
     const STEP_BITS: u32 = 40;
 
+    /// A source whose ids, in their order, follow from `seed` and `at` alone: whatever is done
+    /// again with them finds what it made before. A seed is random, and used for one thing.
+    pub fn repeating(seed: Uuid, at: Timestamp) -> Self {
+        Self { seed: Some((seed, at)), ..Self::default() }
+    }
+
     /// The id of something made at `now`; `random` makes it unique.
     pub fn next(&self, now: Timestamp, random: [u8; 10]) -> JobId {
-        let fresh = JobId::at(now, random).0.as_u128();
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let (now, random) = match self.seed {
+            Some((seed, at)) => (at, derived(seed, *last)),
+            None => (now, random),
+        };
+        let fresh = JobId::at(now, random).0.as_u128();
         // Within a millisecond, or if the clock went back, a random step on from the last one.
         let step = 1 + (fresh & ((1 << Self::STEP_BITS) - 1));
         *last = if fresh > *last { fresh } else { last.wrapping_add(step) };
         JobId(Uuid::from_u128(*last))
     }
+}
+
+/// What follows from a seed and the id before.
+fn derived(seed: Uuid, last: u128) -> [u8; 10] {
+    let hash: [u8; 32] = Sha256::new()
+        .chain_update(seed.as_bytes())
+        .chain_update(last.to_be_bytes())
+        .finalize()
+        .into();
+    let mut bytes = [0; 10];
+    bytes.copy_from_slice(&hash[..10]);
+    bytes
 }
 
 /// A claim's fencing token: the queue's generation and, within it, the claim's number.
@@ -177,6 +202,19 @@ mod tests {
         }
         assert!(made.windows(2).all(|pair| pair[0] < pair[1]), "{made:?}");
         assert!(made.iter().all(|id| id.as_uuid().get_version_num() == 7));
+    }
+
+    #[test]
+    fn a_source_with_the_same_seed_makes_the_same_ids() {
+        let (seed, at) = (Uuid::from_u128(7), Timestamp::from_millis(1_772_357_400_000));
+        let made = |seed: Uuid, now: i64, dice: u8| {
+            let source = IdSource::repeating(seed, at);
+            [(); 5].map(|()| source.next(Timestamp::from_millis(now), [dice; 10]))
+        };
+        let first = made(seed, 1, 3);
+        assert_eq!(first, made(seed, 99, 200), "neither the clock nor the dice matter");
+        assert!(first.is_sorted() && first.windows(2).all(|pair| pair[0] != pair[1]));
+        assert_ne!(first, made(Uuid::from_u128(8), 1, 3));
     }
 
     #[test]

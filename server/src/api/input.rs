@@ -30,6 +30,11 @@ pub(super) async fn document<T: DeserializeOwned>(
     request: Request,
     limit: usize,
 ) -> Result<T, Problem> {
+    decode(&bytes(request, limit).await?)
+}
+
+/// The bytes of the request's JSON document.
+pub(super) async fn bytes(request: Request, limit: usize) -> Result<Vec<u8>, Problem> {
     let is_json = content_is_json(request.headers());
     let too_long = || {
         let detail = format!("the body is longer than {limit} bytes");
@@ -57,24 +62,25 @@ pub(super) async fn document<T: DeserializeOwned>(
             "send JSON, with the header content-type: application/json",
         ));
     }
-    decode(&bytes)
+    Ok(bytes)
 }
 
-/// The header Idempotency-Key, if it is there, must be one that can be kept. It is not kept yet:
-/// `unique_key` in the body is what makes a repeated request harmless.
-pub(super) fn check_idempotency_key(headers: &HeaderMap) -> Result<(), Problem> {
+/// The header Idempotency-Key, if it is there.
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     const NAME: &str = "idempotency-key";
     let wrong = |words: String| Problem::fields(vec![FieldError::new("Idempotency-Key", words)]);
     let mut values = headers.get_all(NAME).iter();
-    let Some(key) = values.next() else { return Ok(()) };
+    let Some(key) = values.next() else { return Ok(None) };
     if values.next().is_some() {
         return Err(wrong("is there twice".to_owned()));
     }
-    if !(1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len()) || key.to_str().is_err() {
-        let most = IDEMPOTENCY_KEY_BYTES_MAX;
-        return Err(wrong(format!("must be 1 to {most} bytes of plain characters")));
+    match key.to_str() {
+        Ok(text) if (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&text.len()) => Ok(Some(text.into())),
+        _ => {
+            let most = IDEMPOTENCY_KEY_BYTES_MAX;
+            Err(wrong(format!("must be 1 to {most} bytes of plain characters")))
+        }
     }
-    Ok(())
 }
 
 fn content_is_json(headers: &HeaderMap) -> bool {
@@ -112,7 +118,7 @@ async fn body(body: Body, limit: usize) -> Result<Option<Vec<u8>>, Problem> {
 }
 
 /// First whether it is JSON at all (400), then whether it says what it should (422).
-fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let malformed = |error: &serde_json::Error| {
         Problem::new(StatusCode::BAD_REQUEST, format!("the body is no JSON: {error}"))
     };

@@ -5,6 +5,7 @@
 
 mod guard;
 mod input;
+mod once;
 mod problem;
 mod routes;
 

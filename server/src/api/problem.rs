@@ -28,6 +28,9 @@ pub struct Problem {
     /// What keeps the service from answering, where `detail` has fixed words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Box<str>>,
+    /// For the header Retry-After, in seconds.
+    #[serde(skip)]
+    retry_after_s: Option<u32>,
 }
 
 impl Problem {
@@ -42,6 +45,7 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             cause: None,
+            retry_after_s: None,
         }
     }
 
@@ -54,11 +58,18 @@ impl Problem {
         Self { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail) }
     }
 
+    /// The same request is being done.
+    pub fn under_way() -> Self {
+        let detail = "a request with this Idempotency-Key is under way; send it again in a moment";
+        Self { retry_after_s: Some(1), ..Self::new(StatusCode::CONFLICT, detail) }
+    }
+
     /// Something is not there now, and may be in a moment.
     pub fn unavailable(cause: impl Into<String>) -> Self {
         let detail = format!("Service busy, retry in {RETRY_AFTER_S}s");
         Self {
             cause: Some(cause.into().into_boxed_str()),
+            retry_after_s: Some(RETRY_AFTER_S),
             ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
         }
     }
@@ -113,8 +124,8 @@ impl IntoResponse for Problem {
         // Serialising this type cannot fail.
         let body = serde_json::to_string(&self).unwrap_or_default();
         let mut response = (status, content_type, body).into_response();
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            let seconds = HeaderValue::from(RETRY_AFTER_S);
+        if let Some(seconds) = self.retry_after_s {
+            let seconds = HeaderValue::from(seconds);
             response.headers_mut().insert(header::RETRY_AFTER, seconds);
         }
         response

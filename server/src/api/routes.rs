@@ -9,7 +9,8 @@ use postworks::job::JobId;
 use uuid::Uuid;
 
 use super::Api;
-use super::input::{IdSegment, check_idempotency_key, document, id, name, optional, query};
+use super::input::{IdSegment, document, id, name, optional, query};
+use super::once::once;
 use super::problem::Problem;
 
 type Answer = Result<Response, Problem>;
@@ -23,15 +24,18 @@ fn with(status: StatusCode, body: impl serde::Serialize) -> Answer {
 }
 
 pub(super) async fn enqueue(State(api): State<Api>, request: Request) -> Answer {
-    check_idempotency_key(request.headers())?;
-    let job = document(request, api.limits.body).await?;
-    let enqueued = api.app.enqueue(job).await?;
-    with(if enqueued.created { StatusCode::ACCEPTED } else { StatusCode::OK }, enqueued)
+    once(&api, request, api.limits.body, |app, job| async move {
+        let enqueued = app.enqueue(job).await?;
+        Ok((if enqueued.created { StatusCode::ACCEPTED } else { StatusCode::OK }, enqueued))
+    })
+    .await
 }
 
 pub(super) async fn enqueue_bulk(State(api): State<Api>, request: Request) -> Answer {
-    let bulk = document(request, api.limits.bulk_body).await?;
-    with(StatusCode::ACCEPTED, api.app.enqueue_bulk(bulk).await?)
+    once(&api, request, api.limits.bulk_body, |app, bulk| async move {
+        Ok((StatusCode::ACCEPTED, app.enqueue_bulk(bulk).await?))
+    })
+    .await
 }
 
 pub(super) async fn job(State(api): State<Api>, segment: IdSegment) -> Answer {
@@ -60,8 +64,10 @@ pub(super) async fn connectors(State(api): State<Api>, RawQuery(raw): RawQuery) 
 }
 
 pub(super) async fn add_post(State(api): State<Api>, request: Request) -> Answer {
-    let post = document(request, api.limits.body).await?;
-    with(StatusCode::CREATED, api.app.add_post(&post).await?)
+    once(&api, request, api.limits.body, |app, post| async move {
+        Ok((StatusCode::CREATED, app.add_post(&post).await?))
+    })
+    .await
 }
 
 pub(super) async fn posts(State(api): State<Api>, RawQuery(raw): RawQuery) -> Answer {
@@ -69,8 +75,10 @@ pub(super) async fn posts(State(api): State<Api>, RawQuery(raw): RawQuery) -> An
 }
 
 pub(super) async fn publish(State(api): State<Api>, request: Request) -> Answer {
-    let publish = document(request, api.limits.body).await?;
-    with(StatusCode::ACCEPTED, api.app.publish(&publish).await?)
+    once(&api, request, api.limits.body, |app, publish| async move {
+        Ok((StatusCode::ACCEPTED, app.publish(&publish).await?))
+    })
+    .await
 }
 
 pub(super) async fn publication(State(api): State<Api>, segment: IdSegment) -> Answer {

@@ -53,7 +53,7 @@ impl App {
         note.detail = Some(format!("{platform} {identifier}"));
         let new = NewConnector { platform, base_url, identifier, secret };
         let noted = |id: Uuid| Some(AuditEntry { subject: id.to_string(), ..note });
-        let connected = self.node.store.add_connector_noted(new, noted).await?;
+        let connected = self.store.add_connector_noted(new, noted).await?;
         if connected.again {
             let (whose, now) = (Unpark::Account(connected.id), self.node.clock.now());
             let released = self.node.ledger.unpark(whose, now).await?;
@@ -76,7 +76,7 @@ impl App {
     /// Lists accounts.
     pub async fn connectors(&self, query: &PageQuery) -> Result<Page<Connector>, Error> {
         let wanted = Wanted::read(query.limit, query.cursor.as_deref())?;
-        let found = self.node.store.connectors(wanted.before, wanted.probe()).await?;
+        let found = self.store.connectors(wanted.before, wanted.probe()).await?;
         Ok(wanted.page(found.into_iter().map(Connector::from).collect(), |row| row.id))
     }
 
@@ -91,13 +91,13 @@ impl App {
         if !faults.is_empty() {
             return Err(Error::Invalid(faults));
         }
-        Ok(Created { id: self.node.store.add_post(&post.text).await? })
+        Ok(Created { id: self.store.add_post(&post.text).await? })
     }
 
     /// Lists posts.
     pub async fn posts(&self, query: &PageQuery) -> Result<Page<Post>, Error> {
         let wanted = Wanted::read(query.limit, query.cursor.as_deref())?;
-        let found = self.node.store.posts(wanted.before, wanted.probe()).await?;
+        let found = self.store.posts(wanted.before, wanted.probe()).await?;
         Ok(wanted.page(found.into_iter().map(Post::from).collect(), |row| row.id))
     }
 
@@ -129,8 +129,8 @@ impl App {
             connector_ids: connectors.clone(),
             at: publish.at,
         };
-        let prepare = |request: Request| self.node.producer.prepare(request);
-        let scheduled = self.node.store.publish(&wanted, prepare).await?;
+        let prepare = |request: Request| self.producer.prepare(request);
+        let scheduled = self.store.publish(&wanted, prepare).await?;
         let publications = scheduled
             .iter()
             .map(|row| Accepted {
@@ -139,13 +139,13 @@ impl App {
                 job_id: row.job.id,
             })
             .collect();
-        self.node.producer.dispatch(scheduled.into_iter().map(|row| row.job).collect());
+        self.producer.dispatch(scheduled.into_iter().map(|row| row.job).collect());
         Ok(Publications { publications })
     }
 
     /// A publication.
     pub async fn publication(&self, id: Uuid) -> Result<Publication, Error> {
-        let found = self.node.store.publication(id).await?;
+        let found = self.store.publication(id).await?;
         found
             .map(Publication::from)
             .ok_or_else(|| Error::NotFound(format!("there is no publication {id}")))

@@ -16,7 +16,7 @@ impl App {
     pub async fn enqueue(&self, job: EnqueueJob) -> Result<Enqueued, Error> {
         let jobs = self.route(self.prepare(vec![job], false)?, false).await?;
         let due = jobs.first().map(|job| job.run_at);
-        let recorded = self.node.producer.enqueue(jobs).await?;
+        let recorded = self.producer.enqueue(jobs).await?;
         let Some((&client::Enqueued { id, created }, due)) = recorded.first().zip(due) else {
             return Err(Error::Broken("the ledger answered nothing for a job".into()));
         };
@@ -34,7 +34,7 @@ impl App {
             return Err(Error::field("/jobs", format!("must hold 1 to {BATCH_MAX} jobs")));
         }
         let jobs = self.route(self.prepare(bulk.jobs, true)?, true).await?;
-        let recorded = self.node.producer.enqueue(jobs).await?;
+        let recorded = self.producer.enqueue(jobs).await?;
         let jobs = recorded
             .into_iter()
             .map(|client::Enqueued { id, created }| BulkEnqueued { id, created })
@@ -87,7 +87,7 @@ impl App {
             kind: job.kind,
             args: job.args,
         };
-        match self.node.producer.prepare(request) {
+        match self.producer.prepare(request) {
             Ok(job) if faults.is_empty() => Ok(job),
             Ok(_) => Err(faults),
             Err(invalid) => {
@@ -98,7 +98,7 @@ impl App {
     }
 
     async fn route(&self, mut jobs: Vec<NewJob>, bulk: bool) -> Result<Vec<NewJob>, Error> {
-        let unrouted = self.node.store.route_jobs(&mut jobs).await?;
+        let unrouted = self.store.route_jobs(&mut jobs).await?;
         if unrouted.is_empty() {
             return Ok(jobs);
         }

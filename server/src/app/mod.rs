@@ -13,6 +13,7 @@ mod enqueue;
 mod error;
 mod gates;
 mod jobs;
+mod once;
 mod paging;
 mod queues;
 mod redriver;
@@ -22,13 +23,16 @@ mod why;
 
 use std::sync::Arc;
 
+use postworks::client::Producer;
 use postworks::job::IdSource;
 use postworks_workers::health::Probe;
 use postworks_workers::node::Node;
 use postworks_workers::role;
+use postworks_workers::store::Store;
 
 pub use dead_letters::Export;
 pub use error::Error;
+pub use once::{Ended, RequestKey};
 
 /// The application: everything that callers may ask for.
 #[derive(Clone)]
@@ -36,12 +40,16 @@ pub struct App {
     node: Arc<Node>,
     actor: Arc<str>,
     ids: Arc<IdSource>,
+    // The node's, or those of one request that may be repeated.
+    producer: Producer,
+    store: Store,
 }
 
 impl App {
     /// The application over a node's stores, acting for the API's callers.
     pub fn new(node: Arc<Node>) -> Self {
-        Self { node, actor: "api".into(), ids: Arc::default() }
+        let (producer, store) = (node.producer.clone(), node.store.clone());
+        Self { node, actor: "api".into(), ids: Arc::default(), producer, store }
     }
 
     /// The same application, acting for somebody else: so the audit names them.

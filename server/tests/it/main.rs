@@ -30,6 +30,7 @@ mod readme;
 mod real_bluesky;
 mod redis_limits;
 mod redrive;
+mod repeated;
 mod rolling;
 mod sandbox;
 mod sentinel;

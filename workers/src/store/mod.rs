@@ -10,6 +10,7 @@ mod effects;
 mod fault;
 mod posts;
 mod publications;
+mod requests;
 mod routes;
 mod schedule;
 mod tokens;
@@ -19,6 +20,7 @@ pub use cursors::Cursor;
 pub use effects::{Begun, Earlier, OpenEffect, Resolution, Resolved, SEND_WITHIN, Sender};
 pub use posts::Post;
 pub use publications::{Frozen, Publication, PublicationState};
+pub use requests::{Answered, Holding, Keyed, Taken};
 pub use routes::Route;
 pub use schedule::{Publish, Scheduled};
 pub use tokens::{Access, CoolDown, Held, Renewed};
@@ -98,6 +100,12 @@ impl Store {
     /// `keys`.
     pub fn new(db: Db, keys: KeyRing, clock: SharedClock) -> Self {
         Self { db, keys, clock, ids: Arc::default() }
+    }
+
+    /// The same rows, with ids from elsewhere for new ones.
+    #[must_use]
+    pub fn with_ids(&self, ids: Arc<IdSource>) -> Self {
+        Self { ids, ..self.clone() }
     }
 
     fn now(&self) -> Timestamp {

@@ -21,7 +21,8 @@ pub struct Post {
 impl Store {
     /// Keeps a post. Texts with U+0000 are refused, since PostgreSQL cannot hold them.
     pub async fn add_post(&self, text: &str) -> Result<Uuid, Error> {
-        const SQL: &str = "INSERT INTO posts (id, text, created_at) VALUES ($1, $2, $3)";
+        const SQL: &str = "INSERT INTO posts (id, text, created_at) VALUES ($1, $2, $3) \
+             ON CONFLICT (id) DO NOTHING";
         if text.contains('\0') {
             return Err(Error::field("/text", "must not hold the character U+0000"));
         }

@@ -64,6 +64,16 @@ impl Http {
         answer(self.client.post(format!("{}{path}", self.base)).json(body)).await
     }
 
+    /// Posts with an Idempotency-Key; answers also whether the answer had been given before.
+    pub(crate) async fn post_keyed(&self, path: &str, key: &str, body: &Value) -> (Answer, bool) {
+        let request = self.client.post(format!("{}{path}", self.base)).json(body);
+        let response = request.header("idempotency-key", key).send().await.expect("an answer");
+        let replayed = response.headers().contains_key("idempotent-replayed");
+        let status = response.status().as_u16();
+        let text = response.text().await.expect("a body");
+        (Answer { status, body: serde_json::from_str(&text).expect("JSON") }, replayed)
+    }
+
     pub(crate) async fn put(&self, path: &str, body: &Value) -> Answer {
         let request = self.client.put(format!("{}{path}", self.base)).json(body);
         answer(request).await.expect("an answer")
