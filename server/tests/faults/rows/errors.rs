@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::checker::{Allowed, Invariant};
-use crate::history::{History, Job};
+use crate::history::{History, Job, Told};
 use crate::run::Run;
 use crate::world::{Account, Plan, World};
 
@@ -76,7 +76,13 @@ async fn enqueue(world: &World, accounts: &[Account], jobs: usize) {
     let publishing = async {
         for (n, done) in (0..publications).step_by(accounts.len()).enumerate() {
             let some = &accounts[..accounts.len().min(publications - done)];
-            world.journal.publish(&format!("post {n}"), some).await;
+            // A client that gets no answer asks again.
+            let mut attempt = 0;
+            while world.journal.publish(&format!("post {n}.{attempt}"), some).await
+                != Told::Accepted
+            {
+                attempt += 1;
+            }
         }
     };
     let others = async {

@@ -228,23 +228,34 @@ pub(crate) async fn lost_commits(run: Run) {
     api_dies_after_a_commit(&world, &run).await;
 }
 
-/// An API dies between a commit and its answer: the job is there, and runs.
+/// An API dies between a commit and its answer: the job is there, and runs; the client, which knows
+/// nothing of it, sends its request again, and makes no other.
 async fn api_dies_after_a_commit(world: &World, run: &Run) {
+    const JOBS: &str = "SELECT count(*) FROM jobs WHERE args LIKE '%remote_posts%'";
+    const DONE: &str =
+        "SELECT count(*) FROM jobs WHERE args LIKE '%remote_posts%' AND state = 'completed'";
     world.user("dying-api").await;
     let mut vars = world.fleet.vars().to_vec();
     vars.push(("DATABASE_URL", database_url(&world.postgres, "dying-api")));
     vars.push(("POSTWORKS_FAILPOINTS", "enqueue.committed=1*return(kill)".to_owned()));
+    // For so long, and ten seconds, nobody else may begin the request.
+    vars.push(("POSTWORKS__API__REQUEST_TIMEOUT", "2s".to_owned()));
     let args = ["api", "--listen", ANY];
     let mut api = Process::start("dying-api", POSTWORKS, &args, &vars, world.folder());
     let http = Client::new(&api.listening("api").await).http;
-    let body =
-        json!({ "kind": "data_cleanup", "args": { "dry_run": true }, "unique_key": "orphan" });
-    let answer = http.try_post("/api/jobs", &body).await;
+    let args = json!({ "dry_run": true, "scope": "remote_posts" });
+    let body = json!({ "kind": "data_cleanup", "args": args });
+    let answer = http.try_post_keyed("/api/jobs", "orphan", &body).await;
     run.must(answer.is_err(), Invariant::I1, "an API that died has answered");
     assert!(api.is_gone_within(LONG).await, "the API lives");
-    const DONE: &str =
-        "SELECT count(*) FROM jobs WHERE unique_key = 'orphan' AND state = 'completed'";
     let start = Instant::now();
     until("a committed job does not run", LONG, async || world.count(DONE).await == 1).await;
     run.time("committed, never pushed: done", start.elapsed(), 30.0);
+    until("the request is refused", LONG, async || {
+        let again = world.fleet.client.http.try_post_keyed("/api/jobs", "orphan", &body).await;
+        again.is_ok_and(|(answer, _)| answer.status == 202)
+    })
+    .await;
+    let more = world.count(JOBS).await - 1;
+    run.figure("jobs made again by a request sent again", more as f64, 0.0, "jobs");
 }

@@ -66,12 +66,22 @@ impl Http {
 
     /// Posts with an Idempotency-Key; answers also whether the answer had been given before.
     pub(crate) async fn post_keyed(&self, path: &str, key: &str, body: &Value) -> (Answer, bool) {
+        self.try_post_keyed(path, key, body).await.expect("an answer")
+    }
+
+    /// The same with a server that may be down.
+    pub(crate) async fn try_post_keyed(
+        &self,
+        path: &str,
+        key: &str,
+        body: &Value,
+    ) -> reqwest::Result<(Answer, bool)> {
         let request = self.client.post(format!("{}{path}", self.base)).json(body);
-        let response = request.header("idempotency-key", key).send().await.expect("an answer");
+        let response = request.header("idempotency-key", key).send().await?;
         let replayed = response.headers().contains_key("idempotent-replayed");
         let status = response.status().as_u16();
-        let text = response.text().await.expect("a body");
-        (Answer { status, body: serde_json::from_str(&text).expect("JSON") }, replayed)
+        let text = response.text().await?;
+        Ok((Answer { status, body: serde_json::from_str(&text).expect("JSON") }, replayed))
     }
 
     pub(crate) async fn put(&self, path: &str, body: &Value) -> Answer {
