@@ -20,7 +20,7 @@ use tempfile::TempDir;
 
 pub(crate) use client::{Client, Publication};
 pub(crate) use process::{Process, Ran, run};
-pub(crate) use sandbox::Sandbox;
+pub(crate) use sandbox::{Journal, Sandbox};
 pub(crate) use wait::{LONG, now_ms, seconds, until};
 
 /// The binary with every role.
