@@ -18,6 +18,7 @@ pub struct ConnectorSync {
 impl Job for ConnectorSync {
     const KIND: &'static str = "connector_sync";
     const TIMEOUT: Duration = Duration::from_secs(120);
+    const CATCHES_UP: bool = true;
 
     fn account(&self) -> Option<Uuid> {
         Some(self.connector_id)
@@ -57,6 +58,7 @@ impl Job for TokenRefresh {
     const KIND: &'static str = "token_refresh";
     /// A platform that is down for hours must not cost the account: tokens live long after.
     const RETRY: RetryPolicy = RetryPolicy { max_attempts: 20, ..RetryPolicy::DEFAULT };
+    const CATCHES_UP: bool = true;
 
     fn account(&self) -> Option<Uuid> {
         Some(self.connector_id)

@@ -11,12 +11,12 @@ use uuid::Uuid;
 
 use super::{
     AuditEntry, AuditFilter, BATCH_MAX, Backlog, Bump, Cancel, CauseCount, DeadCount, DeadFilter,
-    DeadGroup, DeadLetter, Error, FailedAttempt, JobFilter, JobRow, Ledger, Page, Prune, PutBack,
-    PutBackOnce, QueueHold, Recorded, Redrive, Redriven, Settled, Span, Standing, Unpark, Verdict,
-    Wish,
+    DeadGroup, DeadLetter, DeadSubject, Error, FailedAttempt, JobFilter, JobRow, Ledger, Page,
+    Prune, PutBack, PutBackOnce, QueueHold, Recorded, Redrive, Redriven, Settled, Span, Standing,
+    Unpark, Verdict, Wish,
 };
 use crate::finding::Finding;
-use crate::job::{JobId, NewJob, Queue, Timestamp, Token, Turn};
+use crate::job::{JobId, Kind, NewJob, Queue, Timestamp, Token, Turn};
 
 /// Commits on their way at once: while one waits for the disk, the next is being filled.
 const IN_FLIGHT: usize = 2;
@@ -187,6 +187,14 @@ impl Ledger for GroupCommit {
         note: Option<&AuditEntry>,
     ) -> Result<u64, Error> {
         self.ledger.discard(filter, now, note).await
+    }
+
+    async fn dead_subjects(
+        &self,
+        ids: &[JobId],
+        catching_up: &[Kind],
+    ) -> Result<Vec<DeadSubject>, Error> {
+        self.ledger.dead_subjects(ids, catching_up).await
     }
 
     async fn lineage(&self, id: JobId) -> Result<Vec<PutBackOnce>, Error> {

@@ -86,6 +86,7 @@ promises! {
     dead_letters_are_found_by_account_and_time,
     a_discarded_letter_is_gone_for_good,
     a_job_remembers_from_which_deaths_it_was_put_back,
+    what_made_a_dead_job_needless_is_found,
     a_redrive_knows_what_came_back,
     a_redrive_is_carried_on_by_one_and_stopped_by_a_person,
     a_dead_job_is_put_back_with_other_arguments,

@@ -59,6 +59,7 @@ impl App {
 
     async fn detailed(&self, letter: DeadLetter) -> Result<DeadLetterView, Error> {
         let (id, ledger) = (letter.id, &self.node.ledger);
+        let subject = self.subjects(std::slice::from_ref(&letter)).await?.remove(&id);
         let row = ledger.job(id).await?.ok_or_else(|| no_letter(id))?;
         let args =
             RawValue::from_string(row.job.args).map_err(|error| Error::Broken(Box::new(error)))?;
@@ -69,6 +70,7 @@ impl App {
             unique_key: row.job.unique_key,
             attempts,
             put_back: ledger.lineage(id).await?,
+            superseded_by: subject.and_then(|subject| subject.superseded_by),
         };
         Ok(DeadLetterView { details: Some(details), ..letter.into() })
     }

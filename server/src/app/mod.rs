@@ -11,6 +11,7 @@ mod dead_letters;
 mod effects;
 mod enqueue;
 mod error;
+mod fates;
 mod gates;
 mod jobs;
 mod paging;

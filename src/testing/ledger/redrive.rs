@@ -5,10 +5,10 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::{NOW, all, at, created, dead, job, put_back, settled, stamped, state, token, unique};
-use crate::job::{JobId, NewJob, Queue, State};
+use crate::job::{JobId, Kind, NewJob, Queue, State};
 use crate::ledger::{
-    AuditEntry, AuditFilter, DeadFilter, Edited, Ledger, PutBack, Recorded, Redrive, RedriveState,
-    Settled, SqlLedger, Verdict,
+    AuditEntry, AuditFilter, DeadFilter, Edited, Ledger, Next, PutBack, Recorded, Redrive,
+    RedriveState, Settled, SqlLedger, Verdict,
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -124,6 +124,49 @@ pub async fn a_job_remembers_from_which_deaths_it_was_put_back(ledger: &SqlLedge
         [(1, at(5), None, "no answer", at(2)), (2, at(8), Some(redrive), "no route", at(2))]
     );
     assert_ne!(lineage[0].fingerprint, lineage[1].fingerprint);
+}
+
+/// A job of its key that lives or completed since, or, of kinds that catch up, one for its account.
+/// What completed before it died says nothing, nor what died or was cancelled.
+pub async fn what_made_a_dead_job_needless_is_found(ledger: &SqlLedger) {
+    let kind = Kind::parse("connector_sync").expect("a name");
+    let sync = |account: u128| {
+        let account = Some(Uuid::from_u128(account));
+        NewJob { kind: kind.clone(), account, ..job() }
+    };
+    let keyed = |key: &str| NewJob { kind: kind.clone(), ..unique(key) };
+    let by = async |id: JobId, kinds: &[Kind]| {
+        let found = ledger.dead_subjects(&[id], kinds).await.expect("find").remove(0);
+        (found.key_holder, found.superseded_by)
+    };
+    let kinds = std::slice::from_ref(&kind);
+    let ended = async |job: NewJob, then: Next| {
+        let id = created(ledger, job).await;
+        assert_eq!(settled(ledger, super::verdict(id, token(1), then)).await, Settled::Done);
+        id
+    };
+    // All died at 2.
+    let earlier = ended(keyed("a"), Next::Completed { at: at(1) }).await;
+    let of_key = died(ledger, keyed("a"), 1, "broke").await;
+    assert_eq!(by(of_key, kinds).await, (None, None), "{earlier} completed before");
+    ended(keyed("a"), Next::Cancelled { at: at(3) }).await;
+    died(ledger, keyed("a"), 1, "broke").await;
+    assert_eq!(by(of_key, kinds).await, (None, None));
+    let holder = created(ledger, keyed("a")).await;
+    assert_eq!(by(of_key, &[]).await, (Some(holder), Some(holder)));
+    settled(ledger, super::verdict(holder, token(1), Next::Completed { at: at(3) })).await;
+    assert_eq!(by(of_key, &[]).await, (None, Some(holder)));
+
+    ended(sync(1), Next::Completed { at: at(1) }).await;
+    let of_account = died(ledger, sync(1), 1, "broke").await;
+    created(ledger, sync(2)).await;
+    assert_eq!(by(of_account, kinds).await, (None, None));
+    let live = created(ledger, sync(1)).await;
+    assert_eq!(by(of_account, &[]).await, (None, None), "the kind does not catch up");
+    assert_eq!(by(of_account, kinds).await, (None, Some(live)));
+    settled(ledger, super::verdict(live, token(1), Next::Completed { at: at(3) })).await;
+    assert_eq!(by(of_account, kinds).await, (None, Some(live)));
+    assert!(ledger.dead_subjects(&[live], kinds).await.expect("find").is_empty(), "it is not dead");
 }
 
 /// What came back to the operator's hands is counted by cause, and not put back a second time.

@@ -78,6 +78,10 @@ pub struct DeadDetails {
     pub attempts: Vec<AttemptView>,
     /// When it was put back before, and from which death, first to last.
     pub put_back: Vec<PutBackOnce>,
+    /// A job that made it needless: one of its key, or for its account if it was to synchronise or
+    /// refresh, that lives or has completed since.
+    #[serde(default)]
+    pub superseded_by: Option<JobId>,
 }
 
 /// Dead letters of one cause.
@@ -199,7 +203,8 @@ pub struct Plan {
     /// Left alone: perhaps done. Naming the job's id puts it back if the job can find out; else
     /// only a person can tell.
     pub unknown: u64,
-    /// Left alone: a live job has their unique key.
+    /// Left alone: something newer made them needless. Naming the job's id puts it back all the
+    /// same, unless a live job has its unique key.
     pub superseded: u64,
 }
 

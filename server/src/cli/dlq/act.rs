@@ -7,7 +7,7 @@ use postworks::config::parse_number;
 use serde_json::Value;
 
 use super::filter::ChoiceArgs;
-use super::{UNKNOWN, redrive};
+use super::{SUPERSEDED, UNKNOWN, redrive};
 use crate::app::types::{DeadDiscard, DeadEdit, DeadRetry, Discarded, Plan, Planned};
 use crate::cli::enqueue::{arguments, parse_arg};
 use crate::cli::failure::{Exit, Failure};
@@ -147,9 +147,11 @@ fn summary(plan: Plan, dry_run: bool) -> String {
         (verb, plan.runnable.to_string()),
         ("done already", plan.done.to_string()),
         ("left: outcome unknown", plan.unknown.to_string()),
-        ("left: a live job has their unique key", plan.superseded.to_string()),
+        ("left: superseded", plan.superseded.to_string()),
     ]);
-    if plan.unknown > 0 { format!("{text}\n\n{UNKNOWN}") } else { text }
+    let hints = [(plan.unknown, UNKNOWN), (plan.superseded, SUPERSEDED)];
+    let hints = hints.iter().filter(|(count, _)| *count > 0).map(|(_, hint)| *hint);
+    std::iter::once(text.as_str()).chain(hints).collect::<Vec<_>>().join("\n\n")
 }
 
 fn gone(discarded: &Discarded) -> String {
@@ -162,6 +164,7 @@ fn gone(discarded: &Discarded) -> String {
         ("could be put back", plan.runnable.to_string()),
         ("done already", plan.done.to_string()),
         ("outcome unknown", plan.unknown.to_string()),
+        ("superseded", plan.superseded.to_string()),
         ("discarded", discarded.discarded.to_string()),
     ])
 }

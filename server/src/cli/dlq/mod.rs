@@ -39,6 +39,10 @@ pub(crate) enum DlqCommand {
     /// Those whose outcome is unknown are put back only if their ids are named and they can find
     /// it out; of the others `postworks effects` takes a person's word.
     ///
+    /// Superseded ones are put back only if their ids are named: those whose unique key a later job
+    /// has, or had when it completed, and those to synchronise or refresh an account for which a
+    /// later job lives or has completed. What is published already is completed.
+    ///
     /// More than 1000 jobs, --canary or --rate make it a redrive that goes on in the background. It
     /// begins with three jobs of each cause, and leaves a cause alone that comes back three times.
     Retry(DlqRetryArgs),
@@ -114,6 +118,11 @@ pub(super) async fn run(context: &Context, command: DlqCommand) -> Result<(), Fa
 /// Where to go on with an outcome that nobody knows.
 const UNKNOWN: &str = "outcome unknown: postworks effects list says what to do";
 
+/// Why letters are left alone that would run.
+const SUPERSEDED: &str = "superseded: another job has done their work since, or is about to; \
+     postworks dlq show names it. A letter whose id is named is put back all the same, unless a \
+     live job has its unique key";
+
 fn none(filter: &FilterArgs) -> &'static str {
     if filter.is_empty() { "no dead letters" } else { "no dead letter fits the filter" }
 }
@@ -138,6 +147,7 @@ fn show(letter: &DeadLetterView) -> String {
             ("args", details.args.get().to_owned()),
             ("account", or_dash(details.account.as_ref())),
             ("unique key", or_dash(details.unique_key.as_ref())),
+            ("superseded by", or_dash(details.superseded_by.as_ref())),
             ("put back", format!("{} times", details.put_back.len())),
             ("last put back", or_dash(last.map(|once| once.at).as_ref())),
         ]));
