@@ -72,6 +72,7 @@ promises! {
     generations_never_repeat,
     a_redriven_job_has_all_its_attempts_again,
     a_redrive_never_takes_a_unique_key_from_a_live_job,
+    a_job_keeps_its_callers_trace,
     a_redrive_pressed_twice_puts_each_job_back_once,
     a_parked_job_waits_for_its_account_or_its_time,
     a_job_parked_for_a_newer_worker_is_released_by_one,

@@ -9,8 +9,11 @@ use postworks::job::JobId;
 use uuid::Uuid;
 
 use super::Api;
-use super::input::{IdSegment, check_idempotency_key, document, id, name, optional, query};
+use super::input::{
+    IdSegment, check_idempotency_key, document, id, name, optional, query, traceparent,
+};
 use super::problem::Problem;
+use crate::app::types::{EnqueueBulk, EnqueueJob, Publish};
 
 type Answer = Result<Response, Problem>;
 
@@ -24,13 +27,16 @@ fn with(status: StatusCode, body: impl serde::Serialize) -> Answer {
 
 pub(super) async fn enqueue(State(api): State<Api>, request: Request) -> Answer {
     check_idempotency_key(request.headers())?;
-    let job = document(request, api.limits.body).await?;
+    let trace = traceparent(request.headers());
+    let job = EnqueueJob { trace, ..document(request, api.limits.body).await? };
     let enqueued = api.app.enqueue(job).await?;
     with(if enqueued.created { StatusCode::ACCEPTED } else { StatusCode::OK }, enqueued)
 }
 
 pub(super) async fn enqueue_bulk(State(api): State<Api>, request: Request) -> Answer {
-    let bulk = document(request, api.limits.bulk_body).await?;
+    let trace = traceparent(request.headers());
+    let mut bulk: EnqueueBulk = document(request, api.limits.bulk_body).await?;
+    bulk.jobs.iter_mut().for_each(|job| job.trace = trace);
     with(StatusCode::ACCEPTED, api.app.enqueue_bulk(bulk).await?)
 }
 
@@ -69,7 +75,8 @@ pub(super) async fn posts(State(api): State<Api>, RawQuery(raw): RawQuery) -> An
 }
 
 pub(super) async fn publish(State(api): State<Api>, request: Request) -> Answer {
-    let publish = document(request, api.limits.body).await?;
+    let trace = traceparent(request.headers());
+    let publish = Publish { trace, ..document(request, api.limits.body).await? };
     with(StatusCode::ACCEPTED, api.app.publish(&publish).await?)
 }
 

@@ -129,7 +129,10 @@ impl App {
             connector_ids: connectors.clone(),
             at: publish.at,
         };
-        let prepare = |request: Request| self.node.producer.prepare(request);
+        let prepare = |mut request: Request| {
+            request.policy.trace = publish.trace;
+            self.node.producer.prepare(request)
+        };
         let scheduled = self.node.store.publish(&wanted, prepare).await?;
         let publications = scheduled
             .iter()

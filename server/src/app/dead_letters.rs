@@ -1,6 +1,6 @@
 //! Dead letters: showing, grouping and exporting them.
 
-use postworks::job::JobId;
+use postworks::job::{JobId, TraceParent};
 use postworks::ledger::{DeadFilter, DeadGroup, DeadLetter};
 use serde_json::value::RawValue;
 
@@ -68,6 +68,7 @@ impl App {
             args,
             account: row.job.account,
             unique_key: row.job.unique_key,
+            trace_id: row.job.trace.map(TraceParent::trace_id),
             attempts,
             put_back: ledger.lineage(id).await?,
             superseded_by: subject.and_then(|subject| subject.superseded_by),

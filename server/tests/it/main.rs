@@ -33,5 +33,6 @@ mod redrive;
 mod rolling;
 mod sandbox;
 mod sentinel;
+mod trace;
 mod wiped;
 mod world;

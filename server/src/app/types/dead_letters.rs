@@ -74,6 +74,9 @@ pub struct DeadDetails {
     pub account: Option<Uuid>,
     /// While the job lived, no other of the kind with this key was made. It holds the key no more.
     pub unique_key: Option<String>,
+    /// The trace of whoever enqueued it.
+    #[serde(default)]
+    pub trace_id: Option<String>,
     /// Every failed attempt, first to last, also those before it was put back.
     pub attempts: Vec<AttemptView>,
     /// When it was put back before, and from which death, first to last.

@@ -147,6 +147,7 @@ fn show(letter: &DeadLetterView) -> String {
             ("args", details.args.get().to_owned()),
             ("account", or_dash(details.account.as_ref())),
             ("unique key", or_dash(details.unique_key.as_ref())),
+            ("trace", or_dash(details.trace_id.as_ref())),
             ("superseded by", or_dash(details.superseded_by.as_ref())),
             ("put back", format!("{} times", details.put_back.len())),
             ("last put back", or_dash(last.map(|once| once.at).as_ref())),
