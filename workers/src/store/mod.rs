@@ -21,7 +21,7 @@ pub use posts::Post;
 pub use publications::{Frozen, Publication, PublicationState};
 pub use routes::Route;
 pub use schedule::{Publish, Scheduled};
-pub use tokens::{Access, CoolDown, Held, Renewed};
+pub use tokens::{Access, CoolDown, Held, Renewal, Renewed};
 
 use std::sync::Arc;
 
