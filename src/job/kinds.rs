@@ -89,9 +89,15 @@ pub enum CleanupScope {
     RemotePosts,
     /// Ended publications, and posts all of whose publications are gone.
     Publications,
+    /// What operators did.
+    Audit,
+    /// Ended redrives.
+    Redrives,
 }
 
 impl Job for DataCleanup {
     const KIND: &'static str = "data_cleanup";
+    /// 2: may clean the audit and redrives.
+    const VERSION: u16 = 2;
     const TIMEOUT: Duration = Duration::from_secs(300);
 }

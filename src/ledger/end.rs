@@ -23,4 +23,8 @@ pub enum Prune {
     EndedJobs,
     /// Dead jobs and their letters.
     DeadLetters,
+    /// What operators did, by when they began.
+    Audit,
+    /// Redrives that have ended.
+    Redrives,
 }

@@ -92,6 +92,7 @@ promises! {
     a_redrive_is_carried_on_by_one_and_stopped_by_a_person,
     a_dead_job_is_put_back_with_other_arguments,
     a_cleanup_deletes_only_what_ended_before,
+    a_cleanup_leaves_what_operators_do_now,
     jobs_are_listed_newest_first_page_by_page,
     dead_letters_are_grouped_counted_and_filtered,
 }

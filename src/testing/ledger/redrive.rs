@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{NOW, all, at, created, dead, job, put_back, settled, stamped, state, token, unique};
 use crate::job::{JobId, Kind, NewJob, Queue, State};
 use crate::ledger::{
-    AuditEntry, AuditFilter, DeadFilter, Edited, Ledger, Next, PutBack, Recorded, Redrive,
+    AuditEntry, AuditFilter, DeadFilter, Edited, Ledger, Next, Prune, PutBack, Recorded, Redrive,
     RedriveState, Settled, SqlLedger, Verdict,
 };
 
@@ -247,6 +247,32 @@ pub async fn a_redrive_is_carried_on_by_one_and_stopped_by_a_person(ledger: &Sql
     assert_eq!(ledger.redrives(false, None, 9).await.expect("list"), [ended]);
     assert!(ledger.redrives(true, None, 9).await.expect("list").is_empty());
     assert!(ledger.redrives(false, Some(new.id), 9).await.expect("list").is_empty());
+}
+
+/// What operators did goes by when they began it, and a redrive once it has ended; a batch at a time.
+pub async fn a_cleanup_leaves_what_operators_do_now(ledger: &SqlLedger) {
+    let entry =
+        |id: u128, seconds| AuditEntry { id: Uuid::from_u128(id), at: at(seconds), ..note("x") };
+    for n in 1..=5 {
+        ledger.audit(&entry(n, 10 + u64::try_from(n).expect("small"))).await.expect("note");
+    }
+    let prune = |what, before, limit, dry_run| ledger.prune(what, before, limit, dry_run);
+    assert_eq!(prune(Prune::Audit, at(11), 9, false).await.expect("prune"), 0);
+    assert_eq!(prune(Prune::Audit, at(15), 1, true).await.expect("count"), 4);
+    assert_eq!(prune(Prune::Audit, at(15), 3, false).await.expect("prune"), 3);
+    assert_eq!(prune(Prune::Audit, at(15), 3, false).await.expect("prune"), 1);
+    let left = ledger.audits(&AuditFilter { limit: 9, ..AuditFilter::default() }).await;
+    assert_eq!(left.expect("list"), [entry(5, 15)]);
+
+    let new = redrive();
+    ledger.start_redrive(&new, &note("dlq.retry")).await.expect("start");
+    assert_eq!(prune(Prune::Redrives, at(99), 9, false).await.expect("prune"), 0, "it runs");
+    let stop = AuditEntry { id: Uuid::from_u128(8), at: at(20), ..note("redrive.stop") };
+    assert!(ledger.stop_redrive(new.id, "stopped by ann", &stop).await.expect("stop"));
+    assert_eq!(prune(Prune::Redrives, at(20), 9, false).await.expect("prune"), 0);
+    assert_eq!(prune(Prune::Redrives, at(21), 9, true).await.expect("count"), 1);
+    assert_eq!(prune(Prune::Redrives, at(21), 9, false).await.expect("prune"), 1);
+    assert_eq!(ledger.redrive_of(new.id).await.expect("read"), None);
 }
 
 /// Put back with what it should have said in the first place.
