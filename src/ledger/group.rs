@@ -234,6 +234,10 @@ impl Ledger for GroupCommit {
         self.ledger.audit(entry).await
     }
 
+    async fn audit_step(&self, entry: &AuditEntry) -> Result<(), Error> {
+        self.ledger.audit_step(entry).await
+    }
+
     async fn wish(&self, wish: &Wish, note: &AuditEntry) -> Result<QueueHold, Error> {
         self.ledger.wish(wish, note).await
     }

@@ -342,6 +342,9 @@ pub trait Ledger: Send + Sync + 'static {
     /// Notes an operator's action that is done elsewhere. May be repeated.
     async fn audit(&self, entry: &AuditEntry) -> Result<(), Error>;
 
+    /// Notes a step of an action that is done elsewhere: the counts of its steps add up.
+    async fn audit_step(&self, entry: &AuditEntry) -> Result<(), Error>;
+
     /// Records what a person wants of a queue, and notes it; answers what is wanted of it now.
     async fn wish(&self, wish: &Wish, note: &AuditEntry) -> Result<QueueHold, Error>;
 

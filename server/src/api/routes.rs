@@ -119,7 +119,7 @@ pub(super) async fn dead_groups(State(api): State<Api>, RawQuery(raw): RawQuery)
 
 /// JSON lines, read from the ledger as fast as the caller reads them.
 pub(super) async fn dlq_export(State(api): State<Api>, RawQuery(raw): RawQuery) -> Answer {
-    let export = api.app.export(&query(raw.as_deref())?, None).await?;
+    let export = api.app.export(&query(raw.as_deref())?).await?;
     let lines = futures_util::stream::try_unfold(export, |mut export| async move {
         // The status is sent; a connection that breaks off is what tells the caller.
         Ok::<_, crate::app::Error>(export.next().await?.map(|lines| (lines, export)))

@@ -359,11 +359,20 @@ async fn letters_are_filtered_exported_and_discarded_by_name_only() {
     let jobs = night.publish(150, &night.accounts).await;
     night.die(&jobs, |_| because(CAUSES[1])).await;
     let account = night.accounts[0].to_string();
-    let exported = night.world.ask("GET", &format!("/api/dlq/export?account={account}")).await;
+    let export = format!("/api/dlq/export?account={account}&reason=for%20the%20platform");
+    let exported = night.world.ask("GET", &export).await;
     let lines = exported.body.as_str().unwrap().lines();
     let letters: Vec<Value> = lines.map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(letters.len(), 150);
     assert!(letters.iter().all(|letter| letter["details"]["account"] == account.as_str()));
+    let noted = &night.app.audits(&Default::default()).await.unwrap().items[0];
+    assert_eq!((noted.action.as_str(), noted.count), ("dlq.export", 150));
+    assert_eq!(noted.why.as_deref(), Some("for the platform"));
+    for path in ["/api/dlq", "/api/dlq/groups"] {
+        let refused = night.world.ask("GET", &format!("{path}?reason=x")).await;
+        refused.assert_problem(422);
+        assert_eq!(refused.fields(), ["/reason"]);
+    }
 
     for (body, field) in [
         (json!({"filter": {}}), "/filter"),

@@ -196,6 +196,10 @@ impl Ledger for SqlLedger {
         until_sure(|| audit::note(&self.db, entry)).await
     }
 
+    async fn audit_step(&self, entry: &AuditEntry) -> Result<(), Error> {
+        audit::step(&self.db, entry).await
+    }
+
     async fn wish(&self, wish: &Wish, note: &AuditEntry) -> Result<QueueHold, Error> {
         hold::wish(&self.db, wish, note).await
     }

@@ -39,6 +39,9 @@ pub struct DeadQuery {
     /// Where the page before ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
+    /// Why, for the audit; for exports.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// A job that a person must look at.

@@ -49,9 +49,14 @@ pub(crate) enum DlqCommand {
     /// End dead jobs for good, as cancelled, and delete their letters
     Discard(ChoiceArgs),
     /// Write dead letters with arguments and attempts to stdout, a JSON object a line
+    ///
+    /// The audit keeps who exported how many, and why.
     Export {
         #[command(flatten)]
         filter: FilterArgs,
+        /// Why, for the audit
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
     },
     /// List redrives, newest first
     Redrives {
@@ -99,8 +104,8 @@ pub(super) async fn run(context: &Context, command: DlqCommand) -> Result<(), Fa
         }
         DlqCommand::Retry(args) => act::retry(context, args).await,
         DlqCommand::Discard(args) => act::discard(context, args).await,
-        DlqCommand::Export { filter } => {
-            let query = filter.query()?;
+        DlqCommand::Export { filter, reason } => {
+            let query = DeadQuery { reason, ..filter.query()? };
             let target = target::choose(context).await?;
             let mut out = std::io::BufWriter::new(std::io::stdout());
             target.dlq_export(&query, &mut out).await?;
