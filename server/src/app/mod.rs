@@ -28,6 +28,7 @@ use postworks_workers::health::Probe;
 use postworks_workers::node::Node;
 use postworks_workers::role;
 
+pub(crate) use dead_choice::category;
 pub use dead_letters::Export;
 pub use error::Error;
 

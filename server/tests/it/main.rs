@@ -11,6 +11,7 @@ mod cli;
 mod contract;
 mod crash;
 mod demo;
+mod dlq_commands;
 mod drain;
 mod effects;
 mod embedded;

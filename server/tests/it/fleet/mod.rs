@@ -119,6 +119,11 @@ impl Fleet {
         worker
     }
 
+    /// Starts a command on the stores; what it says on stderr is its log.
+    pub(crate) fn command(&self, name: &str, args: &[&str]) -> Process {
+        Process::start(name, POSTWORKS, args, &self.vars, self.folder.path())
+    }
+
     /// Connects `count` accounts of the sandbox in one of its characters. Each has published once
     /// when this returns, so none needs a new token for an hour. Needs a worker.
     pub(crate) async fn connect(&self, platform: &str, count: usize) -> Vec<String> {
