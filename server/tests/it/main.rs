@@ -29,6 +29,7 @@ mod outage;
 mod rate_windows;
 mod readme;
 mod real_bluesky;
+mod redaction;
 mod redis_limits;
 mod redrive;
 mod rolling;
