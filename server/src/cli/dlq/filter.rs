@@ -114,7 +114,7 @@ impl ChoiceArgs {
         let filter = &self.filter;
         filter.check_once()?;
         if self.ids.is_empty() && filter.is_empty() && !self.all {
-            return Err(Failure::new(Exit::Usage, "which dead letters?")
+            return Err(Failure::new(Exit::Usage, "dead letters to act on are required")
                 .advise("name ids, or a --filter k=v, or --all"));
         }
         Ok(DeadChoice {
