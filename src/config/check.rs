@@ -154,6 +154,8 @@ fn retention(config: &Config, faults: &mut Faults) {
         ("retention.dead_letters", kept.dead_letters),
         ("retention.remote_posts", kept.remote_posts),
         ("retention.publications", kept.publications),
+        ("retention.audit", kept.audit),
+        ("retention.redrives", kept.redrives),
     ] {
         faults.unless(span <= FOR_EVER, key, "must be at most 36600d");
     }

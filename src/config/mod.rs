@@ -219,6 +219,12 @@ pub struct Retention {
     /// Ended publications.
     #[serde(deserialize_with = "values::duration")]
     pub publications: Duration,
+    /// What operators did.
+    #[serde(deserialize_with = "values::duration")]
+    pub audit: Duration,
+    /// Ended redrives.
+    #[serde(deserialize_with = "values::duration")]
+    pub redrives: Duration,
     /// Rows deleted at a time.
     pub batch: u32,
 }

@@ -18,6 +18,7 @@ pub struct ConnectorSync {
 impl Job for ConnectorSync {
     const KIND: &'static str = "connector_sync";
     const TIMEOUT: Duration = Duration::from_secs(120);
+    const CATCHES_UP: bool = true;
 
     fn account(&self) -> Option<Uuid> {
         Some(self.connector_id)
@@ -57,6 +58,7 @@ impl Job for TokenRefresh {
     const KIND: &'static str = "token_refresh";
     /// A platform that is down for hours must not cost the account: tokens live long after.
     const RETRY: RetryPolicy = RetryPolicy { max_attempts: 20, ..RetryPolicy::DEFAULT };
+    const CATCHES_UP: bool = true;
 
     fn account(&self) -> Option<Uuid> {
         Some(self.connector_id)
@@ -87,9 +89,17 @@ pub enum CleanupScope {
     RemotePosts,
     /// Ended publications, and posts all of whose publications are gone.
     Publications,
+    /// What operators did.
+    Audit,
+    /// Ended redrives.
+    Redrives,
+    /// Answers to requests that came with a key.
+    Requests,
 }
 
 impl Job for DataCleanup {
     const KIND: &'static str = "data_cleanup";
+    /// 2: may clean the audit, redrives and requests.
+    const VERSION: u16 = 2;
     const TIMEOUT: Duration = Duration::from_secs(300);
 }

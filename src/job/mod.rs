@@ -18,6 +18,7 @@ mod retry;
 mod spec;
 mod state;
 mod time;
+mod trace;
 mod turn;
 
 pub use catalog::{Catalog, CatalogError};
@@ -35,5 +36,6 @@ pub(crate) use spec::decode_args;
 pub use spec::{Durability, Job, KindSpec};
 pub use state::State;
 pub use time::{InvalidTimestamp, Timestamp};
+pub use trace::{InvalidTraceParent, TraceParent};
 pub use turn::Turn;
 pub(crate) use turn::{due_ms, place_ms};

@@ -5,7 +5,9 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{Catalog, Durability, FieldError, JobId, Kind, KindSpec, Queue, Timestamp};
+use super::{
+    Catalog, Durability, FieldError, JobId, Kind, KindSpec, Queue, Timestamp, TraceParent,
+};
 
 /// The most a job may be preferred, in seconds of head start.
 pub const PRIORITY_S_MAX: u32 = 3_600;
@@ -43,6 +45,8 @@ pub struct RequestPolicy {
     pub max_attempts: Option<u32>,
     /// Of no use after this; the kind's default if absent.
     pub expires_at: Option<Timestamp>,
+    /// The caller's trace.
+    pub trace: Option<TraceParent>,
 }
 
 /// A request that cannot be recorded, with every fault found.
@@ -81,6 +85,8 @@ pub struct NewJob {
     pub expires_at: Timestamp,
     /// Where it is recorded.
     pub durability: Durability,
+    /// The trace of whoever enqueued it.
+    pub trace: Option<TraceParent>,
 }
 
 impl Request {
@@ -138,6 +144,7 @@ impl Request {
             created_at: now,
             expires_at: self.policy.expires_at.unwrap_or(run_at.after(spec.expires_after)),
             durability: spec.durability,
+            trace: self.policy.trace,
         })
     }
 }

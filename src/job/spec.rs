@@ -38,6 +38,9 @@ pub trait Job: Serialize + DeserializeOwned + Send + Sync + 'static {
     const DURABILITY: Durability = Durability::Ledger;
     /// Whether a run changes something outside that must not happen twice.
     const EFFECT: bool = false;
+    /// Whether any job of the kind for an account does all that an earlier one left undone, as a
+    /// synchronisation does. A dead one is needless then once a later one has completed.
+    const CATCHES_UP: bool = false;
 
     /// The account whose jobs wait together when a person must reconnect it.
     fn account(&self) -> Option<Uuid> {
@@ -75,6 +78,8 @@ pub struct KindSpec {
     pub durability: Durability,
     /// Whether a run changes something outside that must not happen twice.
     pub effect: bool,
+    /// Whether any job of the kind for an account does what an earlier one left undone.
+    pub catches_up: bool,
     pub(super) check: fn(&str) -> Result<Checked, Vec<FieldError>>,
 }
 
@@ -93,6 +98,7 @@ impl KindSpec {
             expires_after: J::EXPIRES_AFTER,
             durability: J::DURABILITY,
             effect: J::EFFECT,
+            catches_up: J::CATCHES_UP,
             check: check::<J>,
         })
     }

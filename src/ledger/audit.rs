@@ -22,7 +22,7 @@ pub struct AuditEntry {
     pub detail: Option<String>,
     /// The operator's own words.
     pub why: Option<String>,
-    /// How many things it changed.
+    /// How many things it changed, or told of.
     pub count: u64,
 }
 

@@ -11,12 +11,12 @@ use uuid::Uuid;
 
 use super::{
     AuditEntry, AuditFilter, BATCH_MAX, Backlog, Bump, Cancel, CauseCount, DeadCount, DeadFilter,
-    DeadGroup, DeadLetter, Error, FailedAttempt, JobFilter, JobRow, Ledger, Page, Prune, PutBack,
-    PutBackOnce, QueueHold, Recorded, Redrive, Redriven, Settled, Span, Standing, Unpark, Verdict,
-    Wish,
+    DeadGroup, DeadLetter, DeadSubject, Error, FailedAttempt, JobFilter, JobRow, Ledger, Page,
+    Prune, PutBack, PutBackOnce, QueueHold, Recorded, Redrive, Redriven, Settled, Span, Standing,
+    Unpark, Verdict, Wish,
 };
 use crate::finding::Finding;
-use crate::job::{JobId, NewJob, Queue, Timestamp, Token, Turn};
+use crate::job::{JobId, Kind, NewJob, Queue, Timestamp, Token, Turn};
 
 /// Commits on their way at once: while one waits for the disk, the next is being filled.
 const IN_FLIGHT: usize = 2;
@@ -189,6 +189,14 @@ impl Ledger for GroupCommit {
         self.ledger.discard(filter, now, note).await
     }
 
+    async fn dead_subjects(
+        &self,
+        ids: &[JobId],
+        catching_up: &[Kind],
+    ) -> Result<Vec<DeadSubject>, Error> {
+        self.ledger.dead_subjects(ids, catching_up).await
+    }
+
     async fn lineage(&self, id: JobId) -> Result<Vec<PutBackOnce>, Error> {
         self.ledger.lineage(id).await
     }
@@ -224,6 +232,10 @@ impl Ledger for GroupCommit {
 
     async fn audit(&self, entry: &AuditEntry) -> Result<(), Error> {
         self.ledger.audit(entry).await
+    }
+
+    async fn audit_step(&self, entry: &AuditEntry) -> Result<(), Error> {
+        self.ledger.audit_step(entry).await
     }
 
     async fn wish(&self, wish: &Wish, note: &AuditEntry) -> Result<QueueHold, Error> {

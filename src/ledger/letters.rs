@@ -65,6 +65,26 @@ pub struct Redriven {
     pub superseded: Vec<JobId>,
 }
 
+/// What a dead job was about, and what has been done about that since it died.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadSubject {
+    /// The job.
+    pub id: JobId,
+    /// Its kind.
+    pub kind: Kind,
+    /// Its arguments: JSON.
+    pub args: String,
+    /// The unique key it held.
+    pub unique_key: Option<String>,
+    /// The account, if any job of the kind does what an earlier one for the account left.
+    pub account: Option<Uuid>,
+    /// A live job that has its key now: with that, it cannot be put back.
+    pub key_holder: Option<JobId>,
+    /// A job that made it needless: one of its key, or for its account, that lives or has
+    /// completed since it died.
+    pub superseded_by: Option<JobId>,
+}
+
 /// How many dead letters there are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DeadCount {

@@ -13,6 +13,7 @@ use uuid::Uuid;
 mod audit;
 mod connect;
 mod db;
+mod end;
 mod fault;
 mod fingerprint;
 mod group;
@@ -28,9 +29,12 @@ mod sure;
 pub use audit::{AuditEntry, AuditFilter};
 pub use connect::{PostgresOptions, SqliteFile};
 pub use db::{Db, Tx};
+pub use end::{Cancel, Prune};
 pub use group::GroupCommit;
 pub use hold::{Held, Holder, QueueHold, Wish};
-pub use letters::{DeadCount, DeadFilter, DeadGroup, DeadLetter, Edited, PutBack, Redriven};
+pub use letters::{
+    DeadCount, DeadFilter, DeadGroup, DeadLetter, DeadSubject, Edited, PutBack, Redriven,
+};
 #[cfg(feature = "testing")]
 pub(crate) use migrations::postgres_migrations;
 pub use open::{Backlog, Page, Span};
@@ -231,29 +235,6 @@ pub struct JobFilter {
     pub limit: u32,
 }
 
-/// What became of a cancellation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Cancel {
-    /// The ledger knows no such job.
-    Unknown,
-    /// It had ended before.
-    Ended(State),
-    /// Recorded: it will not start any more. If a worker runs it now, the worker is told.
-    Marked {
-        /// The queue to remove it from.
-        queue: Queue,
-    },
-}
-
-/// What a cleanup deletes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Prune {
-    /// Completed and cancelled jobs.
-    EndedJobs,
-    /// Dead jobs and their letters.
-    DeadLetters,
-}
-
 /// Keeps the record of every job.
 #[async_trait]
 pub trait Ledger: Send + Sync + 'static {
@@ -322,6 +303,14 @@ pub trait Ledger: Send + Sync + 'static {
         note: Option<&AuditEntry>,
     ) -> Result<u64, Error>;
 
+    /// What these jobs, if dead, were about, and what made them needless. `catching_up` are the
+    /// kinds of which any job for an account does what an earlier one left.
+    async fn dead_subjects(
+        &self,
+        ids: &[JobId],
+        catching_up: &[Kind],
+    ) -> Result<Vec<DeadSubject>, Error>;
+
     /// When a job was put back, first to last.
     async fn lineage(&self, id: JobId) -> Result<Vec<PutBackOnce>, Error>;
 
@@ -352,6 +341,9 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// Notes an operator's action that is done elsewhere. May be repeated.
     async fn audit(&self, entry: &AuditEntry) -> Result<(), Error>;
+
+    /// Notes a step of an action that is done elsewhere: the counts of its steps add up.
+    async fn audit_step(&self, entry: &AuditEntry) -> Result<(), Error>;
 
     /// Records what a person wants of a queue, and notes it; answers what is wanted of it now.
     async fn wish(&self, wish: &Wish, note: &AuditEntry) -> Result<QueueHold, Error>;

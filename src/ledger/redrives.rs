@@ -79,7 +79,7 @@ pub struct Redrive {
     pub done: u64,
     /// Left: perhaps done.
     pub unknown: u64,
-    /// Left: a live job has their unique key.
+    /// Left: something newer made them needless.
     pub superseded: u64,
     /// When it began.
     pub started_at: Timestamp,

@@ -274,6 +274,7 @@ impl Candidate {
             max_attempts: envelope.max_attempts,
             created_at: envelope.created_at,
             deadline: now.after(route.spec.timeout),
+            trace: envelope.trace,
             token: delivery.lease.token,
             worker: delivery.lease.worker.clone(),
             cancelled,
@@ -401,5 +402,6 @@ fn stand_in(delivery: &Delivery, now: Timestamp) -> NewJob {
         created_at: now,
         expires_at: now,
         durability: Durability::Ledger,
+        trace: None,
     }
 }

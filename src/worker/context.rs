@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::EffectSlot;
 use crate::gate::watch::Watch;
-use crate::job::{JobId, Kind, Queue, Timestamp, Token, WorkerId};
+use crate::job::{JobId, Kind, Queue, Timestamp, Token, TraceParent, WorkerId};
 
 /// The run a handler is in.
 #[derive(Debug, Clone)]
@@ -29,6 +29,8 @@ pub struct JobContext {
     pub created_at: Timestamp,
     /// When this attempt is cut off.
     pub deadline: Timestamp,
+    /// The trace of whoever enqueued it: a job that the handler enqueues belongs to it, too.
+    pub trace: Option<TraceParent>,
     /// The claim's fencing token.
     pub token: Token,
     /// Who runs it.

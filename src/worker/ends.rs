@@ -16,7 +16,7 @@ use super::settle::Recordable;
 use super::standstill::Standstill;
 use crate::gate::breaker::Took;
 use crate::gate::watch::Watch;
-use crate::job::{ErrorClass, JobError, Outcome, Queue, RateScope};
+use crate::job::{ErrorClass, JobError, Outcome, Queue, RateScope, TraceParent};
 
 /// Where runs end.
 #[derive(Clone)]
@@ -141,21 +141,26 @@ fn observe(run: &Run, ended: &Ended, outcome: &Outcome, meter: &Meter) {
     }
     let (id, kind, attempt) = (run.cx.id, &run.cx.kind, run.cx.attempt);
     let duration_ms = took.as_millis();
+    let trace_id = run.cx.trace.map(TraceParent::trace_id);
     match outcome {
         Outcome::Completed | Outcome::Cancelled => {
-            tracing::debug!(job.id = %id, job.kind = %kind, job.attempt = attempt, duration_ms,
+            tracing::debug!(job.id = %id, job.kind = %kind, job.attempt = attempt, trace_id,
+                duration_ms,
                 "job {}", outcome.as_str());
         }
         Outcome::Snooze { until, why } => {
-            tracing::info!(job.id = %id, job.kind = %kind, job.attempt = attempt, duration_ms,
+            tracing::info!(job.id = %id, job.kind = %kind, job.attempt = attempt, trace_id,
+                duration_ms,
                 %until, why = why.as_str(), "job snoozed");
         }
         Outcome::Retry { at, reason } => {
-            tracing::info!(job.id = %id, job.kind = %kind, job.attempt = attempt, duration_ms,
+            tracing::info!(job.id = %id, job.kind = %kind, job.attempt = attempt, trace_id,
+                duration_ms,
                 %at, class = reason.class, error = reason.message, "attempt failed, another follows");
         }
         Outcome::Dead { reason } => {
-            tracing::warn!(job.id = %id, job.kind = %kind, job.attempt = attempt, duration_ms,
+            tracing::warn!(job.id = %id, job.kind = %kind, job.attempt = attempt, trace_id,
+                duration_ms,
                 category = %reason.category, class = reason.class, error = reason.message,
                 "job is dead");
         }

@@ -173,5 +173,6 @@ pub(super) fn row_of(envelope: &Envelope, queue: &Queue) -> NewJob {
         created_at: envelope.created_at,
         expires_at: envelope.expires_at,
         durability: envelope.durability,
+        trace: envelope.trace,
     }
 }

@@ -26,7 +26,7 @@ use super::blocks::Blocks;
 use super::inflight::InFlight;
 use super::run::{Ended, Run};
 use crate::clock::SharedClock;
-use crate::job::{ErrorClass, JobError};
+use crate::job::{ErrorClass, JobError, TraceParent};
 
 /// Attempts as a service, which is what apalis runs.
 pub(super) struct Attempts {
@@ -75,6 +75,7 @@ async fn attempt(run: Arc<Run>, clock: SharedClock) -> Ended {
         job.kind = %run.cx.kind,
         job.queue = %run.cx.queue,
         job.attempt = run.cx.attempt,
+        trace_id = run.cx.trace.map(TraceParent::trace_id),
     );
     let started_at = clock.now();
     let _ = run.started.set(Instant::now());

@@ -174,6 +174,7 @@ fn row(number: u32, now: Timestamp) -> NewJob {
         created_at: now,
         expires_at: now.after(PATIENCE),
         durability: Durability::Ledger,
+        trace: None,
     }
 }
 

@@ -75,6 +75,7 @@ fn step(run_at: Timestamp, priority_s: u32) -> NewJob {
         created_at: now.min(run_at),
         expires_at: now.after(Duration::from_secs(86_400)),
         durability: Durability::Ledger,
+        trace: None,
     }
 }
 

@@ -100,7 +100,8 @@ pub struct Node {
     pub platforms: Platforms,
     /// Which addresses platforms may have.
     pub network: NetworkPolicy,
-    accounts: Accounts,
+    /// The accounts' tokens.
+    pub accounts: Accounts,
     has_keys: bool,
     id: WorkerId,
     calls: Arc<Calls>,

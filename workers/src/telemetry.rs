@@ -30,7 +30,7 @@ pub fn install_logs() {
     let installed = if std::io::stderr().is_terminal() {
         logs.with_target(false).try_init()
     } else {
-        logs.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
+        logs.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init()
     };
     if let (Ok(()), Some(error)) = (installed, fault) {
         tracing::warn!(%error, "the log filter cannot be read; using info");

@@ -8,7 +8,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use futures_util::StreamExt as _;
-use postworks::job::FieldError;
+use postworks::job::{FieldError, TraceParent};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Map, Value};
 
@@ -81,6 +81,14 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Pro
             Err(wrong(format!("must be 1 to {most} bytes of plain characters")))
         }
     }
+}
+
+/// The caller's trace. What is no `traceparent`, or is there twice, is ignored, as W3C Trace Context
+/// wants it: no request fails for the sake of its trace.
+pub(super) fn traceparent(headers: &HeaderMap) -> Option<TraceParent> {
+    let mut values = headers.get_all("traceparent").iter();
+    let trace = values.next()?.to_str().ok()?.parse().ok()?;
+    values.next().is_none().then_some(trace)
 }
 
 fn content_is_json(headers: &HeaderMap) -> bool {

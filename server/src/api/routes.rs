@@ -9,9 +9,10 @@ use postworks::job::JobId;
 use uuid::Uuid;
 
 use super::Api;
-use super::input::{IdSegment, document, id, name, optional, query};
+use super::input::{IdSegment, document, id, name, optional, query, traceparent};
 use super::once::once;
 use super::problem::Problem;
+use crate::app::types::{EnqueueBulk, EnqueueJob, Publish};
 
 type Answer = Result<Response, Problem>;
 
@@ -24,15 +25,18 @@ fn with(status: StatusCode, body: impl serde::Serialize) -> Answer {
 }
 
 pub(super) async fn enqueue(State(api): State<Api>, request: Request) -> Answer {
-    once(&api, request, api.limits.body, |app, job| async move {
-        let enqueued = app.enqueue(job).await?;
+    let trace = traceparent(request.headers());
+    once(&api, request, api.limits.body, move |app, job: EnqueueJob| async move {
+        let enqueued = app.enqueue(EnqueueJob { trace, ..job }).await?;
         Ok((if enqueued.created { StatusCode::ACCEPTED } else { StatusCode::OK }, enqueued))
     })
     .await
 }
 
 pub(super) async fn enqueue_bulk(State(api): State<Api>, request: Request) -> Answer {
-    once(&api, request, api.limits.bulk_body, |app, bulk| async move {
+    let trace = traceparent(request.headers());
+    once(&api, request, api.limits.bulk_body, move |app, mut bulk: EnqueueBulk| async move {
+        bulk.jobs.iter_mut().for_each(|job| job.trace = trace);
         Ok((StatusCode::ACCEPTED, app.enqueue_bulk(bulk).await?))
     })
     .await
@@ -75,8 +79,9 @@ pub(super) async fn posts(State(api): State<Api>, RawQuery(raw): RawQuery) -> An
 }
 
 pub(super) async fn publish(State(api): State<Api>, request: Request) -> Answer {
-    once(&api, request, api.limits.body, |app, publish| async move {
-        Ok((StatusCode::ACCEPTED, app.publish(&publish).await?))
+    let trace = traceparent(request.headers());
+    once(&api, request, api.limits.body, move |app, publish: Publish| async move {
+        Ok((StatusCode::ACCEPTED, app.publish(&Publish { trace, ..publish }).await?))
     })
     .await
 }
@@ -120,7 +125,7 @@ pub(super) async fn dead_groups(State(api): State<Api>, RawQuery(raw): RawQuery)
 
 /// JSON lines, read from the ledger as fast as the caller reads them.
 pub(super) async fn dlq_export(State(api): State<Api>, RawQuery(raw): RawQuery) -> Answer {
-    let export = api.app.export(&query(raw.as_deref())?, None).await?;
+    let export = api.app.export(&query(raw.as_deref())?).await?;
     let lines = futures_util::stream::try_unfold(export, |mut export| async move {
         // The status is sent; a connection that breaks off is what tells the caller.
         Ok::<_, crate::app::Error>(export.next().await?.map(|lines| (lines, export)))

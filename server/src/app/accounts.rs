@@ -129,7 +129,10 @@ impl App {
             connector_ids: connectors.clone(),
             at: publish.at,
         };
-        let prepare = |request: Request| self.producer.prepare(request);
+        let prepare = |mut request: Request| {
+            request.policy.trace = publish.trace;
+            self.producer.prepare(request)
+        };
         let scheduled = self.store.publish(&wanted, prepare).await?;
         let publications = scheduled
             .iter()

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use postworks::job::{Category, FieldError, JobId, Kind};
+use postworks::job::{FieldError, JobId, Kind};
 use postworks::ledger::{AuditEntry, DeadFilter, DeadLetter, Edited, PutBack};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::dead_choice::{check_all, described};
 use super::dead_letters::no_letter;
-use super::effects::Prospect;
+use super::fates::{Fate, Underway};
 use super::types::{DeadDiscard, DeadEdit, DeadRetry, Discarded, EnqueueJob, Plan, Planned};
 use super::{App, Error};
 
@@ -29,7 +29,8 @@ impl App {
     /// Puts dead letters back, or says what would happen.
     ///
     /// What was perhaps done is put back only if its id is named, and only if it would not die
-    /// again of not knowing. What was surely done is completed. More than `AT_ONCE_MAX` jobs, a
+    /// again of not knowing; what something newer made needless, only if its id is named. What was
+    /// surely done is completed. More than `AT_ONCE_MAX` jobs, a
     /// canary or a rate make it a redrive in the background.
     pub async fn dlq_retry(&self, retry: &DeadRetry) -> Result<Planned, Error> {
         in_range("/canary", retry.canary, CANARY_MAX)?;
@@ -54,14 +55,15 @@ impl App {
     /// What would become of everything that fits.
     async fn plan(&self, mut filter: DeadFilter) -> Result<Plan, Error> {
         let named = !filter.ids.is_empty();
-        let mut plan = Plan::default();
+        let (mut plan, mut underway) = (Plan::default(), Underway::default());
         while let Some(letters) = self.next_letters(&mut filter).await? {
             plan.matched += count(letters.len());
-            for letter in letters {
-                match self.prospect_of(&letter, named).await? {
+            for fate in self.fates(&letters, named, &mut underway).await? {
+                match fate {
                     Fate::Done(_) => plan.done += 1,
                     Fate::Runs => plan.runnable += 1,
                     Fate::Left => plan.unknown += 1,
+                    Fate::Superseded => plan.superseded += 1,
                 }
             }
         }
@@ -100,8 +102,10 @@ impl App {
     ) -> Result<(), Error> {
         plan.matched += count(letters.len());
         let mut by_kind: BTreeMap<Kind, Vec<JobId>> = BTreeMap::new();
-        for letter in letters {
-            match self.prospect_of(&letter, named).await? {
+        // What earlier steps put back lives, and is found as such.
+        let fates = self.fates(&letters, named, &mut Underway::default()).await?;
+        for (letter, fate) in letters.into_iter().zip(fates) {
+            match fate {
                 Fate::Done(publication) => {
                     plan.done += 1;
                     let store = &self.node.store;
@@ -109,6 +113,7 @@ impl App {
                 }
                 Fate::Runs => by_kind.entry(letter.kind).or_default().push(letter.id),
                 Fate::Left => plan.unknown += 1,
+                Fate::Superseded => plan.superseded += 1,
             }
         }
         for (kind, ids) in by_kind {
@@ -126,18 +131,6 @@ impl App {
             self.node.producer.dispatch_again(redriven.jobs);
         }
         Ok(())
-    }
-
-    async fn prospect_of(&self, letter: &DeadLetter, named: bool) -> Result<Fate, Error> {
-        if letter.reason.category != Category::UnknownOutcome {
-            return Ok(Fate::Runs);
-        }
-        Ok(match self.prospect(letter.id).await? {
-            Prospect::Done(publication) => Fate::Done(publication),
-            Prospect::Clear => Fate::Runs,
-            Prospect::Unclear if named => Fate::Runs,
-            Prospect::Unclear | Prospect::Hopeless => Fate::Left,
-        })
     }
 
     fn renewed_for(&self, kind: &Kind) -> Duration {
@@ -199,16 +192,6 @@ impl App {
         self.node.producer.dispatch_again(redriven.jobs);
         Ok(Planned { plan, redrive: None })
     }
-}
-
-/// What is done with a dead letter that is to be put back.
-enum Fate {
-    /// It is completed: this publication is out.
-    Done(Uuid),
-    /// It runs.
-    Runs,
-    /// It is left alone: perhaps it is done.
-    Left,
 }
 
 fn in_range(field: &str, number: Option<u32>, most: u32) -> Result<(), Error> {

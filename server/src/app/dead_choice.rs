@@ -125,7 +125,7 @@ pub(super) fn described(choice: &DeadChoice) -> String {
 }
 
 /// A category's name, with the nearest one if there is none like it.
-fn category(text: &str) -> Result<Category, String> {
+pub(crate) fn category(text: &str) -> Result<Category, String> {
     let known = Category::ALL.iter().map(|category| category.as_str());
     text.parse::<Category>().map_err(|error| {
         let hint = did_you_mean(text, known);

@@ -1,7 +1,7 @@
 //! Dead letters: showing, grouping and exporting them.
 
-use postworks::job::JobId;
-use postworks::ledger::{DeadFilter, DeadGroup, DeadLetter};
+use postworks::job::{JobId, TraceParent};
+use postworks::ledger::{AuditEntry, DeadFilter, DeadGroup, DeadLetter};
 use serde_json::value::RawValue;
 
 use super::jobs::attempt_view;
@@ -15,6 +15,7 @@ const EXPORT_STEP: u32 = 100;
 impl App {
     /// Lists dead letters.
     pub async fn dead_letters(&self, query: &DeadQuery) -> Result<Page<DeadLetterView>, Error> {
+        not_noted(query)?;
         let wanted = Wanted::read(query.limit, query.cursor.as_deref())?;
         let choice = self.choice_of(query)?;
         let mut filter = self.dead_filter("", &choice, wanted.probe()).await?;
@@ -36,6 +37,7 @@ impl App {
 
     /// Groups dead letters by their cause, the most numerous first, at most 100 groups.
     pub async fn dead_groups(&self, query: &DeadQuery) -> Result<Page<DeadGroupView>, Error> {
+        not_noted(query)?;
         let wanted = Wanted::read(query.limit, None)?;
         if query.cursor.is_some() {
             return Err(Error::field("/cursor", "groups have one page: narrow the filter"));
@@ -45,20 +47,24 @@ impl App {
         Ok(Page { items: groups.into_iter().map(DeadGroupView::from).collect(), next: None })
     }
 
-    /// What an export is to hold, checked. The action is noted.
-    pub async fn export(&self, query: &DeadQuery, why: Option<&str>) -> Result<Export, Error> {
+    /// What an export is to hold, checked. It is noted before the first letter leaves, and each
+    /// letter is counted before it does: exports carry arguments out of here.
+    pub async fn export(&self, query: &DeadQuery) -> Result<Export, Error> {
         if query.limit.is_some() || query.cursor.is_some() {
             return Err(Error::field("/limit", "an export has no pages"));
         }
         let choice = self.choice_of(query)?;
         let filter = self.dead_filter("", &choice, EXPORT_STEP).await?;
         let subject = super::dead_choice::described(&DeadChoice { ids: Vec::new(), ..choice });
-        self.node.ledger.audit(&self.note("dlq.export", subject, why)?).await?;
-        Ok(Export { app: self.clone(), filter: Some(filter) })
+        let mut note = self.note("dlq.export", subject, query.reason.as_deref())?;
+        note.count = 0;
+        self.node.ledger.audit(&note).await?;
+        Ok(Export { app: self.clone(), filter: Some(filter), note })
     }
 
     async fn detailed(&self, letter: DeadLetter) -> Result<DeadLetterView, Error> {
         let (id, ledger) = (letter.id, &self.node.ledger);
+        let subject = self.subjects(std::slice::from_ref(&letter)).await?.remove(&id);
         let row = ledger.job(id).await?.ok_or_else(|| no_letter(id))?;
         let args =
             RawValue::from_string(row.job.args).map_err(|error| Error::Broken(Box::new(error)))?;
@@ -67,8 +73,10 @@ impl App {
             args,
             account: row.job.account,
             unique_key: row.job.unique_key,
+            trace_id: row.job.trace.map(TraceParent::trace_id),
             attempts,
             put_back: ledger.lineage(id).await?,
+            superseded_by: subject.and_then(|subject| subject.superseded_by),
         };
         Ok(DeadLetterView { details: Some(details), ..letter.into() })
     }
@@ -79,6 +87,8 @@ pub struct Export {
     app: App,
     /// What is left; `None` at the end.
     filter: Option<DeadFilter>,
+    /// Who exports.
+    note: AuditEntry,
 }
 
 impl Export {
@@ -94,20 +104,30 @@ impl Export {
             return Ok(None);
         };
         filter.before = Some(last.id);
-        let mut lines = String::new();
+        let (mut lines, mut told) = (String::new(), 0);
         for letter in letters {
             match self.app.detailed(letter).await {
                 Ok(view) => {
                     let line = serde_json::to_string(&view);
                     lines.push_str(&line.map_err(|error| Error::Broken(Box::new(error)))?);
                     lines.push('\n');
+                    told += 1;
                 }
                 // It was deleted just now.
                 Err(Error::NotFound(_)) => {}
                 Err(error) => return Err(error),
             }
         }
+        self.app.node.ledger.audit_step(&AuditEntry { count: told, ..self.note.clone() }).await?;
         Ok(Some(lines))
+    }
+}
+
+/// A reason that nobody would ever read is a mistake.
+fn not_noted(query: &DeadQuery) -> Result<(), Error> {
+    match query.reason {
+        Some(_) => Err(Error::field("/reason", "is for exports; a look is not noted")),
+        None => Ok(()),
     }
 }
 

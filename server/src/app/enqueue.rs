@@ -83,6 +83,7 @@ impl App {
                 priority_s: job.priority,
                 max_attempts: job.max_attempts,
                 expires_at: job.expires_at,
+                trace: job.trace,
             },
             kind: job.kind,
             args: job.args,

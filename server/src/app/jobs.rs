@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use postworks::broker::{Place, Removed};
-use postworks::job::{JobId, Kind, Queue, State, Timestamp};
+use postworks::job::{JobId, Kind, Queue, State, Timestamp, TraceParent};
 use postworks::ledger::{Cancel, FailedAttempt, JobFilter, JobRow};
 use serde_json::value::RawValue;
 
@@ -198,6 +198,7 @@ fn view(row: &JobRow, state: State) -> Result<JobView, Error> {
         unique_key: job.unique_key.clone(),
         reason: row.reason.clone(),
         parked_for: row.parked_for.clone(),
+        trace_id: job.trace.map(TraceParent::trace_id),
         attempts: None,
     })
 }

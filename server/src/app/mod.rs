@@ -11,6 +11,7 @@ mod dead_letters;
 mod effects;
 mod enqueue;
 mod error;
+mod fates;
 mod gates;
 mod jobs;
 mod once;
@@ -30,6 +31,7 @@ use postworks_workers::node::Node;
 use postworks_workers::role;
 use postworks_workers::store::Store;
 
+pub(crate) use dead_choice::category;
 pub use dead_letters::Export;
 pub use error::Error;
 pub use once::{Ended, RequestKey};

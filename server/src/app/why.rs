@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use postworks::broker::{Observed, Phase, Place, Tally};
-use postworks::job::{JobId, SnoozeReason, State, Timestamp};
+use postworks::job::{JobId, SnoozeReason, State, Timestamp, WorkerId};
 use postworks::ledger::{Holder, JobRow, QueueHold};
+use postworks_workers::store::Renewal;
 
 use super::types::WhyView;
 use super::{App, Error};
@@ -18,6 +19,8 @@ struct Facts {
     ahead: Option<u64>,
     /// Until when the job's account is to be left alone.
     blocked_until: Option<Timestamp>,
+    /// What keeps the job from its account's token.
+    renewal: Option<Renewal>,
     now: Timestamp,
 }
 
@@ -55,6 +58,10 @@ impl App {
             hold: holds.into_iter().find(|hold| hold.queue == *queue),
             is_served: broker.served(queues).await?.into_iter().all(|served| served),
             ahead: broker.ahead_of(queue, row.job.id).await?,
+            renewal: match row.job.account {
+                Some(account) => self.node.accounts.awaited(account).await?,
+                None => None,
+            },
             blocked_until: broker.blocked(&accounts).await?.into_iter().next().flatten(),
             now: self.node.clock.now(),
         })
@@ -100,7 +107,10 @@ fn parked(row: &JobRow) -> WhyView {
 fn waits(row: &JobRow, facts: &Facts) -> WhyView {
     let queue = &row.job.queue;
     if let Some(Place::Running(worker)) = &facts.place {
-        return answer("running", format!("worker {worker} runs it now"), Some(facts.now));
+        return match facts.renewal.filter(|renewal| renewal.under_way) {
+            Some(renewal) => refreshed(worker, renewal),
+            None => answer("running", format!("worker {worker} runs it now"), Some(facts.now)),
+        };
     }
     let gate = &facts.seen.gate;
     if gate.hold.paused {
@@ -135,6 +145,10 @@ fn waits(row: &JobRow, facts: &Facts) -> WhyView {
         let detail = format!("the platform told its account to wait until {until}");
         return answer("account_window", detail, Some(until));
     }
+    // One that is under way delays nobody who has not started.
+    if let Some(renewal) = facts.renewal.filter(|it| !it.under_way && it.until >= due) {
+        return not_refreshed(renewal);
+    }
     if row.job.run_at > facts.now {
         let again = match row.job.failed_attempts {
             0 => String::new(),
@@ -148,6 +162,24 @@ fn waits(row: &JobRow, facts: &Facts) -> WhyView {
         return answer("breaker_half_open", detail, None);
     }
     behind(row, facts)
+}
+
+fn refreshed(worker: &WorkerId, renewal: Renewal) -> WhyView {
+    let detail = format!(
+        "worker {worker} has it, and waits for its account's token, which is being refreshed: that \
+         takes until {} at most",
+        renewal.until
+    );
+    answer("token_refresh", detail, Some(renewal.until))
+}
+
+fn not_refreshed(renewal: Renewal) -> WhyView {
+    let Renewal { until, failures, .. } = renewal;
+    let detail = format!(
+        "its account's token could not be refreshed; tries that failed in a row: {failures}, the \
+         next is at {until}"
+    );
+    answer("token_refresh", detail, Some(until))
 }
 
 fn behind(row: &JobRow, facts: &Facts) -> WhyView {

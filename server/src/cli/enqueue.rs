@@ -1,11 +1,11 @@
 //! `postworks enqueue`.
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::time::Duration;
 
 use clap::Args;
 use postworks::config::{parse_duration, parse_number};
-use postworks::job::Timestamp;
+use postworks::job::{Timestamp, TraceParent};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
@@ -42,6 +42,9 @@ pub(crate) struct EnqueueArgs {
     /// Attempts in all
     #[arg(long, value_name = "N", value_parser = |text: &str| parse_number(text, 1, 100))]
     max_attempts: Option<u32>,
+    /// The trace it belongs to (W3C); what is no traceparent is ignored, and said so
+    #[arg(long, value_name = "TRACEPARENT", env = "TRACEPARENT", hide_env_values = true)]
+    traceparent: Option<String>,
 }
 
 pub(super) fn parse_arg(text: &str) -> Result<(String, Value), String> {
@@ -69,6 +72,7 @@ pub(super) fn arguments(
 impl EnqueueArgs {
     fn job(self) -> Result<EnqueueJob, Failure> {
         let args = arguments(self.json, self.arg)?;
+        let trace = self.traceparent.as_deref().filter(|text| !text.is_empty()).and_then(trace);
         let delay_ms = self.delay.map(|delay| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
         Ok(EnqueueJob {
             run_at: self.run_at,
@@ -76,9 +80,20 @@ impl EnqueueArgs {
             unique_key: self.unique_key,
             priority: self.priority,
             max_attempts: self.max_attempts,
+            trace,
             ..EnqueueJob::new(self.kind, args)
         })
     }
+}
+
+/// No job fails for the sake of its trace.
+fn trace(text: &str) -> Option<TraceParent> {
+    let read = text.parse::<TraceParent>();
+    if let Err(error) = &read {
+        // A terminal that is gone keeps no job from being enqueued.
+        let _ = writeln!(std::io::stderr(), "the job belongs to no trace: --traceparent {error}");
+    }
+    read.ok()
 }
 
 const FORM: &str = r#"write it as '{"connector_id": "…"}'"#;

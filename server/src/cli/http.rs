@@ -153,7 +153,12 @@ fn refused(problem: &Problem) -> Failure {
 #[async_trait]
 impl Target for HttpTarget {
     async fn enqueue(&self, job: EnqueueJob) -> Result<Enqueued, Failure> {
-        self.post("/api/jobs", &job).await
+        let request = self.request(Method::POST, "/api/jobs").json(&job);
+        self.answer(match job.trace {
+            Some(trace) => request.header("traceparent", trace.to_string()),
+            None => request,
+        })
+        .await
     }
 
     async fn job(&self, id: JobId) -> Result<JobView, Failure> {

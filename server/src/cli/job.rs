@@ -95,6 +95,7 @@ fn show(job: &JobView) -> String {
         ("created", job.created_at.to_string()),
         ("finished", or_dash(job.finished_at.as_ref())),
         ("expires", job.expires_at.to_string()),
+        ("trace", or_dash(job.trace_id.as_ref())),
         ("waits for", or_dash(job.parked_for.as_ref())),
         (
             "reason",

@@ -162,7 +162,7 @@ impl Target for App {
     }
 
     async fn dlq_export(&self, query: &DeadQuery, out: &mut Sink) -> Result<(), Failure> {
-        let mut export = self.export(query, None).await?;
+        let mut export = self.export(query).await?;
         while let Some(lines) = export.next().await? {
             out.write_all(lines.as_bytes())?;
         }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use postworks::broker::{Breaker, Phase};
 use postworks::clock::{Clock as _, SystemClock};
 use postworks::job::{Category, JobId, Queue};
+use postworks_workers::store::CoolDown;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::cli::postworks;
 use crate::fleet::{Fleet, LONG, run, until};
@@ -99,6 +101,37 @@ async fn a_job_of_an_account_that_must_wait_says_until_when() {
     world.node.broker.block(account, until).await.unwrap();
     let told = why(&world, serde_json::from_value(job["id"].clone()).unwrap()).await;
     assert_eq!((&told["reason"], &told["eta"]), (&json!("account_window"), &json!(until)));
+}
+
+#[tokio::test]
+async fn a_job_that_waits_for_its_accounts_token_says_so() {
+    let world = World::start().await;
+    let (name, store) = ("connector_sync.sandbox", &world.node.store);
+    world.node.broker.serves(&[Queue::parse(name).unwrap()]);
+    let account = world.connector().await;
+    let job = json!({"kind": "connector_sync", "args": {"connector_id": account}});
+    let job = world.post("/api/jobs", job).await.body;
+    let id: JobId = serde_json::from_value(job["id"].clone()).unwrap();
+    world.node.producer.flush().await;
+    let seen = store.access(account).await.unwrap().unwrap();
+    let (owner, until) = (Uuid::new_v4(), SystemClock.now().after(Duration::from_secs(45)));
+    store.acquire_refresh(&seen, owner, until).await.unwrap().unwrap();
+    assert_eq!(why(&world, id).await["reason"], "waiting", "it has not started");
+    world.run_from(name, id).await;
+    let told = why(&world, id).await;
+    assert_eq!((&told["reason"], &told["eta"]), (&json!("token_refresh"), &json!(until)));
+    assert!(told["detail"].as_str().unwrap().contains("is being refreshed"), "{told}");
+
+    let until = until.after(Duration::from_secs(45));
+    let failure = CoolDown { until, unknown: false, error: "no answer".to_owned() };
+    assert!(store.cool_down(account, owner, seen.version, &failure).await.unwrap());
+    assert_eq!(why(&world, id).await["reason"], "running", "nobody refreshes");
+    let other = json!({"kind": "connector_sync", "args": {"connector_id": account}});
+    let other = world.post("/api/jobs", other).await.body;
+    world.node.producer.flush().await;
+    let told = why(&world, serde_json::from_value(other["id"].clone()).unwrap()).await;
+    assert_eq!((&told["reason"], &told["eta"]), (&json!("token_refresh"), &json!(until)));
+    assert!(told["detail"].as_str().unwrap().contains("failed in a row: 1"), "{told}");
 }
 
 #[tokio::test]

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postworks::clock::{Clock as _, SystemClock};
-use postworks::job::{Category, JobId, NewJob, Reason, Request, Token};
+use postworks::job::{
+    Category, ConnectorSync, Job, JobId, NewJob, PostPublication, Reason, Request, Token,
+};
 use postworks::ledger::{BATCH_MAX, Next, RedriveState, Settled, Verdict};
 use postworks::worker::Stop;
 use postworks_server::app::App;
@@ -86,6 +88,16 @@ impl Night {
             jobs.extend(scheduled.into_iter().map(|row| row.job));
         }
         jobs
+    }
+
+    /// A job, which nobody learns of but the ledger.
+    async fn made(&self, job: &impl Job) -> NewJob {
+        let request = Request::of(job).unwrap();
+        let mut jobs = [self.world.node.producer.prepare(request).unwrap()];
+        assert!(self.world.node.store.route_jobs(&mut jobs).await.unwrap().is_empty());
+        self.world.node.ledger.enqueue(&jobs).await.unwrap();
+        let [job] = jobs;
+        job
     }
 
     /// These jobs die without having run, each of the reason that is made of it.
@@ -299,17 +311,68 @@ async fn a_letter_tells_its_whole_story_and_is_put_back_with_other_arguments() {
     assert_eq!((lineage.len(), lineage[0].message.as_str()), (1, "wrong post"));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_something_newer_made_needless_is_left_alone_unless_it_is_named() {
+    let night = Night::begin(1).await;
+    let sync = ConnectorSync { connector_id: night.accounts[0] };
+    let syncs = [night.made(&sync).await, night.made(&sync).await];
+    let posts = night.publish(2, &night.accounts).await;
+    let again: PostPublication = serde_json::from_str(&posts[1].args).unwrap();
+    let repeated = night.made(&again).await;
+    night.die(&[&syncs[..], &posts[..], &[repeated]].concat(), |_| because(CAUSES[0])).await;
+    let plan = async |retry: &DeadRetry| {
+        let dry = DeadRetry { dry_run: true, ..retry.clone() };
+        let plan = night.app.dlq_retry(&dry).await.unwrap().plan;
+        (plan.matched, plan.runnable, plan.done, plan.superseded)
+    };
+    // Of the two for one account, one is enough.
+    assert_eq!(plan(&everything()).await, (5, 4, 0, 1));
+    let working = night.work();
+    let newer = [night.made(&sync).await, night.made(&again).await];
+    night.world.node.producer.dispatch(newer.to_vec());
+    for job in &newer {
+        until("it does not complete", LONG, async || {
+            night.world.ask("GET", &format!("/api/jobs/{}", job.id)).await.body["state"]
+                == "completed"
+        })
+        .await;
+    }
+    drop(working);
+    // The publication's own job was completed with it; that of another one for it is a letter yet.
+    assert_eq!(plan(&everything()).await, (4, 1, 1, 2));
+    let shown = night.app.dead_letter(syncs[0].id).await.unwrap().details.unwrap();
+    assert_eq!(shown.superseded_by, Some(newer[0].id));
+    let named = DeadChoice { ids: vec![syncs[0].id], ..DeadChoice::default() };
+    let named = DeadRetry { filter: named, ..DeadRetry::default() };
+    assert_eq!(plan(&named).await, (1, 1, 0, 0));
+
+    let planned = night.app.dlq_retry(&everything()).await.unwrap().plan;
+    assert_eq!((planned.runnable, planned.done, planned.superseded), (1, 1, 2));
+    assert_eq!(night.letters(&DeadQuery::default()).await, 2);
+    assert_eq!(night.app.dlq_retry(&named).await.unwrap().plan.runnable, 1);
+    assert_eq!(night.letters(&DeadQuery::default()).await, 1);
+}
+
 #[tokio::test]
 async fn letters_are_filtered_exported_and_discarded_by_name_only() {
     let night = Night::begin(2).await;
     let jobs = night.publish(150, &night.accounts).await;
     night.die(&jobs, |_| because(CAUSES[1])).await;
     let account = night.accounts[0].to_string();
-    let exported = night.world.ask("GET", &format!("/api/dlq/export?account={account}")).await;
+    let export = format!("/api/dlq/export?account={account}&reason=for%20the%20platform");
+    let exported = night.world.ask("GET", &export).await;
     let lines = exported.body.as_str().unwrap().lines();
     let letters: Vec<Value> = lines.map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(letters.len(), 150);
     assert!(letters.iter().all(|letter| letter["details"]["account"] == account.as_str()));
+    let noted = &night.app.audits(&Default::default()).await.unwrap().items[0];
+    assert_eq!((noted.action.as_str(), noted.count), ("dlq.export", 150));
+    assert_eq!(noted.why.as_deref(), Some("for the platform"));
+    for path in ["/api/dlq", "/api/dlq/groups"] {
+        let refused = night.world.ask("GET", &format!("{path}?reason=x")).await;
+        refused.assert_problem(422);
+        assert_eq!(refused.fields(), ["/reason"]);
+    }
 
     for (body, field) in [
         (json!({"filter": {}}), "/filter"),

@@ -167,7 +167,12 @@ impl World {
 
     /// A worker claims the oldest job that is due, and runs it from now on.
     pub(crate) async fn run(&self, id: JobId) -> Delivery {
-        let queue = Queue::parse("data_cleanup").unwrap();
+        self.run_from("data_cleanup", id).await
+    }
+
+    /// A worker claims the oldest job of a queue, and runs it from now on.
+    pub(crate) async fn run_from(&self, queue: &str, id: JobId) -> Delivery {
+        let queue = Queue::parse(queue).unwrap();
         let bump = Bump { held: None, at: SystemClock.now(), reserved: Duration::ZERO };
         // None if it was opened for another job just now.
         if let Some(generation) = self.node.ledger.next_generation(&queue, bump).await.unwrap() {

@@ -62,6 +62,13 @@ pub(super) async fn note(db: &Db, entry: &AuditEntry) -> Result<(), Error> {
     tx.commit().await
 }
 
+/// Notes a step of an action that is done elsewhere.
+pub(super) async fn step(db: &Db, entry: &AuditEntry) -> Result<(), Error> {
+    let mut tx = db.begin().await?;
+    SqlLedger::audit_in(&mut tx, entry).await?;
+    tx.commit().await
+}
+
 async fn write(tx: &mut Tx, entry: &AuditEntry, sql: &'static str) -> Result<(), Error> {
     on_tx!(tx, conn => {
         sqlx::query(sql)

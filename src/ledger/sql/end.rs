@@ -118,6 +118,10 @@ fn count(what: Prune) -> &'static str {
              WHERE state IN ('completed', 'cancelled') AND finished_at < $1"
         }
         Prune::DeadLetters => "SELECT count(*) FROM dead_letters WHERE died_at < $1",
+        Prune::Audit => "SELECT count(*) FROM audit WHERE at < $1",
+        Prune::Redrives => {
+            "SELECT count(*) FROM redrives WHERE state <> 'running' AND ended_at < $1"
+        }
     }
 }
 
@@ -137,6 +141,15 @@ fn postgres(what: Prune) -> &'static str {
                  WHERE dead_letters.died_at < $1 AND jobs.state = 'dead' \
                  ORDER BY dead_letters.died_at LIMIT $2 FOR UPDATE OF jobs SKIP LOCKED))"
         }
+        Prune::Audit => {
+            "DELETE FROM audit WHERE id = ANY(ARRAY( \
+                 SELECT id FROM audit WHERE at < $1 ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED))"
+        }
+        Prune::Redrives => {
+            "DELETE FROM redrives WHERE id = ANY(ARRAY( \
+                 SELECT id FROM redrives WHERE state <> 'running' AND ended_at < $1 \
+                 ORDER BY ended_at LIMIT $2 FOR UPDATE SKIP LOCKED))"
+        }
     }
 }
 
@@ -151,6 +164,15 @@ fn sqlite(what: Prune) -> &'static str {
         Prune::DeadLetters => {
             "DELETE FROM jobs WHERE id IN ( \
                  SELECT job_id FROM dead_letters WHERE died_at < $1 ORDER BY died_at LIMIT $2)"
+        }
+        Prune::Audit => {
+            "DELETE FROM audit WHERE id IN ( \
+                 SELECT id FROM audit WHERE at < $1 ORDER BY at LIMIT $2)"
+        }
+        Prune::Redrives => {
+            "DELETE FROM redrives WHERE id IN ( \
+                 SELECT id FROM redrives WHERE state <> 'running' AND ended_at < $1 \
+                 ORDER BY ended_at LIMIT $2)"
         }
     }
 }

@@ -24,18 +24,19 @@ mod settle;
 mod sqlite;
 mod stamp;
 mod stored;
+mod superseded;
 
 use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::{
     AuditEntry, AuditFilter, Backlog, Bump, Cancel, CauseCount, Db, DeadCount, DeadFilter,
-    DeadGroup, DeadLetter, Error, FailedAttempt, JobFilter, JobRow, Ledger, Page, Prune, PutBack,
-    PutBackOnce, QueueHold, Recorded, Redrive, Redriven, Settled, Span, Standing, Tx, Unpark,
-    Verdict, Wish, until_sure,
+    DeadGroup, DeadLetter, DeadSubject, Error, FailedAttempt, JobFilter, JobRow, Ledger, Page,
+    Prune, PutBack, PutBackOnce, QueueHold, Recorded, Redrive, Redriven, Settled, Span, Standing,
+    Tx, Unpark, Verdict, Wish, until_sure,
 };
 use crate::finding::Finding;
-use crate::job::{JobId, NewJob, Queue, Timestamp, Token, Turn};
+use crate::job::{JobId, Kind, NewJob, Queue, Timestamp, Token, Turn};
 
 /// Keeps the record of every job in PostgreSQL or SQLite.
 #[derive(Debug, Clone)]
@@ -150,6 +151,14 @@ impl Ledger for SqlLedger {
         end::discard(&self.db, filter, now, note).await
     }
 
+    async fn dead_subjects(
+        &self,
+        ids: &[JobId],
+        catching_up: &[Kind],
+    ) -> Result<Vec<DeadSubject>, Error> {
+        superseded::subjects(&self.db, ids, catching_up).await
+    }
+
     async fn lineage(&self, id: JobId) -> Result<Vec<PutBackOnce>, Error> {
         redrives::lineage(&self.db, id).await
     }
@@ -185,6 +194,10 @@ impl Ledger for SqlLedger {
 
     async fn audit(&self, entry: &AuditEntry) -> Result<(), Error> {
         until_sure(|| audit::note(&self.db, entry)).await
+    }
+
+    async fn audit_step(&self, entry: &AuditEntry) -> Result<(), Error> {
+        audit::step(&self.db, entry).await
     }
 
     async fn wish(&self, wish: &Wish, note: &AuditEntry) -> Result<QueueHold, Error> {

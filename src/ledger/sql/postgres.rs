@@ -17,10 +17,11 @@ fn column<'a, R, T>(rows: &'a [R], of: impl Fn(&'a R) -> T) -> Vec<T> {
 
 pub(super) async fn insert(conn: &mut PgConnection, jobs: &[&NewJob]) -> Answer<Vec<Uuid>> {
     const SQL: &str = "INSERT INTO jobs (id, kind, kind_version, queue, args, failed_attempts, \
-             max_attempts, priority_s, unique_key, account, run_at, created_at, expires_at) \
+             max_attempts, priority_s, unique_key, account, run_at, created_at, expires_at, \
+             traceparent) \
          SELECT * FROM unnest($1::uuid[], $2::text[], $3::int[], $4::text[], $5::text[], \
              $6::int[], $7::int[], $8::int[], $9::text[], $10::uuid[], $11::bigint[], \
-             $12::bigint[], $13::bigint[]) \
+             $12::bigint[], $13::bigint[], $14::text[]) \
          ON CONFLICT DO NOTHING RETURNING id";
     sqlx::query_scalar(SQL)
         .bind(column(jobs, |job| job.id.as_uuid()))
@@ -36,6 +37,7 @@ pub(super) async fn insert(conn: &mut PgConnection, jobs: &[&NewJob]) -> Answer<
         .bind(column(jobs, |job| job.run_at.as_millis()))
         .bind(column(jobs, |job| job.created_at.as_millis()))
         .bind(column(jobs, |job| job.expires_at.as_millis()))
+        .bind(column(jobs, |job| job.trace.map(String::from)))
         .fetch_all(conn)
         .await
 }

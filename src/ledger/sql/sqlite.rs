@@ -28,10 +28,11 @@ fn ids_json(ids: &[Uuid]) -> Answer<String> {
 pub(super) async fn insert(conn: &mut SqliteConnection, jobs: &[&NewJob]) -> Answer<Vec<Uuid>> {
     // "WHERE true" keeps the parser from taking ON for a join's.
     const SQL: &str = "INSERT INTO jobs (id, kind, kind_version, queue, args, failed_attempts, \
-             max_attempts, priority_s, unique_key, account, run_at, created_at, expires_at) \
+             max_attempts, priority_s, unique_key, account, run_at, created_at, expires_at, \
+             traceparent) \
          SELECT unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, value ->> 4, \
              value ->> 5, value ->> 6, value ->> 7, value ->> 8, unhex(value ->> 9), \
-             value ->> 10, value ->> 11, value ->> 12 \
+             value ->> 10, value ->> 11, value ->> 12, value ->> 13 \
          FROM json_each($1) WHERE true \
          ON CONFLICT DO NOTHING RETURNING id";
     let rows = json(jobs, |job| {
@@ -49,6 +50,7 @@ pub(super) async fn insert(conn: &mut SqliteConnection, jobs: &[&NewJob]) -> Ans
             job.run_at.as_millis(),
             job.created_at.as_millis(),
             job.expires_at.as_millis(),
+            job.trace,
         )
     })?;
     sqlx::query_scalar(SQL).bind(rows).fetch_all(conn).await

@@ -13,7 +13,7 @@ macro_rules! job_columns {
     () => {
         "jobs.id, jobs.kind, jobs.kind_version, jobs.queue, jobs.args, jobs.failed_attempts, \
          jobs.max_attempts, jobs.priority_s, jobs.unique_key, jobs.account, jobs.run_at, \
-         jobs.created_at, jobs.expires_at"
+         jobs.created_at, jobs.expires_at, jobs.traceparent"
     };
 }
 pub(super) use job_columns;
@@ -34,6 +34,7 @@ pub(super) struct StoredJob {
     run_at: i64,
     created_at: i64,
     expires_at: i64,
+    traceparent: Option<String>,
 }
 
 impl StoredJob {
@@ -148,6 +149,7 @@ impl TryFrom<StoredJob> for NewJob {
             // What has a row is recorded, also if its kind is not: once dead and put back, it
             // must be settled here.
             durability: Durability::Ledger,
+            trace: row.traceparent.and_then(|text| text.parse().ok()),
         })
     }
 }

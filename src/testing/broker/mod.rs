@@ -205,6 +205,7 @@ pub fn envelope(run_at: Timestamp, priority_s: u32) -> Envelope {
         created_at: run_at,
         expires_at: run_at.after(Duration::from_secs(86_400)),
         durability: Durability::Ledger,
+        trace: None,
     })
     .unwrap()
 }

@@ -40,6 +40,17 @@ pub async fn a_redriven_job_has_all_its_attempts_again(ledger: &SqlLedger) {
     assert_eq!(said, ["broke", "broke again"]);
 }
 
+/// A job's trace stays with it, through its death and back.
+pub async fn a_job_keeps_its_callers_trace(ledger: &SqlLedger) {
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().ok();
+    let traced = NewJob { trace, ..job() };
+    let id = created(ledger, traced.clone()).await;
+    assert_eq!(ledger.job(id).await.expect("read").expect("there").job, traced);
+    settled(ledger, dead(id, token(1), "broke")).await;
+    let back = ledger.redrive(&all(), put_back(at(9), DAY)).await.expect("redrive");
+    assert_eq!(back.jobs[0].trace, trace);
+}
+
 /// A successor is at work: the dead job stays dead. Of two dead ones with one key, one comes back.
 pub async fn a_redrive_never_takes_a_unique_key_from_a_live_job(ledger: &SqlLedger) {
     let first = created(ledger, unique("a")).await;

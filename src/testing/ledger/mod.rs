@@ -66,6 +66,7 @@ pub fn job() -> NewJob {
         created_at: NOW,
         expires_at: at(86_400),
         durability: Durability::Ledger,
+        trace: None,
     }
 }
 

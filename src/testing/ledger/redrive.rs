@@ -5,10 +5,10 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::{NOW, all, at, created, dead, job, put_back, settled, stamped, state, token, unique};
-use crate::job::{JobId, NewJob, Queue, State};
+use crate::job::{JobId, Kind, NewJob, Queue, State};
 use crate::ledger::{
-    AuditEntry, AuditFilter, DeadFilter, Edited, Ledger, PutBack, Recorded, Redrive, RedriveState,
-    Settled, SqlLedger, Verdict,
+    AuditEntry, AuditFilter, DeadFilter, Edited, Ledger, Next, Prune, PutBack, Recorded, Redrive,
+    RedriveState, Settled, SqlLedger, Verdict,
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -126,6 +126,49 @@ pub async fn a_job_remembers_from_which_deaths_it_was_put_back(ledger: &SqlLedge
     assert_ne!(lineage[0].fingerprint, lineage[1].fingerprint);
 }
 
+/// A job of its key that lives or completed since, or, of kinds that catch up, one for its account.
+/// What completed before it died says nothing, nor what died or was cancelled.
+pub async fn what_made_a_dead_job_needless_is_found(ledger: &SqlLedger) {
+    let kind = Kind::parse("connector_sync").expect("a name");
+    let sync = |account: u128| {
+        let account = Some(Uuid::from_u128(account));
+        NewJob { kind: kind.clone(), account, ..job() }
+    };
+    let keyed = |key: &str| NewJob { kind: kind.clone(), ..unique(key) };
+    let by = async |id: JobId, kinds: &[Kind]| {
+        let found = ledger.dead_subjects(&[id], kinds).await.expect("find").remove(0);
+        (found.key_holder, found.superseded_by)
+    };
+    let kinds = std::slice::from_ref(&kind);
+    let ended = async |job: NewJob, then: Next| {
+        let id = created(ledger, job).await;
+        assert_eq!(settled(ledger, super::verdict(id, token(1), then)).await, Settled::Done);
+        id
+    };
+    // All died at 2.
+    let earlier = ended(keyed("a"), Next::Completed { at: at(1) }).await;
+    let of_key = died(ledger, keyed("a"), 1, "broke").await;
+    assert_eq!(by(of_key, kinds).await, (None, None), "{earlier} completed before");
+    ended(keyed("a"), Next::Cancelled { at: at(3) }).await;
+    died(ledger, keyed("a"), 1, "broke").await;
+    assert_eq!(by(of_key, kinds).await, (None, None));
+    let holder = created(ledger, keyed("a")).await;
+    assert_eq!(by(of_key, &[]).await, (Some(holder), Some(holder)));
+    settled(ledger, super::verdict(holder, token(1), Next::Completed { at: at(3) })).await;
+    assert_eq!(by(of_key, &[]).await, (None, Some(holder)));
+
+    ended(sync(1), Next::Completed { at: at(1) }).await;
+    let of_account = died(ledger, sync(1), 1, "broke").await;
+    created(ledger, sync(2)).await;
+    assert_eq!(by(of_account, kinds).await, (None, None));
+    let live = created(ledger, sync(1)).await;
+    assert_eq!(by(of_account, &[]).await, (None, None), "the kind does not catch up");
+    assert_eq!(by(of_account, kinds).await, (None, Some(live)));
+    settled(ledger, super::verdict(live, token(1), Next::Completed { at: at(3) })).await;
+    assert_eq!(by(of_account, kinds).await, (None, Some(live)));
+    assert!(ledger.dead_subjects(&[live], kinds).await.expect("find").is_empty(), "it is not dead");
+}
+
 /// What came back to the operator's hands is counted by cause, and not put back a second time.
 pub async fn a_redrive_knows_what_came_back(ledger: &SqlLedger) {
     let id = Uuid::from_u128(9);
@@ -204,6 +247,32 @@ pub async fn a_redrive_is_carried_on_by_one_and_stopped_by_a_person(ledger: &Sql
     assert_eq!(ledger.redrives(false, None, 9).await.expect("list"), [ended]);
     assert!(ledger.redrives(true, None, 9).await.expect("list").is_empty());
     assert!(ledger.redrives(false, Some(new.id), 9).await.expect("list").is_empty());
+}
+
+/// What operators did goes by when they began it, and a redrive once it has ended; a batch at a time.
+pub async fn a_cleanup_leaves_what_operators_do_now(ledger: &SqlLedger) {
+    let entry =
+        |id: u128, seconds| AuditEntry { id: Uuid::from_u128(id), at: at(seconds), ..note("x") };
+    for n in 1..=5 {
+        ledger.audit(&entry(n, 10 + u64::try_from(n).expect("small"))).await.expect("note");
+    }
+    let prune = |what, before, limit, dry_run| ledger.prune(what, before, limit, dry_run);
+    assert_eq!(prune(Prune::Audit, at(11), 9, false).await.expect("prune"), 0);
+    assert_eq!(prune(Prune::Audit, at(15), 1, true).await.expect("count"), 4);
+    assert_eq!(prune(Prune::Audit, at(15), 3, false).await.expect("prune"), 3);
+    assert_eq!(prune(Prune::Audit, at(15), 3, false).await.expect("prune"), 1);
+    let left = ledger.audits(&AuditFilter { limit: 9, ..AuditFilter::default() }).await;
+    assert_eq!(left.expect("list"), [entry(5, 15)]);
+
+    let new = redrive();
+    ledger.start_redrive(&new, &note("dlq.retry")).await.expect("start");
+    assert_eq!(prune(Prune::Redrives, at(99), 9, false).await.expect("prune"), 0, "it runs");
+    let stop = AuditEntry { id: Uuid::from_u128(8), at: at(20), ..note("redrive.stop") };
+    assert!(ledger.stop_redrive(new.id, "stopped by ann", &stop).await.expect("stop"));
+    assert_eq!(prune(Prune::Redrives, at(20), 9, false).await.expect("prune"), 0);
+    assert_eq!(prune(Prune::Redrives, at(21), 9, true).await.expect("count"), 1);
+    assert_eq!(prune(Prune::Redrives, at(21), 9, false).await.expect("prune"), 1);
+    assert_eq!(ledger.redrive_of(new.id).await.expect("read"), None);
 }
 
 /// Put back with what it should have said in the first place.

@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::platforms::{Account, Platforms};
-use crate::store::{Access, ConnectorState, Store};
+use crate::store::{Access, ConnectorState, Error, Renewal, Store};
 
 /// A token that ends sooner than this is renewed first: it must last for a slow request.
 const MARGIN: Duration = Duration::from_secs(30);
@@ -92,6 +92,17 @@ impl Accounts {
     /// Renews an account's tokens, unless that happened after `asked_at`.
     pub async fn refresh(&self, connector_id: Uuid, asked_at: Timestamp) -> Result<(), JobError> {
         self.current(connector_id, Need::RenewedAfter(asked_at)).await.map(drop)
+    }
+
+    /// What a job that needs a token of the account waits for now, if for anything: a renewal that
+    /// is under way, or the time after failed ones.
+    pub async fn awaited(&self, connector_id: Uuid) -> Result<Option<Renewal>, Error> {
+        let now = self.0.clock.now();
+        Ok(self.0.store.renewal(connector_id).await?.filter(|renewal| {
+            // What `current` does: only a failed renewal leaves a token in use until its very end.
+            let needed = if renewal.under_way { now.after(MARGIN) } else { now };
+            renewal.token_ends.is_none_or(|end| end <= needed)
+        }))
     }
 
     /// Waits for the refreshes that are under way. A program calls this before it ends: an

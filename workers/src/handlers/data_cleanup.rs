@@ -12,15 +12,18 @@ use postworks::ledger::Prune;
 use postworks::worker::{Handler, JobContext};
 
 use super::Services;
-use crate::store::Error;
+use crate::store::{Error, REQUESTS_KEPT};
 
 /// A run stops this long before it would be cut off; the next one goes on.
 const SPARE: Duration = Duration::from_secs(10);
-const ALL: [CleanupScope; 4] = [
+const ALL: [CleanupScope; 7] = [
     CleanupScope::Jobs,
     CleanupScope::DeadLetters,
     CleanupScope::RemotePosts,
     CleanupScope::Publications,
+    CleanupScope::Audit,
+    CleanupScope::Redrives,
+    CleanupScope::Requests,
 ];
 
 fn kept_for(retention: &Retention, scope: CleanupScope) -> Duration {
@@ -29,6 +32,9 @@ fn kept_for(retention: &Retention, scope: CleanupScope) -> Duration {
         CleanupScope::DeadLetters => retention.dead_letters,
         CleanupScope::RemotePosts => retention.remote_posts,
         CleanupScope::Publications => retention.publications,
+        CleanupScope::Audit => retention.audit,
+        CleanupScope::Redrives => retention.redrives,
+        CleanupScope::Requests => REQUESTS_KEPT,
     }
 }
 
@@ -78,15 +84,19 @@ impl CleanUp {
         dry_run: bool,
     ) -> Result<u64, Error> {
         let Services { store, ledger, .. } = &self.0;
-        match scope {
-            CleanupScope::Jobs => {
-                Ok(ledger.prune(Prune::EndedJobs, before, batch, dry_run).await?)
+        let what = match scope {
+            CleanupScope::Jobs => Prune::EndedJobs,
+            CleanupScope::DeadLetters => Prune::DeadLetters,
+            CleanupScope::Audit => Prune::Audit,
+            CleanupScope::Redrives => Prune::Redrives,
+            CleanupScope::RemotePosts => {
+                return store.prune_remote_posts(before, batch, dry_run).await;
             }
-            CleanupScope::DeadLetters => {
-                Ok(ledger.prune(Prune::DeadLetters, before, batch, dry_run).await?)
+            CleanupScope::Publications => {
+                return store.prune_publications(before, batch, dry_run).await;
             }
-            CleanupScope::RemotePosts => store.prune_remote_posts(before, batch, dry_run).await,
-            CleanupScope::Publications => store.prune_publications(before, batch, dry_run).await,
-        }
+            CleanupScope::Requests => return store.prune_requests(before, batch, dry_run).await,
+        };
+        Ok(ledger.prune(what, before, batch, dry_run).await?)
     }
 }

@@ -42,7 +42,28 @@ const PUBLICATIONS: Dialects = Dialects {
          ORDER BY finished_at LIMIT $2) RETURNING post_id",
 };
 
+const REQUESTS: Dialects = Dialects {
+    postgres: "DELETE FROM requests WHERE (actor, key) IN \
+         (SELECT actor, key FROM requests WHERE created_at < $1 \
+         ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
+    sqlite: "DELETE FROM requests WHERE (actor, key) IN \
+         (SELECT actor, key FROM requests WHERE created_at < $1 \
+         ORDER BY created_at LIMIT $2)",
+};
+
 impl Store {
+    /// Deletes at most `limit` answers to requests with a key that began before `before`; answers
+    /// how many went, or, in a dry run, how many in all would go.
+    pub async fn prune_requests(
+        &self,
+        before: Timestamp,
+        limit: u32,
+        dry_run: bool,
+    ) -> Result<u64, Error> {
+        const COUNT: &str = "SELECT COUNT(*) FROM requests WHERE created_at < $1";
+        self.prune_rows(&REQUESTS, COUNT, before, limit, dry_run).await
+    }
+
     /// Deletes at most `limit` found posts last seen before `before`; answers how many went, or,
     /// in a dry run, how many in all would go.
     pub async fn prune_remote_posts(
@@ -52,11 +73,22 @@ impl Store {
         dry_run: bool,
     ) -> Result<u64, Error> {
         const COUNT: &str = "SELECT COUNT(*) FROM remote_posts WHERE seen_at < $1";
+        self.prune_rows(&REMOTE_POSTS, COUNT, before, limit, dry_run).await
+    }
+
+    async fn prune_rows(
+        &self,
+        delete: &Dialects,
+        counted: &'static str,
+        before: Timestamp,
+        limit: u32,
+        dry_run: bool,
+    ) -> Result<u64, Error> {
         if dry_run {
-            return count(&self.db, COUNT, before).await;
+            return count(&self.db, counted, before).await;
         }
         let mut tx = self.db.begin().await?;
-        let sql = REMOTE_POSTS.of(&tx);
+        let sql = delete.of(&tx);
         let gone = on_tx!(&mut tx, conn => sqlx::query(sql)
             .bind(before.as_millis())
             .bind(i64::from(limit))

@@ -20,10 +20,10 @@ pub use cursors::Cursor;
 pub use effects::{Begun, Earlier, OpenEffect, Resolution, Resolved, SEND_WITHIN, Sender};
 pub use posts::Post;
 pub use publications::{Frozen, Publication, PublicationState};
-pub use requests::{Answered, Holding, Keyed, Taken};
+pub use requests::{Answered, Holding, Keyed, REQUESTS_KEPT, Taken};
 pub use routes::Route;
 pub use schedule::{Publish, Scheduled};
-pub use tokens::{Access, CoolDown, Held, Renewed};
+pub use tokens::{Access, CoolDown, Held, Renewal, Renewed};
 
 use std::sync::Arc;
 

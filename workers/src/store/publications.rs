@@ -3,11 +3,13 @@
 //! `scheduled → sending → published | failed`. How a row changes is in `effects`; here is what it
 //! says.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use postworks::job::Timestamp;
 use postworks::{on_db, on_tx};
 use serde::Serialize;
+use sqlx::QueryBuilder;
 use uuid::Uuid;
 
 use super::{Error, Store, time};
@@ -141,6 +143,25 @@ impl Store {
             sqlx::query_as(SQL).bind(id).fetch_optional(pool).await
         })?;
         row.map(Publication::try_from).transpose()
+    }
+
+    /// Those of these publications that are out.
+    pub async fn published_of(&self, ids: Vec<Uuid>) -> Result<HashSet<Uuid>, Error> {
+        if ids.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let found: Vec<Uuid> = on_db!(&self.db, pool => {
+            let mut query = QueryBuilder::new(
+                "SELECT id FROM publications WHERE state = 'published' AND id IN (",
+            );
+            let mut places = query.separated(", ");
+            for id in &ids {
+                places.push_bind(*id);
+            }
+            query.push(")");
+            query.build_query_scalar().fetch_all(pool).await
+        })?;
+        Ok(found.into_iter().collect())
     }
 
     /// Fixes what is sent, at the first call; answers the same at every later one.

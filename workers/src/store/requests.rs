@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::{Error, Store, time};
 
 /// A key is good for so long.
-const KEPT: Duration = Duration::from_secs(24 * 3_600);
+pub const REQUESTS_KEPT: Duration = Duration::from_secs(24 * 3_600);
 
 /// A client's key, and what came with it.
 #[derive(Debug, Clone, Copy)]
@@ -98,7 +98,7 @@ impl Store {
             .bind(seed)
             .bind(now.as_millis())
             .bind(now.after(hold).as_millis())
-            .bind(now.before(KEPT).as_millis())
+            .bind(now.before(REQUESTS_KEPT).as_millis())
             .fetch_optional(conn)
             .await)?;
         let answer = match taken {

@@ -37,6 +37,19 @@ pub struct Access {
     pub failures: u32,
 }
 
+/// What keeps callers from an account's access token for now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Renewal {
+    /// Whether somebody renews it; else renewals failed, and nobody tries before `until`.
+    pub under_way: bool,
+    /// Until when at most.
+    pub until: Timestamp,
+    /// Renewals that failed in a row.
+    pub failures: u32,
+    /// When the access token that is there ends; `None` if there is none.
+    pub token_ends: Option<Timestamp>,
+}
+
 /// The lease, and what only its owner may see.
 #[derive(Debug)]
 pub struct Held {
@@ -155,6 +168,28 @@ impl Store {
             lease_until: row.lease_until.map(time),
             refresh_started_at: row.refresh_started_at.map(time),
             failures: u32::try_from(row.failures).unwrap_or(u32::MAX),
+        }))
+    }
+
+    /// What keeps callers from renewing an account's access token now, if anything does. Opens no
+    /// secret.
+    pub async fn renewal(&self, connector_id: Uuid) -> Result<Option<Renewal>, Error> {
+        const SQL: &str = "SELECT lease_owner, lease_until, failures, \
+             CASE WHEN access_ct IS NOT NULL THEN coalesce(expires_at, $2) END \
+             FROM connector_tokens WHERE connector_id = $1 AND lease_until > $3";
+        let row: Option<(Option<Uuid>, i64, i64, Option<i64>)> = on_db!(&self.db, pool => {
+            sqlx::query_as(SQL)
+                .bind(connector_id)
+                .bind(i64::MAX)
+                .bind(self.now().as_millis())
+                .fetch_optional(pool)
+                .await
+        })?;
+        Ok(row.map(|(owner, until, failures, token_ends)| Renewal {
+            under_way: owner.is_some(),
+            until: time(until),
+            failures: u32::try_from(failures).unwrap_or(u32::MAX),
+            token_ends: token_ends.map(time),
         }))
     }
 

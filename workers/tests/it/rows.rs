@@ -6,7 +6,7 @@ use postworks::clock::Clock as _;
 use postworks::job::{
     CleanupScope, DataCleanup, Kind, PostPublication, Request, RequestPolicy, State,
 };
-use postworks::ledger::{Db, JobFilter, Ledger as _, SqlLedger};
+use postworks::ledger::{AuditEntry, AuditFilter, Db, JobFilter, Ledger as _, SqlLedger};
 use postworks_workers::handlers::CleanUp;
 use postworks_workers::platforms::RemotePost;
 use postworks_workers::registry::registry;
@@ -171,6 +171,8 @@ async fn a_cleanup_takes_what_is_old_and_leaves_what_is_open(db: Db) {
     let world = World::new(db, &BLIND).await;
     let ids = fill(&world).await;
     let draft = world.store.add_post("a draft").await.unwrap();
+    let ledger = SqlLedger::new(world.db.clone());
+    ledger.audit(&something_done(&world)).await.unwrap();
     let mut worker = world.worker();
     worker.retention.batch = 2;
     let clean = async |job: DataCleanup| {
@@ -195,8 +197,28 @@ async fn a_cleanup_takes_what_is_old_and_leaves_what_is_open(db: Db) {
     assert_eq!(texts, ["a draft", "scheduled", "sending"]);
     assert_eq!(posts[0].id, draft);
     let open = JobFilter { state: Some(State::Ready), limit: 9, ..JobFilter::default() };
-    let ledger = SqlLedger::new(world.db.clone());
     assert_eq!(ledger.jobs(&open, world.clock.now()).await.unwrap().len(), 4);
+    let audits = async || {
+        let all = AuditFilter { limit: 9, ..AuditFilter::default() };
+        ledger.audits(&all).await.unwrap().len()
+    };
+    assert_eq!(audits().await, 1);
+    world.advance(201 * DAY_S);
+    clean(DataCleanup { scope: Some(CleanupScope::Audit), dry_run: false }).await;
+    assert_eq!(audits().await, 0);
+}
+
+fn something_done(world: &World) -> AuditEntry {
+    AuditEntry {
+        id: Uuid::from_u128(1),
+        at: world.clock.now(),
+        actor: "api".to_owned(),
+        action: "job.cancel".to_owned(),
+        subject: "a job".to_owned(),
+        detail: None,
+        why: None,
+        count: 1,
+    }
 }
 
 async fn a_dry_run_only_counts(db: Db) {

@@ -128,6 +128,7 @@ impl World {
             max_attempts: 3,
             created_at: now,
             deadline: now.after(J::TIMEOUT),
+            trace: None,
             token: self.claim(),
             worker: WorkerId::new("test", 1, Uuid::nil()),
             cancelled: CancellationToken::new(),

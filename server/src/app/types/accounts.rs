@@ -1,6 +1,6 @@
 //! Accounts, posts and publications.
 
-use postworks::job::{JobId, Timestamp};
+use postworks::job::{JobId, Timestamp, TraceParent};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -78,6 +78,9 @@ pub struct Publish {
     /// When; now if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Timestamp>,
+    /// The caller's trace: the header `traceparent`.
+    #[serde(skip)]
+    pub trace: Option<TraceParent>,
 }
 
 /// A publication that was accepted.

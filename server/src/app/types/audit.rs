@@ -49,7 +49,7 @@ pub struct AuditView {
     pub detail: Value,
     /// The operator's own words.
     pub why: Option<String>,
-    /// How many things it changed.
+    /// How many things it changed, or told of.
     pub count: u64,
 }
 

@@ -39,6 +39,9 @@ pub struct DeadQuery {
     /// Where the page before ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
+    /// Why, for the audit; for exports.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// A job that a person must look at.
@@ -74,10 +77,17 @@ pub struct DeadDetails {
     pub account: Option<Uuid>,
     /// While the job lived, no other of the kind with this key was made. It holds the key no more.
     pub unique_key: Option<String>,
+    /// The trace of whoever enqueued it.
+    #[serde(default)]
+    pub trace_id: Option<String>,
     /// Every failed attempt, first to last, also those before it was put back.
     pub attempts: Vec<AttemptView>,
     /// When it was put back before, and from which death, first to last.
     pub put_back: Vec<PutBackOnce>,
+    /// A job that made it needless: one of its key, or for its account if it was to synchronise or
+    /// refresh, that lives or has completed since.
+    #[serde(default)]
+    pub superseded_by: Option<JobId>,
 }
 
 /// Dead letters of one cause.
@@ -199,7 +209,8 @@ pub struct Plan {
     /// Left alone: perhaps done. Naming the job's id puts it back if the job can find out; else
     /// only a person can tell.
     pub unknown: u64,
-    /// Left alone: a live job has their unique key.
+    /// Left alone: something newer made them needless. Naming the job's id puts it back all the
+    /// same, unless a live job has its unique key.
     pub superseded: u64,
 }
 

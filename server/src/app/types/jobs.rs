@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postworks::job::{JobId, Kind, Queue, Reason, State, Timestamp};
+use postworks::job::{JobId, Kind, Queue, Reason, State, Timestamp, TraceParent};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -33,6 +33,9 @@ pub struct EnqueueJob {
     /// Of no use after this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
+    /// The caller's trace; over HTTP it is the header `traceparent`.
+    #[serde(skip)]
+    pub trace: Option<TraceParent>,
 }
 
 fn no_args() -> Box<RawValue> {
@@ -106,6 +109,9 @@ pub struct JobView {
     pub reason: Option<Reason>,
     /// What a parked job waits for.
     pub parked_for: Option<String>,
+    /// The trace of whoever enqueued it.
+    #[serde(default)]
+    pub trace_id: Option<String>,
     /// Its attempts, first to last; not shown in lists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempts: Option<Vec<AttemptView>>,
@@ -178,6 +184,7 @@ impl EnqueueJob {
             priority: None,
             max_attempts: None,
             expires_at: None,
+            trace: None,
         }
     }
 

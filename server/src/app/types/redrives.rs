@@ -30,7 +30,7 @@ pub struct RedriveView {
     pub done: u64,
     /// Left: perhaps done.
     pub unknown: u64,
-    /// Left: a live job has their unique key.
+    /// Left: something newer made them needless.
     pub superseded: u64,
     /// What became of those it put back, cause by cause.
     pub causes: Vec<CauseView>,

@@ -3,15 +3,17 @@
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
 use clap::Args;
+use postworks::clock::{Clock as _, SystemClock};
 use postworks::config::parse_number;
 use serde_json::Value;
 
 use super::filter::ChoiceArgs;
-use super::{UNKNOWN, redrive};
-use crate::app::types::{DeadDiscard, DeadEdit, DeadRetry, Discarded, Plan, Planned};
+use super::{SUPERSEDED, UNKNOWN, redrive};
+use crate::app::types::{AuditQuery, DeadDiscard, DeadEdit, DeadRetry, Discarded, Plan, Planned};
 use crate::cli::enqueue::{arguments, parse_arg};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::output::list;
+use crate::cli::target::Target;
 use crate::cli::{Context, target};
 
 /// Arguments of `dlq retry`.
@@ -53,7 +55,12 @@ pub(super) async fn retry(context: &Context, args: DlqRetryArgs) -> Result<(), F
             return Err(Failure::new(Exit::Failed, "nothing was put back"));
         }
     }
-    let planned = target.dlq_retry(&retry).await?;
+    let left = async {
+        let dry = DeadRetry { dry_run: true, ..retry.clone() };
+        Ok(target.dlq_retry(&dry).await?.plan.matched)
+    };
+    let steps = Steps { target: target.as_ref(), action: "dlq.retry", done: "put back" };
+    let planned = steps.unless_interrupted(target.dlq_retry(&retry), left).await?;
     check_named(&args.choice, planned.plan)?;
     let Some(begun) = &planned.redrive else {
         let dry = args.choice.dry_run;
@@ -96,9 +103,49 @@ pub(super) async fn discard(context: &Context, args: ChoiceArgs) -> Result<(), F
             return Err(Failure::new(Exit::Failed, "nothing was discarded"));
         }
     }
-    let discarded = target.dlq_discard(&discard).await?;
+    let left = async {
+        let dry = DeadDiscard { dry_run: true, ..discard.clone() };
+        Ok(target.dlq_discard(&dry).await?.plan.matched)
+    };
+    let steps = Steps { target: target.as_ref(), action: "dlq.discard", done: "discarded" };
+    let discarded = steps.unless_interrupted(target.dlq_discard(&discard), left).await?;
     check_named(&args, discarded.plan)?;
     context.format.say(&discarded, gone)
+}
+
+/// What is done a step at a time: an interrupt falls between two, or undoes the one it falls in.
+struct Steps<'a> {
+    target: &'a dyn Target,
+    /// As the audit calls it.
+    action: &'static str,
+    done: &'static str,
+}
+
+impl Steps<'_> {
+    /// Takes the steps; an interrupt ends them, and is told how far they came and what is `left`.
+    async fn unless_interrupted<T>(
+        &self,
+        steps: impl Future<Output = Result<T, Failure>>,
+        left: impl Future<Output = Result<u64, Failure>>,
+    ) -> Result<T, Failure> {
+        let begun = SystemClock.now();
+        tokio::select! {
+            biased;
+            done = steps => return done,
+            interrupted = tokio::signal::ctrl_c() => interrupted?,
+        }
+        let query = AuditQuery {
+            action: Some(self.action.to_owned()),
+            since: Some(begun.to_string()),
+            limit: Some(1),
+            ..AuditQuery::default()
+        };
+        let noted = self.target.audits(&query).await?.items.pop();
+        let (count, left) = (noted.map_or(0, |entry| entry.count), left.await?);
+        let message = format!("interrupted: {count} {}, {left} left", self.done);
+        Err(Failure::new(Exit::Interrupted, message)
+            .advise("what was done stays so; the same command goes on with what is left"))
+    }
 }
 
 /// Whether a person is to be asked. A script said what it wants, unless that is everything.
@@ -147,9 +194,11 @@ fn summary(plan: Plan, dry_run: bool) -> String {
         (verb, plan.runnable.to_string()),
         ("done already", plan.done.to_string()),
         ("left: outcome unknown", plan.unknown.to_string()),
-        ("left: a live job has their unique key", plan.superseded.to_string()),
+        ("left: superseded", plan.superseded.to_string()),
     ]);
-    if plan.unknown > 0 { format!("{text}\n\n{UNKNOWN}") } else { text }
+    let hints = [(plan.unknown, UNKNOWN), (plan.superseded, SUPERSEDED)];
+    let hints = hints.iter().filter(|(count, _)| *count > 0).map(|(_, hint)| *hint);
+    std::iter::once(text.as_str()).chain(hints).collect::<Vec<_>>().join("\n\n")
 }
 
 fn gone(discarded: &Discarded) -> String {
@@ -162,6 +211,7 @@ fn gone(discarded: &Discarded) -> String {
         ("could be put back", plan.runnable.to_string()),
         ("done already", plan.done.to_string()),
         ("outcome unknown", plan.unknown.to_string()),
+        ("superseded", plan.superseded.to_string()),
         ("discarded", discarded.discarded.to_string()),
     ])
 }

@@ -1,9 +1,10 @@
 //! Which dead letters: `--filter k=v`, ids, or `--all`.
 
 use clap::Args;
-use postworks::job::{JobId, did_you_mean};
+use postworks::job::{JobId, Kind, Queue, did_you_mean};
 use uuid::Uuid;
 
+use crate::app;
 use crate::app::types::{DeadChoice, DeadQuery};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::parse_job_id;
@@ -29,7 +30,7 @@ pub(crate) struct FilterArgs {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ChoiceArgs {
     /// The jobs
-    #[arg(required_unless_present_any = ["filter", "all"], value_parser = parse_job_id)]
+    #[arg(value_parser = parse_job_id)]
     pub(super) ids: Vec<JobId>,
     #[command(flatten)]
     pub(super) filter: FilterArgs,
@@ -95,11 +96,13 @@ impl FilterArgs {
         self.filter.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone())
     }
 
-    fn parsed<T: std::str::FromStr<Err: ToString>>(
+    /// A value that is read here, so that a slip of the pen asks nobody.
+    fn parsed<T, E: ToString>(
         &self,
         name: &str,
+        read: impl Fn(&str) -> Result<T, E>,
     ) -> Result<Option<T>, Failure> {
-        self.value(name).map(|text| text.parse()).transpose().map_err(|error: T::Err| {
+        self.value(name).map(|text| read(&text)).transpose().map_err(|error: E| {
             Failure::new(Exit::Usage, format!("--filter {name}: {}", error.to_string()))
         })
     }
@@ -110,13 +113,17 @@ impl ChoiceArgs {
     pub(super) fn choice(&self) -> Result<DeadChoice, Failure> {
         let filter = &self.filter;
         filter.check_once()?;
+        if self.ids.is_empty() && filter.is_empty() && !self.all {
+            return Err(Failure::new(Exit::Usage, "dead letters to act on are required")
+                .advise("name ids, or a --filter k=v, or --all"));
+        }
         Ok(DeadChoice {
             ids: self.ids.clone(),
-            category: filter.parsed("category")?,
+            category: filter.parsed("category", app::category)?,
             fingerprint: filter.value("fingerprint"),
-            queue: filter.parsed("queue")?,
-            kind: filter.parsed("kind")?,
-            account: filter.parsed::<Uuid>("account")?,
+            queue: filter.parsed("queue", Queue::parse)?,
+            kind: filter.parsed("kind", Kind::parse)?,
+            account: filter.parsed("account", str::parse::<Uuid>)?,
             died_after: filter.value("died_after"),
             died_before: filter.value("died_before"),
         })

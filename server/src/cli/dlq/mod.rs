@@ -39,15 +39,24 @@ pub(crate) enum DlqCommand {
     /// Those whose outcome is unknown are put back only if their ids are named and they can find
     /// it out; of the others `postworks effects` takes a person's word.
     ///
+    /// Superseded ones are put back only if their ids are named: those whose unique key a later job
+    /// has, or had when it completed, and those to synchronise or refresh an account for which a
+    /// later job lives or has completed. What is published already is completed.
+    ///
     /// More than 1000 jobs, --canary or --rate make it a redrive that goes on in the background. It
     /// begins with three jobs of each cause, and leaves a cause alone that comes back three times.
     Retry(DlqRetryArgs),
     /// End dead jobs for good, as cancelled, and delete their letters
     Discard(ChoiceArgs),
     /// Write dead letters with arguments and attempts to stdout, a JSON object a line
+    ///
+    /// The audit keeps who exported how many, and why.
     Export {
         #[command(flatten)]
         filter: FilterArgs,
+        /// Why, for the audit
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
     },
     /// List redrives, newest first
     Redrives {
@@ -95,8 +104,8 @@ pub(super) async fn run(context: &Context, command: DlqCommand) -> Result<(), Fa
         }
         DlqCommand::Retry(args) => act::retry(context, args).await,
         DlqCommand::Discard(args) => act::discard(context, args).await,
-        DlqCommand::Export { filter } => {
-            let query = filter.query()?;
+        DlqCommand::Export { filter, reason } => {
+            let query = DeadQuery { reason, ..filter.query()? };
             let target = target::choose(context).await?;
             let mut out = std::io::BufWriter::new(std::io::stdout());
             target.dlq_export(&query, &mut out).await?;
@@ -113,6 +122,11 @@ pub(super) async fn run(context: &Context, command: DlqCommand) -> Result<(), Fa
 
 /// Where to go on with an outcome that nobody knows.
 const UNKNOWN: &str = "outcome unknown: postworks effects list says what to do";
+
+/// Why letters are left alone that would run.
+const SUPERSEDED: &str = "superseded: another job has done their work since, or is about to; \
+     postworks dlq show names it. A letter whose id is named is put back all the same, unless a \
+     live job has its unique key";
 
 fn none(filter: &FilterArgs) -> &'static str {
     if filter.is_empty() { "no dead letters" } else { "no dead letter fits the filter" }
@@ -138,6 +152,8 @@ fn show(letter: &DeadLetterView) -> String {
             ("args", details.args.get().to_owned()),
             ("account", or_dash(details.account.as_ref())),
             ("unique key", or_dash(details.unique_key.as_ref())),
+            ("trace", or_dash(details.trace_id.as_ref())),
+            ("superseded by", or_dash(details.superseded_by.as_ref())),
             ("put back", format!("{} times", details.put_back.len())),
             ("last put back", or_dash(last.map(|once| once.at).as_ref())),
         ]));

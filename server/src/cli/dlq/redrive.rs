@@ -115,7 +115,7 @@ pub(super) fn show(redrive: &RedriveView) -> String {
         ("put back", redrive.put_back.to_string()),
         ("done already", redrive.done.to_string()),
         ("left: outcome unknown", redrive.unknown.to_string()),
-        ("left: a live job has their unique key", redrive.superseded.to_string()),
+        ("left: superseded", redrive.superseded.to_string()),
         ("started", redrive.started_at.to_string()),
         ("ended", or_dash(redrive.ended_at.as_ref())),
         ("stopped", or_dash(redrive.stopped_why.as_ref())),

@@ -31,6 +31,7 @@ pub(super) struct Refusal {
     pub(super) status: StatusCode,
     pub(super) code: &'static str,
     pub(super) headers: HeaderMap,
+    pub(super) message: Option<String>,
 }
 
 /// What happens once a request has been applied.
@@ -130,16 +131,19 @@ impl Faults {
 
 fn fate(armed: &Armed, dice: &mut StdRng) -> Fate {
     let rule = &armed.rule;
+    let message = rule.message.clone();
     let then = match rule.action {
         Action::Error => {
             let headers = armed.headers.clone();
-            return Fate::Refuse(Refusal { status: armed.status, code: "injected", headers });
+            let (status, code) = (armed.status, "injected");
+            return Fate::Refuse(Refusal { status, code, headers, message });
         }
         Action::RateLimit => {
             let mut headers = armed.headers.clone();
             headers.entry(RETRY_AFTER).or_insert(HeaderValue::from_static("1"));
             let status = StatusCode::TOO_MANY_REQUESTS;
-            return Fate::Refuse(Refusal { status, code: "rate_limited", headers });
+            let code = "rate_limited";
+            return Fate::Refuse(Refusal { status, code, headers, message });
         }
         Action::DropBefore => return Fate::CutBefore,
         Action::DropAfter => Then::Cut,

@@ -18,6 +18,9 @@ pub(super) const DEFAULT_SEED: u64 = 1;
 /// More rules than a test needs, few enough to try on every request.
 const MAX_RULES: usize = 100;
 
+/// Longest words of a refusal.
+const MESSAGE_BYTES_MAX: usize = 1_000;
+
 /// What a rule does to the requests it hits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -68,6 +71,7 @@ struct RuleIn {
     latency_ms: Option<Latency>,
     status: Option<u16>,
     headers: Option<BTreeMap<String, Value>>,
+    message: Option<String>,
 }
 
 /// One rule with its defaults filled in.
@@ -82,6 +86,9 @@ pub(in crate::sandbox) struct Rule {
     pub(super) latency_ms: Latency,
     status: u16,
     headers: BTreeMap<String, Value>,
+    /// What a refusal says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) message: Option<String>,
 }
 
 /// A rule with what its answer needs already parsed.
@@ -121,12 +128,17 @@ impl RuleIn {
             latency_ms: self.latency_ms.unwrap_or_default(),
             status: self.status.unwrap_or(503),
             headers: self.headers.unwrap_or_default(),
+            message: self.message,
         };
         if rule.account.is_empty() {
             return Err(bad("account", "must be an account's id, its handle, or *"));
         }
         if !(0.0..=1.0).contains(&rule.p) {
             return Err(bad("p", "must be between 0 and 1"));
+        }
+        if rule.message.as_ref().is_some_and(|words| words.len() > MESSAGE_BYTES_MAX) {
+            let message = format!("must be at most {MESSAGE_BYTES_MAX} bytes");
+            return Err((String::from("message"), message));
         }
         rule.latency_ms
             .check()

@@ -81,7 +81,8 @@ impl Sandbox {
 }
 
 fn refused(refusal: Refusal) -> Response {
-    let message = "a fault rule of the sandbox refused this request";
+    let words = "a fault rule of the sandbox refused this request";
+    let message = refusal.message.unwrap_or_else(|| words.to_owned());
     let mut response = ApiError::new(refusal.status, refusal.code, message).into_response();
     response.headers_mut().extend(refusal.headers);
     response

@@ -20,7 +20,7 @@ use tempfile::TempDir;
 
 pub(crate) use client::{Client, Publication};
 pub(crate) use process::{Process, Ran, run};
-pub(crate) use sandbox::Sandbox;
+pub(crate) use sandbox::{Journal, Sandbox};
 pub(crate) use wait::{LONG, now_ms, seconds, until};
 
 /// The binary with every role.
@@ -117,6 +117,11 @@ impl Fleet {
         let mut worker = Process::start("worker", program, &args, &self.vars, self.folder.path());
         worker.listening("worker").await;
         worker
+    }
+
+    /// Starts a command on the stores; what it says on stderr is its log.
+    pub(crate) fn command(&self, name: &str, args: &[&str]) -> Process {
+        Process::start(name, POSTWORKS, args, &self.vars, self.folder.path())
     }
 
     /// Connects `count` accounts of the sandbox in one of its characters. Each has published once
