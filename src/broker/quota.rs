@@ -153,3 +153,146 @@ pub(super) fn ask(call: &Call, vessels: &mut HashMap<Scope, Vessel>, now: Timest
     // Up to the next millisecond: never early.
     Room::Full { until: Timestamp::from_millis(at.saturating_add(999) / 1_000), quota }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::Quota;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    /// The model: every call that was made within a quota, and whether it was urgent.
+    #[derive(Debug, Default)]
+    struct Log(Vec<(i64, bool)>);
+
+    impl Log {
+        /// When one more call of this kind leaves every span up to it within its bound.
+        fn room_from(&self, flow: Flow, urgent: bool) -> i64 {
+            let (all, apart) =
+                (i64::from(if urgent { flow.urgent } else { flow.ordinary }), apart(flow));
+            let calls = (1..).zip(self.0.iter().rev());
+            calls.map(|(count, (at, _))| at + (count - all + 1) * apart).max().unwrap_or(0)
+        }
+
+        /// Urgent calls since the last ordinary one.
+        fn urgent_lately(&self) -> usize {
+            self.0.iter().rev().take_while(|(_, urgent)| *urgent).count()
+        }
+
+        /// The most calls in any span of this length, without its end.
+        fn most_within(&self, span_us: i64, counts: impl Fn(bool) -> bool) -> usize {
+            let times: Vec<i64> =
+                self.0.iter().filter(|(_, urgent)| counts(*urgent)).map(|(at, _)| *at).collect();
+            let within =
+                |from: i64| times.iter().filter(|at| (from..from + span_us).contains(*at)).count();
+            times.iter().map(|from| within(*from)).max().unwrap_or(0)
+        }
+    }
+
+    fn app() -> Scope {
+        Scope::App("bluesky".to_owned())
+    }
+
+    /// Somebody who wants to make a call.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+    struct Caller {
+        asks_at_ms: i64,
+        number: u32,
+        /// When it was told to come back, if it was.
+        told_ms: Option<i64>,
+        urgent: bool,
+        /// How long after it was told it asks.
+        late_ms: i64,
+    }
+
+    fn callers() -> impl Strategy<Value = BTreeSet<Caller>> {
+        let arrival = (0..3_000_i64, 1..6_u32, any::<bool>(), 0..400_i64);
+        prop::collection::vec(arrival, 1..40).prop_map(|arrivals| {
+            let (mut asks_at_ms, mut callers) = (1_772_357_400_000, BTreeSet::new());
+            for (later_ms, count, urgent, late_ms) in arrivals {
+                asks_at_ms += later_ms;
+                for _ in 0..count {
+                    let number = u32::try_from(callers.len()).unwrap();
+                    callers.insert(Caller { asks_at_ms, number, told_ms: None, urgent, late_ms });
+                }
+            }
+            callers
+        })
+    }
+
+    proptest! {
+        /// Callers come back when they were told to, or some time later, until all have called.
+        #[test]
+        fn a_quota_is_never_exceeded_and_never_idle_while_somebody_waits(
+            calls in 1..40_u32, seconds in 1..60_u64, percent in 0..=50_u32, waiting in callers(),
+        ) {
+            let flow = format!("{calls}/{seconds}s").parse::<Quota>().unwrap().flow(percent);
+            let (calls, kept) = (calls as usize, (flow.urgent - flow.ordinary) as usize);
+            let (mut waiting, mut vessels, mut log) = (waiting, HashMap::new(), Log::default());
+            let mut asked = 0;
+            while let Some(caller) = waiting.pop_first() {
+                asked += 1;
+                prop_assert!(asked < 50_000, "they come back for ever");
+                let Caller { asks_at_ms, urgent, .. } = caller;
+                let (now, now_us) = (Timestamp::from_millis(asks_at_ms), asks_at_ms * 1_000);
+                let call = Call { account: None, quotas: vec![(app(), flow)], urgent };
+                let room_from = log.room_from(flow, urgent);
+                match ask(&call, &mut vessels, now) {
+                    Room::Granted => {
+                        prop_assert!(room_from <= now_us, "room comes free at {room_from} only");
+                        log.0.push((now_us, urgent));
+                    }
+                    Room::Full { until, quota: 0 } if until > now => {
+                        prop_assert!(room_from > now_us, "there was room");
+                        prop_assert!(!urgent || log.urgent_lately() >= kept, "it was kept for this");
+                        let told_ms = until.as_millis();
+                        let asks_at_ms = told_ms + caller.late_ms;
+                        waiting.insert(Caller { asks_at_ms, told_ms: Some(told_ms), ..caller });
+                    }
+                    other => prop_assert!(false, "{other:?}"),
+                }
+                for urgent in [false, true] {
+                    let alike = waiting.iter().filter(|waiter| waiter.urgent == urgent);
+                    if let Some(first) = alike.filter_map(|waiter| waiter.told_ms).min() {
+                        let free = log.room_from(flow, urgent).max(now_us);
+                        prop_assert!(first * 1_000 < free + 1_000, "nobody comes before {first}");
+                    }
+                }
+            }
+            let span = i64::try_from(seconds).unwrap() * 1_000_000;
+            let span = span + (span / 10).min(1_000_000);
+            prop_assert!(log.most_within(span, |_| true) <= calls, "{log:?}");
+            prop_assert!(log.most_within(span, |urgent| !urgent) <= calls - kept, "{log:?}");
+        }
+
+        /// Whatever a call counts for: it is made if all of its quotas have room, and else leaves
+        /// no trace in any of them.
+        #[test]
+        fn a_call_is_made_exactly_if_each_of_its_quotas_has_room(
+            flows in prop::array::uniform3((1..2_000_000_u64, 1..4_u32, 0..4_u32)),
+            steps in prop::collection::vec((0..3_000_i64, prop::array::uniform3(any::<bool>()), any::<bool>()), 1..80),
+        ) {
+            let scopes = [app(), Scope::Account(Uuid::nil()), Scope::Account(Uuid::max())];
+            let flows = flows.map(|(apart_us, ordinary, kept)| Flow { apart_us, ordinary, urgent: ordinary + kept });
+            let (mut vessels, mut logs) = (HashMap::new(), [const { Log(Vec::new()) }; 3]);
+            let mut now_ms = 1_772_357_400_000;
+            for (later_ms, counts, urgent) in steps {
+                now_ms += later_ms;
+                let counted: Vec<usize> = (0..3).filter(|at| counts[*at]).collect();
+                let quotas = counted.iter().map(|at| (scopes[*at].clone(), flows[*at])).collect();
+                let call = Call { account: None, quotas, urgent };
+                let rooms: Vec<i64> = counted.iter().map(|at| logs[*at].room_from(flows[*at], urgent)).collect();
+                let room = ask(&call, &mut vessels, Timestamp::from_millis(now_ms));
+                if rooms.iter().all(|from| *from <= now_ms * 1_000) {
+                    prop_assert_eq!(room, Room::Granted);
+                    counted.iter().for_each(|at| logs[*at].0.push((now_ms * 1_000, urgent)));
+                } else {
+                    let Room::Full { until, quota } = room else { panic!("{room:?}") };
+                    prop_assert!(rooms[quota] > now_ms * 1_000);
+                    let latest = rooms.iter().max().unwrap();
+                    prop_assert!(until.as_millis() * 1_000 >= *latest, "{until} is in vain");
+                }
+            }
+        }
+    }
+}

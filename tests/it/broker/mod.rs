@@ -4,6 +4,7 @@ mod acl;
 mod limits;
 mod model;
 mod outage;
+mod quota;
 mod redis;
 mod retry_slots;
 mod sentinel;
