@@ -77,8 +77,8 @@ impl Error {
 pub enum Place {
     /// Due, perhaps in quarantine.
     Ready,
-    /// Waits for its time.
-    Delayed,
+    /// Waits for this time: its own, or the one it was put off to.
+    Delayed(Timestamp),
     /// Leased.
     Running(WorkerId),
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 use super::Config;
+use crate::broker::Scope;
 use crate::gate::quota::{QueueQuotas, Quotas};
 use crate::job::{Flow, Queue, Quota, RESERVE_PERCENT_MAX};
 
@@ -67,6 +68,21 @@ impl PlatformQuotas {
 }
 
 impl Config {
+    /// The quota that a call of this queue's counts for in a scope, and the key that sets it.
+    pub fn quota(&self, queue: &Queue, scope: &Scope) -> Option<(String, Quota)> {
+        let platform = queue.platform()?;
+        let quotas = &self.platforms.get(platform)?.quotas;
+        let (name, quota) = match scope {
+            Scope::App(_) => ("app".to_owned(), Some(quotas.app)),
+            Scope::Account(_) => ("account".to_owned(), Some(quotas.account)),
+            Scope::Endpoint(endpoint) => {
+                let kind = endpoint.kind();
+                (format!("endpoints.{kind}"), quotas.endpoints.get(kind.as_str()).copied())
+            }
+        };
+        Some((format!("platforms.{platform}.quotas.{name}"), quota?.0?))
+    }
+
     /// The quotas of these queues, as `[platforms]` says.
     pub fn quotas(&self, queues: &[Queue]) -> Quotas {
         let platform = |queue: &Queue| self.platforms.get(queue.platform()?);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postworks::broker::{Breaker, Phase};
+use postworks::broker::{Breaker, Phase, Room, Settlement, Then};
 use postworks::clock::{Clock as _, SystemClock};
 use postworks::job::{Category, JobId, Queue};
 use serde_json::{Value, json};
@@ -99,6 +99,31 @@ async fn a_job_of_an_account_that_must_wait_says_until_when() {
     world.node.broker.block(account, until).await.unwrap();
     let told = why(&world, serde_json::from_value(job["id"].clone()).unwrap()).await;
     assert_eq!((&told["reason"], &told["eta"]), (&json!("account_window"), &json!(until)));
+}
+
+#[tokio::test]
+async fn a_job_that_a_quota_put_off_says_which_and_until_when() {
+    let world = World::with("[platforms.sandbox.quotas]\naccount = \"20/1h\"\n").await;
+    let queue = Queue::parse("connector_sync.sandbox").unwrap();
+    world.node.broker.serves(std::slice::from_ref(&queue));
+    let account = world.connector().await;
+    let job = json!({"kind": "connector_sync", "args": {"connector_id": account}});
+    let id: JobId =
+        serde_json::from_value(world.post("/api/jobs", job).await.body["id"].clone()).unwrap();
+    world.node.producer.flush().await;
+    assert_eq!(why(&world, id).await["reason"], "waiting", "there is room");
+    let call = world.node.quotas().call(&queue, Some(account), 0);
+    let rooms = world.node.broker.take_room(&vec![call; 4]).await.unwrap();
+    let Room::Full { until, .. } = rooms[3] else { panic!("{rooms:?}") };
+    let told = why(&world, id).await;
+    let words =
+        "the quota of 20/1h calls in platforms.sandbox.quotas.account is used up; its turn is at ";
+    assert_eq!(told["reason"], "quota", "{told}");
+    assert!(told["detail"].as_str().unwrap().starts_with(words), "{told}");
+    let lease = world.claim(&queue, id).await.lease;
+    let put_off = Settlement { lease, then: Then::Later(until) };
+    world.node.broker.settle(&queue, &[put_off]).await.unwrap();
+    assert_eq!(why(&world, id).await["eta"], json!(until));
 }
 
 #[tokio::test]
