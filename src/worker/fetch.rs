@@ -120,16 +120,7 @@ impl Fetcher {
         schedule: &mut Schedule,
         paces: &mut HashMap<Queue, Pace>,
     ) -> Option<(Queue, usize)> {
-        let turns = schedule.turn.len();
-        for _ in 0..turns {
-            let queue = schedule.turn.pop_front()?;
-            let wanted = paces.get_mut(&queue).map_or(0, |pace| pace.wanted(&self.inflight));
-            schedule.turn.push_back(queue.clone());
-            if wanted > 0 {
-                return Some((queue, wanted.div_ceil(turns).min(broker::BATCH_MAX)));
-            }
-        }
-        None
+        schedule.next(|queue| paces.get_mut(queue).map_or(0, |pace| pace.wanted(&self.inflight)))
     }
 
     /// Claims from a queue, and hands on what came.

@@ -1,6 +1,7 @@
 //! Both brokers keep the same promises; Redis has troubles of its own besides.
 
 mod acl;
+mod fairness;
 mod limits;
 mod model;
 mod outage;
