@@ -136,3 +136,40 @@ fn both_brokers_give_the_same_room() {
         })?;
     });
 }
+
+#[tokio::test]
+async fn what_is_known_of_a_quota_goes_by_itself_and_garbage_in_its_place_is_overwritten() {
+    let server = RedisServer::start();
+    let clock = Arc::new(ShiftedClock::default());
+    let redis = redis_broker(&server, &clock, &worker("a"));
+    let flow = Flow { apart_us: 60_000_000, ordinary: 1, urgent: 1 };
+    let call = Call {
+        account: None,
+        quotas: vec![(Scope::App("bluesky".to_owned()), flow)],
+        urgent: false,
+    };
+    let calls = [call.clone(), call];
+    let key = "postworks:{accounts}:quota:app:bluesky";
+    let many = "9".repeat(40);
+    for write in [
+        format!("SADD {key} garbage"),
+        format!("SET {key} garbage"),
+        format!("SET {key} \"{many} {many} {many} {many} {many}\""),
+        format!("DEL {key}"),
+    ] {
+        server.command(&format!("DEL {key}"));
+        assert!(!server.command(&write).starts_with('-'), "{write}");
+        let rooms = redis.take_room(&calls).await.unwrap();
+        if !write.contains(&many) {
+            assert_eq!(rooms[0], Room::Granted, "after {write}");
+        }
+        let now = clock.now();
+        for room in rooms.into_iter().filter(|room| *room != Room::Granted) {
+            let Room::Full { until, .. } = room else { panic!("{room:?}") };
+            assert!(until.since(now) <= Duration::from_secs(600), "{until} after {write}");
+        }
+        let lasts: u64 =
+            server.command(&format!("PTTL {key}")).trim_matches(':').trim().parse().unwrap();
+        assert!((1_000..1_200_000).contains(&lasts), "{lasts} ms after {write}");
+    }
+}
