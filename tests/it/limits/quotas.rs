@@ -4,13 +4,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use postworks::broker::Broker;
 use postworks::broker::memory::MemoryBroker;
+use postworks::broker::redis::{RedisBroker, RedisOptions};
 use postworks::clock::{Clock, SystemClock};
 use postworks::gate::quota::{QueueQuotas, Quotas};
 use postworks::job::{
-    Job, JobError, JobId, Queue, Quota, Request, RequestPolicy, RetryPolicy, Timestamp,
+    Job, JobError, JobId, Queue, Quota, Request, RequestPolicy, RetryPolicy, Timestamp, WorkerId,
 };
 use postworks::testing::broker::queue;
+use postworks::testing::redis_server::RedisServer;
 use postworks::worker::{Handler, JobContext, Registry};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -159,5 +162,24 @@ async fn a_backlog_beyond_the_window_drains_within_its_quota() {
     assert!(before < 60, "Bob waited for {before} of Ann's");
     world.all_completed(&anns).await;
     assert!(most_within(Duration::from_secs(1), &platform.calls(|post| post.account == ANN)) <= 10);
+    world.nothing_was_burnt(&anns).await;
+}
+
+/// This Redis user may do all that jobs need, and not what room in quotas needs.
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_run_although_the_broker_cannot_be_asked_for_room() {
+    let server = RedisServer::start();
+    assert!(!server.command("ACL SETUSER ann on >secret ~* +@all -set").starts_with('-'));
+    let url = format!("{}?user=ann&pass=secret", server.url());
+    let options = RedisOptions::new(url, WorkerId::new("test", 1, Uuid::now_v7()));
+    let broker: Arc<dyn Broker> = Arc::new(RedisBroker::connect(options).unwrap());
+    let quotas = quota_of_accounts("1/1h");
+    let refused = broker.take_room(&[quotas.call(&posts(), Some(ANN), 0)]).await;
+    assert!(refused.is_err(), "{refused:?}");
+    let platform = Platform::default();
+    let world = World::over(platform.registry(), broker, SystemClock::shared()).await;
+    let anns = world.enqueue_for(Some(ANN), (0..5).map(|_| post(ANN))).await;
+    world.run(world.worker(20).within(quotas));
+    world.all_completed(&anns).await;
     world.nothing_was_burnt(&anns).await;
 }
