@@ -1,5 +1,7 @@
 //! What a broker is told about jobs, and what it answers.
 
+use uuid::Uuid;
+
 use super::Beyond;
 use crate::job::{DecodeError, Envelope, JobId, Queue, Timestamp, Token, WorkerId};
 
@@ -56,6 +58,13 @@ pub struct Delivery {
     pub quarantined: bool,
     /// The breaker's epoch at the claim.
     pub epoch: u64,
+}
+
+impl Delivery {
+    /// The job's account, if it has one and can be read.
+    pub(crate) fn account(&self) -> Option<Uuid> {
+        self.envelope.as_ref().ok()?.account
+    }
 }
 
 /// The answer to a claim.

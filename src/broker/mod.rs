@@ -19,6 +19,7 @@ mod exchange;
 mod gate;
 pub mod memory;
 mod order;
+mod quota;
 pub mod redis;
 mod slots;
 mod window;
@@ -30,6 +31,7 @@ pub use exchange::{
 pub use gate::{
     Breaker, CALLS_OVER, Gate, Observed, PROBE_TERM, PROBES, Phase, Position, RAMP_STEP, Tally,
 };
+pub use quota::{Call, Room, Scope};
 pub use window::{Beyond, Refill, WINDOW};
 
 /// Most jobs in one call of any method here.
@@ -75,8 +77,8 @@ impl Error {
 pub enum Place {
     /// Due, perhaps in quarantine.
     Ready,
-    /// Waits for its time.
-    Delayed,
+    /// Waits for this time: its own, or the one it was put off to.
+    Delayed(Timestamp),
     /// Leased.
     Running(WorkerId),
 }
@@ -290,6 +292,17 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Until when accounts are blocked; `None` for those that are not.
     async fn blocked(&self, accounts: &[Uuid]) -> Result<Vec<Option<Timestamp>>, Error>;
+
+    /// Lets calls be made within their quotas, in the order given; answers one [`Room`] each. A
+    /// call takes room in all of its quotas at once, or in none and is told when to ask again.
+    ///
+    /// Room that a call took is not given back if it is not made. A broker that loses its memory
+    /// forgets what was used, so up to a quota's [`urgent`](crate::job::Flow::urgent) calls more
+    /// may be made.
+    async fn take_room(&self, calls: &[Call]) -> Result<Vec<Room>, Error>;
+
+    /// What [`take_room`](Self::take_room) would answer each call if no other were made.
+    async fn look_for_room(&self, calls: &[Call]) -> Result<Vec<Room>, Error>;
 
     /// Takes `count` slots for retries of this queue, which are given out at `per_second` (any
     /// rate is taken as one between one a day and 100,000 a second); answers the time of the first.

@@ -218,8 +218,7 @@ impl Layers {
         let mut here = &self.defaults;
         let mut found = None;
         for (depth, name) in path.iter().enumerate() {
-            let named = depth == 1 && NAMED.contains(&path[0].as_str());
-            let extra = self.extra.get(path[0].as_str()).filter(|_| named);
+            let extra = named(&path[..depth]).and_then(|what| self.extra.get(what));
             let known = here
                 .get(name)
                 .or_else(|| extra?.contains(name).then(|| here.values().next()).flatten());
@@ -247,6 +246,16 @@ impl Layers {
 
     fn fault(&mut self, path: &[String], origin: Origin, message: String) {
         self.faults.push(ConfigError::new(path.join("."), origin, message));
+    }
+}
+
+/// Of what the keys of the table at `path` are names, if they are none of this file's.
+fn named(path: &[String]) -> Option<&'static str> {
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    match path[..] {
+        [section] => NAMED.into_iter().find(|name| *name == section),
+        ["platforms", _, "quotas", "endpoints"] => Some("kinds"),
+        _ => None,
     }
 }
 

@@ -9,6 +9,7 @@ mod environment;
 mod error;
 mod keys;
 mod layers;
+mod quotas;
 mod values;
 
 use std::collections::{BTreeMap, HashMap};
@@ -26,6 +27,7 @@ pub use error::{ConfigError, ConfigErrors, Origin};
 pub use keys::MasterKey;
 use layers::Layers;
 pub use layers::Sources;
+pub use quotas::{OptionalQuota, Percent, PlatformQuotas};
 pub use values::{ByteSize, parse_duration, parse_listen, parse_number};
 
 /// The defaults, with a comment on every key.
@@ -201,6 +203,9 @@ pub struct Platform {
     /// Places of a worker that each of the platform's queues may have.
     #[serde(default, deserialize_with = "values::number_or_none")]
     pub slots: Option<u32>,
+    /// The calls that all workers together may make.
+    #[serde(default)]
+    pub quotas: PlatformQuotas,
 }
 
 /// How long ended rows are kept.

@@ -3,7 +3,8 @@
 use secrecy::SecretString;
 
 use super::*;
-use crate::job::KindSpec;
+use crate::gate::quota::{QueueQuotas, Quotas};
+use crate::job::{KindSpec, Quota};
 
 fn faults(sources: &Sources) -> Vec<String> {
     Config::load(sources).unwrap_err().0.iter().map(ToString::to_string).collect()
@@ -253,4 +254,53 @@ fn a_password_is_never_shown() {
     let sentinels = "redis+sentinel://u:hush@a,b:7/main?sentinel_password=hush";
     assert_eq!(shown(sentinels), "redis+sentinel://u:***@a:26379,b:7/main/0");
     assert_eq!(shown("redis+sentinel://:hush@a,b/m?pass=hush"), "***");
+}
+
+#[test]
+fn a_platforms_quotas_are_those_of_its_queues() {
+    let queues = ["post_publication.sandbox", "connector_sync.sandbox", "data_cleanup"]
+        .map(|name| Queue::parse(name).unwrap());
+    assert_eq!(Config::load(&Sources::default()).unwrap().quotas(&queues), Quotas::default());
+    let sources = env(&[("POSTWORKS__PLATFORMS__SANDBOX__QUOTAS__APP", "100/1m")]).file(
+        "my.toml",
+        "[platforms.sandbox.quotas]\naccount = \"20/1m\"\nurgent_reserve = \"0%\"\n\
+         endpoints.post_publication = \"1/1s\"\n",
+    );
+    let config = Config::load(&sources).unwrap();
+    let flow = |text: &str| Some(text.parse::<Quota>().unwrap().flow(0));
+    let sync = QueueQuotas { app: flow("100/1m"), account: flow("20/1m"), endpoint: None };
+    let post = QueueQuotas { endpoint: flow("1/1s"), ..sync };
+    let [posts, syncs, cleanup] = queues;
+    let expected = Quotas::new([(posts.clone(), post), (syncs.clone(), sync)]);
+    assert_eq!(config.quotas(&[posts, syncs, cleanup]), expected);
+    assert!(Config::load(&Sources::default().file("printed", config.print())).is_ok());
+}
+
+#[test]
+fn quotas_that_make_no_sense_are_refused_with_a_hint() {
+    for (line, expected) in [
+        (
+            "app = \"many\"",
+            "sandbox.quotas.app (my.toml:2): \"many\" is no quota such as \"300/5m\"",
+        ),
+        ("app = 300", "sandbox.quotas.app (my.toml:2): invalid type: integer `300`"),
+        ("account = \"0/5m\"", "must be of 1 to 1000000 calls"),
+        ("urgent_reserve = \"51%\"", "\"51%\" is no part such as \"10%\", from 0% to 50%"),
+        ("urgent_reserve = \"10\"", "is no part such as"),
+        ("acount = \"\"", "unknown key; did you mean account?"),
+        (
+            "endpoints.post_publication = \"1\"",
+            "endpoints.post_publication (my.toml:2): \"1\" is no",
+        ),
+        ("endpoints.send_digest = \"1/1s\"", "endpoints.send_digest (my.toml:2): unknown key"),
+    ] {
+        let text = format!("[platforms.sandbox.quotas]\n{line}\n");
+        let all = faults(&Sources::default().file("my.toml", text));
+        assert_eq!(all.len(), 1, "{all:?}");
+        assert!(all[0].contains(expected), "{all:?}");
+    }
+    let text = "[platforms.sandbox.quotas.endpoints]\nsend_digest = \"1/1s\"\n";
+    let sources = Sources::default().file("my.toml", text).kinds(["send_digest".to_owned()]);
+    let queue = Queue::parse("send_digest.sandbox").unwrap();
+    assert!(Config::load(&sources).unwrap().quotas(std::slice::from_ref(&queue)).limit(&queue));
 }

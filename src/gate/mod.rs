@@ -2,4 +2,5 @@
 //! broker.
 
 pub mod breaker;
+pub mod quota;
 pub mod watch;

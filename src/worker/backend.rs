@@ -9,15 +9,21 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use apalis::layers::WorkerBuilderExt;
+use apalis::prelude::WorkerBuilder;
 use apalis_core::backend::finalize::Ephemeral;
 use apalis_core::backend::{Backend, BackendConfig};
-use apalis_core::error::BoxDynError;
+use apalis_core::error::{BoxDynError, WorkerError};
 use apalis_core::task::Task;
 use apalis_core::worker::context::WorkerContext;
+use apalis_core::worker::ext::parallelize::ParallelizeExt;
+use tokio::task::JoinHandle;
 use tower::{Layer, Service};
 
 use super::places::Places;
 use super::run::{Ended, Run};
+use super::stack::Attempts;
+use crate::job::WorkerId;
 
 /// Called with every run that ended.
 pub(super) type OnEnded = Arc<dyn Fn(&Run, Ended) + Send + Sync>;
@@ -160,4 +166,19 @@ where
         this.guard.report(ended);
         Poll::Ready(Ok(())) // apalis only sees that the task ended
     }
+}
+
+/// Runs claimed jobs on apalis until the task is aborted.
+pub(super) fn execute(
+    id: &WorkerId,
+    concurrency: usize,
+    jobs: ClaimedJobs,
+    attempts: Attempts,
+) -> JoinHandle<Result<(), WorkerError>> {
+    let worker = WorkerBuilder::new(id.as_str())
+        .backend(jobs)
+        .concurrency(concurrency)
+        .parallelize(tokio::spawn)
+        .build(attempts);
+    tokio::spawn(worker.run())
 }

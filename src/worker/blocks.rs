@@ -89,6 +89,13 @@ impl Blocks {
         Some(at)
     }
 
+    /// What the broker said of an account that was not known to be blocked; answers as
+    /// [`put_off`](Self::put_off).
+    pub(super) fn learn(&self, account: Uuid, until: Timestamp) -> Option<Timestamp> {
+        self.note(account, until);
+        self.put_off(Some(account))
+    }
+
     /// Asks the broker about accounts that are not known to be blocked. If it cannot be asked, the
     /// jobs run: the platform says it again.
     pub(super) async fn ask(&self, mut accounts: Vec<Uuid>) {

@@ -4,17 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use apalis::layers::WorkerBuilderExt;
-use apalis::prelude::WorkerBuilder;
 use apalis_core::error::WorkerError;
-use apalis_core::worker::ext::parallelize::ParallelizeExt;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::absolve::absolve;
 use super::admit::Admission;
-use super::backend::{ClaimedJobs, OnEnded};
+use super::backend::{ClaimedJobs, OnEnded, execute};
 use super::blocks::Blocks;
 use super::calls::Calls;
 use super::ends::Ends;
@@ -35,11 +32,13 @@ use super::solitude::Solitude;
 use super::spacing::Spacing;
 use super::stack::Attempts;
 use super::standstill::Standstill;
+use super::waits::Waits;
 use super::watchdog::Watchdog;
 use super::welcome::Welcome;
 use crate::broker::Broker;
 use crate::clock::SharedClock;
 use crate::gate::breaker;
+use crate::gate::quota::Quotas;
 use crate::gate::watch::Watch;
 use crate::job::{Queue, WorkerId};
 use crate::ledger::Ledger;
@@ -111,6 +110,7 @@ pub struct Worker {
     calls: Arc<Calls>,
     slots: HashMap<Queue, usize>,
     blocks: Arc<Blocks>,
+    quotas: Quotas,
     solitude: Solitude,
     watch: Arc<Watch>,
     exits_when_stuck: bool,
@@ -150,6 +150,7 @@ impl Worker {
             calls,
             slots: HashMap::new(),
             blocks,
+            quotas: Quotas::default(),
             solitude,
             watch,
             exits_when_stuck: false,
@@ -161,6 +162,13 @@ impl Worker {
     #[must_use]
     pub fn heeding(mut self, blocks: &Arc<Blocks>) -> Self {
         self.blocks = Arc::clone(blocks);
+        self
+    }
+
+    /// Lets its jobs call no faster than these quotas allow; the same for all workers.
+    #[must_use]
+    pub fn within(mut self, quotas: Quotas) -> Self {
+        self.quotas = quotas;
         self
     }
 
@@ -365,6 +373,8 @@ impl Worker {
         stop: &Stop,
     ) -> Fetcher {
         let opener = self.opener();
+        let waits =
+            Waits { broker: Arc::clone(&self.broker), blocks: self.blocks, quotas: self.quotas };
         Fetcher {
             broker: self.broker,
             opener,
@@ -374,7 +384,7 @@ impl Worker {
                 clock: Arc::clone(&self.clock),
                 watch: Arc::clone(&self.watch),
             },
-            blocks: self.blocks,
+            waits,
             inflight: Arc::clone(inflight),
             clock: self.clock,
             worker: self.options.id,
@@ -425,19 +435,4 @@ impl Parts {
         self.settling.abort();
         Drained { handed_back, unsettled }
     }
-}
-
-/// Runs claimed jobs on apalis until the task is aborted.
-fn execute(
-    id: &WorkerId,
-    concurrency: usize,
-    jobs: ClaimedJobs,
-    attempts: Attempts,
-) -> JoinHandle<Result<(), WorkerError>> {
-    let worker = WorkerBuilder::new(id.as_str())
-        .backend(jobs)
-        .concurrency(concurrency)
-        .parallelize(tokio::spawn)
-        .build(attempts);
-    tokio::spawn(worker.run())
 }

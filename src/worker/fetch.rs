@@ -12,8 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::admit::{Admission, Admitted, put_off};
-use super::blocks::Blocks;
+use super::admit::{Admission, Admitted};
 use super::inflight::InFlight;
 use super::judge::judge;
 use super::open::Opener;
@@ -22,6 +21,7 @@ use super::places::Places;
 use super::run::{Ended, Judgement, Run};
 use super::schedule::{Schedule, Woken};
 use super::solitude::Solitude;
+use super::waits::Waits;
 use crate::broker::{self, Broker, Delivery, Then};
 use crate::clock::SharedClock;
 use crate::gate::watch::Watch;
@@ -41,7 +41,7 @@ pub(super) struct Fetcher {
     pub(super) broker: Arc<dyn Broker>,
     pub(super) opener: Opener,
     pub(super) admission: Admission,
-    pub(super) blocks: Arc<Blocks>,
+    pub(super) waits: Waits,
     pub(super) inflight: Arc<InFlight>,
     pub(super) clock: SharedClock,
     pub(super) worker: WorkerId,
@@ -120,16 +120,7 @@ impl Fetcher {
         schedule: &mut Schedule,
         paces: &mut HashMap<Queue, Pace>,
     ) -> Option<(Queue, usize)> {
-        let turns = schedule.turn.len();
-        for _ in 0..turns {
-            let queue = schedule.turn.pop_front()?;
-            let wanted = paces.get_mut(&queue).map_or(0, |pace| pace.wanted(&self.inflight));
-            schedule.turn.push_back(queue.clone());
-            if wanted > 0 {
-                return Some((queue, wanted.div_ceil(turns).min(broker::BATCH_MAX)));
-            }
-        }
-        None
+        schedule.next(|queue| paces.get_mut(queue).map_or(0, |pace| pace.wanted(&self.inflight)))
     }
 
     /// Claims from a queue, and hands on what came.
@@ -204,7 +195,7 @@ impl Fetcher {
     /// Admits claimed jobs and hands them on.
     pub(super) async fn take(&mut self, held: Vec<(Delivery, CancellationToken)>) {
         crate::failpoint!(ClaimHeld if !held.is_empty());
-        let held = self.put_off_blocked(held).await;
+        let held = self.put_off_waiting(held).await;
         // What the ledger need not be asked about does not wait for it.
         let (asking, plain): (Vec<_>, Vec<_>) =
             held.into_iter().partition(|(delivery, _)| self.admission.needs_ledger(delivery));
@@ -261,33 +252,6 @@ impl Fetcher {
         let (verdict, then) = (None, Then::Back);
         let back = Judgement { queue, lease, verdict, then, retry: None, first_attempt: false };
         let _ = self.judgements.send(back);
-    }
-
-    /// Puts the jobs of blocked accounts off, and answers the others. The ledger has nothing to
-    /// learn of it.
-    async fn put_off_blocked(
-        &self,
-        held: Vec<(Delivery, CancellationToken)>,
-    ) -> Vec<(Delivery, CancellationToken)> {
-        let account = |delivery: &Delivery| delivery.envelope.as_ref().ok()?.account;
-        let accounts: Vec<_> = held.iter().filter_map(|(one, _)| account(one)).collect();
-        if accounts.is_empty() {
-            return held;
-        }
-        self.blocks.ask(accounts).await;
-        let mut others = Vec::with_capacity(held.len());
-        for (delivery, cancelled) in held {
-            let Some(until) = self.blocks.put_off(account(&delivery)) else {
-                others.push((delivery, cancelled));
-                continue;
-            };
-            // One that expires before is looked at then.
-            let expires_at = delivery.envelope.as_ref().map(|envelope| envelope.expires_at);
-            let until = expires_at.map_or(until, |expires_at| until.min(expires_at));
-            self.inflight.judged_unstarted(&delivery.queue);
-            let _ = self.judgements.send(put_off(delivery, until));
-        }
-        others
     }
 }
 

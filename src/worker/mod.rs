@@ -4,10 +4,10 @@
 //! apalis, `stack` surrounds the handler, `judge` decides, `spacing` keeps
 //! retries apart, `settle` records. Beside them `lease`
 //! keeps what is held, `open` and `reassert` restore it after a broker lost its memory, `inflight`
-//! knows what that is, `blocks` which accounts
-//! are to be left alone, `shares` how much of it each queue may have, and `effect` what a run leaves behind. `quarantine` runs what may take the
-//! process down, `watchdog` notices handlers that let nothing else run, `standstill` that nothing ran at
-//! all, `welcome` brings back what
+//! knows what that is, `blocks` which accounts are to be left alone, `waits` which jobs must wait for
+//! that or for a quota, `shares` how much of it each queue may have, and `effect` what a run leaves
+//! behind. `quarantine` runs what may take the process down, `watchdog` notices handlers that let
+//! nothing else run, `standstill` that nothing ran at all, `welcome` brings back what
 //! older workers did not know, and `calls` is how all of them ask for jobs that the broker lacks.
 
 mod absolve;
@@ -40,6 +40,7 @@ mod solitude;
 mod spacing;
 mod stack;
 mod standstill;
+mod waits;
 mod watchdog;
 mod welcome;
 

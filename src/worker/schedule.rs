@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::fetch::FALLBACK;
-use crate::broker::Beyond;
+use crate::broker::{BATCH_MAX, Beyond};
 use crate::job::{Queue, Timestamp};
 
 /// That there is a gap behind a window is told no more often than this.
@@ -93,6 +93,25 @@ impl Schedule {
         }
     }
 
+    /// The next queue that wants any jobs, and how many to claim from it: its share of what it
+    /// wants if all on the schedule were like it. It goes to the end of the schedule, and stays on
+    /// it: an error must not lose its turn.
+    pub(super) fn next(
+        &mut self,
+        mut wanted: impl FnMut(&Queue) -> usize,
+    ) -> Option<(Queue, usize)> {
+        let turns = self.turn.len();
+        for _ in 0..turns {
+            let queue = self.turn.pop_front()?;
+            let wanted = wanted(&queue);
+            self.turn.push_back(queue.clone());
+            if wanted > 0 {
+                return Some((queue, wanted.div_ceil(turns).min(BATCH_MAX)));
+            }
+        }
+        None
+    }
+
     /// Puts the queues whose time has come on the schedule.
     pub(super) fn wake_due(&mut self) {
         let now = Instant::now();
@@ -123,5 +142,50 @@ impl Schedule {
         let next = self.due.values().copied().fold(self.fallback, Instant::min);
         // A millisecond more, since the broker's clock counts in whole ones.
         next.saturating_duration_since(Instant::now()) + Duration::from_millis(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Queues come on and off the schedule, and want some jobs or none, as it happens.
+        #[test]
+        fn a_queue_that_wants_jobs_is_passed_over_by_each_other_once_at_most(
+            steps in prop::collection::vec((0..6_usize, prop::array::uniform6(0..50_usize)), 1..80),
+        ) {
+            let queues: Vec<Queue> =
+                (0..6).map(|n| Queue::parse(&format!("kind_{n}")).unwrap()).collect();
+            let at = |queue: &Queue| queues.iter().position(|other| other == queue).unwrap();
+            let mut schedule = Schedule::new(&queues);
+            // How often each other was chosen since a queue began to want jobs or was chosen.
+            let mut passed = vec![HashMap::<Queue, u32>::new(); 6];
+            for (event, wants) in steps {
+                if schedule.turn.contains(&queues[event]) && wants[event] % 3 == 0 {
+                    schedule.rest(&queues[event], None, Timestamp::from_millis(0));
+                } else {
+                    schedule.wake(queues[event].clone());
+                }
+                let on: Vec<usize> = schedule.turn.iter().map(at).collect();
+                let chosen = schedule.next(|queue| wants[at(queue)]);
+                prop_assert_eq!(chosen.is_none(), on.iter().all(|at| wants[*at] == 0));
+                for other in 0..6 {
+                    if !on.contains(&other) || wants[other] == 0 {
+                        passed[other].clear();
+                    }
+                }
+                let Some((queue, share)) = chosen else { continue };
+                let wanted = wants[at(&queue)];
+                prop_assert!(share <= wanted && share * on.len() >= wanted);
+                passed[at(&queue)].clear();
+                for other in on.into_iter().filter(|other| *other != at(&queue) && wants[*other] > 0) {
+                    let times = passed[other].entry(queue.clone()).or_default();
+                    *times += 1;
+                    prop_assert!(*times <= 1, "{queue} was twice before {}", queues[other]);
+                }
+            }
+        }
     }
 }

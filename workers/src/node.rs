@@ -10,6 +10,7 @@ use postworks::chore::{Reaper, Refiller, Relay};
 use postworks::client::Producer;
 use postworks::clock::{SharedClock, SystemClock};
 use postworks::config::{Config, Environment, StoreUrls};
+use postworks::gate::quota::Quotas;
 use postworks::job::{CatalogError, Kind, Queue, WorkerId};
 use postworks::ledger::{self, Db, GroupCommit, Ledger, PostgresOptions, SqlLedger};
 use postworks::telemetry::metrics;
@@ -297,6 +298,12 @@ impl Node {
         self.registry.chosen(&self.config.worker.queues)
     }
 
+    /// The quotas that all workers keep together.
+    pub fn quotas(&self) -> Quotas {
+        let queues: Vec<Queue> = self.registry.queues().cloned().collect();
+        self.config.quotas(&queues)
+    }
+
     /// Starts the chores that keep broker, ledger and accounts in step; they end on `stop`.
     pub fn start_chores(&self, stop: &CancellationToken) {
         let relay = Relay {
@@ -359,6 +366,7 @@ impl Node {
             let slots = self.config.slots(&self.queues());
             let worker = worker.limited_to(slots).heeding(&self.blocks).beside(&solitude);
             let worker = worker.with_breakers(self.config.breaker.settings());
+            let worker = worker.within(self.quotas());
             worker.exiting_when_stuck().run(stop.clone())
         });
         let mut sum = Drained { handed_back: 0, unsettled: 0 };

@@ -173,8 +173,8 @@ fn state_of(row: &JobRow, place: Option<&Place>, now: Timestamp) -> State {
         _ if !is_open(row.state) => row.state,
         Some(Place::Running(_)) => State::Running,
         Some(Place::Ready) => State::Ready,
-        Some(Place::Delayed) | None if row.job.run_at > now => State::Delayed,
-        Some(Place::Delayed) | None => State::Ready,
+        Some(Place::Delayed(_)) | None if row.job.run_at > now => State::Delayed,
+        Some(Place::Delayed(_)) | None => State::Ready,
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use postworks::broker::{Observed, Phase, Place, Tally};
-use postworks::job::{JobId, SnoozeReason, State, Timestamp, WorkerId};
+use postworks::broker::{Observed, Phase, Place, Room, Tally};
+use postworks::job::{JobId, Quota, SnoozeReason, State, Timestamp, WorkerId};
 use postworks::ledger::{Holder, JobRow, QueueHold};
 use postworks_workers::store::Renewal;
 
@@ -17,10 +17,12 @@ struct Facts {
     hold: Option<QueueHold>,
     is_served: bool,
     ahead: Option<u64>,
-    /// Until when the job's account is to be left alone.
-    blocked_until: Option<Timestamp>,
     /// What keeps the job from its account's token.
     renewal: Option<Renewal>,
+    /// Whether its call could be made now.
+    room: Room,
+    /// The quota that has no room for it: the key that sets it, and what that says.
+    quota: Option<(String, Quota)>,
     now: Timestamp,
 }
 
@@ -51,7 +53,13 @@ impl App {
         let (broker, queue) = (&self.node.broker, &row.job.queue);
         let holds = self.node.ledger.queue_holds().await?;
         let queues = std::slice::from_ref(queue);
-        let accounts: Vec<_> = row.job.account.into_iter().collect();
+        let call = self.node.quotas().call(queue, row.job.account, row.job.priority_s);
+        let rooms = broker.look_for_room(std::slice::from_ref(&call)).await?;
+        let room = rooms.into_iter().next().unwrap_or(Room::Granted);
+        let full = match room {
+            Room::Full { quota, .. } => call.quotas.get(quota),
+            Room::Granted | Room::Blocked(_) => None,
+        };
         Ok(Facts {
             place: broker.find(queue, &[row.job.id]).await?.into_iter().next().flatten(),
             seen: broker.observe(queue, Tally::default()).await?,
@@ -62,7 +70,8 @@ impl App {
                 Some(account) => self.node.accounts.awaited(account).await?,
                 None => None,
             },
-            blocked_until: broker.blocked(&accounts).await?.into_iter().next().flatten(),
+            quota: full.and_then(|(scope, _)| self.node.config.quota(queue, scope)),
+            room,
             now: self.node.clock.now(),
         })
     }
@@ -141,7 +150,9 @@ fn waits(row: &JobRow, facts: &Facts) -> WhyView {
             answer("breaker_open", detail, eta)
         };
     }
-    if let Some(until) = facts.blocked_until.filter(|until| *until > due) {
+    if let Room::Blocked(until) = facts.room
+        && until > due
+    {
         let detail = format!("the platform told its account to wait until {until}");
         return answer("account_window", detail, Some(until));
     }
@@ -156,6 +167,14 @@ fn waits(row: &JobRow, facts: &Facts) -> WhyView {
         };
         let detail = format!("it waits for its time, {}{again}", row.job.run_at);
         return answer("delayed", detail, Some(row.job.run_at));
+    }
+    if let (Room::Full { until, .. }, Some((key, quota))) = (facts.room, &facts.quota) {
+        let at = match facts.place {
+            Some(Place::Delayed(at)) => at,
+            _ => until,
+        };
+        let detail = format!("the quota of {quota} calls in {key} is used up; its turn is at {at}");
+        return answer("quota", detail, Some(at));
     }
     if let Phase::Opened { .. } = gate.breaker.phase {
         let detail = format!("the breaker of {queue} is half-open: only a few calls may try");
@@ -192,9 +211,9 @@ fn behind(row: &JobRow, facts: &Facts) -> WhyView {
             let detail = format!("it waits behind {ahead} jobs of queue {queue}");
             answer("waiting", detail, eta(ahead, facts))
         }
-        (None, Some(Place::Delayed)) => {
-            let detail = "it was put off for a moment by a limit, and comes by itself".to_owned();
-            answer("put_off", detail, None)
+        (None, Some(Place::Delayed(at))) => {
+            let detail = format!("a limit put it off until {at}; it comes by itself");
+            answer("put_off", detail, Some(*at))
         }
         (None, Some(_)) => {
             let detail = "it ran while workers crashed, and waits to run alone".to_owned();

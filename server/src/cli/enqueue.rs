@@ -36,7 +36,8 @@ pub(crate) struct EnqueueArgs {
     /// While a live job of the kind has this key, another is not made
     #[arg(long, value_name = "KEY")]
     unique_key: Option<String>,
-    /// Head start over jobs that became ready at the same time, in seconds (0 to 3600)
+    /// Head start over jobs that became ready at the same time, in seconds (0 to 3600); any at all
+    /// lets it use what quotas keep for urgent jobs
     #[arg(long, value_name = "SECONDS", value_parser = |text: &str| parse_number(text, 0, 3_600))]
     priority: Option<u32>,
     /// Attempts in all

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postworks::broker::{Breaker, Phase};
+use postworks::broker::{Breaker, Phase, Room, Settlement, Then};
 use postworks::clock::{Clock as _, SystemClock};
 use postworks::job::{Category, JobId, Queue};
 use postworks_workers::store::CoolDown;
@@ -117,7 +117,7 @@ async fn a_job_that_waits_for_its_accounts_token_says_so() {
     let (owner, until) = (Uuid::new_v4(), SystemClock.now().after(Duration::from_secs(45)));
     store.acquire_refresh(&seen, owner, until).await.unwrap().unwrap();
     assert_eq!(why(&world, id).await["reason"], "waiting", "it has not started");
-    world.run_from(name, id).await;
+    world.claim(&Queue::parse(name).unwrap(), id).await;
     let told = why(&world, id).await;
     assert_eq!((&told["reason"], &told["eta"]), (&json!("token_refresh"), &json!(until)));
     assert!(told["detail"].as_str().unwrap().contains("is being refreshed"), "{told}");
@@ -132,6 +132,31 @@ async fn a_job_that_waits_for_its_accounts_token_says_so() {
     let told = why(&world, serde_json::from_value(other["id"].clone()).unwrap()).await;
     assert_eq!((&told["reason"], &told["eta"]), (&json!("token_refresh"), &json!(until)));
     assert!(told["detail"].as_str().unwrap().contains("failed in a row: 1"), "{told}");
+}
+
+#[tokio::test]
+async fn a_job_that_a_quota_put_off_says_which_and_until_when() {
+    let world = World::with("[platforms.sandbox.quotas]\naccount = \"20/1h\"\n").await;
+    let queue = Queue::parse("connector_sync.sandbox").unwrap();
+    world.node.broker.serves(std::slice::from_ref(&queue));
+    let account = world.connector().await;
+    let job = json!({"kind": "connector_sync", "args": {"connector_id": account}});
+    let id: JobId =
+        serde_json::from_value(world.post("/api/jobs", job).await.body["id"].clone()).unwrap();
+    world.node.producer.flush().await;
+    assert_eq!(why(&world, id).await["reason"], "waiting", "there is room");
+    let call = world.node.quotas().call(&queue, Some(account), 0);
+    let rooms = world.node.broker.take_room(&vec![call; 4]).await.unwrap();
+    let Room::Full { until, .. } = rooms[3] else { panic!("{rooms:?}") };
+    let told = why(&world, id).await;
+    let words =
+        "the quota of 20/1h calls in platforms.sandbox.quotas.account is used up; its turn is at ";
+    assert_eq!(told["reason"], "quota", "{told}");
+    assert!(told["detail"].as_str().unwrap().starts_with(words), "{told}");
+    let lease = world.claim(&queue, id).await.lease;
+    let put_off = Settlement { lease, then: Then::Later(until) };
+    world.node.broker.settle(&queue, &[put_off]).await.unwrap();
+    assert_eq!(why(&world, id).await["eta"], json!(until));
 }
 
 #[tokio::test]

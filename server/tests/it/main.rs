@@ -26,6 +26,7 @@ mod inputs;
 mod lean_worker;
 mod operator;
 mod outage;
+mod quotas;
 mod rate_windows;
 mod readme;
 mod real_bluesky;

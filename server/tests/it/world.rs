@@ -67,8 +67,14 @@ fn environment() -> Environment {
 
 impl World {
     pub(crate) async fn start() -> Self {
+        Self::with("").await
+    }
+
+    /// A world with these settings.
+    pub(crate) async fn with(settings: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let node = Node::embedded(folder.path(), config(), &environment()).await.unwrap();
+        let config = Config::load(&Sources::default().file("test.toml", settings)).unwrap();
+        let node = Node::embedded(folder.path(), config, &environment()).await.unwrap();
         Self::of(node, folder)
     }
 
@@ -167,19 +173,18 @@ impl World {
 
     /// A worker claims the oldest job that is due, and runs it from now on.
     pub(crate) async fn run(&self, id: JobId) -> Delivery {
-        self.run_from("data_cleanup", id).await
+        self.claim(&Queue::parse("data_cleanup").unwrap(), id).await
     }
 
-    /// A worker claims the oldest job of a queue, and runs it from now on.
-    pub(crate) async fn run_from(&self, queue: &str, id: JobId) -> Delivery {
-        let queue = Queue::parse(queue).unwrap();
+    /// The same of another queue.
+    pub(crate) async fn claim(&self, queue: &Queue, id: JobId) -> Delivery {
         let bump = Bump { held: None, at: SystemClock.now(), reserved: Duration::ZERO };
         // None if it was opened for another job just now.
-        if let Some(generation) = self.node.ledger.next_generation(&queue, bump).await.unwrap() {
-            self.node.broker.open(&queue, generation).await.unwrap();
+        if let Some(generation) = self.node.ledger.next_generation(queue, bump).await.unwrap() {
+            self.node.broker.open(queue, generation).await.unwrap();
         }
         let worker = WorkerId::new("test", 1, Uuid::new_v4());
-        let mut claimed = self.node.broker.claim(&queue, &worker, 1, LEASE).await.unwrap();
+        let mut claimed = self.node.broker.claim(queue, &worker, 1, LEASE).await.unwrap();
         let delivery = claimed.deliveries.pop().unwrap();
         assert_eq!(delivery.lease.id, id, "another job was older");
         delivery

@@ -262,7 +262,7 @@ impl Lane {
     pub(super) fn find(&self, id: JobId) -> Option<Place> {
         self.jobs.get(&id).map(|held| match &held.spot {
             Spot::Ready | Spot::Quarantine => Place::Ready,
-            Spot::Delayed => Place::Delayed,
+            Spot::Delayed => Place::Delayed(Timestamp::from_millis(order::due_ms(&held.envelope))),
             Spot::Leased { worker, .. } => Place::Running(worker.clone()),
         })
     }

@@ -17,11 +17,12 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use self::lane::{Claim, Lane};
+use super::quota::{self, Vessel};
 use super::slots::{self, Slots};
 use super::{
-    BLOCK_MAX, Breaker, Broker, Claimed, Depth, Error, Gate, Lease, Observed, Place, Pulse, Push,
-    Pushed, Reap, Reasserted, Reassertion, Refill, Removed, Renewed, Settled, Settlement, Tally,
-    WINDOW,
+    BLOCK_MAX, Breaker, Broker, Call, Claimed, Depth, Error, Gate, Lease, Observed, Place, Pulse,
+    Push, Pushed, Reap, Reasserted, Reassertion, Refill, Removed, Renewed, Room, Scope, Settled,
+    Settlement, Tally, WINDOW,
 };
 use crate::clock::SharedClock;
 use crate::job::{Hold, JobId, Queue, Timestamp, Turn, WorkerId};
@@ -46,8 +47,44 @@ struct State {
     /// Until when accounts are blocked.
     blocks: HashMap<Uuid, Timestamp>,
     retries: HashMap<Queue, Slots>,
+    vessels: HashMap<Scope, Vessel>,
+    /// As many vessels as there may be before those that say nothing are thrown out.
+    vessels_max: usize,
     /// Whether its memory was lost under workers that live.
     wiped: bool,
+}
+
+/// Fewest vessels that are looked through for those that say nothing.
+const VESSELS_MIN: usize = 1_000;
+
+impl State {
+    fn blocked(&self, account: Option<Uuid>, now: Timestamp) -> Option<Timestamp> {
+        self.blocks.get(&account?).copied().filter(|until| *until > now)
+    }
+
+    fn take_room(&mut self, call: &Call, now: Timestamp) -> Room {
+        match self.blocked(call.account, now) {
+            Some(until) => Room::Blocked(until),
+            None => quota::ask(call, &mut self.vessels, now),
+        }
+    }
+
+    fn look_for_room(&self, call: &Call, now: Timestamp) -> Room {
+        let of = |scope: &Scope| Some((scope.clone(), *self.vessels.get(scope)?));
+        let mut copy = call.quotas.iter().filter_map(|(scope, _)| of(scope)).collect();
+        match self.blocked(call.account, now) {
+            Some(until) => Room::Blocked(until),
+            None => quota::ask(call, &mut copy, now),
+        }
+    }
+
+    /// Each time that they have doubled, so that it costs each call next to nothing.
+    fn throw_out_empty(&mut self, now: Timestamp) {
+        if self.vessels.len() >= self.vessels_max.max(VESSELS_MIN) {
+            self.vessels.retain(|_, vessel| !vessel.is_over(now));
+            self.vessels_max = self.vessels.len() * 2;
+        }
+    }
 }
 
 impl MemoryBroker {
@@ -76,6 +113,7 @@ impl MemoryBroker {
         state.lanes.clear();
         state.blocks.clear();
         state.retries.clear();
+        state.vessels.clear();
         state.wiped = true;
     }
 
@@ -322,8 +360,20 @@ impl Broker for MemoryBroker {
     async fn blocked(&self, accounts: &[Uuid]) -> Result<Vec<Option<Timestamp>>, Error> {
         let now = self.clock.now();
         let state = self.lock();
-        let until = |account| state.blocks.get(account).copied().filter(|until| *until > now);
-        Ok(accounts.iter().map(until).collect())
+        Ok(accounts.iter().map(|account| state.blocked(Some(*account), now)).collect())
+    }
+
+    async fn take_room(&self, calls: &[Call]) -> Result<Vec<Room>, Error> {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        state.throw_out_empty(now);
+        Ok(calls.iter().map(|call| state.take_room(call, now)).collect())
+    }
+
+    async fn look_for_room(&self, calls: &[Call]) -> Result<Vec<Room>, Error> {
+        let now = self.clock.now();
+        let state = self.lock();
+        Ok(calls.iter().map(|call| state.look_for_room(call, now)).collect())
     }
 
     async fn reserve_retries(

@@ -9,7 +9,7 @@ use crate::broker::{
     BATCH_MAX, Claimed, Error, Lease, Place, Push, Pushed, Reassertion, Renewed, Settlement, Then,
     order,
 };
-use crate::job::{JobId, Queue, WorkerId};
+use crate::job::{JobId, Queue, Timestamp, WorkerId};
 
 impl RedisBroker {
     pub(super) async fn push_batch(
@@ -148,9 +148,12 @@ impl RedisBroker {
             .map(|answer| {
                 let answer = reply::text(answer)?;
                 Ok(match answer.split_once(' ') {
+                    Some(("delayed", due)) => {
+                        let due = reply::due(due).unwrap_or(Timestamp::from_millis(0));
+                        Some(Place::Delayed(due))
+                    }
                     Some((_, worker)) => Some(Place::Running(WorkerId::from_text(worker))),
                     None if answer == "ready" => Some(Place::Ready),
-                    None if answer == "delayed" => Some(Place::Delayed),
                     None => None,
                 })
             })

@@ -5,6 +5,7 @@
 
 use uuid::Uuid;
 
+use crate::broker::Scope;
 use crate::job::Queue;
 
 /// Longest prefix, in bytes.
@@ -76,6 +77,17 @@ impl Keys {
     /// one node, so that a batch's accounts are asked for in one round trip.
     pub(super) fn account(&self, account: Uuid) -> String {
         format!("{}:{{accounts}}:{}", self.prefix, account.simple())
+    }
+
+    /// The string that says how much of a quota is used, and who waits (`room.lua`); it goes by
+    /// itself. All lie on the node of the accounts, so that a call takes room in several at once.
+    pub(super) fn quota(&self, scope: &Scope) -> String {
+        let scope = match scope {
+            Scope::App(platform) => format!("app:{platform}"),
+            Scope::Account(account) => format!("account:{}", account.simple()),
+            Scope::Endpoint(queue) => format!("endpoint:{queue}"),
+        };
+        format!("{}:{{accounts}}:quota:{scope}", self.prefix)
     }
 
     /// The string that says when the next slot for a retry is free, in µs; it goes by itself.

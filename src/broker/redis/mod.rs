@@ -19,9 +19,11 @@ mod limits;
 mod listen;
 mod options;
 mod reply;
+mod room;
 mod script;
 mod value;
 mod window;
+mod workers;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -37,8 +39,9 @@ use self::keys::Keys;
 use self::listen::Listener;
 use self::script::Scripts;
 use super::{
-    BATCH_MAX, Breaker, Broker, Claimed, Depth, Error, Gate, Lease, Observed, Place, Pulse, Push,
-    Pushed, Reap, Reasserted, Reassertion, Refill, Removed, Renewed, Settled, Settlement, Tally,
+    BATCH_MAX, Breaker, Broker, Call, Claimed, Depth, Error, Gate, Lease, Observed, Place, Pulse,
+    Push, Pushed, Reap, Reasserted, Reassertion, Refill, Removed, Renewed, Room, Settled,
+    Settlement, Tally,
 };
 use crate::finding::Finding;
 use crate::job::{Hold, JobId, Queue, Timestamp, Turn, WorkerId};
@@ -342,25 +345,7 @@ impl Broker for RedisBroker {
     }
 
     async fn vanished(&self, queues: &[Queue]) -> Result<HashSet<WorkerId>, Error> {
-        let mut looks = redis::pipe();
-        for queue in queues {
-            looks.add_command(self.scripts.holders.call(&self.keys.of(queue)));
-        }
-        // Last, since a worker connects first and claims then.
-        looks.cmd("CLIENT").arg("LIST");
-        let mut answers = self.commands.call_all(&self.scripts.holders, &looks).await?;
-        let list = reply::text(answers.pop().ok_or_else(reply::incomplete)?)?;
-        let connected: HashSet<WorkerId> = connect::workers(&list).collect();
-        let mut vanished = HashSet::new();
-        for holders in answers {
-            for holder in reply::list(holders)? {
-                let holder = WorkerId::from_text(&reply::text(holder)?);
-                if !connected.contains(&holder) {
-                    vanished.insert(holder);
-                }
-            }
-        }
-        Ok(vanished)
+        self.holders_without_connection(queues).await
     }
 
     async fn elect(&self, chore: &str, term: Duration) -> Result<bool, Error> {
@@ -376,6 +361,14 @@ impl Broker for RedisBroker {
 
     async fn blocked(&self, accounts: &[Uuid]) -> Result<Vec<Option<Timestamp>>, Error> {
         self.blocks_of(accounts).await
+    }
+
+    async fn take_room(&self, calls: &[Call]) -> Result<Vec<Room>, Error> {
+        self.ask_for_room(calls, false).await
+    }
+
+    async fn look_for_room(&self, calls: &[Call]) -> Result<Vec<Room>, Error> {
+        self.ask_for_room(calls, true).await
     }
 
     async fn reserve_retries(

@@ -87,7 +87,7 @@ pub(super) fn renewed(answer: Value, expected: usize) -> Result<Renewed, Error> 
 }
 
 /// Reads a sorted set's score; one that is no time is no time to wait for.
-fn due(score: &str) -> Option<Timestamp> {
+pub(super) fn due(score: &str) -> Option<Timestamp> {
     let due: f64 = score.parse().ok()?;
     // In range and whole after this, so nothing is cut off.
     #[expect(clippy::cast_possible_truncation, reason = "clamped to 14 digits")]

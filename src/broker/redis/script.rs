@@ -75,6 +75,7 @@ scripts! {
     elect: "elect.lua",
     block: "block.lua",
     reserve: "reserve.lua",
+    room: "room.lua",
     trim: "trim.lua",
     begin_refill: "begin_refill.lua",
     widen: "widen.lua",

@@ -236,7 +236,9 @@ macro_rules! broker_promises {
             a_better_priority_goes_first_but_starves_nobody
             a_block_that_is_over_blocks_nobody
             a_blocked_account_is_blocked_until_then_and_no_other_is
+            a_blocked_accounts_call_counts_for_no_quota
             a_breaker_lets_three_probes_pass_in_the_whole_fleet
+            a_call_takes_room_in_all_of_its_quotas_or_in_none
             a_chore_is_given_to_one_in_each_term
             a_claim_takes_no_more_than_it_asked_for
             a_claim_that_leaves_work_wakes_the_next_waiter
@@ -255,6 +257,7 @@ macro_rules! broker_promises {
             a_lease_that_ends_absurdly_late_is_shortened
             a_lease_that_was_claimed_back_expires
             a_longer_block_is_never_shortened
+            a_look_for_room_takes_none
             a_lost_lease_can_be_claimed_back
             a_new_generation_flags_what_survived
             a_new_generation_knows_nothing_of_what_is_held
@@ -279,6 +282,7 @@ macro_rules! broker_promises {
             an_older_wish_does_not_undo_a_newer_one
             an_urgent_job_gets_in_before_jobs_that_just_fell_due
             calls_count_in_their_own_epoch_and_for_ten_seconds
+            calls_beyond_a_quota_come_back_one_after_the_other
             claims_are_refused_until_the_queue_is_opened
             depth_counts_every_place_and_knows_the_oldest
             jobs_of_one_millisecond_have_turns_of_their_own
@@ -292,6 +296,7 @@ macro_rules! broker_promises {
             slots_for_retries_are_apart_whoever_asks
             the_next_due_time_is_told
             twenty_thousand_waiting_jobs_drain
+            urgent_calls_find_the_room_that_is_kept_for_them
             vanished_workers_are_counted_up_to_nine_until_a_run_ends_well
             what_is_not_due_yet_goes_before_what_is_and_running_jobs_stay
         }

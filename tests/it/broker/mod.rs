@@ -1,9 +1,11 @@
 //! Both brokers keep the same promises; Redis has troubles of its own besides.
 
 mod acl;
+mod fairness;
 mod limits;
 mod model;
 mod outage;
+mod quota;
 mod redis;
 mod retry_slots;
 mod sentinel;

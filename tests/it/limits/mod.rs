@@ -2,6 +2,7 @@
 //! embedded stores.
 
 mod bulkheads;
+mod quotas;
 mod retry_budget;
 mod windows;
 

@@ -3,8 +3,8 @@
 --
 -- KEYS  jobs ready delayed leases wake boot gate quarantine window
 -- ARGV  ids (at most 1,000)
--- Returns for each "" not held, "ready" (also in quarantine), "delayed", or "running " and the
---       worker.
+-- Returns for each "" not held, "ready" (also in quarantine), "delayed " and until when in ms, or
+--       "running " and the worker.
 --
 -- Atomic, since a job moves between the sets while one looks.
 
@@ -14,13 +14,15 @@ local SCANNED_MAX = 20000
 
 local answers, running = {}, {}
 local searched = 0
+local due
 for i, id in ipairs(ARGV) do
+  due = redis.call('ZSCORE', delayed, id)
   if redis.call('HEXISTS', jobs, id) == 0 then
     answers[i] = ''
   elseif redis.call('ZSCORE', ready, id) or redis.call('ZSCORE', quarantine, id) then
     answers[i] = 'ready'
-  elseif redis.call('ZSCORE', delayed, id) then
-    answers[i] = 'delayed'
+  elseif due then
+    answers[i] = 'delayed ' .. due
   else
     answers[i] = 'running '
     running[id] = i

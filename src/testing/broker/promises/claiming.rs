@@ -76,12 +76,13 @@ pub async fn a_claim_takes_no_more_than_it_asked_for(on: Harness) {
 /// A job never starts before its time.
 pub async fn a_delayed_job_is_never_early(on: Harness) {
     on.open().await;
-    let id = on.push(envelope(on.now().after(10 * SECOND), 3_600)).await;
+    let due = on.now().after(10 * SECOND);
+    let id = on.push(envelope(due, 3_600)).await;
     assert!(on.claim("a", 1).await.is_empty());
     on.advance(9 * SECOND);
     // The head start is one over other due jobs, not over the clock.
     assert!(on.claim("a", 1).await.is_empty());
-    assert_eq!(on.broker.find(&on.queue, &[id]).await.unwrap(), [Some(Place::Delayed)]);
+    assert_eq!(on.broker.find(&on.queue, &[id]).await.unwrap(), [Some(Place::Delayed(due))]);
     on.advance(2 * SECOND);
     let delivery = on.claim_one("a").await;
     assert_eq!(delivery.lease.id, id);
@@ -176,7 +177,7 @@ pub async fn a_push_of_a_held_job_changes_nothing(on: Harness) {
         let pushed = on.broker.push(&on.queue, &twice).await.unwrap();
         assert_eq!(pushed, [Pushed::Held, Pushed::Held]);
         let places = on.broker.find(&on.queue, &[due.id, later.id]).await.unwrap();
-        assert_eq!(places, [Some(place.clone()), Some(Place::Delayed)]);
+        assert_eq!(places, [Some(place.clone()), Some(Place::Delayed(later.run_at))]);
         if place == Place::Ready {
             let claimed = on.claim_one("a").await.envelope.unwrap();
             assert_eq!(claimed.encode(), due.encode());

@@ -143,7 +143,10 @@ pub async fn a_job_put_again_waits_for_its_time_in_its_new_shape(on: Harness) {
     again.failed_attempts = 1;
     let settled = on.settle(&lease, Then::Again(Box::new(again.clone()))).await;
     assert_eq!(settled, Settled::Done);
-    assert_eq!(on.broker.find(&on.queue, &[id]).await.unwrap(), [Some(Place::Delayed)]);
+    assert_eq!(
+        on.broker.find(&on.queue, &[id]).await.unwrap(),
+        [Some(Place::Delayed(again.run_at))]
+    );
     on.advance(59 * SECOND);
     assert!(on.claim("a", 1).await.is_empty());
     on.advance(2 * SECOND);
@@ -162,10 +165,11 @@ pub async fn a_job_put_off_waits_for_its_time_as_it_was(on: Harness) {
     let lost = on.claim_one("a").await;
     on.broker.reap(&on.queue, Reap::Worker(&worker("a"))).await.unwrap();
     let lease = on.claim_one("a").await.lease;
-    let later = Then::Later(on.now().after(60 * SECOND));
+    let until = on.now().after(60 * SECOND);
+    let later = Then::Later(until);
     assert_eq!(on.settle(&lost.lease, later.clone()).await, Settled::Stale);
     assert_eq!(on.settle(&lease, later).await, Settled::Done);
-    assert_eq!(on.broker.find(&on.queue, &[id]).await.unwrap(), [Some(Place::Delayed)]);
+    assert_eq!(on.broker.find(&on.queue, &[id]).await.unwrap(), [Some(Place::Delayed(until))]);
     on.advance(59 * SECOND);
     assert!(on.claim("a", 1).await.is_empty());
     on.advance(2 * SECOND);

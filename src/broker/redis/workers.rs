@@ -1,0 +1,34 @@
+//! Which workers hold leases and are not connected.
+
+use std::collections::HashSet;
+
+use super::{RedisBroker, connect, reply};
+use crate::broker::Error;
+use crate::job::{Queue, WorkerId};
+
+impl RedisBroker {
+    pub(super) async fn holders_without_connection(
+        &self,
+        queues: &[Queue],
+    ) -> Result<HashSet<WorkerId>, Error> {
+        let mut looks = redis::pipe();
+        for queue in queues {
+            looks.add_command(self.scripts.holders.call(&self.keys.of(queue)));
+        }
+        // Last, since a worker connects first and claims then.
+        looks.cmd("CLIENT").arg("LIST");
+        let mut answers = self.commands.call_all(&self.scripts.holders, &looks).await?;
+        let list = reply::text(answers.pop().ok_or_else(reply::incomplete)?)?;
+        let connected: HashSet<WorkerId> = connect::workers(&list).collect();
+        let mut vanished = HashSet::new();
+        for holders in answers {
+            for holder in reply::list(holders)? {
+                let holder = WorkerId::from_text(&reply::text(holder)?);
+                if !connected.contains(&holder) {
+                    vanished.insert(holder);
+                }
+            }
+        }
+        Ok(vanished)
+    }
+}
