@@ -65,8 +65,9 @@ impl Quota {
     /// leaves `reserve_percent` (at most [`RESERVE_PERCENT_MAX`]) of it to urgent jobs, rounded up,
     /// but one call at least to the others.
     ///
-    /// It holds for spans that are longer by [`UNDER_WAY`] too, so that a call that was long under
-    /// way and one that was not do not meet in one of the platform's windows.
+    /// It holds for spans that are longer by a second too (by a tenth, if they are short), so that
+    /// a call that was long under way and one that was not do not meet in one of the platform's
+    /// windows.
     pub fn flow(self, reserve_percent: u32) -> Flow {
         let percent = u64::from(reserve_percent.min(RESERVE_PERCENT_MAX));
         let reserve = (u64::from(self.calls) * percent).div_ceil(100);
