@@ -6,9 +6,11 @@
 //! second. While the probe does not get through, the server is away: calls fail at once, also
 //! those that wait. The first probe that gets through lets everybody in again.
 
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
@@ -133,13 +135,13 @@ impl GuardedPool {
         &self,
         call: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
-        let mut away = self.gate.away.subscribe();
-        if *away.borrow_and_update() {
+        if self.gate.is_away() {
             // The probing task may have ended with another runtime.
             self.gate.suspect();
             return Err(E::away());
         }
         let mut call = pin!(call);
+        let mut gone = pin!(self.gate.gone());
         loop {
             tokio::select! {
                 biased;
@@ -149,7 +151,7 @@ impl GuardedPool {
                     }
                     return answer;
                 }
-                _ = away.wait_for(|away| *away) => return Err(E::given_up()),
+                () = &mut gone => return Err(E::given_up()),
                 () = tokio::time::sleep(SUSPICIOUS) => self.gate.suspect(),
             }
         }
@@ -157,6 +159,24 @@ impl GuardedPool {
 }
 
 impl Gate {
+    fn is_away(&self) -> bool {
+        *self.away.borrow()
+    }
+
+    /// Waits until the server is away.
+    ///
+    /// It looks whenever it is polled and not only when it was told: of calls within each other
+    /// the innermost must see it first, as it knows best what was not begun yet.
+    async fn gone(&self) {
+        let mut away = self.away.subscribe();
+        let mut told = pin!(away.wait_for(|away| *away));
+        poll_fn(|context| match self.is_away() {
+            true => Poll::Ready(()),
+            false => told.as_mut().poll(context).map(drop),
+        })
+        .await;
+    }
+
     /// Asks for a probe; there is one at a time.
     fn suspect(self: &Arc<Self>) {
         if !self.probing.swap(true, Ordering::AcqRel) {
