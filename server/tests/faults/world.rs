@@ -205,6 +205,12 @@ impl World {
         accounts
     }
 
+    /// Pauses a queue, or resumes it.
+    pub(crate) async fn tell_queue(&self, queue: &str, what: &str) {
+        let path = format!("/api/queues/{queue}/{what}");
+        self.fleet.client.http.post(&path, &json!({})).await.expect(200);
+    }
+
     /// Waits until no job waits or runs; `false` if some still do after `within`.
     pub(crate) async fn quiet(&self, within: Duration) -> bool {
         let end = tokio::time::Instant::now() + within;

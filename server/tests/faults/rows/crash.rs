@@ -15,7 +15,7 @@ const QUEUE: &str = "post_publication.sandbox";
 const RUNNING: usize = 50;
 const PENDING: usize = 500;
 
-/// Kills one of two workers with all its places taken and ten times as much waiting.
+/// Kills a worker with all its places taken, while another begins with ten times as much.
 pub(crate) async fn mass_crash(run: Run) {
     let plan = Plan { durable_redis: true, ..Plan::default() };
     let mut world = run.world(plan).await;
@@ -23,14 +23,14 @@ pub(crate) async fn mass_crash(run: Run) {
     // A connection for five jobs, as the settings advise: with fewer they wait for each other.
     let pool = [("POSTWORKS__LEDGER__POOL_SIZE", "40".to_owned())];
     let mut doomed = world.worker_with("doomed", &flags, &pool).await;
-    // With places to spare: a full worker's jobs wait for each other, not for the recovery.
-    let other =
-        world.worker_with("other", &["--concurrency", "200", "--queues", QUEUE], &pool).await;
     let accounts = world.connect("sandbox", RUNNING / 5).await;
     world.journal.publish("first", &accounts).await;
     world.quiet(LONG).await;
     world.fleet.sandbox.slow_down(300).await;
-    world.journal.publish_many("mass", (PENDING + 2 * RUNNING) / accounts.len(), &accounts).await;
+    // All of it waits before any of it runs: the worker is full, however slowly it is accepted.
+    world.tell_queue(QUEUE, "pause").await;
+    world.journal.publish_many("mass", (PENDING + RUNNING) / accounts.len(), &accounts).await;
+    world.tell_queue(QUEUE, "resume").await;
     if run.plant.is_some() {
         // A bug may leave no leases to count, and nothing that is sent: there is no signal to wait
         // for, and the kill must come at some time in the middle of the load.
@@ -42,6 +42,12 @@ pub(crate) async fn mass_crash(run: Run) {
     // Frozen first, so that what it holds is what it holds when it dies.
     doomed.signal(Signal::SIGSTOP);
     let orphans = world.fleet.held_by(&doomed, QUEUE);
+    // With places to spare: a full worker's jobs wait for each other, not for the recovery.
+    let flags = ["--concurrency", "700", "--queues", QUEUE];
+    let other = world.worker_with("other", &flags, &pool).await;
+    if run.plant.is_none() {
+        world.holds(&other, QUEUE, PENDING * 9 / 10).await;
+    }
     let died_ms = now_ms();
     doomed.kill9().await;
     let extra = orphans.len() as u64;
