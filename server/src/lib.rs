@@ -3,4 +3,5 @@
 pub mod api;
 pub mod app;
 pub mod cli;
+mod ingress;
 pub mod sandbox;

@@ -5,8 +5,18 @@ use std::path::{Path, PathBuf};
 
 /// A library and the folders that may name it.
 const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
-    ("apalis", &["src/worker"]),
-    ("redis", &["src/broker/redis", "src/testing", "tests", "benches", "server/tests"]),
+    ("apalis", &["src/worker", "server/tests/it/ingress.rs"]),
+    (
+        "redis",
+        &[
+            "src/broker/redis",
+            "src/testing",
+            "tests",
+            "benches",
+            "server/src/ingress",
+            "server/tests",
+        ],
+    ),
     (
         "sqlx",
         &[

@@ -60,7 +60,7 @@ impl App {
         if faults.is_empty() { Ok(prepared) } else { Err(Error::Invalid(faults)) }
     }
 
-    fn prepare_one(&self, job: EnqueueJob) -> Result<NewJob, Vec<FieldError>> {
+    pub(super) fn prepare_one(&self, job: EnqueueJob) -> Result<NewJob, Vec<FieldError>> {
         let mut faults = Vec::new();
         if job.run_at.is_some() && job.delay_ms.is_some() {
             faults.push(FieldError::new("/delay_ms", "cannot be given together with run_at"));

@@ -19,6 +19,7 @@ mod paging;
 mod queues;
 mod redriver;
 mod redrives;
+mod take_over;
 pub mod types;
 mod why;
 
@@ -35,6 +36,7 @@ pub(crate) use dead_choice::category;
 pub use dead_letters::Export;
 pub use error::Error;
 pub use once::{Ended, RequestKey};
+pub use take_over::Foreign;
 
 /// The application: everything that callers may ask for.
 #[derive(Clone)]

@@ -14,6 +14,7 @@ mod effects;
 mod enqueue;
 mod failure;
 mod http;
+mod ingress;
 mod job;
 mod output;
 mod queue;
@@ -130,6 +131,9 @@ It is a test double: accounts and posts live in memory, and faults are made on d
 Example:
   postworks sandbox --listen 127.0.0.1:7001 --journal journal.ndjson")]
     Sandbox(roles::SandboxArgs),
+    /// Take over the tasks of other queues' producers
+    #[command(subcommand)]
+    Ingress(ingress::IngressCommand),
     /// Enqueue a job
     #[command(after_help = "\
 Examples:
@@ -338,6 +342,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::Api(args) => roles::run_api(&context, args).await,
         Verb::Worker(args) => roles::run_worker(&context, args).await,
         Verb::Sandbox(args) => roles::run_sandbox(args).await,
+        Verb::Ingress(command) => ingress::run(&context, command).await,
         Verb::Enqueue(args) => enqueue::run(&context, args).await,
         Verb::Connector(command) => connector::run(&context, command).await,
         Verb::Job(command) => job::run(&context, command).await,
