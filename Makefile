@@ -1,7 +1,7 @@
 # Everything a person or CI does with the project. `make` alone explains itself.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-platforms build test test-platforms faults fault-plants lint fmt bench demo
+.PHONY: help setup setup-platforms build test test-platforms faults fault-plants lint fmt bench bench-api demo
 
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 PLATFORM_TESTS := test(/real_/)
@@ -53,6 +53,9 @@ fmt: ## Formats the code
 
 bench: setup ## Measures throughput, latency, idle cost and memory (minutes; prints a table)
 	cargo bench --quiet --package postworks --bench engine
+
+bench-api: setup ## Measures the HTTP API under load from another process (minutes; prints a table)
+	cargo bench --quiet --package postworks-server --bench api
 
 demo: ## Runs a thousand jobs with nothing installed
 	cargo run --release -- demo

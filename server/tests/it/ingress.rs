@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use apalis_core::backend::TaskSink as _;
 use apalis_redis::{Config, RedisStorage};
+use postworks::clock::{Clock as _, SystemClock};
 use postworks::testing::redis_server::RedisServer;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
@@ -119,7 +120,7 @@ async fn a_task_can_be_a_whole_job_and_one_that_is_none_stays_where_it_is_with_t
     for task in bad.iter().chain([&whole, &keyed]) {
         stock.push(task.clone()).await.unwrap();
     }
-    let later = jiff::Timestamp::now().as_second() + 3_600;
+    let later = SystemClock.now().as_millis() / 1_000 + 3_600;
     let plain = quoted(r#"{"kind":"data_cleanup"}"#);
     fleet.redis.command(&format!("HSET stock:data later {plain}"));
     fleet.redis.command(&format!("ZADD stock:scheduled {later} later"));

@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
+use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
 
 use crate::world::{Answer, NOBODY, World};
@@ -306,4 +307,42 @@ async fn headers_that_do_not_fit_are_refused() {
         answer.assert_problem(403);
     }
     assert_eq!(world.jobs().await, 0, "nothing was recorded");
+}
+
+#[tokio::test]
+async fn no_part_of_a_good_request_is_taken_for_one_and_a_damaged_one_breaks_nothing() {
+    let world = World::start().await;
+    let good = r#"{"kind":"data_cleanup","args":{"scope":"jobs","dry_run":true},"priority":60,"#
+        .to_owned()
+        + r#""unique_key":"clé","run_at":"2100-01-01T00:00:00Z"}"#;
+    for end in 0..good.len() {
+        let part = good.as_bytes()[..end].to_vec();
+        world.post_text("/api/jobs", part).await.assert_problem(400);
+    }
+    // Any bytes anywhere: what is refused is a problem, and what is accepted can be read again.
+    let seed: u64 = rand::random();
+    println!("seed {seed}");
+    let mut random = rand::rngs::StdRng::seed_from_u64(seed);
+    let good = good.replace(r#","run_at":"2100-01-01T00:00:00Z""#, "");
+    for _ in 0..500 {
+        let mut bytes = good.clone().into_bytes();
+        for _ in 0..random.random_range(1..4) {
+            let at = random.random_range(0..bytes.len());
+            match random.random_range(0..3) {
+                0 => bytes[at] = random.random(),
+                1 => drop(bytes.remove(at)),
+                _ => bytes.insert(at, random.random_range(0x20..0x7f)),
+            }
+        }
+        let shown = String::from_utf8_lossy(&bytes).into_owned();
+        let answer = world.post_text("/api/jobs", bytes).await;
+        match answer.status.as_u16() {
+            status @ (400 | 422) => answer.assert_problem(status),
+            200 | 202 => {
+                let path = format!("/api/jobs/{}", answer.body["id"].as_str().unwrap());
+                assert_eq!(world.ask("GET", &path).await.status, StatusCode::OK, "{shown}");
+            }
+            status => panic!("{status} for {shown}: {}", answer.body),
+        }
+    }
 }
