@@ -1,0 +1,98 @@
+//! Logins and their refresh tokens, as the tables keep them.
+
+use std::time::Duration;
+
+use postworks::clock::Clock as _;
+use postworks::job::{CleanupScope, DataCleanup, Timestamp};
+use postworks::ledger::{AuditEntry, Db};
+use postworks_workers::handlers::CleanUp;
+use postworks_workers::store::{Exchange, Exchanged, NewRefresh, SESSION_KEPT, User};
+use uuid::Uuid;
+
+use crate::scripted::KEYED;
+use crate::world::{World, on_both};
+
+on_both! {
+    a_token_is_exchanged_once_however_many_ask_at_once,
+    a_cleanup_takes_sessions_that_have_expired,
+}
+
+fn token(n: u8) -> NewRefresh {
+    NewRefresh { id: Uuid::from_u128(n.into()), hash: [n; 32] }
+}
+
+fn note(at: Timestamp) -> AuditEntry {
+    AuditEntry {
+        id: Uuid::now_v7(),
+        at,
+        actor: "api".to_owned(),
+        action: "user.create".to_owned(),
+        subject: "ann@example.org".to_owned(),
+        detail: None,
+        why: None,
+        count: 1,
+    }
+}
+
+/// A session of a new user; answers the session.
+async fn session(world: &World, first: NewRefresh) -> Uuid {
+    let user = User {
+        id: world.store.new_id(),
+        email: format!("{}@example.org", first.id),
+        role: "admin".to_owned(),
+        created_at: world.clock.now(),
+        disabled_at: None,
+    };
+    assert!(world.store.add_user(&user, "hash", &note(world.clock.now())).await.unwrap());
+    let id = world.store.new_id();
+    world.store.begin_session(id, user.id, first).await.unwrap();
+    id
+}
+
+async fn a_token_is_exchanged_once_however_many_ask_at_once(db: Db) {
+    let world = World::new(db, &KEYED).await;
+    let id = session(&world, token(1)).await;
+    // Each is another client, so whoever is not the first is a thief.
+    let ask = |n: u8| {
+        let exchange = Exchange { id: token(1).id, client: [n; 32], next: token(n) };
+        let store = world.store.clone();
+        tokio::spawn(async move { store.exchange(exchange).await.unwrap() })
+    };
+    let asked: Vec<_> = (10..30).map(ask).collect();
+    let mut done = 0;
+    for answer in asked {
+        match answer.await.unwrap() {
+            Exchanged::Done { session, .. } => {
+                assert_eq!(session, id);
+                done += 1;
+            }
+            Exchanged::Reused { session } => assert_eq!(session, id),
+            Exchanged::Over => {}
+        }
+    }
+    assert_eq!(done, 1);
+    assert_eq!(world.store.session_user(id).await.unwrap(), None, "the session is ended");
+}
+
+async fn a_cleanup_takes_sessions_that_have_expired(db: Db) {
+    let world = World::new(db, &KEYED).await;
+    let old = session(&world, token(1)).await;
+    for n in 2..5 {
+        let exchange = Exchange { id: token(n - 1).id, client: [0; 32], next: token(n) };
+        let done = world.store.exchange(exchange).await.unwrap();
+        assert!(matches!(done, Exchanged::Done { session, .. } if session == old));
+    }
+    world.clock.advance(SESSION_KEPT);
+    let new = session(&world, token(9)).await;
+    world.clock.advance(Duration::from_secs(1));
+    let count = async || world.store.prune_sessions(world.clock.now(), 9, true).await.unwrap();
+    assert_eq!(count().await, 4);
+    let mut worker = world.worker();
+    worker.retention.batch = 2;
+    let job = DataCleanup { scope: Some(CleanupScope::Sessions), dry_run: false };
+    world.attempt(CleanUp(worker), job).await.unwrap();
+    assert_eq!(count().await, 0);
+    assert_eq!(world.store.refresh_hash(token(1).id).await.unwrap(), None);
+    assert_eq!(world.store.refresh_hash(token(9).id).await.unwrap(), Some([9; 32]));
+    assert!(world.store.session_user(new).await.unwrap().is_some());
+}
