@@ -147,7 +147,15 @@ fn refused(problem: &Problem) -> Failure {
         },
         faults => faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
     };
-    Failure::new(exit, message)
+    let failure = Failure::new(exit, message);
+    match problem.status {
+        401 => failure.advise(
+            "set POSTWORKS_API_KEY to a good key; `postworks apikey create --role ROLE` makes one, \
+             where DATABASE_URL and REDIS_URL are set",
+        ),
+        403 => failure.advise("use a key of another role; `postworks apikey list` shows them"),
+        _ => failure,
+    }
 }
 
 #[async_trait]
