@@ -91,6 +91,12 @@ impl App {
         Ok(wanted.page(found.into_iter().map(ApiKeyView::from).collect(), |key| key.id))
     }
 
+    /// Whether nobody can prove who they are: there is no key and no person, good or not.
+    pub async fn is_closed_to_all(&self) -> Result<bool, Error> {
+        let keys = self.store.api_keys(None, 1).await?;
+        Ok(keys.is_empty() && self.store.users(None, 1).await?.is_empty())
+    }
+
     /// Makes a key useless.
     pub async fn revoke_api_key(&self, id: Uuid) -> Result<(), Error> {
         let note = self.note("apikey.revoke", id.to_string(), None)?;

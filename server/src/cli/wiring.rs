@@ -165,6 +165,9 @@ async fn serve(app: &App, auth: bool, stop: CancellationToken) -> Result<(), Fai
     let address = listener.local_addr()?;
     let health = Health::new(app.probes(), metrics.clone());
     let auth = auth.then(|| Auth::new(node));
+    if auth.is_some() {
+        tokio::spawn(say_if_closed(app.clone()));
+    }
     let router = api::router(app.clone(), auth, health, &node.config.api);
     ready("api", address)?;
     let collector = Collector {
@@ -178,6 +181,16 @@ async fn serve(app: &App, auth: bool, stop: CancellationToken) -> Result<(), Fai
     let upkeep = telemetry::upkeep(metrics, stop.clone());
     let (served, ()) = tokio::join!(api::serve(listener, router, stop), upkeep);
     Ok(served?)
+}
+
+/// Whoever starts an API for the first time is told what its callers will need.
+async fn say_if_closed(app: App) {
+    if app.is_closed_to_all().await.unwrap_or(false) {
+        tracing::warn!(
+            "nobody can ask this API yet: `postworks apikey create --role admin` makes a key, \
+             `postworks user create` lets a person log in"
+        );
+    }
 }
 
 /// Runs the sandbox platform until a signal.

@@ -14,7 +14,7 @@ use postworks_server::auth::Role;
 use serde_json::{Value, json};
 
 use crate::cli::postworks;
-use crate::fleet::{ANY, Client, Fleet, POSTWORKS, Process, run};
+use crate::fleet::{ANY, Client, Fleet, LONG, POSTWORKS, Process, run};
 use crate::world::{Answer, NOBODY, World};
 
 /// A guarded world, and the clock it lives by.
@@ -68,6 +68,10 @@ async fn every_route_takes_its_role_and_nobody_else_comes_in() {
             continue;
         };
         assert_challenged(&anonymous);
+        if method == "GET" {
+            let head = ask_as(&world, "HEAD", &path, None).await;
+            assert_eq!(head.status, StatusCode::UNAUTHORIZED, "HEAD {path}");
+        }
         assert_challenged(&ask_as(&world, method, &path, Some("Bearer pw_nonsense")).await);
         for (role, key) in &keys {
             let answer = ask_as(&world, method, &path, Some(key)).await;
@@ -182,6 +186,8 @@ async fn with_servers_callers_need_a_key_and_the_command_line_says_so() {
     let args = ["api", "--listen", "0.0.0.0:0"];
     let mut api = Process::start("guarded", POSTWORKS, &args, fleet.vars(), folder.path());
     let url = api.listening("api").await.replace("0.0.0.0", "127.0.0.1");
+    let told = async || api.log().contains("postworks apikey create --role admin");
+    crate::fleet::until("nobody is told to make a key", LONG, told).await;
     let made = run(&["apikey", "create", "--role", "readonly"], fleet.vars()).await;
     assert_eq!(made.code, 0, "{}", made.stderr);
     let key = made.stdout.trim().to_owned();
@@ -192,11 +198,14 @@ async fn with_servers_callers_need_a_key_and_the_command_line_says_so() {
     };
     let told = ask(&["job", "list"], "").await;
     assert_eq!(told.code, 1, "{}", told.stderr);
-    assert!(told.stderr.contains("postworks apikey create"), "{}", told.stderr);
+    let words = ["POSTWORKS_API_KEY is not set", "postworks apikey create"];
+    assert!(words.iter().all(|words| told.stderr.contains(words)), "{}", told.stderr);
+    let told = ask(&["job", "list"], "pw_1").await;
+    assert!(told.stderr.contains("wrong or revoked") && told.stderr.contains(words[1]));
     assert_eq!(ask(&["job", "list"], &key).await.code, 0);
     let told = ask(&["enqueue", "data_cleanup"], &key).await;
     assert_eq!(told.code, 1);
-    assert!(told.stderr.contains("producer or admin") && told.stderr.contains("another role"));
+    assert!(told.stderr.contains("producer or admin") && told.stderr.contains("of such a role"));
 
     let id = run(&["apikey", "list", "-o", "json"], fleet.vars()).await.json();
     let id = id["items"][0]["id"].as_str().unwrap().to_owned();

@@ -45,21 +45,25 @@ impl Store {
         hash: &str,
         note: &AuditEntry,
     ) -> Result<bool, Error> {
-        // Repeated, it finds its own row.
         const SQL: &str = "INSERT INTO users (id, email, password, role, created_at) \
-             VALUES ($1, $2, $3, $4, $5) ON CONFLICT (email) DO UPDATE SET email = excluded.email \
-             RETURNING id";
+             VALUES ($1, $2, $3, $4, $5) ON CONFLICT (email) DO NOTHING";
+        const WHOSE: &str = "SELECT id FROM users WHERE email = $1";
         let mut tx = self.db.begin().await?;
-        let id: Uuid = on_tx!(&mut tx, conn => sqlx::query_scalar(SQL)
+        let entered = on_tx!(&mut tx, conn => sqlx::query(SQL)
             .bind(user.id)
             .bind(user.email.as_str())
             .bind(hash)
             .bind(user.role.as_str())
             .bind(user.created_at.as_millis())
-            .fetch_one(conn)
-            .await)?;
-        if id != user.id {
-            return Ok(false);
+            .execute(conn)
+            .await
+            .map(|done| done.rows_affected() == 1))?;
+        if !entered {
+            // Perhaps by ourselves: the answer to our own commit may have got lost.
+            let whose: Option<Uuid> = on_tx!(&mut tx, conn => {
+                sqlx::query_scalar(WHOSE).bind(user.email.as_str()).fetch_optional(conn).await
+            })?;
+            return Ok(whose == Some(user.id));
         }
         SqlLedger::audit_in(&mut tx, note).await?;
         tx.commit().await?;

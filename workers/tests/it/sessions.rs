@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use postworks::clock::Clock as _;
 use postworks::job::{CleanupScope, DataCleanup, Timestamp};
-use postworks::ledger::{AuditEntry, Db};
+use postworks::ledger::{AuditEntry, AuditFilter, Db, Ledger as _, SqlLedger};
 use postworks_workers::handlers::CleanUp;
 use postworks_workers::store::{Exchange, Exchanged, NewRefresh, SESSION_KEPT, User};
 use uuid::Uuid;
@@ -14,6 +14,7 @@ use crate::world::{World, on_both};
 
 on_both! {
     a_token_is_exchanged_once_however_many_ask_at_once,
+    a_transaction_that_is_repeated_finds_its_own_rows,
     a_cleanup_takes_sessions_that_have_expired,
 }
 
@@ -34,15 +35,19 @@ fn note(at: Timestamp) -> AuditEntry {
     }
 }
 
-/// A session of a new user; answers the session.
-async fn session(world: &World, first: NewRefresh) -> Uuid {
-    let user = User {
+fn user(world: &World, email: &str) -> User {
+    User {
         id: world.store.new_id(),
-        email: format!("{}@example.org", first.id),
+        email: email.to_owned(),
         role: "admin".to_owned(),
         created_at: world.clock.now(),
         disabled_at: None,
-    };
+    }
+}
+
+/// A session of a new user; answers the session.
+async fn session(world: &World, first: NewRefresh) -> Uuid {
+    let user = user(world, &format!("{}@example.org", first.id));
     assert!(world.store.add_user(&user, "hash", &note(world.clock.now())).await.unwrap());
     let id = world.store.new_id();
     world.store.begin_session(id, user.id, first).await.unwrap();
@@ -72,6 +77,33 @@ async fn a_token_is_exchanged_once_however_many_ask_at_once(db: Db) {
     }
     assert_eq!(done, 1);
     assert_eq!(world.store.session_user(id).await.unwrap(), None, "the session is ended");
+}
+
+/// As when the answer to a commit got lost.
+async fn a_transaction_that_is_repeated_finds_its_own_rows(db: Db) {
+    let world = World::new(db, &KEYED).await;
+    let (ann, note) = (user(&world, "ann@example.org"), note(world.clock.now()));
+    for _ in 0..2 {
+        assert!(world.store.add_user(&ann, "hash", &note).await.unwrap());
+    }
+    let another = user(&world, "ann@example.org");
+    assert!(!world.store.add_user(&another, "hash", &note).await.unwrap());
+    let filter = AuditFilter { limit: 9, ..AuditFilter::default() };
+    let audits = SqlLedger::new(world.db.clone()).audits(&filter).await.unwrap();
+    assert_eq!(audits, [note], "noted once");
+
+    let id = world.store.new_id();
+    for _ in 0..2 {
+        world.store.begin_session(id, ann.id, token(1)).await.unwrap();
+    }
+    let exchange = Exchange { id: token(1).id, client: [0; 32], next: token(2) };
+    for _ in 0..2 {
+        let done = world.store.exchange(exchange).await.unwrap();
+        assert_eq!(done, Exchanged::Done { session: id, user: ann.clone() });
+        world.advance(11);
+    }
+    let other = Exchange { next: token(3), ..exchange };
+    assert_eq!(world.store.exchange(other).await.unwrap(), Exchanged::Reused { session: id });
 }
 
 async fn a_cleanup_takes_sessions_that_have_expired(db: Db) {
