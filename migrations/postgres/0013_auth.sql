@@ -28,6 +28,8 @@ CREATE TABLE api_keys (
 CREATE TABLE sessions (
     id         uuid   NOT NULL PRIMARY KEY,
     user_id    uuid   NOT NULL,
+    -- How many refresh tokens it has had.
+    tokens     bigint NOT NULL,
     created_at bigint NOT NULL,
     expires_at bigint NOT NULL,
     revoked_at bigint

@@ -55,8 +55,10 @@ impl Auth {
         }
         let attempts = &self.0.attempts;
         attempts.check(&email, self.0.clock.now()).map_err(|wait| Error::TooMany { wait })?;
+        // Before anything is asked for: whoever is turned away costs nothing.
+        let place = self.0.passwords.place()?;
         let (user, hash) = self.0.store.user_with_password(&email).await?.unzip();
-        let right = self.0.passwords.check(password, hash).await?;
+        let right = place.check(password, hash).await?;
         let Some(user) = user.filter(|user| right && user.disabled_at.is_none()) else {
             attempts.failed(&email, self.0.clock.now());
             return Err(WRONG);

@@ -10,7 +10,7 @@ use argon2::password_hash::PasswordHasher as _;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Argon2, PasswordVerifier as _};
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::Error;
 
@@ -40,16 +40,32 @@ impl Passwords {
         }
     }
 
+    /// A place in line.
+    ///
+    /// # Errors
+    /// [`Error::Busy`], at once, if there is none.
+    pub(super) fn place(&self) -> Result<Place<'_>, Error> {
+        let line = self.line.try_acquire().map_err(|_| Error::Busy)?;
+        Ok(Place { _line: line, threads: Arc::clone(&self.threads) })
+    }
+}
+
+/// A place in the line of those whose password is checked.
+pub(super) struct Place<'a> {
+    _line: SemaphorePermit<'a>,
+    threads: Arc<Semaphore>,
+}
+
+impl Place<'_> {
     /// Whether the password has this hash; false, after the same time, if there is none.
     ///
     /// # Errors
-    /// [`Error::Busy`], at once, if too many are being checked.
+    /// [`Error::Busy`] if the process ends.
     pub(super) async fn check(
-        &self,
+        self,
         password: SecretString,
         hash: Option<String>,
     ) -> Result<bool, Error> {
-        let _place = self.line.try_acquire().map_err(|_| Error::Busy)?;
         let thread = Arc::clone(&self.threads).acquire_owned().await.map_err(|_| Error::Busy)?;
         let check = move || {
             // Kept until the work is done, also if nobody waits for it any more.
@@ -114,17 +130,17 @@ mod tests {
         assert_eq!(cost(NOBODY), cost(&hash(&secret("correct horse battery")).unwrap()));
     }
 
-    #[tokio::test]
-    async fn who_finds_the_line_full_is_told_at_once() {
+    #[test]
+    fn who_finds_the_line_full_is_told_at_once() {
         let passwords = Passwords::new();
-        let _line: Vec<_> = (0..LINE_MAX).map(|_| passwords.line.try_acquire().unwrap()).collect();
-        let told = passwords.check(secret("whatever it is"), None).await;
-        assert!(matches!(told, Err(Error::Busy)));
+        let _line: Vec<_> = (0..LINE_MAX).map(|_| passwords.place().unwrap()).collect();
+        assert!(matches!(passwords.place(), Err(Error::Busy)));
     }
 
     #[tokio::test]
     async fn an_unknown_user_has_no_password() {
         let passwords = Passwords::new();
-        assert!(!passwords.check(secret("whatever it is"), None).await.unwrap());
+        let place = passwords.place().unwrap();
+        assert!(!place.check(secret("whatever it is"), None).await.unwrap());
     }
 }

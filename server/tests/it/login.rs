@@ -109,21 +109,26 @@ async fn a_wrong_password_and_an_unknown_email_get_one_answer() {
 
 #[tokio::test]
 async fn an_unknown_email_takes_as_long_as_a_wrong_password() {
-    let (world, _clock) = with_ann().await;
+    let (world, clock) = with_ann().await;
     let took = async |email: &str| {
         let begun = Instant::now();
         let body = json!({"email": email, "password": "incorrect horse"});
         assert_challenged(&send(&world, "/api/auth/login", "browser", body).await);
         begun.elapsed()
     };
-    // The quickest of each: what the machine does besides only makes them slower.
+    // The quickest of each: what else the machine does only makes them slower. Without a hash of
+    // nobody's, an unknown email would be quicker by the whole work, always.
     let (mut known, mut unknown) = (Duration::MAX, Duration::MAX);
-    for _ in 0..8 {
+    for round in 1.. {
         known = known.min(took(EMAIL).await);
         unknown = unknown.min(took("bob@example.org").await);
+        let times = unknown.as_secs_f64() / known.as_secs_f64();
+        if round >= 8 && (0.6..1.6).contains(&times) {
+            break;
+        }
+        assert!(round < 60, "known {known:?}, unknown {unknown:?}");
+        clock.advance(Duration::from_secs(6));
     }
-    let times = unknown.as_secs_f64() / known.as_secs_f64();
-    assert!((0.5..2.0).contains(&times), "known {known:?}, unknown {unknown:?}");
 }
 
 #[tokio::test]

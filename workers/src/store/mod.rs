@@ -28,7 +28,9 @@ pub use publications::{Frozen, Publication, PublicationState};
 pub use requests::{Answered, Holding, Keyed, REQUESTS_KEPT, Taken};
 pub use routes::Route;
 pub use schedule::{Publish, Scheduled};
-pub use sessions::{Exchange, Exchanged, NewRefresh, REFRESH_GRACE, SESSION_KEPT};
+pub use sessions::{
+    Exchange, Exchanged, NewRefresh, REFRESH_GRACE, SESSION_KEPT, SESSION_TOKENS_MAX,
+};
 pub use tokens::{Access, CoolDown, Held, Renewal, Renewed};
 pub use users::User;
 

@@ -19,6 +19,9 @@ pub const SESSION_KEPT: Duration = Duration::from_secs(30 * 24 * 3_600);
 /// So long the client that exchanged a token may exchange it again.
 pub const REFRESH_GRACE: Duration = Duration::from_secs(10);
 
+/// A session has had its day after so many refresh tokens: one every five minutes, and some more.
+pub const SESSION_TOKENS_MAX: u32 = 10_000;
+
 /// A refresh token to be kept: never the token itself.
 #[derive(Clone, Copy)]
 pub struct NewRefresh {
@@ -49,7 +52,7 @@ pub enum Exchanged {
         /// Whose it is.
         user: User,
     },
-    /// There is no such session any more, or its user is disabled.
+    /// There is no such session any more, its user is disabled, or it has had too many tokens.
     Over,
     /// The token had been exchanged before: the session has been ended.
     Reused {
@@ -93,8 +96,8 @@ impl Store {
         user: Uuid,
         first: NewRefresh,
     ) -> Result<(), Error> {
-        const SQL: &str = "INSERT INTO sessions (id, user_id, created_at, expires_at) \
-             VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO NOTHING";
+        const SQL: &str = "INSERT INTO sessions (id, user_id, tokens, created_at, expires_at) \
+             VALUES ($1, $2, 1, $3, $4) ON CONFLICT (id) DO NOTHING";
         let now = self.now();
         let expires = now.after(SESSION_KEPT);
         until_sure(|| async {
@@ -155,16 +158,22 @@ impl Store {
             return Ok(Exchanged::Over);
         }
         let session = row.session_id;
-        if !first && !again(&row, &exchange, now) {
-            // The answer to our own commit may have got lost.
+        if !first {
+            // By ourselves, perhaps: the answer to our own commit may have got lost.
             let mine: Option<Uuid> = on_tx!(&mut tx, conn => {
                 sqlx::query_scalar(MINE).bind(exchange.next.id).fetch_optional(conn).await
             })?;
-            if mine.is_none() {
+            if mine.is_some() {
+                return Ok(Exchanged::Done { session, user: row.user() });
+            }
+            if !again(&row, &exchange, now) {
                 end(&mut tx, session, now).await?;
                 tx.commit().await?;
                 return Ok(Exchanged::Reused { session });
             }
+        }
+        if !count(&mut tx, session).await? {
+            return Ok(Exchanged::Over);
         }
         insert(&mut tx, session, exchange.next, now, row.expires_at).await?;
         tx.commit().await?;
@@ -222,6 +231,18 @@ async fn insert(
         .execute(conn)
         .await
         .map(drop))?)
+}
+
+/// Counts one token more; answers whether there may be one.
+async fn count(tx: &mut Tx, session: Uuid) -> Result<bool, Error> {
+    const SQL: &str = "UPDATE sessions SET tokens = tokens + 1 \
+         WHERE id = $1 AND tokens < $2 AND revoked_at IS NULL";
+    Ok(on_tx!(tx, conn => sqlx::query(SQL)
+        .bind(session)
+        .bind(i64::from(SESSION_TOKENS_MAX))
+        .execute(conn)
+        .await
+        .map(|done| done.rows_affected() == 1))?)
 }
 
 async fn end(tx: &mut Tx, session: Uuid, now: Timestamp) -> Result<(), Error> {

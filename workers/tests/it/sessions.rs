@@ -5,8 +5,11 @@ use std::time::Duration;
 use postworks::clock::Clock as _;
 use postworks::job::{CleanupScope, DataCleanup, Timestamp};
 use postworks::ledger::{AuditEntry, AuditFilter, Db, Ledger as _, SqlLedger};
+use postworks::on_tx;
 use postworks_workers::handlers::CleanUp;
-use postworks_workers::store::{Exchange, Exchanged, NewRefresh, SESSION_KEPT, User};
+use postworks_workers::store::{
+    Exchange, Exchanged, NewRefresh, SESSION_KEPT, SESSION_TOKENS_MAX, User,
+};
 use uuid::Uuid;
 
 use crate::scripted::KEYED;
@@ -15,6 +18,7 @@ use crate::world::{World, on_both};
 on_both! {
     a_token_is_exchanged_once_however_many_ask_at_once,
     a_transaction_that_is_repeated_finds_its_own_rows,
+    a_session_has_no_more_than_so_many_tokens,
     a_cleanup_takes_sessions_that_have_expired,
 }
 
@@ -104,6 +108,24 @@ async fn a_transaction_that_is_repeated_finds_its_own_rows(db: Db) {
     }
     let other = Exchange { next: token(3), ..exchange };
     assert_eq!(world.store.exchange(other).await.unwrap(), Exchanged::Reused { session: id });
+}
+
+async fn a_session_has_no_more_than_so_many_tokens(db: Db) {
+    let world = World::new(db, &KEYED).await;
+    let id = session(&world, token(1)).await;
+    let mut tx = world.db.begin().await.unwrap();
+    on_tx!(&mut tx, conn => sqlx::query("UPDATE sessions SET tokens = $1 WHERE id = $2")
+        .bind(i64::from(SESSION_TOKENS_MAX) - 1)
+        .bind(id)
+        .execute(conn)
+        .await
+        .map(drop))
+    .unwrap();
+    tx.commit().await.unwrap();
+    let exchange = |n: u8| Exchange { id: token(1).id, client: [0; 32], next: token(n) };
+    let last = world.store.exchange(exchange(2)).await.unwrap();
+    assert!(matches!(last, Exchanged::Done { session, .. } if session == id));
+    assert_eq!(world.store.exchange(exchange(3)).await.unwrap(), Exchanged::Over);
 }
 
 async fn a_cleanup_takes_sessions_that_have_expired(db: Db) {
