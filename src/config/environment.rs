@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use super::error::{ConfigError, ConfigErrors, Origin};
 use super::keys::MasterKey;
+use super::values::parse_switch;
 use crate::broker::redis::RedisAddress;
 
 /// What the environment says.
@@ -23,8 +24,8 @@ pub struct Environment {
     pub api_key: Option<SecretString>,
     /// The keys that stored tokens are encrypted with; the first is used for new ones.
     pub keys: Vec<MasterKey>,
-    /// Whether callers must prove who they are.
-    pub auth: bool,
+    /// Whether callers must prove who they are, if it says so.
+    pub auth: Option<bool>,
     /// Whether platforms may be reached over plain HTTP and on loopback.
     pub allow_loopback: bool,
     /// Whether the API limits how often it is called.
@@ -55,7 +56,7 @@ impl Environment {
             server: reader.server(),
             api_key: reader.text_or_file("POSTWORKS_API_KEY").map(SecretString::from),
             keys: reader.keys(),
-            auth: reader.switch("POSTWORKS_AUTH").unwrap_or(false),
+            auth: reader.switch("POSTWORKS_AUTH"),
             allow_loopback: reader.switch("POSTWORKS_ALLOW_LOOPBACK").unwrap_or(false),
             rate_limit: reader.rate_limit(),
         };
@@ -134,15 +135,11 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
     }
 
     fn switch(&mut self, name: &str) -> Option<bool> {
-        let text = self.text(name)?;
-        match text.to_ascii_lowercase().as_str() {
-            "on" | "1" | "true" | "yes" => Some(true),
-            "off" | "0" | "false" | "no" => Some(false),
-            _ => {
-                self.fault(name, "must be on or off");
-                None
-            }
+        let switch = parse_switch(&self.text(name)?);
+        if switch.is_none() {
+            self.fault(name, "must be on or off");
         }
+        switch
     }
 
     fn rate_limit(&mut self) -> bool {

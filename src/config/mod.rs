@@ -72,6 +72,9 @@ pub struct Api {
     /// Where it listens.
     #[serde(deserialize_with = "values::listen")]
     pub listen: SocketAddr,
+    /// Whether callers must prove who they are; `None` leaves it to whether there are servers.
+    #[serde(deserialize_with = "values::switch_or_none")]
+    pub auth: Option<bool>,
     /// The longest body.
     pub body_limit: ByteSize,
     /// The longest body of a bulk enqueue.
@@ -309,6 +312,12 @@ impl Config {
         let limited =
             queues.iter().filter_map(|queue| Some((queue.clone(), limit(queue)? as usize)));
         limited.collect()
+    }
+
+    /// Whether the API's callers must prove who they are: as `POSTWORKS_AUTH` says, else
+    /// `api.auth`, else if the program is not embedded.
+    pub fn auth(&self, environment: &Environment) -> bool {
+        environment.auth.or(self.api.auth).unwrap_or(environment.stores.is_some())
     }
 
     /// Whether accounts on a platform may be connected.

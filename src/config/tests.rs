@@ -183,7 +183,7 @@ fn an_empty_environment_is_an_embedded_one() {
     let environment = environment(&[("DATABASE_URL", ""), ("REDIS_URL", " ")]).unwrap();
     assert!(environment.stores.is_none());
     assert_eq!(environment.data_dir.display().to_string(), "./.postworks");
-    assert!(!environment.auth && !environment.allow_loopback && environment.rate_limit);
+    assert!(environment.auth.is_none() && !environment.allow_loopback && environment.rate_limit);
     let told = environment.stores_for("api").unwrap_err().to_string();
     assert!(told.contains("postworks up"), "{told}");
 }
@@ -242,6 +242,25 @@ fn switches_are_on_or_off() {
     assert!(!limits(&[("POSTWORKS_RATE_LIMIT", "off")]));
     assert!(environment(&[("POSTWORKS_AUTH", "perhaps")]).is_err());
     assert!(environment(&[("POSTWORKS_ALLOW_LOOPBACK", "1")]).unwrap().allow_loopback);
+}
+
+#[test]
+fn callers_must_prove_who_they_are_unless_everything_is_embedded_or_somebody_says_otherwise() {
+    let stores = [("DATABASE_URL", "postgres://h/d"), ("REDIS_URL", "redis://h")];
+    for (vars, setting, auth) in [
+        (&[][..], "", false),
+        (&stores, "", true),
+        (&stores, "off", false),
+        (&[], "on", true),
+        (&[stores[0], stores[1], ("POSTWORKS_AUTH", "off")], "on", false),
+        (&[("POSTWORKS_AUTH", "on")], "off", true),
+    ] {
+        let sources = Sources::default().file("my.toml", format!("[api]\nauth = {setting:?}\n"));
+        let config = Config::load(&sources).unwrap();
+        assert_eq!(config.auth(&environment(vars).unwrap()), auth, "{vars:?} {setting:?}");
+    }
+    let all = faults(&Sources::default().file("my.toml", "[api]\nauth = \"perhaps\"\n"));
+    assert!(all[0].contains("api.auth (my.toml:2): \"perhaps\" is neither"), "{all:?}");
 }
 
 #[test]

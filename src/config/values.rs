@@ -98,6 +98,24 @@ pub(super) fn listen_or_none<'de, D: Deserializer<'de>>(
     parse_listen(&text).map(Some).map_err(D::Error::custom)
 }
 
+/// A switch, in any of the ways that people write one.
+pub(super) fn parse_switch(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "on" | "1" | "true" | "yes" => Some(true),
+        "off" | "0" | "false" | "no" => Some(false),
+        _ => None,
+    }
+}
+
+pub(super) fn switch_or_none<'de, D: Deserializer<'de>>(from: D) -> Result<Option<bool>, D::Error> {
+    let text = String::deserialize(from)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let switch = parse_switch(&text).map(Some);
+    switch.ok_or_else(|| D::Error::custom(format!("{text:?} is neither \"on\" nor \"off\"")))
+}
+
 pub(super) fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     parse_duration(&String::deserialize(from)?).map_err(D::Error::custom)
 }

@@ -95,11 +95,13 @@ pub enum CleanupScope {
     Redrives,
     /// Answers to requests that came with a key.
     Requests,
+    /// Expired sessions of the API's users, and their tokens.
+    Sessions,
 }
 
 impl Job for DataCleanup {
     const KIND: &'static str = "data_cleanup";
-    /// 2: may clean the audit, redrives and requests.
+    /// 2: may clean the audit, redrives, requests and sessions.
     const VERSION: u16 = 2;
     const TIMEOUT: Duration = Duration::from_secs(300);
 }

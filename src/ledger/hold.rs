@@ -27,7 +27,7 @@ pub enum Held {
 pub struct Holder {
     /// Since when.
     pub at: Timestamp,
-    /// Who: `cli:user@host`, or `api`.
+    /// Who: `cli:user@host`, `user:email`, `apikey:id`, or `api` for whoever need not say.
     pub by: String,
     /// The person's own words.
     pub why: Option<String>,

@@ -38,6 +38,8 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
             "server/tests",
         ],
     ),
+    ("argon2", &["server/src/auth"]),
+    ("jsonwebtoken", &["server/src/auth"]),
 ];
 
 /// A folder and the modules of ours that it must not name.
@@ -48,6 +50,7 @@ const MUST_NOT_KNOW: &[(&str, &[&str])] = &[
     ("src", &["postworks_workers", "postworks_server"]),
     ("workers/src", &["postworks_server"]),
     ("workers/src/platforms", &["crate::store", "crate::handlers"]),
+    ("server/src/auth", &["axum", "crate::api", "crate::cli"]),
     ("workers/src/handlers", &["tokio::time::sleep", "tracing::error", "tracing::warn"]),
 ];
 

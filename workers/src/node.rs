@@ -122,8 +122,9 @@ pub fn provide_keys(environment: &Environment) -> Result<(), KeyRingError> {
     KeyRing::load_or_create(&file)?;
     tracing::warn!(
         file = %file.display(),
-        "POSTWORKS_KEYS is not set: accounts' tokens are sealed with the ring in this file; nodes \
-         on other machines need the same keys"
+        "POSTWORKS_KEYS is not set: accounts' tokens are sealed, and access tokens of the API \
+         signed, with the ring in this file; nodes on other machines need the same keys, or they \
+         can neither use the accounts nor know who was logged in here"
     );
     Ok(())
 }

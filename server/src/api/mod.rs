@@ -1,33 +1,39 @@
 //! The HTTP API: a thin skin over [`App`].
 //!
-//! Every answer that is no success is `application/problem+json`. There is no authentication
-//! yet, so the API listens on loopback only and answers to loopback names only.
+//! Every answer that is no success is `application/problem+json`. With authentication each route
+//! says what it needs of its caller; without, the API listens on loopback only and answers to
+//! loopback names only.
 
+mod entry;
 mod guard;
 mod input;
+mod login;
 mod once;
 mod problem;
 mod routes;
+mod table;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{get, post};
 use postworks::config;
 use postworks_workers::health::Health;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
+use crate::auth::Auth;
 pub use problem::Problem;
 pub(crate) use problem::chain;
+pub use table::{Declared, declared};
 
 /// What the routes share.
 #[derive(Clone)]
 struct Api {
     app: App,
+    auth: Option<Auth>,
     limits: Limits,
 }
 
@@ -41,13 +47,13 @@ struct Limits {
 /// An address the API must not listen on.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the API would listen on {0}, where others can reach it, and authentication is not available \
-     yet; listen on a loopback address such as 127.0.0.1:{port}, or put a proxy before it",
+    "the API would listen on {0}, where others can reach it, and authentication is off; switch it \
+     on with POSTWORKS_AUTH=on, or listen on a loopback address such as 127.0.0.1:{port}",
     port = .0.port()
 )]
 pub struct NotLoopback(pub SocketAddr);
 
-/// Whether the API may listen there.
+/// Whether the API may listen there without authentication.
 ///
 /// # Errors
 /// The address is not on loopback.
@@ -56,48 +62,24 @@ pub fn check_listen(address: SocketAddr) -> Result<(), NotLoopback> {
 }
 
 /// The API's routes.
-pub fn router(app: App, health: Health, config: &config::Api) -> Router {
+///
+/// Without `auth` anybody who reaches them may do anything, so they answer to loopback names only.
+pub fn router(app: App, auth: Option<Auth>, health: Health, config: &config::Api) -> Router {
     let limits = Limits {
         body: config.body_limit.0,
         bulk_body: config.bulk_body_limit.0,
         request_timeout: config.request_timeout,
     };
-    let api = Api { app, limits };
-    Router::new()
-        .route("/api/jobs", get(routes::jobs).post(routes::enqueue))
-        .route("/api/jobs/bulk", post(routes::enqueue_bulk))
-        .route("/api/jobs/{id}", get(routes::job).delete(routes::cancel))
-        .route("/api/jobs/{id}/why", get(routes::why))
-        .route("/api/connectors", get(routes::connectors).post(routes::add_connector))
-        .route("/api/posts", get(routes::posts).post(routes::add_post))
-        .route("/api/publish", post(routes::publish))
-        .route("/api/publications/{id}", get(routes::publication))
-        .route("/api/dlq", get(routes::dead_letters))
-        .route("/api/dlq/retry", post(routes::dlq_retry))
-        .route("/api/dlq/discard", post(routes::dlq_discard))
-        .route("/api/dlq/groups", get(routes::dead_groups))
-        .route("/api/dlq/export", get(routes::dlq_export))
-        .route("/api/dlq/redrives", get(routes::redrives))
-        .route("/api/dlq/redrives/{id}", get(routes::redrive))
-        .route("/api/dlq/redrives/{id}/stop", post(routes::stop_redrive))
-        .route("/api/dlq/{id}", get(routes::dead_letter))
-        .route("/api/dlq/{id}/retry", post(routes::dlq_edit))
-        .route("/api/effects", get(routes::effects))
-        .route("/api/effects/{id}/resolve", post(routes::resolve_effect))
-        .route("/api/audit", get(routes::audits))
-        .route("/api/queues", get(routes::queues))
-        .route("/api/queues/{name}/pause", post(routes::pause))
-        .route("/api/queues/{name}/resume", post(routes::resume))
-        .route("/api/breakers", get(routes::gates))
-        .route("/api/breakers/{name}/open", post(routes::open_breaker))
-        .route("/api/breakers/{name}/close", post(routes::close_breaker))
-        .with_state(api.clone())
+    let api = Api { app, auth, limits };
+    let named = Router::new()
+        .merge(table::guarded(&api))
         .merge(health.router())
         .fallback(routes::no_route)
         .method_not_allowed_fallback(routes::no_method)
-        .layer(from_fn_with_state(api, guard::bound))
-        .layer(from_fn(guard::host))
-        .layer(from_fn(guard::observe))
+        .layer(from_fn_with_state(api.clone(), guard::bound));
+    // Who must prove who they are cannot be made use of by a web page with our name.
+    let named = if api.auth.is_some() { named } else { named.layer(from_fn(guard::host)) };
+    named.layer(from_fn(guard::observe))
 }
 
 /// Serves until `stop`, then lets requests that were begun finish.
@@ -109,5 +91,6 @@ pub async fn serve(
     router: Router,
     stop: CancellationToken,
 ) -> std::io::Result<()> {
-    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).await
 }

@@ -31,6 +31,31 @@ pub struct Problem {
     /// For the header Retry-After, in seconds.
     #[serde(skip)]
     retry_after_s: Option<u32>,
+    /// For the header WWW-Authenticate.
+    #[serde(skip)]
+    challenge: Option<Challenge>,
+}
+
+/// Why somebody who asks must prove who they are, or be somebody else.
+#[derive(Debug, Clone, Copy)]
+pub enum Challenge {
+    /// They brought nothing.
+    Missing,
+    /// What they brought is no good.
+    Invalid,
+    /// They may not.
+    Scope,
+}
+
+impl Challenge {
+    /// As RFC 6750 writes it.
+    const fn header(self) -> &'static str {
+        match self {
+            Self::Missing => "Bearer realm=\"postworks\"",
+            Self::Invalid => "Bearer realm=\"postworks\", error=\"invalid_token\"",
+            Self::Scope => "Bearer realm=\"postworks\", error=\"insufficient_scope\"",
+        }
+    }
 }
 
 impl Problem {
@@ -46,6 +71,7 @@ impl Problem {
             errors: Vec::new(),
             cause: None,
             retry_after_s: None,
+            challenge: None,
         }
     }
 
@@ -72,6 +98,32 @@ impl Problem {
             retry_after_s: Some(RETRY_AFTER_S),
             ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
         }
+    }
+}
+
+impl Problem {
+    /// Somebody is not let in.
+    pub fn challenge(challenge: Challenge, detail: impl Into<String>) -> Self {
+        let status = match challenge {
+            Challenge::Missing | Challenge::Invalid => StatusCode::UNAUTHORIZED,
+            Challenge::Scope => StatusCode::FORBIDDEN,
+        };
+        Self { challenge: Some(challenge), ..Self::new(status, detail) }
+    }
+
+    /// The same, with when to come back.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after_s = Some(seconds);
+        self
+    }
+
+    /// The same, to come back up to so many seconds later, by chance.
+    #[must_use]
+    pub fn retry_later_by(mut self, seconds: u32) -> Self {
+        let later = rand::random_range(0..=seconds);
+        self.retry_after_s = self.retry_after_s.map(|told| told + later);
+        self
     }
 }
 
@@ -127,6 +179,10 @@ impl IntoResponse for Problem {
         if let Some(seconds) = self.retry_after_s {
             let seconds = HeaderValue::from(seconds);
             response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        }
+        if let Some(challenge) = self.challenge {
+            let challenge = HeaderValue::from_static(challenge.header());
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
         response
     }

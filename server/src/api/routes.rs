@@ -2,13 +2,13 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{RawQuery, Request, State};
+use axum::extract::{RawQuery, Request};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use postworks::job::JobId;
 use uuid::Uuid;
 
-use super::Api;
+use super::entry::By;
 use super::input::{IdSegment, document, id, name, optional, query, traceparent};
 use super::once::once;
 use super::problem::Problem;
@@ -24,7 +24,7 @@ fn with(status: StatusCode, body: impl serde::Serialize) -> Answer {
     Ok((status, Json(body)).into_response())
 }
 
-pub(super) async fn enqueue(State(api): State<Api>, request: Request) -> Answer {
+pub(super) async fn enqueue(By(api): By, request: Request) -> Answer {
     let trace = traceparent(request.headers());
     once(&api, request, api.limits.body, move |app, job: EnqueueJob| async move {
         let enqueued = app.enqueue(EnqueueJob { trace, ..job }).await?;
@@ -33,7 +33,7 @@ pub(super) async fn enqueue(State(api): State<Api>, request: Request) -> Answer 
     .await
 }
 
-pub(super) async fn enqueue_bulk(State(api): State<Api>, request: Request) -> Answer {
+pub(super) async fn enqueue_bulk(By(api): By, request: Request) -> Answer {
     let trace = traceparent(request.headers());
     once(&api, request, api.limits.bulk_body, move |app, mut bulk: EnqueueBulk| async move {
         bulk.jobs.iter_mut().for_each(|job| job.trace = trace);
@@ -42,43 +42,39 @@ pub(super) async fn enqueue_bulk(State(api): State<Api>, request: Request) -> An
     .await
 }
 
-pub(super) async fn job(State(api): State<Api>, segment: IdSegment) -> Answer {
+pub(super) async fn job(By(api): By, segment: IdSegment) -> Answer {
     ok(api.app.job(id::<JobId>("job", segment)?).await?)
 }
 
-pub(super) async fn jobs(State(api): State<Api>, RawQuery(raw): RawQuery) -> Answer {
+pub(super) async fn jobs(By(api): By, RawQuery(raw): RawQuery) -> Answer {
     ok(api.app.jobs(&query(raw.as_deref())?).await?)
 }
 
-pub(super) async fn cancel(
-    State(api): State<Api>,
-    segment: IdSegment,
-    RawQuery(raw): RawQuery,
-) -> Answer {
+pub(super) async fn cancel(By(api): By, segment: IdSegment, RawQuery(raw): RawQuery) -> Answer {
     ok(api.app.cancel(id::<JobId>("job", segment)?, &query(raw.as_deref())?).await?)
 }
 
-pub(super) async fn add_connector(State(api): State<Api>, request: Request) -> Answer {
+pub(super) async fn add_connector(By(api): By, request: Request) -> Answer {
     let connector = document(request, api.limits.body).await?;
     with(StatusCode::CREATED, api.app.add_connector(connector).await?)
 }
 
-pub(super) async fn connectors(State(api): State<Api>, RawQuery(raw): RawQuery) -> Answer {
+pub(super) async fn connectors(By(api): By, RawQuery(raw): RawQuery) -> Answer {
     ok(api.app.connectors(&query(raw.as_deref())?).await?)
 }
 
-pub(super) async fn add_post(State(api): State<Api>, request: Request) -> Answer {
+pub(super) async fn add_post(By(api): By, request: Request) -> Answer {
     once(&api, request, api.limits.body, |app, post| async move {
         Ok((StatusCode::CREATED, app.add_post(&post).await?))
     })
     .await
 }
 
-pub(super) async fn posts(State(api): State<Api>, RawQuery(raw): RawQuery) -> Answer {
+pub(super) async fn posts(By(api): By, RawQuery(raw): RawQuery) -> Answer {
     ok(api.app.posts(&query(raw.as_deref())?).await?)
 }
 
-pub(super) async fn publish(State(api): State<Api>, request: Request) -> Answer {
+pub(super) async fn publish(By(api): By, request: Request) -> Answer {
     let trace = traceparent(request.headers());
     once(&api, request, api.limits.body, move |app, publish: Publish| async move {
         Ok((StatusCode::ACCEPTED, app.publish(&Publish { trace, ..publish }).await?))
@@ -86,45 +82,41 @@ pub(super) async fn publish(State(api): State<Api>, request: Request) -> Answer 
     .await
 }
 
-pub(super) async fn publication(State(api): State<Api>, segment: IdSegment) -> Answer {
+pub(super) async fn publication(By(api): By, segment: IdSegment) -> Answer {
     ok(api.app.publication(id::<Uuid>("publication", segment)?).await?)
 }
 
-pub(super) async fn dead_letters(State(api): State<Api>, RawQuery(raw): RawQuery) -> Answer {
+pub(super) async fn dead_letters(By(api): By, RawQuery(raw): RawQuery) -> Answer {
     ok(api.app.dead_letters(&query(raw.as_deref())?).await?)
 }
 
-pub(super) async fn dead_letter(State(api): State<Api>, segment: IdSegment) -> Answer {
+pub(super) async fn dead_letter(By(api): By, segment: IdSegment) -> Answer {
     ok(api.app.dead_letter(id::<JobId>("dead letter", segment)?).await?)
 }
 
-pub(super) async fn dlq_retry(State(api): State<Api>, request: Request) -> Answer {
+pub(super) async fn dlq_retry(By(api): By, request: Request) -> Answer {
     let retry = document(request, api.limits.body).await?;
     with(StatusCode::ACCEPTED, api.app.dlq_retry(&retry).await?)
 }
 
-pub(super) async fn dlq_discard(State(api): State<Api>, request: Request) -> Answer {
+pub(super) async fn dlq_discard(By(api): By, request: Request) -> Answer {
     let discard = document(request, api.limits.body).await?;
     with(StatusCode::ACCEPTED, api.app.dlq_discard(&discard).await?)
 }
 
-pub(super) async fn dlq_edit(
-    State(api): State<Api>,
-    segment: IdSegment,
-    request: Request,
-) -> Answer {
+pub(super) async fn dlq_edit(By(api): By, segment: IdSegment, request: Request) -> Answer {
     let id = id::<JobId>("dead letter", segment)?;
     // Room for the arguments of the largest job and what is around them.
     let edit = document(request, 2 * api.limits.body).await?;
     with(StatusCode::ACCEPTED, api.app.dlq_edit(id, &edit).await?)
 }
 
-pub(super) async fn dead_groups(State(api): State<Api>, RawQuery(raw): RawQuery) -> Answer {
+pub(super) async fn dead_groups(By(api): By, RawQuery(raw): RawQuery) -> Answer {
     ok(api.app.dead_groups(&query(raw.as_deref())?).await?)
 }
 
 /// JSON lines, read from the ledger as fast as the caller reads them.
-pub(super) async fn dlq_export(State(api): State<Api>, RawQuery(raw): RawQuery) -> Answer {
+pub(super) async fn dlq_export(By(api): By, RawQuery(raw): RawQuery) -> Answer {
     let export = api.app.export(&query(raw.as_deref())?).await?;
     let lines = futures_util::stream::try_unfold(export, |mut export| async move {
         // The status is sent; a connection that breaks off is what tells the caller.
@@ -134,16 +126,16 @@ pub(super) async fn dlq_export(State(api): State<Api>, RawQuery(raw): RawQuery) 
     Ok((content_type, Body::from_stream(lines)).into_response())
 }
 
-pub(super) async fn redrives(State(api): State<Api>, RawQuery(raw): RawQuery) -> Answer {
+pub(super) async fn redrives(By(api): By, RawQuery(raw): RawQuery) -> Answer {
     ok(api.app.redrives(&query(raw.as_deref())?).await?)
 }
 
-pub(super) async fn redrive(State(api): State<Api>, segment: IdSegment) -> Answer {
+pub(super) async fn redrive(By(api): By, segment: IdSegment) -> Answer {
     ok(api.app.redrive(id::<Uuid>("redrive", segment)?).await?)
 }
 
 pub(super) async fn stop_redrive(
-    State(api): State<Api>,
+    By(api): By,
     segment: IdSegment,
     RawQuery(raw): RawQuery,
 ) -> Answer {
@@ -151,60 +143,48 @@ pub(super) async fn stop_redrive(
     ok(api.app.stop_redrive(id, &query(raw.as_deref())?).await?)
 }
 
-pub(super) async fn effects(State(api): State<Api>, RawQuery(raw): RawQuery) -> Answer {
+pub(super) async fn effects(By(api): By, RawQuery(raw): RawQuery) -> Answer {
     ok(api.app.effects(&query(raw.as_deref())?).await?)
 }
 
-pub(super) async fn resolve_effect(
-    State(api): State<Api>,
-    segment: IdSegment,
-    request: Request,
-) -> Answer {
+pub(super) async fn resolve_effect(By(api): By, segment: IdSegment, request: Request) -> Answer {
     let id = id::<Uuid>("publication", segment)?;
     let resolve = document(request, api.limits.body).await?;
     ok(api.app.resolve_effect(id, &resolve).await?)
 }
 
-pub(super) async fn audits(State(api): State<Api>, RawQuery(raw): RawQuery) -> Answer {
+pub(super) async fn audits(By(api): By, RawQuery(raw): RawQuery) -> Answer {
     ok(api.app.audits(&query(raw.as_deref())?).await?)
 }
 
-pub(super) async fn queues(State(api): State<Api>) -> Answer {
+pub(super) async fn queues(By(api): By) -> Answer {
     ok(api.app.queues().await?)
 }
 
-pub(super) async fn why(State(api): State<Api>, segment: IdSegment) -> Answer {
+pub(super) async fn why(By(api): By, segment: IdSegment) -> Answer {
     ok(api.app.why(id::<JobId>("job", segment)?).await?)
 }
 
-pub(super) async fn pause(State(api): State<Api>, segment: IdSegment, request: Request) -> Answer {
+pub(super) async fn pause(By(api): By, segment: IdSegment, request: Request) -> Answer {
     let why = optional(request, api.limits.body).await?;
     ok(api.app.pause(&name(segment), &why).await?)
 }
 
-pub(super) async fn resume(State(api): State<Api>, segment: IdSegment, request: Request) -> Answer {
+pub(super) async fn resume(By(api): By, segment: IdSegment, request: Request) -> Answer {
     let why = optional(request, api.limits.body).await?;
     ok(api.app.resume(&name(segment), &why).await?)
 }
 
-pub(super) async fn gates(State(api): State<Api>) -> Answer {
+pub(super) async fn gates(By(api): By) -> Answer {
     ok(api.app.gates().await?)
 }
 
-pub(super) async fn open_breaker(
-    State(api): State<Api>,
-    segment: IdSegment,
-    request: Request,
-) -> Answer {
+pub(super) async fn open_breaker(By(api): By, segment: IdSegment, request: Request) -> Answer {
     let why = optional(request, api.limits.body).await?;
     ok(api.app.open_breaker(&name(segment), &why).await?)
 }
 
-pub(super) async fn close_breaker(
-    State(api): State<Api>,
-    segment: IdSegment,
-    request: Request,
-) -> Answer {
+pub(super) async fn close_breaker(By(api): By, segment: IdSegment, request: Request) -> Answer {
     let why = optional(request, api.limits.body).await?;
     ok(api.app.close_breaker(&name(segment), &why).await?)
 }

@@ -3,6 +3,7 @@
 //! It validates, and turns rows of ledger and broker into what callers see. It knows neither
 //! HTTP nor terminals.
 
+mod access;
 mod accounts;
 mod audit;
 mod dead_actions;

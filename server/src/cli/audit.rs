@@ -18,7 +18,7 @@ pub(crate) enum AuditCommand {
 /// Arguments of `audit list`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct AuditListArgs {
-    /// Only this actor's, as in cli:ann@desk or api
+    /// Only this actor's, as in cli:ann@desk, user:ann@example.org or apikey:0198f3a0-…
     #[arg(long)]
     actor: Option<String>,
     /// Only this action, as in dlq.retry

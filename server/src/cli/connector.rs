@@ -1,17 +1,14 @@
 //! `postworks connector …`: accounts on platforms.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use secrecy::SecretString;
 
-use super::failure::{Exit, Failure};
+use super::failure::Failure;
 use super::output::table;
+use super::secret_file::read_secret;
 use super::{Context, target};
 use crate::app::types::{AddConnector, Connector, Page, PageQuery};
-
-/// Longest file that can be a secret.
-const SECRET_BYTES_MAX: u64 = 64 << 10;
 
 /// What to do with accounts.
 #[derive(Debug, Clone, Subcommand)]
@@ -52,23 +49,6 @@ pub(crate) struct ConnectorAddArgs {
     reason: Option<String>,
 }
 
-fn read_secret(path: &Path) -> Result<SecretString, Failure> {
-    use std::io::Read as _;
-    let mut text = String::new();
-    let read = if path == Path::new("-") {
-        std::io::stdin().take(SECRET_BYTES_MAX).read_to_string(&mut text)
-    } else {
-        std::fs::File::open(path)
-            .and_then(|file| file.take(SECRET_BYTES_MAX).read_to_string(&mut text))
-    };
-    read.map_err(|error| {
-        let message = format!("cannot read the secret from {}: {error}", path.display());
-        Failure::new(Exit::Failed, message)
-            .advise("--secret-file names a file with the secret alone; - reads it from stdin")
-    })?;
-    Ok(SecretString::from(text.trim()))
-}
-
 pub(super) async fn run(context: &Context, command: ConnectorCommand) -> Result<(), Failure> {
     match command {
         ConnectorCommand::Add(args) => {
@@ -76,7 +56,7 @@ pub(super) async fn run(context: &Context, command: ConnectorCommand) -> Result<
                 platform: args.platform,
                 base_url: args.base_url,
                 identifier: args.identifier,
-                secret: read_secret(&args.secret_file)?,
+                secret: read_secret(&args.secret_file, "--secret-file")?,
                 reason: args.reason,
             };
             let created = target::choose(context).await?.add_connector(connector).await?;

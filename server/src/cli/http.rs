@@ -30,6 +30,10 @@ const EXPORT: Duration = Duration::from_secs(24 * 3600);
 /// Longest answer that is read: a page of 100 jobs of 64 KiB, and room.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 
+/// What to do without a good key.
+const MAKE_A_KEY: &str = "`postworks apikey create --role ROLE` makes a key, on the machine of the \
+     API's database or with its DATABASE_URL and REDIS_URL; put it into POSTWORKS_API_KEY";
+
 /// The API at an address.
 pub struct HttpTarget {
     client: Client,
@@ -94,7 +98,7 @@ impl HttpTarget {
                 .map_err(|error| self.strange(&error.to_string()));
         }
         Err(match serde_json::from_slice::<Problem>(&bytes) {
-            Ok(problem) => refused(&problem),
+            Ok(problem) => self.refused(&problem),
             Err(_) => self.strange(&format!("status {status}")),
         })
     }
@@ -109,6 +113,23 @@ impl HttpTarget {
             "start one with `postworks up`, name another with --server, or set DATABASE_URL and \
              REDIS_URL to do without",
         )
+    }
+
+    /// What the API said, and about keys what to do.
+    fn refused(&self, problem: &Problem) -> Failure {
+        let failure = refused(problem);
+        match (problem.status, &self.api_key) {
+            (401, None) => {
+                let message = "this API wants to know who asks, and POSTWORKS_API_KEY is not set";
+                Failure { message: message.to_owned(), ..failure }.advise(MAKE_A_KEY)
+            }
+            (401, Some(_)) => failure.advise(MAKE_A_KEY),
+            (403, _) => failure.advise(
+                "set POSTWORKS_API_KEY to a key of such a role; `postworks apikey list` shows who \
+                 has which",
+            ),
+            _ => failure,
+        }
     }
 
     fn strange(&self, why: &str) -> Failure {
@@ -222,7 +243,7 @@ impl Target for HttpTarget {
             let problem = sent.json::<Problem>().await;
             return Err(problem.map_or_else(
                 |_| self.strange(&format!("status {status}")),
-                |problem| refused(&problem),
+                |problem| self.refused(&problem),
             ));
         }
         let mut response = sent;

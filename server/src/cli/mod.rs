@@ -3,6 +3,7 @@
 //! stdout carries answers only, stderr everything else; how a command ended is in its exit code
 //! ([`Exit`]).
 
+mod apikey;
 mod audit;
 mod breaker;
 mod config;
@@ -19,7 +20,9 @@ mod job;
 mod output;
 mod queue;
 mod roles;
+mod secret_file;
 mod target;
+mod user;
 mod wiring;
 
 use std::io::Write as _;
@@ -94,7 +97,8 @@ enum Verb {
     /// Run the API and workers in one process
     #[command(after_help = "\
 Without DATABASE_URL and REDIS_URL everything is in one file below POSTWORKS_DATA_DIR
-(./.postworks); with both, `up` uses PostgreSQL and Redis.
+(./.postworks), and anybody on this machine may use the API; with both, `up` uses PostgreSQL and
+Redis, and callers bring an API key or log in. POSTWORKS_AUTH=on|off says otherwise.
 
 Examples:
   postworks up
@@ -110,9 +114,11 @@ Examples:
     Demo(demo::DemoArgs),
     /// Run the HTTP API
     #[command(after_help = "\
-Needs DATABASE_URL and REDIS_URL. There is no authentication yet: it listens on loopback only.
+Needs DATABASE_URL and REDIS_URL. Callers bring an API key, or log in; with POSTWORKS_AUTH=off
+anybody may do anything, and it listens on loopback only.
 
-Example:
+Examples:
+  postworks apikey create --role admin
   postworks api --listen 127.0.0.1:7000")]
     Api(roles::ApiArgs),
     /// Run jobs
@@ -192,8 +198,8 @@ Examples:
     #[command(
         subcommand,
         after_help = "\
-Every command that changes something by hand is noted with who did it (cli:user@host, or api) and
-how many things it changed; --reason TEXT adds why.
+Every command that changes something by hand is noted with who did it (cli:user@host, user:email,
+apikey:id, or api where callers need not say) and how many things it changed; --reason TEXT adds why.
 
 Examples:
   postworks audit list --since 8h
@@ -223,6 +229,37 @@ Examples:
   postworks breaker close connector_sync.bluesky"
     )]
     Breaker(breaker::BreakerCommand),
+    /// People who may log in to the API
+    #[command(
+        subcommand,
+        after_help = "\
+Talks to the database itself, never to an API: PostgreSQL if DATABASE_URL and REDIS_URL are set,
+else the embedded one below POSTWORKS_DATA_DIR.
+
+Roles: readonly looks; producer also enqueues, posts, connects accounts, publishes and cancels;
+operator looks, cancels, and runs dead letters, queues, breakers and unknown outcomes; admin may
+do everything.
+
+Examples:
+  postworks user create --email ann@example.org --password-file password.txt --role operator
+  postworks user list
+  postworks user disable ann@example.org"
+    )]
+    User(user::UserCommand),
+    /// Keys that programs ask the API with
+    #[command(
+        subcommand,
+        after_help = "\
+Talks to the database itself, as `postworks user` does, whose help explains the roles. Client
+commands send the key in POSTWORKS_API_KEY.
+
+Examples:
+  postworks apikey create --role producer --name 'the shop' > key.txt
+  POSTWORKS_API_KEY_FILE=key.txt postworks job list
+  postworks apikey list
+  postworks apikey revoke 0198f3a0-…"
+    )]
+    Apikey(apikey::ApiKeyCommand),
     /// Bring the database's tables up to date
     #[command(
         after_help = "Needs DATABASE_URL and REDIS_URL. Safe to run again, and while workers run."
@@ -351,6 +388,8 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::Audit(command) => audit::run(&context, command).await,
         Verb::Queue(command) => queue::run(&context, command).await,
         Verb::Breaker(command) => breaker::run(&context, command).await,
+        Verb::User(command) => user::run(&context, command).await,
+        Verb::Apikey(command) => apikey::run(&context, command).await,
         Verb::Migrate => roles::run_migrate(&context).await,
         Verb::Doctor => doctor::run(&context).await,
         Verb::Config(command) => config::run(&context, command),

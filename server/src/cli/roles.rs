@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
-use postworks::config::{Environment, parse_listen, parse_number};
+use postworks::config::{Config, Environment, parse_listen, parse_number};
 use postworks_workers::role::{WorkerArgs, ready_line};
 use postworks_workers::signals::Signals;
 use postworks_workers::telemetry;
@@ -96,23 +96,24 @@ pub(crate) fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failure {
         .advise("choose an address of this machine, and a port that this user may use")
 }
 
-/// Refuses what this version cannot do, before anything listens.
-pub(crate) fn check_access(environment: &Environment, listen: SocketAddr) -> Result<(), Failure> {
-    if environment.auth {
-        let message = "POSTWORKS_AUTH=on: authentication is not available in this version";
-        return Err(Failure::new(Exit::Config, message)
-            .advise("unset it, and let the API listen on a loopback address behind a proxy"));
+/// Whether callers must prove who they are; refuses an address that others can reach if they need
+/// not, before anything listens.
+pub(crate) fn check_access(environment: &Environment, config: &Config) -> Result<bool, Failure> {
+    let auth = config.auth(environment);
+    if !auth {
+        let refused = |error: api::NotLoopback| Failure::new(Exit::Config, error.to_string());
+        api::check_listen(config.api.listen).map_err(refused)?;
     }
-    api::check_listen(listen).map_err(|error| Failure::new(Exit::Config, error.to_string()))
+    Ok(auth)
 }
 
 pub(super) async fn run_api(context: &Context, args: ApiArgs) -> Result<(), Failure> {
     telemetry::install_logs();
     let (environment, config) =
         context.settings(|sources| sources.flag("api.listen", args.listen))?;
-    check_access(&environment, config.api.listen)?;
+    let auth = check_access(&environment, &config)?;
     environment.stores_for("postworks api")?;
-    wiring::api(wiring::open_role(&config, &environment).await?).await
+    wiring::api(wiring::open_role(&config, &environment).await?, auth).await
 }
 
 pub(super) async fn run_worker(context: &Context, args: WorkerArgs) -> Result<(), Failure> {
@@ -127,8 +128,8 @@ pub(super) async fn run_up(context: &Context, args: UpArgs) -> Result<(), Failur
     let (environment, config) = context.settings(|sources| {
         sources.flag("api.listen", args.listen).flag("worker.concurrency", args.concurrency)
     })?;
-    check_access(&environment, config.api.listen)?;
-    wiring::up(&config, &environment, args.workers.count()).await
+    let auth = check_access(&environment, &config)?;
+    wiring::up(&config, &environment, args.workers.count(), auth).await
 }
 
 pub(super) async fn run_demo(context: &Context, args: DemoArgs) -> Result<(), Failure> {

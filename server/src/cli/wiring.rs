@@ -1,5 +1,6 @@
 //! The one place that puts stores, workers and platforms together for the commands.
 
+use std::io::Write as _;
 use std::sync::Arc;
 
 use postworks::chore::Collector;
@@ -14,10 +15,12 @@ use postworks_workers::telemetry;
 use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
 
+use super::Context;
 use super::failure::{Exit, Failure};
 use super::roles::{SandboxArgs, bind, cannot_listen, ready};
 use crate::api;
 use crate::app::App;
+use crate::auth::Auth;
 use crate::sandbox;
 
 /// Opens the stores that the environment names. They may be away; the tables must be ours.
@@ -63,10 +66,10 @@ pub(crate) async fn migrate(config: &Config, environment: &Environment) -> Resul
     Ok(())
 }
 
-/// Runs the API until a signal.
-pub(crate) async fn api(app: App) -> Result<(), Failure> {
+/// Runs the API until a signal; with `auth` callers must prove who they are.
+pub(crate) async fn api(app: App, auth: bool) -> Result<(), Failure> {
     let signals = Signals::listen()?;
-    serve(&app, signals.stop.drain.clone()).await?;
+    serve(&app, auth, signals.stop.drain.clone()).await?;
     ended(&signals)
 }
 
@@ -81,11 +84,42 @@ pub(crate) async fn worker(config: &Config, environment: &Environment) -> Result
     ended(&signals)
 }
 
+async fn embedded(config: &Config, environment: &Environment) -> Result<App, Failure> {
+    let folder = &environment.data_dir;
+    Ok(App::new(Arc::new(Node::embedded(folder, config.clone(), environment).await?)))
+}
+
+/// The stores of this installation, whichever they are, for who looks after its users and keys.
+pub(crate) async fn own_stores(context: &Context) -> Result<App, Failure> {
+    if context.server.is_some() {
+        let message = "users and keys are looked after in the database, not over HTTP";
+        return Err(Failure::new(Exit::Usage, message)
+            .advise("leave --server out, and set DATABASE_URL and REDIS_URL as the API has them"));
+    }
+    let (environment, config) = context.settings(|sources| sources)?;
+    if environment.stores.is_some() {
+        return open(&config, &environment).await;
+    }
+    // Whoever forgot DATABASE_URL would look for the user in vain.
+    let folder = environment.data_dir.display();
+    let _ =
+        writeln!(std::io::stderr(), "DATABASE_URL is not set: the embedded database in {folder}");
+    let opened = embedded(&config, &environment).await;
+    opened.map_err(|failure| match failure.exit {
+        Exit::Conflict => failure.advise(
+            "users and keys are not looked after over HTTP: stop what uses the folder meanwhile, \
+             or set DATABASE_URL and REDIS_URL if they are meant for those",
+        ),
+        _ => failure,
+    })
+}
+
 /// Runs the API and workers in one process, embedded if the environment names no stores.
 pub(crate) async fn up(
     config: &Config,
     environment: &Environment,
     workers: usize,
+    auth: bool,
 ) -> Result<(), Failure> {
     let signals = Signals::listen()?;
     let app = if environment.stores.is_some() {
@@ -93,7 +127,7 @@ pub(crate) async fn up(
     } else {
         let folder = &environment.data_dir;
         tracing::info!(folder = %folder.display(), "embedded: one process, one file, no service");
-        App::new(Arc::new(Node::embedded(folder, config.clone(), environment).await?))
+        embedded(config, environment).await?
     };
     app.node().check_queues()?;
     let serving = CancellationToken::new();
@@ -102,7 +136,7 @@ pub(crate) async fn up(
         serving.cancel();
         drained
     };
-    let (served, drained) = tokio::join!(serve(&app, serving.clone()), async {
+    let (served, drained) = tokio::join!(serve(&app, auth, serving.clone()), async {
         tokio::select! {
             drained = work => Some(drained),
             // The API could not start: nothing is worth working on unseen.
@@ -122,7 +156,7 @@ pub(crate) async fn up(
 }
 
 /// Serves the API until `stop`; cancels `stop` if it cannot.
-async fn serve(app: &App, stop: CancellationToken) -> Result<(), Failure> {
+async fn serve(app: &App, auth: bool, stop: CancellationToken) -> Result<(), Failure> {
     let _stop_with_us = stop.clone().drop_guard();
     let node = app.node();
     let metrics = telemetry::install_metrics().map_err(std::io::Error::other)?;
@@ -130,7 +164,11 @@ async fn serve(app: &App, stop: CancellationToken) -> Result<(), Failure> {
     let listener = bind(node.config.api.listen).await?;
     let address = listener.local_addr()?;
     let health = Health::new(app.probes(), metrics.clone());
-    let router = api::router(app.clone(), health, &node.config.api);
+    let auth = auth.then(|| Auth::new(node));
+    if auth.is_some() {
+        tokio::spawn(say_if_closed(app.clone()));
+    }
+    let router = api::router(app.clone(), auth, health, &node.config.api);
     ready("api", address)?;
     let collector = Collector {
         broker: Arc::clone(&node.broker),
@@ -143,6 +181,16 @@ async fn serve(app: &App, stop: CancellationToken) -> Result<(), Failure> {
     let upkeep = telemetry::upkeep(metrics, stop.clone());
     let (served, ()) = tokio::join!(api::serve(listener, router, stop), upkeep);
     Ok(served?)
+}
+
+/// Whoever starts an API for the first time is told what its callers will need.
+async fn say_if_closed(app: App) {
+    if app.is_closed_to_all().await.unwrap_or(false) {
+        tracing::warn!(
+            "nobody can ask this API yet: `postworks apikey create --role admin` makes a key, \
+             `postworks user create` lets a person log in"
+        );
+    }
 }
 
 /// Runs the sandbox platform until a signal.

@@ -315,7 +315,7 @@ async fn only_names_of_this_machine_are_answered() {
     }
     assert!(api::check_listen("127.0.0.1:0".parse().unwrap()).is_ok());
     let told = api::check_listen("0.0.0.0:7000".parse().unwrap()).unwrap_err().to_string();
-    assert!(told.contains("authentication is not available yet"), "{told}");
+    assert!(told.contains("switch it on with POSTWORKS_AUTH=on"), "{told}");
 }
 
 /// Over a real connection: a client that writes on must still see the answer.

@@ -4,6 +4,7 @@
 
 mod api;
 mod audit;
+mod auth;
 #[path = "../faults/checker.rs"]
 #[allow(dead_code, reason = "the fault suite uses the rest")]
 mod checker;
@@ -25,6 +26,7 @@ mod history;
 mod ingress;
 mod inputs;
 mod lean_worker;
+mod login;
 mod operator;
 mod outage;
 mod quotas;

@@ -17,7 +17,7 @@ const SAYINGS: [(&str, &str); 7] = [
 ];
 
 /// Every row of every table, as text.
-async fn rows(fleet: &Fleet) -> String {
+pub(crate) async fn rows(fleet: &Fleet) -> String {
     let mut database = PgConnection::connect(&fleet.postgres.url("postgres")).await.unwrap();
     let names = "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'";
     let tables: Vec<String> = sqlx::query_scalar(names).fetch_all(&mut database).await.unwrap();

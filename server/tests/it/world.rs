@@ -6,14 +6,16 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, Response, StatusCode, header};
+use postworks::broker::memory::MemoryBroker;
 use postworks::broker::redis::{RedisBroker, RedisOptions};
 use postworks::broker::{Broker, Delivery, Settlement, Then};
-use postworks::clock::{Clock as _, SystemClock};
+use postworks::clock::{Clock as _, SharedClock, SystemClock};
 use postworks::config::{Config, Environment, Sources};
 use postworks::job::{Category, JobId, Queue, Reason, WorkerId};
 use postworks::ledger::{Bump, Db, Next, PostgresOptions, Verdict};
 use postworks_server::api;
 use postworks_server::app::App;
+use postworks_server::auth::Auth;
 use postworks_workers::health::Health;
 use postworks_workers::node::Node;
 use postworks_workers::secrets::KeyRing;
@@ -28,6 +30,7 @@ const LEASE: Duration = Duration::from_secs(60);
 
 pub(crate) struct World {
     pub(crate) node: Arc<Node>,
+    pub(crate) app: App,
     pub(crate) router: Router,
     _folder: tempfile::TempDir,
 }
@@ -104,14 +107,29 @@ impl World {
         Self::of(node, folder)
     }
 
+    /// A world over this database whose callers must prove who they are, at the time of `clock`.
+    pub(crate) fn guarded(db: Db, clock: SharedClock) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let id = WorkerId::new("test", std::process::id(), Uuid::new_v4());
+        let broker = Arc::new(MemoryBroker::new(Arc::clone(&clock))) as Arc<dyn Broker>;
+        let keys = KeyRing::load_or_create(&folder.path().join("keys")).unwrap();
+        let node = Node::over(db, broker, id, keys, clock, config(), &environment()).unwrap();
+        let auth = Auth::new(&node);
+        Self::serving(node, folder, Some(auth))
+    }
+
     /// The API over a node that has the folder for its files, if it needs one.
     pub(crate) fn of(node: Node, folder: tempfile::TempDir) -> Self {
+        Self::serving(node, folder, None)
+    }
+
+    fn serving(node: Node, folder: tempfile::TempDir, auth: Option<Auth>) -> Self {
         let node = Arc::new(node);
         let app = App::new(Arc::clone(&node));
         let metrics = postworks_workers::telemetry::recorder().unwrap().handle();
         let health = Health::new(app.probes(), metrics);
-        let router = api::router(app, health, &node.config.api);
-        Self { node, router, _folder: folder }
+        let router = api::router(app.clone(), auth, health, &node.config.api);
+        Self { node, app, router, _folder: folder }
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {

@@ -16,7 +16,7 @@ use crate::store::{Error, REQUESTS_KEPT};
 
 /// A run stops this long before it would be cut off; the next one goes on.
 const SPARE: Duration = Duration::from_secs(10);
-const ALL: [CleanupScope; 7] = [
+const ALL: [CleanupScope; 8] = [
     CleanupScope::Jobs,
     CleanupScope::DeadLetters,
     CleanupScope::RemotePosts,
@@ -24,6 +24,7 @@ const ALL: [CleanupScope; 7] = [
     CleanupScope::Audit,
     CleanupScope::Redrives,
     CleanupScope::Requests,
+    CleanupScope::Sessions,
 ];
 
 fn kept_for(retention: &Retention, scope: CleanupScope) -> Duration {
@@ -35,6 +36,8 @@ fn kept_for(retention: &Retention, scope: CleanupScope) -> Duration {
         CleanupScope::Audit => retention.audit,
         CleanupScope::Redrives => retention.redrives,
         CleanupScope::Requests => REQUESTS_KEPT,
+        // Counted from when they expired.
+        CleanupScope::Sessions => Duration::ZERO,
     }
 }
 
@@ -96,6 +99,7 @@ impl CleanUp {
                 return store.prune_publications(before, batch, dry_run).await;
             }
             CleanupScope::Requests => return store.prune_requests(before, batch, dry_run).await,
+            CleanupScope::Sessions => return store.prune_sessions(before, batch, dry_run).await,
         };
         Ok(ledger.prune(what, before, batch, dry_run).await?)
     }

@@ -8,8 +8,13 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use hkdf::Hkdf;
 use postworks::config::{Environment, MasterKey};
+use sha2::Sha256;
 use zeroize::Zeroizing;
+
+/// Keeps derived keys apart from those of sealed values.
+const DERIVED: &[u8] = b"postworks derived keys 1";
 
 /// Master keys by id. New values are sealed under the first; all of them open old ones. A ring
 /// without keys is for programs that handle no secrets.
@@ -84,6 +89,19 @@ impl KeyRing {
         }
     }
 
+    /// A key for another purpose from each of these keys, the current one first: none of them tells
+    /// anything of the others, or of the key it comes from.
+    pub fn derived(&self, purpose: &str) -> Vec<(String, Zeroizing<[u8; 32]>)> {
+        let derive = |key: &MasterKey| {
+            let mut derived = Zeroizing::new([0; 32]);
+            // 32 bytes are never too many to ask for.
+            let kept = Hkdf::<Sha256>::new(Some(DERIVED), key.bytes.as_slice())
+                .expand(purpose.as_bytes(), derived.as_mut_slice());
+            kept.ok().map(|()| (key.id.clone(), derived))
+        };
+        self.0.iter().filter_map(derive).collect()
+    }
+
     /// The id of the key that seals new values; empty if there is none.
     pub fn current_id(&self) -> &str {
         self.current().map_or("", |(id, _)| id)
@@ -144,6 +162,18 @@ mod tests {
             assert!(error.contains(fault), "{error}");
             assert!(!error.contains(KEY) && !error.contains("c2hvcnQ"), "{error}");
         }
+    }
+
+    #[test]
+    fn each_purpose_has_a_key_of_its_own_from_each_key() {
+        let other = KEY.replace("AQ", "Ag");
+        let ring = KeyRing::parse(&format!("new:{KEY},old:{other}")).unwrap();
+        let (one, two) = (ring.derived("one"), ring.derived("two"));
+        assert_eq!((one[0].0.as_str(), one[1].0.as_str()), ("new", "old"));
+        let all: std::collections::HashSet<_> = one.iter().chain(&two).map(|key| *key.1).collect();
+        assert_eq!(all.len(), 4);
+        assert!(!all.contains(ring.current().unwrap().1));
+        assert_eq!(one[0].1, KeyRing::parse(&format!("x:{KEY}")).unwrap().derived("one")[0].1);
     }
 
     #[test]

@@ -51,7 +51,40 @@ const REQUESTS: Dialects = Dialects {
          ORDER BY created_at LIMIT $2)",
 };
 
+const REFRESH_TOKENS: Dialects = Dialects {
+    postgres: "DELETE FROM refresh_tokens WHERE id IN \
+         (SELECT id FROM refresh_tokens WHERE expires_at < $1 \
+         ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
+    sqlite: "DELETE FROM refresh_tokens WHERE id IN \
+         (SELECT id FROM refresh_tokens WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)",
+};
+
+const SESSIONS: Dialects = Dialects {
+    postgres: "DELETE FROM sessions WHERE id IN \
+         (SELECT id FROM sessions WHERE expires_at < $1 \
+         ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
+    sqlite: "DELETE FROM sessions WHERE id IN \
+         (SELECT id FROM sessions WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)",
+};
+
 impl Store {
+    /// Deletes at most `limit` refresh tokens, and as many sessions, that expired before `before`;
+    /// answers how many tokens went, or, in a dry run, how many in all would go.
+    pub async fn prune_sessions(
+        &self,
+        before: Timestamp,
+        limit: u32,
+        dry_run: bool,
+    ) -> Result<u64, Error> {
+        const COUNT: &str = "SELECT COUNT(*) FROM refresh_tokens WHERE expires_at < $1";
+        let gone = self.prune_rows(&REFRESH_TOKENS, COUNT, before, limit, dry_run).await?;
+        // A session has at least one token, so its own turn comes in time.
+        if !dry_run {
+            self.prune_rows(&SESSIONS, COUNT, before, limit, dry_run).await?;
+        }
+        Ok(gone)
+    }
+
     /// Deletes at most `limit` answers to requests with a key that began before `before`; answers
     /// how many went, or, in a dry run, how many in all would go.
     pub async fn prune_requests(

@@ -1,8 +1,10 @@
-//! The product's rows: accounts, their tokens, posts, publications and what was found on the
-//! platforms. They share a database, and where it matters a transaction, with the ledger.
+//! The product's rows: accounts, their tokens, posts, publications, what was found on the
+//! platforms, and who may ask the API. They share a database, and where it matters a transaction,
+//! with the ledger.
 //!
 //! A file a table. Nothing here speaks to a platform or decides what becomes of a job.
 
+mod api_keys;
 mod cleanup;
 mod connectors;
 mod cursors;
@@ -13,8 +15,11 @@ mod publications;
 mod requests;
 mod routes;
 mod schedule;
+mod sessions;
 mod tokens;
+mod users;
 
+pub use api_keys::ApiKey;
 pub use connectors::{Connected, Connector, ConnectorState, NewConnector};
 pub use cursors::Cursor;
 pub use effects::{Begun, Earlier, OpenEffect, Resolution, Resolved, SEND_WITHIN, Sender};
@@ -23,7 +28,11 @@ pub use publications::{Frozen, Publication, PublicationState};
 pub use requests::{Answered, Holding, Keyed, REQUESTS_KEPT, Taken};
 pub use routes::Route;
 pub use schedule::{Publish, Scheduled};
+pub use sessions::{
+    Exchange, Exchanged, NewRefresh, REFRESH_GRACE, SESSION_KEPT, SESSION_TOKENS_MAX,
+};
 pub use tokens::{Access, CoolDown, Held, Renewal, Renewed};
+pub use users::User;
 
 use std::sync::Arc;
 
@@ -108,12 +117,17 @@ impl Store {
         Self { ids, ..self.clone() }
     }
 
+    /// The keys that secrets are sealed with.
+    pub fn keys(&self) -> &KeyRing {
+        &self.keys
+    }
+
     fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
     /// A new row's id: sorts by time, as a job's does.
-    fn new_id(&self) -> Uuid {
+    pub fn new_id(&self) -> Uuid {
         self.ids.next(self.now(), rand::random()).as_uuid()
     }
 }

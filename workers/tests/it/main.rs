@@ -12,5 +12,6 @@ mod reconnected;
 mod requests;
 mod rows;
 mod scripted;
+mod sessions;
 mod syncing;
 mod world;

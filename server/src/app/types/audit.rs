@@ -39,7 +39,7 @@ pub struct AuditView {
     pub id: Uuid,
     /// When it was begun.
     pub at: Timestamp,
-    /// Who: `cli:user@host`, or `api`.
+    /// Who: `cli:user@host`, `user:email`, `apikey:id`, or `api` for whoever need not say.
     pub actor: String,
     /// What was done, as in `job.cancel`.
     pub action: String,

@@ -1,6 +1,7 @@
 //! What callers send and get, as the public contract says; the HTTP API and the command line
 //! share these types.
 
+mod access;
 mod accounts;
 mod audit;
 mod dead_letters;
@@ -13,6 +14,7 @@ mod redrives;
 use postworks::job::Queue;
 use serde::{Deserialize, Serialize};
 
+pub use access::*;
 pub use accounts::*;
 pub use audit::*;
 pub use dead_letters::*;

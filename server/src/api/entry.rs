@@ -1,0 +1,120 @@
+//! Who is let in: each route says what it needs, and nobody comes past it unknown.
+
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::Api;
+use super::problem::{Challenge, Problem};
+use crate::auth::{self, Auth, Caller, Need};
+
+/// Longest header Authorization, in bytes. What is longer is none of ours.
+const AUTHORIZATION_BYTES_MAX: usize = 4_096;
+/// A login that found too many others comes back up to so much later than it is told at first, in
+/// seconds: together they would meet again.
+const JITTER_S: u32 = 15;
+const NOT_THERE: &str = "send the header Authorization: Bearer, with an API key (`postworks apikey \
+     create`) or an access token (POST /api/auth/login)";
+
+/// Lets in who may, and notes who it is.
+pub(super) async fn admit(
+    State((api, need)): State<(Api, Need)>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let Some(auth) = &api.auth else { return next.run(request).await };
+    match identified(auth, request.headers(), need).await {
+        Ok(caller) => drop(request.extensions_mut().insert(caller)),
+        Err(problem) => return problem.into_response(),
+    }
+    next.run(request).await
+}
+
+async fn identified(auth: &Auth, headers: &HeaderMap, need: Need) -> Result<Caller, Problem> {
+    let caller = auth.identify(bearer(headers)?).await.map_err(refused)?;
+    if caller.role.may(need) {
+        return Ok(caller);
+    }
+    let (roles, role) = (need.roles(), caller.role);
+    let detail = format!("this takes the role {roles}; {} has {role}", caller.actor);
+    Err(Problem::challenge(Challenge::Scope, detail))
+}
+
+fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let value = values.next().filter(|value| value.len() <= AUTHORIZATION_BYTES_MAX);
+    let alone = values.next().is_none();
+    let text = value.filter(|_| alone).and_then(|value| value.to_str().ok());
+    let (scheme, rest) = text.and_then(|text| text.split_once(' ')).unwrap_or_default();
+    let token = Some(rest.trim()).filter(|token| !token.is_empty());
+    token
+        .filter(|_| scheme.eq_ignore_ascii_case("bearer"))
+        .ok_or_else(|| Problem::challenge(Challenge::Missing, NOT_THERE))
+}
+
+/// What somebody who is not let in is told.
+pub(super) fn refused(error: auth::Error) -> Problem {
+    match error {
+        auth::Error::Refused(words) => Problem::challenge(Challenge::Invalid, words),
+        auth::Error::TooMany { wait } => {
+            let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
+            let detail = format!("{error}, retry in {seconds}s");
+            Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).retry_after(seconds)
+        }
+        auth::Error::Busy => Problem::unavailable(error.to_string()).retry_later_by(JITTER_S),
+        auth::Error::Invalid(faults) => Problem::fields(faults),
+        auth::Error::App(error) => error.into(),
+    }
+}
+
+/// The API, acting for who asks.
+pub(super) struct By(pub(super) Api);
+
+impl FromRequestParts<Api> for By {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        match (parts.extensions.get::<Caller>(), &api.auth) {
+            (Some(caller), _) => {
+                Ok(Self(Api { app: api.app.acting_as(&caller.actor), ..api.clone() }))
+            }
+            (None, None) => Ok(Self(api.clone())),
+            // A route that nobody stands before.
+            (None, Some(_)) => Err(Problem::challenge(Challenge::Missing, NOT_THERE)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(values: &[&str]) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(header::AUTHORIZATION, value.parse().unwrap());
+        }
+        bearer(&headers).ok().map(str::to_owned)
+    }
+
+    #[test]
+    fn one_bearer_is_read_and_nothing_else() {
+        assert_eq!(read(&["Bearer abc"]).as_deref(), Some("abc"));
+        assert_eq!(read(&["bearer  abc "]).as_deref(), Some("abc"));
+        let long = format!("Bearer {}", "a".repeat(AUTHORIZATION_BYTES_MAX));
+        for values in [
+            &[][..],
+            &[""],
+            &["Bearer"],
+            &["Bearer "],
+            &["abc"],
+            &["Basic YW5uOmh1c2g="],
+            &["Bearer abc", "Bearer abc"],
+            &[long.as_str()],
+        ] {
+            assert_eq!(read(values), None, "{values:?}");
+        }
+    }
+}

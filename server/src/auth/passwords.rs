@@ -1,0 +1,146 @@
+//! Checks passwords: argon2id, on few threads, with few waiting.
+//!
+//! A check takes tens of milliseconds of a processor and 19 MiB, by design. So half of the
+//! processors at most do it, whatever the number of logins, and whoever finds the line too long is
+//! told so at once: no other route waits for logins.
+
+use std::sync::Arc;
+
+use argon2::password_hash::PasswordHasher as _;
+use argon2::password_hash::phc::PasswordHash;
+use argon2::{Argon2, PasswordVerifier as _};
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::Error;
+
+/// Checks that may wait or run at the same time: a second or two of one processor.
+const LINE_MAX: usize = 64;
+/// Shortest password, in characters.
+const CHARS_MIN: usize = 12;
+/// Longest password, in bytes.
+pub(super) const BYTES_MAX: usize = 1_024;
+/// Checked where there is no such user, so that the answer takes as long. It is the hash of random
+/// bytes that were thrown away, and what it says is never heeded.
+const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$5QNLCM2aGQueqh3DijLksA\
+    $AtWAS1po8VNbLpjSqJNmKz42Z0PxpL4AUx1vuXK//WE";
+
+/// Checks passwords, a few at a time.
+pub(super) struct Passwords {
+    line: Semaphore,
+    threads: Arc<Semaphore>,
+}
+
+impl Passwords {
+    pub(super) fn new() -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            line: Semaphore::new(LINE_MAX),
+            threads: Arc::new(Semaphore::new(processors.div_ceil(2))),
+        }
+    }
+
+    /// A place in line.
+    ///
+    /// # Errors
+    /// [`Error::Busy`], at once, if there is none.
+    pub(super) fn place(&self) -> Result<Place<'_>, Error> {
+        let line = self.line.try_acquire().map_err(|_| Error::Busy)?;
+        Ok(Place { _line: line, threads: Arc::clone(&self.threads) })
+    }
+}
+
+/// A place in the line of those whose password is checked.
+pub(super) struct Place<'a> {
+    _line: SemaphorePermit<'a>,
+    threads: Arc<Semaphore>,
+}
+
+impl Place<'_> {
+    /// Whether the password has this hash; false, after the same time, if there is none.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] if the process ends.
+    pub(super) async fn check(
+        self,
+        password: SecretString,
+        hash: Option<String>,
+    ) -> Result<bool, Error> {
+        let thread = Arc::clone(&self.threads).acquire_owned().await.map_err(|_| Error::Busy)?;
+        let check = move || {
+            // Kept until the work is done, also if nobody waits for it any more.
+            let _thread = thread;
+            let known = hash.is_some();
+            matches(&password, hash.as_deref().unwrap_or(NOBODY)) && known
+        };
+        // A thread that panicked has proved nothing.
+        Ok(tokio::task::spawn_blocking(check).await.unwrap_or(false))
+    }
+}
+
+fn matches(password: &SecretString, hash: &str) -> bool {
+    let Ok(hash) = PasswordHash::new(hash) else { return false };
+    Argon2::default().verify_password(password.expose_secret().as_bytes(), &hash).is_ok()
+}
+
+/// The hash of a new password, with a salt of its own. Takes tens of milliseconds.
+///
+/// # Errors
+/// What is wrong with the password.
+pub(super) fn hash(password: &SecretString) -> Result<String, String> {
+    let text = password.expose_secret();
+    let chars = text.chars().count();
+    if chars < CHARS_MIN {
+        return Err(format!("has {chars} characters; it must have at least {CHARS_MIN}"));
+    }
+    if text.len() > BYTES_MAX {
+        return Err(format!("must have at most {BYTES_MAX} bytes"));
+    }
+    let hash = Argon2::default().hash_password(text.as_bytes());
+    hash.map(|hash| hash.to_string()).map_err(|error| format!("cannot be hashed: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(text: &str) -> SecretString {
+        SecretString::from(text)
+    }
+
+    #[test]
+    fn a_password_has_at_least_twelve_characters_and_a_hash_of_its_own() {
+        assert!(hash(&secret("hunter2")).unwrap_err().contains("at least 12"));
+        assert!(hash(&secret(&"x".repeat(BYTES_MAX + 1))).is_err());
+        let (one, two) = (hash(&secret("äöüäöüäöüäöü")).unwrap(), hash(&secret("äöüäöüäöüäöü")));
+        assert_ne!(one, two.unwrap());
+        assert!(matches(&secret("äöüäöüäöüäöü"), &one));
+        assert!(!matches(&secret("äöüäöüäöüäöu"), &one));
+        assert!(!matches(&secret("äöüäöüäöüäöü"), "no hash"));
+    }
+
+    #[test]
+    fn nobodys_password_takes_as_much_work_as_anybodys() {
+        let cost = |hash: &str| {
+            let parts: Vec<String> = hash.split('$').map(str::to_owned).collect();
+            assert_eq!(parts.len(), 6, "{hash}");
+            (parts[1..4].to_vec(), parts[4].len(), parts[5].len())
+        };
+        assert!(PasswordHash::new(NOBODY).is_ok());
+        assert_eq!(cost(NOBODY), cost(&hash(&secret("correct horse battery")).unwrap()));
+    }
+
+    #[test]
+    fn who_finds_the_line_full_is_told_at_once() {
+        let passwords = Passwords::new();
+        let _line: Vec<_> = (0..LINE_MAX).map(|_| passwords.place().unwrap()).collect();
+        assert!(matches!(passwords.place(), Err(Error::Busy)));
+    }
+
+    #[tokio::test]
+    async fn an_unknown_user_has_no_password() {
+        let passwords = Passwords::new();
+        let place = passwords.place().unwrap();
+        assert!(!place.check(secret("whatever it is"), None).await.unwrap());
+    }
+}
