@@ -80,7 +80,7 @@ fn all_faults_are_reported_at_once_with_their_places() {
         .file(
             "my.toml",
             "[api]\nlisten = \"everywhere\"\nbody_limit = 12\n\n[ledger]\npool_size = 0\n\
-             [kinds.post_publicaton]\ntimeout = \"1s\"\n[admission]\ndepth = 1\n\
+             [kinds.post_publicaton]\ntimeout = \"1s\"\n[admission]\ndeep = 1\n\
              [broker]\nwindow = 99\n",
         )
         .flag("worker.grace", Some("soon"));
@@ -94,7 +94,7 @@ fn all_faults_are_reported_at_once_with_their_places() {
         "ledger.pool_size (my.toml:6): must be 1 to 1000",
         "broker.window (my.toml:12): must be 100 to 1000000",
         "kinds.post_publicaton (my.toml:7): unknown key; did you mean post_publication?",
-        "admission.depth (my.toml:10): unknown key; there is nothing to set here yet",
+        "admission.deep (my.toml:10): unknown key; did you mean depth?",
         "worker.grace (--grace): \"soon\" is no duration",
     ] {
         assert!(all.contains(expected), "{expected}\nis missing in\n{all}");

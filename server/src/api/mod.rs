@@ -8,6 +8,7 @@ mod input;
 mod once;
 mod problem;
 mod routes;
+mod work;
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -9,6 +9,8 @@ use crate::app;
 
 /// A caller told to come back waits this long, in seconds.
 const RETRY_AFTER_S: u32 = 30;
+/// And up to so much longer if there are many of them, for them not to come back all at once.
+const SPREAD_S: u32 = 15;
 
 /// Why a request was refused.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -72,6 +74,12 @@ impl Problem {
             retry_after_s: Some(RETRY_AFTER_S),
             ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
         }
+    }
+
+    /// More is asked for than can be done now.
+    pub fn busy(cause: impl Into<String>) -> Self {
+        let retry_after_s = rand::random_range(RETRY_AFTER_S..=RETRY_AFTER_S + SPREAD_S);
+        Self { retry_after_s: Some(retry_after_s), ..Self::unavailable(cause) }
     }
 }
 

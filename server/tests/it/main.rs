@@ -4,6 +4,7 @@
 
 mod api;
 mod audit;
+mod busy;
 #[path = "../faults/checker.rs"]
 #[allow(dead_code, reason = "the fault suite uses the rest")]
 mod checker;

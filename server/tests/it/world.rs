@@ -29,6 +29,7 @@ const LEASE: Duration = Duration::from_secs(60);
 pub(crate) struct World {
     pub(crate) node: Arc<Node>,
     pub(crate) router: Router,
+    app: App,
     _folder: tempfile::TempDir,
 }
 
@@ -110,8 +111,15 @@ impl World {
         let app = App::new(Arc::clone(&node));
         let metrics = postworks_workers::telemetry::recorder().unwrap().handle();
         let health = Health::new(app.probes(), metrics);
-        let router = api::router(app, health, &node.config.api);
-        Self { node, router, _folder: folder }
+        let router = api::router(app.clone(), health, &node.config.api);
+        Self { node, router, app, _folder: folder }
+    }
+
+    /// Lets the API know the load, until the guard is dropped.
+    pub(crate) fn watch_load(&self) -> DropGuard {
+        let stop = CancellationToken::new();
+        tokio::spawn(self.app.clone().watch_load_until(stop.clone()));
+        stop.drop_guard()
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {

@@ -26,6 +26,7 @@ pub use schedule::{Publish, Scheduled};
 pub use tokens::{Access, CoolDown, Held, Renewal, Renewed};
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use postworks::clock::SharedClock;
 use postworks::job::{FieldError, IdSource, InvalidRequest, Timestamp};
@@ -106,6 +107,14 @@ impl Store {
     #[must_use]
     pub fn with_ids(&self, ids: Arc<IdSource>) -> Self {
         Self { ids, ..self.clone() }
+    }
+
+    /// How long a request waits for a connection now; see [`Db::connection_wait`].
+    ///
+    /// # Errors
+    /// No connection was had.
+    pub async fn connection_wait(&self) -> Result<Option<Duration>, ledger::Error> {
+        self.db.connection_wait().await
     }
 
     fn now(&self) -> Timestamp {

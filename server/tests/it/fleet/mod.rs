@@ -18,7 +18,7 @@ use postworks_workers::secrets::KeyRing;
 use postworks_workers::store::Store;
 use tempfile::TempDir;
 
-pub(crate) use client::{Client, Publication};
+pub(crate) use client::{Client, Http, Publication};
 pub(crate) use process::{Process, Ran, run};
 pub(crate) use sandbox::{Journal, Sandbox};
 pub(crate) use wait::{LONG, now_ms, seconds, until};
