@@ -61,6 +61,10 @@ fn api(config: &Config, faults: &mut Faults) {
         "must be at least api.body_limit and at most 16MiB",
     );
     faults.span("api.request_timeout", api.request_timeout, Duration::from_millis(100), HOUR);
+    faults.span("api.head_timeout", api.head_timeout, Duration::from_millis(100), HOUR);
+    faults.number("api.requests_max", api.requests_max, 1, 100_000);
+    faults.number("api.rate_limit", api.rate_limit, 0, 1_000_000);
+    faults.number("api.rate_burst", api.rate_burst, 1, 10_000_000);
 }
 
 fn worker(config: &Config, faults: &mut Faults) {

@@ -81,6 +81,15 @@ pub struct Api {
     /// The longest a request may take.
     #[serde(deserialize_with = "values::duration")]
     pub request_timeout: Duration,
+    /// The longest that a request's head, or the next request, may take to arrive.
+    #[serde(deserialize_with = "values::duration")]
+    pub head_timeout: Duration,
+    /// Requests under way at once.
+    pub requests_max: u32,
+    /// Requests a second that each client may make on average; 0 for any number.
+    pub rate_limit: u32,
+    /// Requests that a client may make at one stroke.
+    pub rate_burst: u32,
 }
 
 /// Workers.

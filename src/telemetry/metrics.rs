@@ -48,8 +48,10 @@ pub const HTTP_REQUEST_DURATION: &str = "postworks_http_request_duration_seconds
 pub const ADMISSION_REFUSED: &str = "postworks_admission_refused_total";
 /// Whether a bound keeps work out, by `reason`: 0 no, 1 yes, 2 also urgent work.
 pub const ADMISSION_STATE: &str = "postworks_admission_state";
+/// Requests of clients that asked too often.
+pub const RATE_LIMITED: &str = "postworks_rate_limited_total";
 
-const COUNTERS: [(&str, &str); 9] = [
+const COUNTERS: [(&str, &str); 10] = [
     (JOBS_ENQUEUED, "Jobs recorded."),
     (JOB_ATTEMPTS, "Runs that ended."),
     (DEAD_LETTERED, "Jobs that went to a person."),
@@ -59,6 +61,7 @@ const COUNTERS: [(&str, &str); 9] = [
     (STALE_SETTLES, "Outcomes that did not count: the job was another claim's by then."),
     (BREAKER_TRANSITIONS, "Changes of a circuit breaker."),
     (ADMISSION_REFUSED, "Requests for work that were refused for now."),
+    (RATE_LIMITED, "Requests of clients that asked too often."),
 ];
 
 const GAUGES: [(&str, &str); 6] = [

@@ -5,9 +5,11 @@
 
 mod guard;
 mod input;
+mod limits;
 mod once;
 mod problem;
 mod routes;
+mod serve;
 mod work;
 
 use std::net::SocketAddr;
@@ -18,12 +20,11 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use postworks::config;
 use postworks_workers::health::Health;
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 pub use problem::Problem;
 pub(crate) use problem::chain;
+pub use serve::serve;
 
 /// What the routes share.
 #[derive(Clone)]
@@ -93,22 +94,12 @@ pub fn router(app: App, health: Health, config: &config::Api) -> Router {
         .route("/api/breakers/{name}/open", post(routes::open_breaker))
         .route("/api/breakers/{name}/close", post(routes::close_breaker))
         .with_state(api.clone())
+        .route_layer(from_fn_with_state(limits::Places::new(config), limits::within_places))
+        .route_layer(from_fn_with_state(limits::Rates::new(config), limits::at_its_rate))
         .merge(health.router())
         .fallback(routes::no_route)
         .method_not_allowed_fallback(routes::no_method)
         .layer(from_fn_with_state(api, guard::bound))
         .layer(from_fn(guard::host))
         .layer(from_fn(guard::observe))
-}
-
-/// Serves until `stop`, then lets requests that were begun finish.
-///
-/// # Errors
-/// The listener broke.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    stop: CancellationToken,
-) -> std::io::Result<()> {
-    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
 }

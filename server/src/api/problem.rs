@@ -66,6 +66,12 @@ impl Problem {
         Self { retry_after_s: Some(1), ..Self::new(StatusCode::CONFLICT, detail) }
     }
 
+    /// A client asks too often.
+    pub fn too_often(detail: impl Into<String>, retry_after_s: u32) -> Self {
+        let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, detail);
+        Self { retry_after_s: Some(retry_after_s), ..problem }
+    }
+
     /// Something is not there now, and may be in a moment.
     pub fn unavailable(cause: impl Into<String>) -> Self {
         let detail = format!("Service busy, retry in {RETRY_AFTER_S}s");

@@ -141,9 +141,10 @@ async fn serve(app: &App, stop: CancellationToken) -> Result<(), Failure> {
     tokio::spawn(collector.run(stop.clone()));
     tokio::spawn(app.clone().carry_on_redrives_until(stop.clone()));
     tokio::spawn(app.clone().watch_load_until(stop.clone()));
+    let head_timeout = node.config.api.head_timeout;
     let upkeep = telemetry::upkeep(metrics, stop.clone());
-    let (served, ()) = tokio::join!(api::serve(listener, router, stop), upkeep);
-    Ok(served?)
+    let ((), ()) = tokio::join!(api::serve(listener, router, head_timeout, stop), upkeep);
+    Ok(())
 }
 
 /// Runs the sandbox platform until a signal.

@@ -25,6 +25,7 @@ mod gates;
 mod history;
 mod inputs;
 mod lean_worker;
+mod limits;
 mod operator;
 mod outage;
 mod quotas;

@@ -153,7 +153,8 @@ impl World {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
-        tokio::spawn(api::serve(listener, self.router.clone(), stop.clone()));
+        let head_timeout = self.node.config.api.head_timeout;
+        tokio::spawn(api::serve(listener, self.router.clone(), head_timeout, stop.clone()));
         (url, stop.drop_guard())
     }
 
