@@ -50,8 +50,10 @@ pub const ADMISSION_REFUSED: &str = "postworks_admission_refused_total";
 pub const ADMISSION_STATE: &str = "postworks_admission_state";
 /// Requests of clients that asked too often.
 pub const RATE_LIMITED: &str = "postworks_rate_limited_total";
+/// Answers of `/health`, by `result`: `hit` if one was fresh enough, `miss` if the stores were asked.
+pub const HEALTH_CACHE: &str = "postworks_health_cache_total";
 
-const COUNTERS: [(&str, &str); 10] = [
+const COUNTERS: [(&str, &str); 11] = [
     (JOBS_ENQUEUED, "Jobs recorded."),
     (JOB_ATTEMPTS, "Runs that ended."),
     (DEAD_LETTERED, "Jobs that went to a person."),
@@ -62,6 +64,7 @@ const COUNTERS: [(&str, &str); 10] = [
     (BREAKER_TRANSITIONS, "Changes of a circuit breaker."),
     (ADMISSION_REFUSED, "Requests for work that were refused for now."),
     (RATE_LIMITED, "Requests of clients that asked too often."),
+    (HEALTH_CACHE, "Answers of /health, by whether one was fresh enough."),
 ];
 
 const GAUGES: [(&str, &str); 6] = [
