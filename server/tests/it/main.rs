@@ -39,6 +39,7 @@ mod repeated;
 mod rolling;
 mod sandbox;
 mod sentinel;
+mod start;
 mod trace;
 mod wiped;
 mod world;

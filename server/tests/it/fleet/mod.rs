@@ -28,7 +28,7 @@ pub(crate) const POSTWORKS: &str = env!("CARGO_BIN_EXE_postworks");
 /// Takes a free port of the loopback interface.
 pub(crate) const ANY: &str = "127.0.0.1:0";
 /// A key for stored tokens; it protects nothing here.
-const KEYS: &str = "test:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+pub(crate) const KEYS: &str = "test:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 /// Stores, a platform and an API. Fields are dropped in order: first who needs the others.
 pub(crate) struct Fleet {
