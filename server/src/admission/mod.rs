@@ -45,12 +45,16 @@ impl Admission {
         Self { config: config.clone(), verdict: RwLock::default() }
     }
 
-    /// Measures the load of a node until `stop`.
-    pub async fn watch(self: Arc<Self>, node: Arc<Node>, stop: CancellationToken) {
+    /// Starts the metrics at zero, so that a first refusal is a rise and not a series' birth.
+    pub fn start_metrics(&self) {
         for reason in Reason::ALL {
             counter!(ADMISSION_REFUSED, "reason" => reason.as_str()).absolute(0);
             gauge!(ADMISSION_STATE, "reason" => reason.as_str()).set(0.0);
         }
+    }
+
+    /// Measures the load of a node until `stop`.
+    pub async fn watch(self: Arc<Self>, node: Arc<Node>, stop: CancellationToken) {
         sample::Sampler::new(node, self.config.clone()).run(&self, &stop).await;
     }
 

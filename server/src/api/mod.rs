@@ -64,6 +64,7 @@ pub fn router(app: App, health: Health, config: &config::Api) -> Router {
         bulk_body: config.bulk_body_limit.0,
         request_timeout: config.request_timeout,
     };
+    app.admission().start_metrics();
     let api = Api { app, limits };
     Router::new()
         .route("/api/jobs", get(routes::jobs).post(routes::enqueue))
