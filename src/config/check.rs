@@ -148,7 +148,7 @@ fn admission(config: &Config, faults: &mut Faults) {
         faults.unless(depth <= 10_000_000, "admission.depth", message);
     }
     for (key, span, most) in [
-        ("admission.oldest", bounds.oldest, 31 * DAY),
+        ("admission.oldest", bounds.oldest, DAY),
         ("admission.postgres_wait", bounds.postgres_wait, seconds(60)),
     ] {
         if let Some(span) = span {
