@@ -7,6 +7,9 @@ use crate::job::{Queue, Timestamp};
 use crate::ledger::{self, Ledger};
 use crate::worker::BROKER_HORIZON;
 
+/// Longest that [`waiting`] lets the ledger count: some million jobs.
+const COUNT_MAX: Duration = Duration::from_secs(1);
+
 /// Why the queues' depths cannot be told.
 #[derive(Debug, thiserror::Error)]
 pub enum DepthError {
@@ -37,22 +40,24 @@ pub async fn depths(
 }
 
 /// How many jobs are due and unclaimed, in all these queues together, and how long the oldest has
-/// waited. Counts in the ledger only if the broker holds fewer than `enough`, so the number may be
-/// too small once it is `enough`.
+/// waited. Counts in the ledger only if the broker holds fewer than `enough`, and only as far as
+/// the ledger counts in good time; so there may be more, but not fewer.
 ///
 /// # Errors
-/// Broker or ledger do not answer.
+/// The broker does not answer.
 pub async fn waiting(
     broker: &dyn Broker,
     ledger: &dyn Ledger,
     queues: &[Queue],
     now: Timestamp,
     enough: u64,
-) -> Result<(u64, Duration), DepthError> {
+) -> Result<(u64, Duration), broker::Error> {
     let ready = |depths: &[Depth]| depths.iter().map(|depth| depth.ready).sum::<u64>();
     let mut depths = broker.depth(queues).await?;
     if ready(&depths) < enough {
-        add_backlogs(&mut depths, ledger, queues, now).await?;
+        // Without the ledger, what the broker holds waits all the same.
+        let counted = add_backlogs(&mut depths, ledger, queues, now);
+        let _ = tokio::time::timeout(COUNT_MAX, counted).await;
     }
     let oldest = depths.iter().map(|depth| depth.oldest_ready_age).max().unwrap_or_default();
     Ok((ready(&depths), oldest))

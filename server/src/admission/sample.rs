@@ -22,8 +22,8 @@ const EVERY: Duration = Duration::from_millis(250);
 const RESTS: u32 = 9;
 /// ...but no longer than this.
 const EVERY_MAX: Duration = Duration::from_secs(5);
-/// What has not answered by then cannot be read.
-const READ_MAX: Duration = Duration::from_secs(1);
+/// What has not answered by then cannot be read; longer than the ledger may count.
+const READ_MAX: Duration = Duration::from_secs(2);
 /// Fewer jobs that wait are no load, however old they are.
 const CROWD: u64 = 1_000;
 /// A single slow look at the pool is no queue before it.

@@ -156,6 +156,32 @@ async fn old_jobs_keep_others_out_only_if_they_are_many() {
     assert_busy(&world.post("/api/jobs", cleanup()).await, "oldest");
 }
 
+#[tokio::test]
+async fn jobs_that_wait_in_the_ledger_alone_count_as_well() {
+    let world = World::with("[broker]\nwindow = 100\n[admission]\ndepth = 150").await;
+    let _watch = world.watch_load();
+    let taken = world.post("/api/jobs/bulk", bulk(160)).await;
+    assert_eq!(taken.status.as_u16(), 202, "{}", taken.body);
+    until_refused(&world, true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_that_cannot_count_does_not_let_too_much_work_in() {
+    let settings = [("POSTWORKS__BROKER__WINDOW", "100"), ("POSTWORKS__ADMISSION__DEPTH", "60")];
+    let fleet = Fleet::start_with(&settings).await;
+    let http = Http::new(fleet.client.http.base());
+    http.post("/api/jobs/bulk", &bulk(150)).await.expect(202);
+    until("the API never has enough", LONG, async || status(&http, &cleanup()).await == 503).await;
+    fleet.postgres.freeze();
+    // Time itself is what must pass here: several looks at a ledger that does not answer.
+    for _ in 0..30 {
+        let body = http.post("/api/jobs", &cleanup()).await.expect(503);
+        assert!(body["cause"].as_str().unwrap().starts_with("depth: "), "{body}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    fleet.postgres.thaw();
+}
+
 /// Whether the API of a fleet takes a job.
 async fn status(http: &Http, body: &Value) -> u16 {
     http.post("/api/jobs", body).await.status
