@@ -1,5 +1,6 @@
 //! Postworks' API and command line, and the sandbox: a social platform for demos and tests.
 
+pub mod admission;
 pub mod api;
 pub mod app;
 pub mod auth;

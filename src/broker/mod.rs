@@ -335,6 +335,11 @@ pub trait Broker: Send + Sync + 'static {
         Ok(Vec::new())
     }
 
+    /// The part of the memory it may use that is used, in percent; `None` if it has no limit.
+    async fn memory_used(&self) -> Result<Option<u64>, Error> {
+        Ok(None)
+    }
+
     /// Whether the broker answers.
     async fn ping(&self) -> Result<(), Error>;
 

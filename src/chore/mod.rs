@@ -8,7 +8,7 @@ mod refill;
 mod relay;
 
 pub use collector::Collector;
-pub use depth::{DepthError, depths};
+pub use depth::{DepthError, depths, waiting};
 pub use reaper::Reaper;
 pub use refill::Refiller;
 pub use relay::Relay;

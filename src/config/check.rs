@@ -21,6 +21,7 @@ pub(super) fn check(config: &Config) -> Vec<(String, String)> {
     lease(config, &mut faults);
     retry(config, &mut faults);
     breaker(config, &mut faults);
+    admission(config, &mut faults);
     slots(config, &mut faults);
     retention(config, &mut faults);
     faults.0
@@ -60,6 +61,10 @@ fn api(config: &Config, faults: &mut Faults) {
         "must be at least api.body_limit and at most 16MiB",
     );
     faults.span("api.request_timeout", api.request_timeout, Duration::from_millis(100), HOUR);
+    faults.span("api.head_timeout", api.head_timeout, Duration::from_millis(100), HOUR);
+    faults.number("api.requests_max", api.requests_max, 1, 100_000);
+    faults.number("api.rate_limit", api.rate_limit, 0, 1_000_000);
+    faults.number("api.rate_burst", api.rate_burst, 1, 10_000_000);
 }
 
 fn worker(config: &Config, faults: &mut Faults) {
@@ -134,6 +139,22 @@ fn breaker(config: &Config, faults: &mut Faults) {
         "breaker.cooldown",
         "must not be more than breaker.cooldown_max",
     );
+}
+
+fn admission(config: &Config, faults: &mut Faults) {
+    let bounds = &config.admission;
+    if let Some(depth) = bounds.depth {
+        let message = "must be 1 to 10000000, or 0 for no bound";
+        faults.unless(depth <= 10_000_000, "admission.depth", message);
+    }
+    for (key, span, most) in [
+        ("admission.oldest", bounds.oldest, DAY),
+        ("admission.postgres_wait", bounds.postgres_wait, seconds(60)),
+    ] {
+        if let Some(span) = span {
+            faults.span(key, span, Duration::from_millis(10), most);
+        }
+    }
 }
 
 fn slots(config: &Config, faults: &mut Faults) {

@@ -4,6 +4,7 @@
 //! reported at once, with its place. Secrets and addresses of servers are no part of it: they
 //! come from the environment alone ([`Environment`]).
 
+mod admission;
 mod check;
 mod environment;
 mod error;
@@ -22,6 +23,7 @@ use toml::{Table, Value};
 use crate::gate::breaker;
 use crate::job::{Catalog, Durability, Kind, Queue, QueuePattern};
 
+pub use admission::Admission;
 pub use environment::{Environment, StoreUrls, without_password};
 pub use error::{ConfigError, ConfigErrors, Origin};
 pub use keys::MasterKey;
@@ -51,8 +53,8 @@ pub struct Config {
     pub retry: Retry,
     /// Circuit breakers.
     pub breaker: Breaker,
-    /// Admission: nothing to set yet.
-    pub admission: Empty,
+    /// When the API takes no more work.
+    pub admission: Admission,
     /// Kinds by name.
     pub kinds: BTreeMap<String, KindPolicy>,
     /// Platforms by name.
@@ -82,6 +84,15 @@ pub struct Api {
     /// The longest a request may take.
     #[serde(deserialize_with = "values::duration")]
     pub request_timeout: Duration,
+    /// The longest that a request's head, or the next request, may take to arrive.
+    #[serde(deserialize_with = "values::duration")]
+    pub head_timeout: Duration,
+    /// Requests under way at once.
+    pub requests_max: u32,
+    /// Requests a second that each client may make on average; 0 for any number.
+    pub rate_limit: u32,
+    /// Requests that a client may make at one stroke.
+    pub rate_burst: u32,
 }
 
 /// Workers.
@@ -172,11 +183,6 @@ impl Breaker {
         breaker::Settings { calls_min, bad_percent, slow, cooldown, cooldown_max }
     }
 }
-
-/// A section that may be there but has no keys yet.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Empty {}
 
 /// How a kind's jobs are run; `None` leaves what the kind says.
 #[derive(Debug, Clone, Deserialize)]

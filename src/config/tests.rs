@@ -80,7 +80,7 @@ fn all_faults_are_reported_at_once_with_their_places() {
         .file(
             "my.toml",
             "[api]\nlisten = \"everywhere\"\nbody_limit = 12\n\n[ledger]\npool_size = 0\n\
-             [kinds.post_publicaton]\ntimeout = \"1s\"\n[admission]\ndepth = 1\n\
+             [kinds.post_publicaton]\ntimeout = \"1s\"\n[admission]\ndeep = 1\n\
              [broker]\nwindow = 99\n",
         )
         .flag("worker.grace", Some("soon"));
@@ -94,12 +94,46 @@ fn all_faults_are_reported_at_once_with_their_places() {
         "ledger.pool_size (my.toml:6): must be 1 to 1000",
         "broker.window (my.toml:12): must be 100 to 1000000",
         "kinds.post_publicaton (my.toml:7): unknown key; did you mean post_publication?",
-        "admission.depth (my.toml:10): unknown key; there is nothing to set here yet",
+        "admission.deep (my.toml:10): unknown key; did you mean depth?",
         "worker.grace (--grace): \"soon\" is no duration",
     ] {
         assert!(all.contains(expected), "{expected}\nis missing in\n{all}");
     }
     assert_eq!(faults.len(), 9, "{all}");
+}
+
+#[test]
+fn a_bound_of_admission_is_a_figure_or_switched_off() {
+    let config = Config::load(&Sources::default()).unwrap();
+    assert_eq!(config.admission.depth, Some(10_000));
+    let off = env(&[
+        ("POSTWORKS__ADMISSION__DEPTH", "0"),
+        ("POSTWORKS__ADMISSION__OLDEST", ""),
+        ("POSTWORKS__ADMISSION__POSTGRES_WAIT", ""),
+    ]);
+    let off = Config::load(&off).unwrap().admission;
+    assert_eq!(
+        (off.depth, off.oldest, off.redis_memory, off.postgres_wait),
+        (None, None, None, None)
+    );
+    let text = "[admission]\ndepth = \"\"\nredis_memory = \"90%\"\n";
+    let some = Config::load(&Sources::default().file("my.toml", text)).unwrap().admission;
+    assert_eq!((some.depth, some.redis_memory), (None, Some(90)));
+    let all = faults(&env(&[
+        ("POSTWORKS__ADMISSION__DEPTH", "10000001"),
+        ("POSTWORKS__ADMISSION__OLDEST", "1ms"),
+        ("POSTWORKS__ADMISSION__REDIS_MEMORY", "101%"),
+        ("POSTWORKS__API__REQUESTS_MAX", "0"),
+    ]))
+    .join("\n");
+    for expected in [
+        "admission.depth (POSTWORKS__ADMISSION__DEPTH): must be 1 to 10000000, or 0 for no bound",
+        "admission.oldest (POSTWORKS__ADMISSION__OLDEST): must be 10ms to 1day",
+        "admission.redis_memory (POSTWORKS__ADMISSION__REDIS_MEMORY): \"101%\" is no part",
+        "api.requests_max (POSTWORKS__API__REQUESTS_MAX): must be 1 to 100000",
+    ] {
+        assert!(all.contains(expected), "{expected}\nis missing in\n{all}");
+    }
 }
 
 #[test]

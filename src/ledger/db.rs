@@ -5,6 +5,7 @@
 //! [`on_tx!`](crate::on_tx) a statement of a transaction, with the same body for each database.
 
 use std::ops::{Deref, DerefMut};
+use std::time::{Duration, Instant};
 
 use sqlx::{PgConnection, Postgres, Sqlite, Transaction};
 
@@ -89,6 +90,18 @@ impl Db {
             Self::Postgres(pool) => Self::Postgres(pool.reserved()),
             Self::Sqlite(file) => Self::Sqlite(file.clone()),
         }
+    }
+
+    /// How long a caller waits for a connection now; `None` for the embedded file, which has no
+    /// server.
+    ///
+    /// # Errors
+    /// No connection was had.
+    pub async fn connection_wait(&self) -> Result<Option<Duration>, Error> {
+        let Self::Postgres(pool) = self else { return Ok(None) };
+        let asked = Instant::now();
+        pool.call(async { pool.connections().acquire().await.map(drop) }).await?;
+        Ok(Some(asked.elapsed()))
     }
 
     /// Closes every connection, and releases the embedded file's lock once the last clone is

@@ -44,8 +44,16 @@ pub const JOB_RUN: &str = "postworks_job_run_seconds";
 pub const JOB_TOTAL: &str = "postworks_job_total_seconds";
 /// How long requests to the API took, by `route`, `method` and `status`.
 pub const HTTP_REQUEST_DURATION: &str = "postworks_http_request_duration_seconds";
+/// Requests for work that were refused for now, by `reason`.
+pub const ADMISSION_REFUSED: &str = "postworks_admission_refused_total";
+/// Whether a bound keeps work out, by `reason`: 0 no, 1 yes, 2 also urgent work.
+pub const ADMISSION_STATE: &str = "postworks_admission_state";
+/// Requests of clients that asked too often.
+pub const RATE_LIMITED: &str = "postworks_rate_limited_total";
+/// Answers of `/health`, by `result`: `hit` if one was fresh enough, `miss` if the stores were asked.
+pub const HEALTH_CACHE: &str = "postworks_health_cache_total";
 
-const COUNTERS: [(&str, &str); 8] = [
+const COUNTERS: [(&str, &str); 11] = [
     (JOBS_ENQUEUED, "Jobs recorded."),
     (JOB_ATTEMPTS, "Runs that ended."),
     (DEAD_LETTERED, "Jobs that went to a person."),
@@ -54,14 +62,18 @@ const COUNTERS: [(&str, &str); 8] = [
     (LEASES_LOST, "Leases lost while the handler ran."),
     (STALE_SETTLES, "Outcomes that did not count: the job was another claim's by then."),
     (BREAKER_TRANSITIONS, "Changes of a circuit breaker."),
+    (ADMISSION_REFUSED, "Requests for work that were refused for now."),
+    (RATE_LIMITED, "Requests of clients that asked too often."),
+    (HEALTH_CACHE, "Answers of /health, by whether one was fresh enough."),
 ];
 
-const GAUGES: [(&str, &str); 5] = [
+const GAUGES: [(&str, &str); 6] = [
     (QUEUE_JOBS, "Jobs in the broker."),
     (QUEUE_OLDEST_READY_AGE, "How long the oldest due job has waited, in seconds."),
     (DLQ_JOBS, "Dead letters."),
     (BREAKER_STATE, "A circuit breaker's state: 0 closed, 1 half-open, 2 open."),
     (WORKER_SLOTS, "Slots of this worker."),
+    (ADMISSION_STATE, "Whether a bound keeps work out: 0 no, 1 yes, 2 also urgent work."),
 ];
 
 const HISTOGRAMS: [(&str, &str); 4] = [

@@ -1,8 +1,13 @@
 //! The pages that machines ask: does the process live, can it work, what does it count?
+//!
+//! `/readyz` asks the stores each time, for whoever must know it now. `/health` tells what was so
+//! within the last second, so that any number may ask it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use ::metrics::counter;
 use async_trait::async_trait;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -11,10 +16,24 @@ use axum::routing::get;
 use axum::{Json, Router};
 use futures_util::future::join_all;
 use metrics_exporter_prometheus::PrometheusHandle;
+use postworks::telemetry::metrics::HEALTH_CACHE;
 use serde::Serialize;
 
 /// A probe that takes longer has failed: who asks has a time limit too, often a second.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(900);
+
+/// What `/health` tells is no older...
+const FRESH: Duration = Duration::from_secs(1);
+/// ...unless the stores are being asked, which takes this long at most.
+const STALE: Duration = FRESH.saturating_add(PROBE_TIMEOUT);
+
+/// Labels of [`HEALTH_CACHE`].
+const HIT: &str = "hit";
+const MISS: &str = "miss";
+
+fn count(result: &'static str) {
+    counter!(HEALTH_CACHE, "result" => result).increment(1);
+}
 
 /// Something a process needs to work.
 #[async_trait]
@@ -40,12 +59,62 @@ pub struct Readiness {
 pub struct Health {
     probes: Arc<[Box<dyn Probe>]>,
     metrics: PrometheusHandle,
+    known: Arc<Known>,
+}
+
+/// What was found out last.
+#[derive(Default)]
+struct Known {
+    last: Mutex<Option<(Instant, Readiness)>>,
+    /// Held by the one who asks the stores.
+    asking: tokio::sync::Mutex<()>,
+}
+
+impl Known {
+    /// What was found out, if that is no longer ago than `age`.
+    fn within(&self, age: Duration) -> Option<Readiness> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref().filter(|(at, _)| at.elapsed() < age).map(|(_, readiness)| readiness.clone())
+    }
+
+    /// As old as its question, not its answer.
+    fn keep(&self, asked: Instant, readiness: &Readiness) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Some((asked, readiness.clone()));
+    }
 }
 
 impl Health {
     /// Pages over these probes and metrics.
     pub fn new(probes: Vec<Box<dyn Probe>>, metrics: PrometheusHandle) -> Self {
-        Self { probes: probes.into(), metrics }
+        for result in [HIT, MISS] {
+            counter!(HEALTH_CACHE, "result" => result).absolute(0);
+        }
+        Self { probes: probes.into(), metrics, known: Arc::default() }
+    }
+
+    /// What the probes said within the last second; else one caller asks them, for all.
+    pub async fn recent(&self) -> Readiness {
+        let known = |age| self.known.within(age).inspect(|_| count(HIT));
+        if let Some(readiness) = known(FRESH) {
+            return readiness;
+        }
+        let _asking = match self.known.asking.try_lock() {
+            Ok(asking) => asking,
+            Err(_) => match known(STALE) {
+                Some(readiness) => return readiness,
+                None => self.known.asking.lock().await,
+            },
+        };
+        // Somebody may have asked since.
+        if let Some(readiness) = known(FRESH) {
+            return readiness;
+        }
+        count(MISS);
+        let asked = Instant::now();
+        let readiness = self.readiness().await;
+        self.known.keep(asked, &readiness);
+        readiness
     }
 
     /// Asks every probe, at the same time.
@@ -59,14 +128,14 @@ impl Health {
         Readiness { status, missing }
     }
 
-    /// `/livez`, `/readyz` and `/metrics`, and `/health` and `/api/health` as other names of
-    /// `/readyz`.
+    /// `/livez`, `/readyz` and `/metrics`, and `/health` and `/api/health`, which tell what `/readyz`
+    /// does, up to a second late.
     pub fn router(self) -> Router {
         Router::new()
             .route("/livez", get(livez))
             .route("/readyz", get(readyz))
-            .route("/health", get(readyz))
-            .route("/api/health", get(readyz))
+            .route("/health", get(health))
+            .route("/api/health", get(health))
             .route("/metrics", get(metrics))
             .with_state(self)
     }
@@ -78,7 +147,14 @@ async fn livez() -> Response {
 }
 
 async fn readyz(State(health): State<Health>) -> Response {
-    let readiness = health.readiness().await;
+    page(health.readiness().await)
+}
+
+async fn health(State(health): State<Health>) -> Response {
+    page(health.recent().await)
+}
+
+fn page(readiness: Readiness) -> Response {
     let status =
         if readiness.missing.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(readiness)).into_response()
@@ -92,6 +168,8 @@ async fn metrics(State(health): State<Health>) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::sync::Semaphore;
 
     struct Always(&'static str, bool);
 
@@ -113,5 +191,72 @@ mod tests {
             vec![Box::new(Always("ledger", false)), Box::new(Always("broker", true))];
         let answer = Health::new(probes, handle).readiness().await;
         assert_eq!(answer, Readiness { status: "unavailable", missing: vec!["ledger"] });
+    }
+
+    /// Counts its questions, and answers one for each permit.
+    struct Slow(Arc<(AtomicUsize, Semaphore)>);
+
+    #[async_trait]
+    impl Probe for Slow {
+        fn name(&self) -> &'static str {
+            "ledger"
+        }
+
+        async fn is_ready(&self) -> bool {
+            let (asked, answers) = self.0.as_ref();
+            asked.fetch_add(1, Ordering::SeqCst);
+            answers.acquire().await.unwrap().forget();
+            true
+        }
+    }
+
+    impl Known {
+        /// As if that much time had passed.
+        fn age(&self, by: Duration) {
+            self.last.lock().unwrap().as_mut().unwrap().0 -= by;
+        }
+    }
+
+    #[tokio::test]
+    async fn any_number_may_ask_and_the_stores_are_asked_once_a_second() {
+        let probe = Arc::new((AtomicUsize::new(0), Semaphore::new(0)));
+        let asked = || probe.0.load(Ordering::SeqCst);
+        let handle = crate::telemetry::recorder().unwrap().handle();
+        let health = Health::new(vec![Box::new(Slow(Arc::clone(&probe)))], handle);
+        let (ok, many) = (Readiness { status: "ok", missing: vec![] }, || {
+            join_all((0..100).map(|_| health.recent()))
+        });
+        // The first question of all: everybody waits for the one who asks.
+        let answer = async {
+            tokio::task::yield_now().await;
+            probe.1.add_permits(1);
+        };
+        let (answers, ()) = tokio::join!(many(), answer);
+        assert!(answers.iter().all(|answer| *answer == ok));
+        assert_eq!(asked(), 1);
+        many().await;
+        assert_eq!(asked(), 1, "it is fresh");
+        health.known.age(FRESH);
+        // Nobody waits for the one who asks now: he gets no answer yet.
+        let mut first = Box::pin(health.recent());
+        assert!(futures_util::poll!(&mut first).is_pending());
+        assert!(many().await.iter().all(|answer| *answer == ok));
+        assert_eq!(asked(), 2);
+        probe.1.add_permits(1);
+        assert_eq!(first.await, ok);
+        assert_eq!(asked(), 2);
+    }
+
+    #[tokio::test]
+    async fn what_is_too_old_is_told_to_nobody() {
+        let probe = Arc::new((AtomicUsize::new(0), Semaphore::new(1)));
+        let handle = crate::telemetry::recorder().unwrap().handle();
+        let health = Health::new(vec![Box::new(Slow(Arc::clone(&probe)))], handle);
+        assert_eq!(health.recent().await.status, "ok");
+        health.known.age(STALE);
+        // The store hangs from now on.
+        let answers = join_all((0..3).map(|_| health.recent())).await;
+        assert!(answers.iter().all(|answer| answer.missing == ["ledger"]), "{answers:?}");
+        assert_eq!(probe.0.load(Ordering::SeqCst), 2, "one asked for all");
     }
 }

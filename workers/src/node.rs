@@ -198,9 +198,12 @@ impl Node {
         id: WorkerId,
         keys: KeyRing,
         clock: SharedClock,
-        config: Config,
+        mut config: Config,
         environment: &Environment,
     ) -> Result<Self, Error> {
+        if !environment.rate_limit {
+            config.api.rate_limit = 0;
+        }
         let has_keys = !keys.is_empty();
         // Stamps, verdicts and the reaper must not queue behind hundreds of handlers.
         let sql: Arc<dyn Ledger> = Arc::new(SqlLedger::new(db.reserved()));

@@ -2,19 +2,17 @@
 
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 
 use super::Api;
+use super::limits::Client;
 use super::problem::{Challenge, Problem};
 use crate::auth::{self, Auth, Caller, Need};
 
 /// Longest header Authorization, in bytes. What is longer is none of ours.
 const AUTHORIZATION_BYTES_MAX: usize = 4_096;
-/// A login that found too many others comes back up to so much later than it is told at first, in
-/// seconds: together they would meet again.
-const JITTER_S: u32 = 15;
 const NOT_THERE: &str = "send the header Authorization: Bearer, with an API key (`postworks apikey \
      create`) or an access token (POST /api/auth/login)";
 
@@ -27,7 +25,10 @@ pub(super) async fn admit(
     let Some(auth) = &api.auth else { return next.run(request).await };
     match identified(auth, request.headers(), need).await {
         Ok(caller) => drop(request.extensions_mut().insert(caller)),
-        Err(problem) => return problem.into_response(),
+        Err(problem) => {
+            let peer = Client::peer(&request);
+            return api.rates.turned_away(peer, problem).await;
+        }
     }
     next.run(request).await
 }
@@ -61,9 +62,9 @@ pub(super) fn refused(error: auth::Error) -> Problem {
         auth::Error::TooMany { wait } => {
             let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
             let detail = format!("{error}, retry in {seconds}s");
-            Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).retry_after(seconds)
+            Problem::too_often(detail, seconds)
         }
-        auth::Error::Busy => Problem::unavailable(error.to_string()).retry_later_by(JITTER_S),
+        auth::Error::Busy => Problem::busy(error.to_string()),
         auth::Error::Invalid(faults) => Problem::fields(faults),
         auth::Error::App(error) => error.into(),
     }

@@ -7,11 +7,14 @@
 mod entry;
 mod guard;
 mod input;
+mod limits;
 mod login;
 mod once;
 mod problem;
 mod routes;
+mod serve;
 mod table;
+mod work;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -20,13 +23,13 @@ use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use postworks::config;
 use postworks_workers::health::Health;
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::auth::Auth;
+use limits::{Places, Rates, within_places};
 pub use problem::Problem;
 pub(crate) use problem::chain;
+pub use serve::serve;
 pub use table::{Declared, declared};
 
 /// What the routes share.
@@ -35,6 +38,7 @@ struct Api {
     app: App,
     auth: Option<Auth>,
     limits: Limits,
+    rates: Rates,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -70,9 +74,11 @@ pub fn router(app: App, auth: Option<Auth>, health: Health, config: &config::Api
         bulk_body: config.bulk_body_limit.0,
         request_timeout: config.request_timeout,
     };
-    let api = Api { app, auth, limits };
+    app.admission().start_metrics();
+    let api = Api { app, auth, limits, rates: Rates::new(config) };
     let named = Router::new()
         .merge(table::guarded(&api))
+        .route_layer(from_fn_with_state(Places::new(config), within_places))
         .merge(health.router())
         .fallback(routes::no_route)
         .method_not_allowed_fallback(routes::no_method)
@@ -80,17 +86,4 @@ pub fn router(app: App, auth: Option<Auth>, health: Health, config: &config::Api
     // Who must prove who they are cannot be made use of by a web page with our name.
     let named = if api.auth.is_some() { named } else { named.layer(from_fn(guard::host)) };
     named.layer(from_fn(guard::observe))
-}
-
-/// Serves until `stop`, then lets requests that were begun finish.
-///
-/// # Errors
-/// The listener broke.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    stop: CancellationToken,
-) -> std::io::Result<()> {
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).await
 }

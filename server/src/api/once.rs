@@ -17,6 +17,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::input::{bytes, decode, idempotency_key};
 use super::problem::Problem;
+use super::work::Work;
 use super::{Api, Limits};
 use crate::app::{App, Ended, RequestKey};
 
@@ -30,6 +31,7 @@ pub(super) async fn once<T, B, F>(
     api: &Api,
     request: Request,
     limit: usize,
+    work: Work,
     make: impl FnOnce(App, T) -> F + Send + 'static,
 ) -> Result<Response, Problem>
 where
@@ -40,6 +42,8 @@ where
     let key = idempotency_key(request.headers())?;
     let line = format!("{} {}\n", request.method(), request.uri().path());
     let body = bytes(request, limit).await?;
+    // Before the key is looked at: whoever is refused, and asks again, is answered then.
+    work.must_be_taken(&api.app, &body)?;
     let Some(key) = key else {
         return Ok(sent(&answered(make(api.app.clone(), decode(&body)?).await?)?));
     };

@@ -9,6 +9,8 @@ use crate::app;
 
 /// A caller told to come back waits this long, in seconds.
 const RETRY_AFTER_S: u32 = 30;
+/// And up to so much longer if there are many of them, for them not to come back all at once.
+const SPREAD_S: u32 = 15;
 
 /// Why a request was refused.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -90,6 +92,12 @@ impl Problem {
         Self { retry_after_s: Some(1), ..Self::new(StatusCode::CONFLICT, detail) }
     }
 
+    /// A client asks too often.
+    pub fn too_often(detail: impl Into<String>, retry_after_s: u32) -> Self {
+        let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, detail);
+        Self { retry_after_s: Some(retry_after_s), ..problem }
+    }
+
     /// Something is not there now, and may be in a moment.
     pub fn unavailable(cause: impl Into<String>) -> Self {
         let detail = format!("Service busy, retry in {RETRY_AFTER_S}s");
@@ -99,9 +107,13 @@ impl Problem {
             ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
         }
     }
-}
 
-impl Problem {
+    /// More is asked for than can be done now.
+    pub fn busy(cause: impl Into<String>) -> Self {
+        let retry_after_s = rand::random_range(RETRY_AFTER_S..=RETRY_AFTER_S + SPREAD_S);
+        Self { retry_after_s: Some(retry_after_s), ..Self::unavailable(cause) }
+    }
+
     /// Somebody is not let in.
     pub fn challenge(challenge: Challenge, detail: impl Into<String>) -> Self {
         let status = match challenge {
@@ -109,21 +121,6 @@ impl Problem {
             Challenge::Scope => StatusCode::FORBIDDEN,
         };
         Self { challenge: Some(challenge), ..Self::new(status, detail) }
-    }
-
-    /// The same, with when to come back.
-    #[must_use]
-    pub fn retry_after(mut self, seconds: u32) -> Self {
-        self.retry_after_s = Some(seconds);
-        self
-    }
-
-    /// The same, to come back up to so many seconds later, by chance.
-    #[must_use]
-    pub fn retry_later_by(mut self, seconds: u32) -> Self {
-        let later = rand::random_range(0..=seconds);
-        self.retry_after_s = self.retry_after_s.map(|told| told + later);
-        self
     }
 }
 

@@ -12,6 +12,7 @@ use super::entry::By;
 use super::input::{IdSegment, document, id, name, optional, query, traceparent};
 use super::once::once;
 use super::problem::Problem;
+use super::work::Work;
 use crate::app::types::{EnqueueBulk, EnqueueJob, Publish};
 
 type Answer = Result<Response, Problem>;
@@ -26,7 +27,7 @@ fn with(status: StatusCode, body: impl serde::Serialize) -> Answer {
 
 pub(super) async fn enqueue(By(api): By, request: Request) -> Answer {
     let trace = traceparent(request.headers());
-    once(&api, request, api.limits.body, move |app, job: EnqueueJob| async move {
+    once(&api, request, api.limits.body, Work::Job, move |app, job: EnqueueJob| async move {
         let enqueued = app.enqueue(EnqueueJob { trace, ..job }).await?;
         Ok((if enqueued.created { StatusCode::ACCEPTED } else { StatusCode::OK }, enqueued))
     })
@@ -35,10 +36,16 @@ pub(super) async fn enqueue(By(api): By, request: Request) -> Answer {
 
 pub(super) async fn enqueue_bulk(By(api): By, request: Request) -> Answer {
     let trace = traceparent(request.headers());
-    once(&api, request, api.limits.bulk_body, move |app, mut bulk: EnqueueBulk| async move {
-        bulk.jobs.iter_mut().for_each(|job| job.trace = trace);
-        Ok((StatusCode::ACCEPTED, app.enqueue_bulk(bulk).await?))
-    })
+    once(
+        &api,
+        request,
+        api.limits.bulk_body,
+        Work::Jobs,
+        move |app, mut bulk: EnqueueBulk| async move {
+            bulk.jobs.iter_mut().for_each(|job| job.trace = trace);
+            Ok((StatusCode::ACCEPTED, app.enqueue_bulk(bulk).await?))
+        },
+    )
     .await
 }
 
@@ -64,7 +71,7 @@ pub(super) async fn connectors(By(api): By, RawQuery(raw): RawQuery) -> Answer {
 }
 
 pub(super) async fn add_post(By(api): By, request: Request) -> Answer {
-    once(&api, request, api.limits.body, |app, post| async move {
+    once(&api, request, api.limits.body, Work::Nothing, |app, post| async move {
         Ok((StatusCode::CREATED, app.add_post(&post).await?))
     })
     .await
@@ -76,9 +83,15 @@ pub(super) async fn posts(By(api): By, RawQuery(raw): RawQuery) -> Answer {
 
 pub(super) async fn publish(By(api): By, request: Request) -> Answer {
     let trace = traceparent(request.headers());
-    once(&api, request, api.limits.body, move |app, publish: Publish| async move {
-        Ok((StatusCode::ACCEPTED, app.publish(&Publish { trace, ..publish }).await?))
-    })
+    once(
+        &api,
+        request,
+        api.limits.body,
+        Work::Publications,
+        move |app, publish: Publish| async move {
+            Ok((StatusCode::ACCEPTED, app.publish(&Publish { trace, ..publish }).await?))
+        },
+    )
     .await
 }
 

@@ -32,6 +32,9 @@ use postworks_workers::health::Probe;
 use postworks_workers::node::Node;
 use postworks_workers::role;
 use postworks_workers::store::Store;
+use tokio_util::sync::CancellationToken;
+
+use crate::admission::Admission;
 
 pub(crate) use dead_choice::category;
 pub use dead_letters::Export;
@@ -48,13 +51,15 @@ pub struct App {
     // The node's, or those of one request that may be repeated.
     producer: Producer,
     store: Store,
+    admission: Arc<Admission>,
 }
 
 impl App {
     /// The application over a node's stores, acting for the API's callers.
     pub fn new(node: Arc<Node>) -> Self {
         let (producer, store) = (node.producer.clone(), node.store.clone());
-        Self { node, actor: "api".into(), ids: Arc::default(), producer, store }
+        let admission = Arc::new(Admission::new(&node.config.admission));
+        Self { node, actor: "api".into(), ids: Arc::default(), producer, store, admission }
     }
 
     /// The same application, acting for somebody else: so the audit names them.
@@ -71,6 +76,17 @@ impl App {
     /// What must be there for the application to work.
     pub fn probes(&self) -> Vec<Box<dyn Probe>> {
         role::probes(&self.node)
+    }
+
+    /// Whether more work is taken now. Not asked by what enqueues here: who may be refused is
+    /// known to the API alone.
+    pub fn admission(&self) -> &Admission {
+        &self.admission
+    }
+
+    /// Measures the load until `stop`, for [`admission`](Self::admission) to know it.
+    pub async fn watch_load_until(self, stop: CancellationToken) {
+        self.admission.watch(self.node, stop).await;
     }
 
     /// The node below.

@@ -178,9 +178,11 @@ async fn serve(app: &App, auth: bool, stop: CancellationToken) -> Result<(), Fai
     };
     tokio::spawn(collector.run(stop.clone()));
     tokio::spawn(app.clone().carry_on_redrives_until(stop.clone()));
+    tokio::spawn(app.clone().watch_load_until(stop.clone()));
+    let head_timeout = node.config.api.head_timeout;
     let upkeep = telemetry::upkeep(metrics, stop.clone());
-    let (served, ()) = tokio::join!(api::serve(listener, router, stop), upkeep);
-    Ok(served?)
+    let ((), ()) = tokio::join!(api::serve(listener, router, head_timeout, stop), upkeep);
+    Ok(())
 }
 
 /// Whoever starts an API for the first time is told what its callers will need.

@@ -207,6 +207,11 @@ async fn metrics_have_the_contracts_names_and_counters_start_at_zero() {
         "postworks_jobs_reclaimed_total",
         "postworks_leases_lost_total",
         "postworks_stale_settles_total",
+        "postworks_admission_refused_total{reason=\"depth\"}",
+        "postworks_admission_refused_total{reason=\"in_flight\"}",
+        "postworks_admission_state{reason=\"postgres_wait\"}",
+        "postworks_rate_limited_total",
+        "postworks_health_cache_total{result=\"hit\"}",
     ] {
         assert_eq!(first.get(counter), Some(&0.0), "{counter}");
     }

@@ -5,6 +5,7 @@
 mod api;
 mod audit;
 mod auth;
+mod busy;
 #[path = "../faults/checker.rs"]
 #[allow(dead_code, reason = "the fault suite uses the rest")]
 mod checker;
@@ -26,6 +27,7 @@ mod history;
 mod ingress;
 mod inputs;
 mod lean_worker;
+mod limits;
 mod login;
 mod operator;
 mod outage;
@@ -40,6 +42,7 @@ mod repeated;
 mod rolling;
 mod sandbox;
 mod sentinel;
+mod start;
 mod trace;
 mod wiped;
 mod world;

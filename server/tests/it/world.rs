@@ -132,6 +132,13 @@ impl World {
         Self { node, app, router, _folder: folder }
     }
 
+    /// Lets the API know the load, until the guard is dropped.
+    pub(crate) fn watch_load(&self) -> DropGuard {
+        let stop = CancellationToken::new();
+        tokio::spawn(self.app.clone().watch_load_until(stop.clone()));
+        stop.drop_guard()
+    }
+
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
         let response: Response<Body> = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
@@ -163,7 +170,8 @@ impl World {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
-        tokio::spawn(api::serve(listener, self.router.clone(), stop.clone()));
+        let head_timeout = self.node.config.api.head_timeout;
+        tokio::spawn(api::serve(listener, self.router.clone(), head_timeout, stop.clone()));
         (url, stop.drop_guard())
     }
 

@@ -27,6 +27,12 @@ impl RedisBroker {
         Ok(facts)
     }
 
+    pub(super) async fn memory_percent(&self) -> Result<Option<u64>, Error> {
+        let info = self.commands.query(redis::cmd("INFO").arg("memory")).await?;
+        let facts = ServerFacts::read(&reply::text(info)?);
+        Ok(facts.used_memory.saturating_mul(100).checked_div(facts.maxmemory))
+    }
+
     /// How far Redis' clock is ahead of ours: its time against the middle of the round trip.
     async fn ahead_ms(&self) -> Result<i64, Error> {
         let asked = SystemClock.now();

@@ -416,6 +416,10 @@ impl Broker for RedisBroker {
         Ok(Pulse { now: Timestamp::from_millis(now), unbroken: self.commands.unbroken() })
     }
 
+    async fn memory_used(&self) -> Result<Option<u64>, Error> {
+        self.memory_percent().await
+    }
+
     async fn ping(&self) -> Result<(), Error> {
         self.commands.query(&redis::cmd("PING")).await.map(drop)
     }

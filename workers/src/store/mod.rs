@@ -35,6 +35,7 @@ pub use tokens::{Access, CoolDown, Held, Renewal, Renewed};
 pub use users::User;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use postworks::clock::SharedClock;
 use postworks::job::{FieldError, IdSource, InvalidRequest, Timestamp};
@@ -120,6 +121,14 @@ impl Store {
     /// The keys that secrets are sealed with.
     pub fn keys(&self) -> &KeyRing {
         &self.keys
+    }
+
+    /// How long a request waits for a connection now; see [`Db::connection_wait`].
+    ///
+    /// # Errors
+    /// No connection was had.
+    pub async fn connection_wait(&self) -> Result<Option<Duration>, ledger::Error> {
+        self.db.connection_wait().await
     }
 
     fn now(&self) -> Timestamp {

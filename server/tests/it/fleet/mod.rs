@@ -18,7 +18,7 @@ use postworks_workers::secrets::KeyRing;
 use postworks_workers::store::Store;
 use tempfile::TempDir;
 
-pub(crate) use client::{Client, Publication};
+pub(crate) use client::{Client, Http, Publication};
 pub(crate) use process::{Process, Ran, run};
 pub(crate) use sandbox::{Journal, Sandbox};
 pub(crate) use wait::{LONG, now_ms, seconds, until};
@@ -28,7 +28,7 @@ pub(crate) const POSTWORKS: &str = env!("CARGO_BIN_EXE_postworks");
 /// Takes a free port of the loopback interface.
 pub(crate) const ANY: &str = "127.0.0.1:0";
 /// A key for stored tokens; it protects nothing here.
-const KEYS: &str = "test:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+pub(crate) const KEYS: &str = "test:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 /// Stores, a platform and an API. Fields are dropped in order: first who needs the others.
 pub(crate) struct Fleet {
@@ -78,6 +78,8 @@ impl Fleet {
             ("POSTWORKS_ALLOW_LOOPBACK", "1".to_owned()),
             // Who may ask is the subject of few tests, and those switch it on.
             ("POSTWORKS_AUTH", "off".to_owned()),
+            // A test is one client that makes the load of many.
+            ("POSTWORKS_RATE_LIMIT", "off".to_owned()),
         ];
         vars.extend(settings.iter().map(|&(name, value)| (name, value.to_owned())));
         let migrated = run(&["migrate"], &vars).await;
