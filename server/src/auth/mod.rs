@@ -2,8 +2,8 @@
 //!
 //! A password is exchanged for a short-lived access token, signed with a key that follows from the
 //! node's key ring, and a refresh token that gets the next pair. A request brings an access token or
-//! an API key; both are looked up in the ledger, at most every few seconds
-//! ([`STANDING_KEPT`](standing::STANDING_KEPT)), so that what was revoked is soon of no use.
+//! an API key; both are looked up in the ledger, at most every five seconds, so that what was revoked
+//! is soon of no use.
 //!
 //! A file a thing. Nothing here knows HTTP; secrets reach neither `Debug` nor logs.
 
