@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{RawQuery, Request};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use postworks::job::JobId;
 use uuid::Uuid;
@@ -68,6 +68,13 @@ pub(super) async fn add_connector(By(api): By, request: Request) -> Answer {
 
 pub(super) async fn connectors(By(api): By, RawQuery(raw): RawQuery) -> Answer {
     ok(api.app.connectors(&query(raw.as_deref())?).await?)
+}
+
+pub(super) async fn sync(By(api): By, headers: HeaderMap, segment: IdSegment) -> Answer {
+    Work::Job.must_be_taken(&api.app, b"{}")?;
+    let connector = id::<Uuid>("connector", segment)?;
+    let enqueued = api.app.sync(connector, traceparent(&headers)).await?;
+    with(if enqueued.created { StatusCode::ACCEPTED } else { StatusCode::OK }, enqueued)
 }
 
 pub(super) async fn add_post(By(api): By, request: Request) -> Answer {

@@ -60,6 +60,7 @@ fn table() -> Vec<Route> {
         route(get(), Read, "/api/jobs/{id}/why", routes::why),
         route(get(), Read, "/api/connectors", routes::connectors),
         route(post(), Produce, "/api/connectors", routes::add_connector),
+        route(post(), Produce, "/api/connectors/{id}/sync", routes::sync),
         route(get(), Read, "/api/posts", routes::posts),
         route(post(), Produce, "/api/posts", routes::add_post),
         route(post(), Produce, "/api/publish", routes::publish),

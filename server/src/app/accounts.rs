@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use postworks::job::{FieldError, JobId, Request};
+use postworks::job::{ConnectorSync, FieldError, JobId, Request, TraceParent};
 use postworks::ledger::{AuditEntry, Unpark};
 use postworks_workers::platforms::check_base_url;
 use postworks_workers::store::{self, NewConnector};
@@ -13,8 +13,8 @@ use uuid::Uuid;
 
 use super::paging::Wanted;
 use super::types::{
-    Accepted, AddConnector, AddPost, Connector, Created, Page, PageQuery, Post, Publication,
-    Publications, Publish,
+    Accepted, AddConnector, AddPost, Connector, Created, EnqueueJob, Enqueued, Page, PageQuery,
+    Post, Publication, Publications, Publish,
 };
 use super::{App, Error};
 
@@ -78,6 +78,22 @@ impl App {
         let wanted = Wanted::read(query.limit, query.cursor.as_deref())?;
         let found = self.store.connectors(wanted.before, wanted.probe()).await?;
         Ok(wanted.page(found.into_iter().map(Connector::from).collect(), |row| row.id))
+    }
+
+    /// Lets an account's posts be fetched soon. While that waits or runs, asking again changes
+    /// nothing.
+    pub async fn sync(
+        &self,
+        connector: Uuid,
+        trace: Option<TraceParent>,
+    ) -> Result<Enqueued, Error> {
+        if self.store.connector(connector).await?.is_none() {
+            return Err(Error::NotFound(format!("there is no connector {connector}")));
+        }
+        let job = Request::of(&ConnectorSync { connector_id: connector })
+            .map_err(|error| Error::Broken(Box::new(error)))?;
+        let unique_key = Some(format!("sync:{connector}"));
+        self.enqueue(EnqueueJob { unique_key, trace, ..EnqueueJob::new(job.kind, job.args) }).await
     }
 
     /// Keeps a post.

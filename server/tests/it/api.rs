@@ -43,6 +43,19 @@ async fn a_job_is_accepted_shown_and_cancelled() {
 }
 
 #[tokio::test]
+async fn an_account_is_synchronised_once_however_often_it_is_asked_for() {
+    let world = World::start().await;
+    let path = format!("/api/connectors/{}/sync", world.connector().await);
+    let first = world.ask("POST", &path).await;
+    assert_eq!(first.status, StatusCode::ACCEPTED, "{}", first.body);
+    let again = world.ask("POST", &path).await;
+    assert_eq!((again.status, &again.body["id"]), (StatusCode::OK, &first.body["id"]));
+    assert_eq!(world.jobs().await, 1);
+    world.ask("POST", &format!("/api/connectors/{NOBODY}/sync")).await.assert_problem(404);
+    world.ask("POST", "/api/connectors/me/sync").await.assert_problem(404);
+}
+
+#[tokio::test]
 async fn a_job_that_runs_is_told_from_one_that_waits() {
     let world = World::start().await;
     let (first, second) = (world.enqueue().await, world.enqueue().await);
