@@ -26,11 +26,20 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Makes the request of this number.
 pub(crate) type Make = dyn Fn(u64) -> Request<Full<Bytes>> + Send + Sync;
 
+/// When the next request is due.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Pace {
+    /// So many a second, whether or not answers keep up.
+    Rate(f64),
+    /// As soon as the one before is answered, on each connection.
+    Answered,
+}
+
 /// How much is asked for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Load {
-    /// Requests a second.
-    pub(crate) rate: f64,
+    /// How often.
+    pub(crate) pace: Pace,
     /// For how long.
     pub(crate) span: Duration,
     /// Connections that are kept open.
@@ -127,11 +136,14 @@ async fn client(
     let mut connection = None;
     loop {
         let n = next.fetch_add(1, Ordering::Relaxed);
-        let due = begun + Duration::from_secs_f64(n as f64 / load.rate);
+        let due = match load.pace {
+            Pace::Rate(rate) => begun + Duration::from_secs_f64(n as f64 / rate),
+            Pace::Answered => Instant::now(),
+        };
         if due - begun >= load.span {
             return outcome;
         }
-        let idle = Instant::now() < due;
+        let idle = Instant::now() <= due;
         sleep_until(due).await;
         let from = if idle { Instant::now() } else { due };
         let asked = ask(address, &mut connection, &mut outcome.opened, make(n));

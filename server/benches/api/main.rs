@@ -19,6 +19,8 @@ mod load;
 #[path = "../../../benches/engine/machine.rs"]
 #[allow(dead_code, reason = "the engine's bench uses the rest")]
 mod machine;
+mod overload;
+mod people;
 #[path = "../../../benches/engine/report.rs"]
 #[allow(dead_code, reason = "the engine's bench uses the rest")]
 mod report;
@@ -26,7 +28,7 @@ mod target;
 
 use std::time::{Duration, Instant};
 
-use load::{Load, Outcome};
+use load::{Load, Outcome, Pace};
 use report::Report;
 use target::Target;
 
@@ -56,7 +58,7 @@ impl Plan {
     }
 
     fn load(&self, rate: f64) -> Load {
-        Load { rate, span: self.span, connections: CONNECTIONS }
+        Load { pace: Pace::Rate(rate), span: self.span, connections: CONNECTIONS }
     }
 }
 
@@ -107,6 +109,12 @@ async fn main() {
     }
     if plan.wants("jobs") {
         jobs(&plan, &target, &mut report, &mut totals).await;
+    }
+    if plan.wants("people") {
+        people::measure(&plan, &target, &mut report, &mut totals).await;
+    }
+    if plan.wants("overload") {
+        overload::measure(&plan, &target, &mut report, &mut totals).await;
     }
     let share = |part: u64| 100.0 * (1.0 - part as f64 / totals.requests.max(1) as f64);
     report.at_least("all", "requests that succeeded", share(totals.bad), "%", 99.99);

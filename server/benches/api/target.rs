@@ -36,8 +36,7 @@ impl Target {
         let settings = [("POSTWORKS_RATE_LIMIT", "off")];
         let postgres = PostgresServer::launch_durable().await;
         let fleet = Fleet::build(RedisServer::start(), postgres, &settings).await;
-        let url: url::Url = fleet.api.url().parse().expect("a URL");
-        let address = url.socket_addrs(|| None).expect("an address")[0];
+        let address = address_of(fleet.api.url());
         let connectors = fleet.client.connect(&fleet.sandbox, "sandbox", ACCOUNTS).await;
         let mut posts = Vec::with_capacity(POSTS);
         for n in 0..POSTS {
@@ -80,6 +79,11 @@ impl Target {
         self.send(load, Arc::new(make)).await
     }
 
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     async fn send(&self, load: Load, make: Arc<Make>) -> Outcome {
         // Connections, plans and pages of the server are warm before anything is measured.
         let warm = Load { span: load.span / 5, ..load };
@@ -88,7 +92,19 @@ impl Target {
     }
 }
 
-fn request(host: &str, method: Method, path: &str, body: Option<&Value>) -> Request<Full<Bytes>> {
+/// Where an API listens.
+pub(crate) fn address_of(url: &str) -> SocketAddr {
+    let url: url::Url = url.parse().expect("a URL");
+    url.socket_addrs(|| None).expect("an address")[0]
+}
+
+/// A request with JSON.
+pub(crate) fn request(
+    host: &str,
+    method: Method,
+    path: &str,
+    body: Option<&Value>,
+) -> Request<Full<Bytes>> {
     let bytes = body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string()));
     Request::builder()
         .method(method)
