@@ -34,8 +34,8 @@ async fn under_load(run: &Run, plan: Plan) -> (World, [Process; 2], Vec<Account>
 pub(crate) async fn crashes(run: Run) {
     let (world, workers, accounts) = under_load(&run, Plan::default()).await;
     world.journal.publish_many("before", 20, &accounts).await;
-    // The kill is to come at no particular moment of the load, so there is no signal to wait for.
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    // In the middle of the load: posts are on their way, and more wait.
+    until("no post is on its way", LONG, async || world.leases().await > 0).await;
     block_in_place(|| world.fleet.postgres.kill9());
     let mut answers = Vec::new();
     for n in 0..20 {
