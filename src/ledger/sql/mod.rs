@@ -65,6 +65,11 @@ impl SqlLedger {
     }
 
     async fn enqueue_once(&self, jobs: &[NewJob]) -> Result<Vec<Recorded>, Error> {
+        if let Db::Postgres(pool) = &self.db
+            && jobs.iter().all(|job| job.unique_key.is_none())
+        {
+            return enqueue::keyless(pool, jobs).await;
+        }
         let mut tx = self.db.begin().await?;
         let recorded = enqueue::enqueue(&mut tx, jobs).await?;
         tx.commit().await?;

@@ -46,6 +46,11 @@ impl World {
         self.proxy.set_trap(Trap::new(Way::ToServer, "COMMIT", how))
     }
 
+    /// Loses the next statement that brings a job's arguments, or the answer to it.
+    fn lose_arguments(&self, how: Spring) -> Arc<Trap> {
+        self.proxy.set_trap(Trap::new(Way::ToServer, "publication_id", how))
+    }
+
     async fn state(&self, id: JobId) -> Option<State> {
         self.record.job(id).await.unwrap().map(|row| row.state)
     }
@@ -70,11 +75,26 @@ async fn an_enqueue_finds_out_what_became_of_its_commit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_enqueue_of_one_statement_finds_out_what_became_of_it() {
+    let world = World::start().await;
+    for how in LOSSES {
+        let jobs = [job(), job()];
+        let lost = world.lose_arguments(how);
+        assert_eq!(world.ledger.enqueue(&jobs).await.unwrap(), [Recorded::Created; 2]);
+        assert_eq!(lost.count(), 1, "{how:?}");
+        for job in &jobs {
+            assert_eq!(world.state(job.id).await, Some(State::Ready), "{how:?}");
+        }
+    }
+    assert_eq!(world.record.open_jobs(None, at(99), at(99), 9).await.unwrap().jobs.len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_enqueue_that_cannot_find_out_does_not_claim_to_be_refused() {
     let world = World::start().await;
     // The connection is open before the server goes.
     world.ledger.check().await.unwrap();
-    let lost = world.lose(Spring::LoseAnswer);
+    let lost = world.lose_arguments(Spring::LoseAnswer);
     let job = job();
     let asking = {
         let (ledger, job) = (world.ledger.clone(), job.clone());
