@@ -1,14 +1,17 @@
 //! Who is let in: each route says what it needs, and nobody comes past it unknown.
 
+use std::sync::Arc;
+
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
-use super::Api;
 use super::limits::Client;
 use super::problem::{Challenge, Problem};
+use super::{Api, Limits};
+use crate::app::App;
 use crate::auth::{self, Auth, Caller, Need};
 
 /// Longest header Authorization, in bytes. What is longer is none of ours.
@@ -16,21 +19,24 @@ const AUTHORIZATION_BYTES_MAX: usize = 4_096;
 const NOT_THERE: &str = "send the header Authorization: Bearer, with an API key (`postworks apikey \
      create`) or an access token (POST /api/auth/login)";
 
-/// Lets in who may, and notes who it is.
+/// Lets in who may, notes who it is, and holds them to their rate.
 pub(super) async fn admit(
-    State((api, need)): State<(Api, Need)>,
+    State((api, need)): State<(Api, Option<Need>)>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let Some(auth) = &api.auth else { return next.run(request).await };
-    match identified(auth, request.headers(), need).await {
-        Ok(caller) => drop(request.extensions_mut().insert(caller)),
-        Err(problem) => {
-            let peer = Client::peer(&request);
-            return api.rates.turned_away(peer, problem).await;
+    if let (Some(auth), Some(need)) = (&api.auth, need) {
+        match identified(auth, request.headers(), need).await {
+            Ok(caller) => drop(request.extensions_mut().insert(caller)),
+            Err(problem) => {
+                let peer = Client::peer(&request);
+                return api.rates.turned_away(peer, problem).await;
+            }
         }
     }
-    next.run(request).await
+    // Behind the door, since a client is who they are and not where they ask from.
+    let client = Client::of(&request);
+    api.rates.hold(client, next.run(request)).await
 }
 
 async fn identified(auth: &Auth, headers: &HeaderMap, need: Need) -> Result<Caller, Problem> {
@@ -70,21 +76,25 @@ pub(super) fn refused(error: auth::Error) -> Problem {
     }
 }
 
-/// The API, acting for who asks.
-pub(super) struct By(pub(super) Api);
+/// The application, acting for who asks.
+pub(super) struct By(pub(super) Acting);
+
+pub(super) struct Acting {
+    pub(super) app: App,
+    pub(super) limits: Limits,
+}
 
 impl FromRequestParts<Api> for By {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
-        match (parts.extensions.get::<Caller>(), &api.auth) {
-            (Some(caller), _) => {
-                Ok(Self(Api { app: api.app.acting_as(&caller.actor), ..api.clone() }))
-            }
-            (None, None) => Ok(Self(api.clone())),
+        let app = match (parts.extensions.get::<Caller>(), &api.auth) {
+            (Some(caller), _) => api.app.acting_as(Arc::clone(&caller.actor)),
+            (None, None) => api.app.clone(),
             // A route that nobody stands before.
-            (None, Some(_)) => Err(Problem::challenge(Challenge::Missing, NOT_THERE)),
-        }
+            (None, Some(_)) => return Err(Problem::challenge(Challenge::Missing, NOT_THERE)),
+        };
+        Ok(Self(Acting { app, limits: api.limits }))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
@@ -14,28 +14,48 @@ use postworks::telemetry::metrics::HTTP_REQUEST_DURATION;
 use super::Api;
 use super::problem::Problem;
 
-/// Counts, and measures.
-pub(super) async fn observe(request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let route = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned());
-    let method = method_label(request.method());
-    let response = next.run(request).await;
-    let status = response.status().as_u16();
-    let took = started.elapsed().as_secs_f64();
-    metrics::histogram!(HTTP_REQUEST_DURATION, "route" => route.clone(), "method" => method,
-        "status" => status.to_string())
-    .record(took);
-    tracing::debug!(
-        http.route = route,
-        http.method = method,
-        http.status = status,
-        took,
-        "answered"
-    );
+/// Lets in who asks for this host, bounds how long they wait, and counts and measures it. One layer:
+/// each costs every request two allocations.
+pub(super) async fn surround(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let asked = Asked::of(&request);
+    // Who must prove who they are cannot be made use of by a web page with our name.
+    let foreign = if api.auth.is_none() { foreign_host(&request) } else { None };
+    let response = match foreign {
+        Some(problem) => problem.into_response(),
+        None => bounded(api.limits.request_timeout, next.run(request)).await,
+    };
+    asked.answered(&response);
     response
+}
+
+/// A request, as metrics and logs tell of it.
+struct Asked {
+    started: Instant,
+    route: Option<MatchedPath>,
+    method: &'static str,
+}
+
+impl Asked {
+    fn of(request: &Request) -> Self {
+        let route = request.extensions().get::<MatchedPath>().cloned();
+        Self { started: Instant::now(), route, method: method_label(request.method()) }
+    }
+
+    fn answered(self, response: &Response) {
+        let route = self.route.as_ref().map_or("unmatched", MatchedPath::as_str);
+        let (method, status) = (self.method, response.status());
+        let took = self.started.elapsed().as_secs_f64();
+        metrics::histogram!(HTTP_REQUEST_DURATION, "route" => route.to_owned(), "method" => method,
+            "status" => status.as_str().to_owned())
+        .record(took);
+        tracing::debug!(
+            http.route = route,
+            http.method = method,
+            http.status = status.as_u16(),
+            took,
+            "answered"
+        );
+    }
 }
 
 /// Labels come from a closed set; a method is any word.
@@ -46,18 +66,15 @@ fn method_label(method: &Method) -> &'static str {
 
 /// Refuses requests for another host's name: without authentication, a web page whose name is
 /// made to resolve to this machine could otherwise ask anything.
-pub(super) async fn host(request: Request, next: Next) -> Response {
-    let host = request.uri().host().map(str::to_owned).or_else(|| named_host(request.headers()));
-    match host {
-        Some(host) if !is_loopback(&host) => {
-            let shown: String = host.chars().take(100).collect();
-            let detail = format!(
-                "this API answers requests for 127.0.0.1, [::1] and localhost, not for {shown:?}"
-            );
-            Problem::new(StatusCode::FORBIDDEN, detail).into_response()
-        }
-        _ => next.run(request).await,
+fn foreign_host(request: &Request) -> Option<Problem> {
+    let host = request.uri().host().map(str::to_owned).or_else(|| named_host(request.headers()))?;
+    if is_loopback(&host) {
+        return None;
     }
+    let shown: String = host.chars().take(100).collect();
+    let detail =
+        format!("this API answers requests for 127.0.0.1, [::1] and localhost, not for {shown:?}");
+    Some(Problem::new(StatusCode::FORBIDDEN, detail))
 }
 
 fn named_host(headers: &HeaderMap) -> Option<String> {
@@ -76,10 +93,8 @@ fn is_loopback(host: &str) -> bool {
 }
 
 /// Ends what takes too long, and keeps a panic from looking like a lost connection.
-pub(super) async fn bound(State(api): State<Api>, request: Request, next: Next) -> Response {
-    let limit = api.limits.request_timeout;
-    let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
-    match tokio::time::timeout(limit, answer).await {
+async fn bounded(limit: Duration, answer: impl Future<Output = Response>) -> Response {
+    match tokio::time::timeout(limit, AssertUnwindSafe(answer).catch_unwind()).await {
         Ok(Ok(response)) => response,
         Ok(Err(_)) => {
             tracing::error!("a request panicked");

@@ -19,7 +19,6 @@ use postworks::config;
 use postworks::telemetry::metrics::{ADMISSION_REFUSED, RATE_LIMITED};
 use tokio::sync::Semaphore;
 
-use super::Api;
 use super::problem::Problem;
 use crate::auth::Caller;
 
@@ -77,7 +76,7 @@ pub(super) enum Client {
 
 impl Client {
     /// Whoever has proved who they are is themselves, wherever they ask from.
-    fn of(request: &Request) -> Option<Self> {
+    pub(super) fn of(request: &Request) -> Option<Self> {
         match request.extensions().get::<Caller>() {
             Some(caller) => Some(Self::Caller(Arc::clone(&caller.actor))),
             None => Self::peer(request),
@@ -178,12 +177,6 @@ impl Clients {
     }
 }
 
-/// Refuses a client that asks too often; others do not notice.
-pub(super) async fn at_its_rate(State(api): State<Api>, request: Request, next: Next) -> Response {
-    let client = Client::of(&request);
-    api.rates.hold(client, next.run(request)).await
-}
-
 impl Rates {
     /// The answer to somebody who is not let in: it counts for the address it came from, so that
     /// nobody tries keys without end.
@@ -191,8 +184,8 @@ impl Rates {
         self.hold(peer, async { problem.into_response() }).await
     }
 
-    /// The answer, or that the client asks too often.
-    async fn hold(
+    /// The answer, or that the client asks too often; others do not notice.
+    pub(super) async fn hold(
         &self,
         client: Option<Client>,
         answer: impl Future<Output = Response>,

@@ -17,10 +17,12 @@ mod table;
 mod work;
 
 use std::net::SocketAddr;
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use postworks::config;
 use postworks_workers::health::Health;
 
@@ -32,13 +34,23 @@ pub(crate) use problem::chain;
 pub use serve::serve;
 pub use table::{Declared, declared};
 
-/// What the routes share.
+/// What the routes share. One handle: every layer of the router clones it for every request.
 #[derive(Clone)]
-struct Api {
+struct Api(Arc<Shared>);
+
+struct Shared {
     app: App,
     auth: Option<Auth>,
     limits: Limits,
     rates: Rates,
+}
+
+impl Deref for Api {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -75,15 +87,12 @@ pub fn router(app: App, auth: Option<Auth>, health: Health, config: &config::Api
         request_timeout: config.request_timeout,
     };
     app.admission().start_metrics();
-    let api = Api { app, auth, limits, rates: Rates::new(config) };
-    let named = Router::new()
+    let api = Api(Arc::new(Shared { app, auth, limits, rates: Rates::new(config) }));
+    Router::new()
         .merge(table::guarded(&api))
         .route_layer(from_fn_with_state(Places::new(config), within_places))
         .merge(health.router())
         .fallback(routes::no_route)
         .method_not_allowed_fallback(routes::no_method)
-        .layer(from_fn_with_state(api.clone(), guard::bound));
-    // Who must prove who they are cannot be made use of by a web page with our name.
-    let named = if api.auth.is_some() { named } else { named.layer(from_fn(guard::host)) };
-    named.layer(from_fn(guard::observe))
+        .layer(from_fn_with_state(api, guard::surround))
 }

@@ -15,10 +15,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 
+use super::Limits;
+use super::entry::Acting;
 use super::input::{bytes, decode, idempotency_key};
 use super::problem::Problem;
 use super::work::Work;
-use super::{Api, Limits};
 use crate::app::{App, Ended, RequestKey};
 
 /// Beyond the longest time that a request may take, for its answer to be kept.
@@ -28,7 +29,7 @@ const REPLAYED: &str = "idempotent-replayed";
 
 /// Answers a request that makes something: once, if it has a key.
 pub(super) async fn once<T, B, F>(
-    api: &Api,
+    api: &Acting,
     request: Request,
     limit: usize,
     work: Work,

@@ -7,7 +7,6 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::entry::admit;
-use super::limits::at_its_rate;
 use super::{Api, login, routes};
 use crate::auth::Need::{self, Cancel, Operate, Produce, Read};
 
@@ -96,13 +95,7 @@ pub fn declared() -> Vec<Declared> {
 /// A router of them all, each guarded as it says.
 pub(super) fn guarded(api: &Api) -> Router {
     let add = |router: Router<Api>, Route { path, need, serve, .. }| {
-        // Inside the door, since a client is who they are and not where they ask from.
-        let serve = serve.route_layer(from_fn_with_state(api.clone(), at_its_rate));
-        let serve = match need {
-            Some(need) => serve.route_layer(from_fn_with_state((api.clone(), need), admit)),
-            None => serve,
-        };
-        router.route(path, serve)
+        router.route(path, serve.route_layer(from_fn_with_state((api.clone(), need), admit)))
     };
     table().into_iter().fold(Router::new(), add).with_state(api.clone())
 }

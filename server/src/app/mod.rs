@@ -64,7 +64,7 @@ impl App {
 
     /// The same application, acting for somebody else: so the audit names them.
     #[must_use]
-    pub fn acting_as(&self, actor: &str) -> Self {
+    pub fn acting_as(&self, actor: impl Into<Arc<str>>) -> Self {
         Self { actor: actor.into(), ..self.clone() }
     }
 

@@ -47,7 +47,7 @@ pub(crate) struct ApiKeyCreateArgs {
 pub(super) async fn run(context: &Context, command: ApiKeyCommand) -> Result<(), Failure> {
     match command {
         ApiKeyCommand::Create(args) => {
-            let app = wiring::own_stores(context).await?.acting_as(&audit::actor());
+            let app = wiring::own_stores(context).await?.acting_as(audit::actor());
             let made = app.create_api_key(args.role, args.name.as_deref()).await?;
             context.format.say(&made, |made| made.key.clone())?;
             // Whoever pipes the key somewhere needs to hear of it too.
@@ -63,7 +63,7 @@ pub(super) async fn run(context: &Context, command: ApiKeyCommand) -> Result<(),
             context.format.say(&app.api_keys(&PageQuery { limit, cursor }).await?, page)
         }
         ApiKeyCommand::Revoke { id } => {
-            let app = wiring::own_stores(context).await?.acting_as(&audit::actor());
+            let app = wiring::own_stores(context).await?.acting_as(audit::actor());
             app.revoke_api_key(id).await?;
             let answer = serde_json::json!({ "id": id, "state": "revoked" });
             context.format.say(&answer, |_| "revoked".to_owned())

@@ -95,7 +95,7 @@ pub(crate) async fn choose(context: &Context) -> Result<Box<dyn Target>, Failure
     if server.is_none() && environment.stores.is_some() {
         let config = context.config(|sources| sources)?;
         let app = wiring::open(&config, &environment).await?;
-        return Ok(Box::new(app.acting_as(&super::audit::actor())));
+        return Ok(Box::new(app.acting_as(super::audit::actor())));
     }
     let server = match server {
         Some(server) => server,

@@ -51,7 +51,7 @@ pub(super) async fn run(context: &Context, command: UserCommand) -> Result<(), F
     match command {
         UserCommand::Create(args) => {
             let password = read_password(&args.password_file, "--password-file")?;
-            let app = wiring::own_stores(context).await?.acting_as(&audit::actor());
+            let app = wiring::own_stores(context).await?.acting_as(audit::actor());
             let user = app.create_user(&args.email, password, args.role).await?;
             context.format.say(&user, |user| user.id.to_string())
         }
@@ -60,7 +60,7 @@ pub(super) async fn run(context: &Context, command: UserCommand) -> Result<(), F
             context.format.say(&app.users(&PageQuery { limit, cursor }).await?, page)
         }
         UserCommand::Disable { email } => {
-            let app = wiring::own_stores(context).await?.acting_as(&audit::actor());
+            let app = wiring::own_stores(context).await?.acting_as(audit::actor());
             app.disable_user(&email).await?;
             context.format.say(&serde_json::json!({ "email": email, "state": "disabled" }), |_| {
                 "disabled".to_owned()

@@ -164,7 +164,7 @@ async fn serve(app: &App, auth: bool, stop: CancellationToken) -> Result<(), Fai
     let listener = bind(node.config.api.listen).await?;
     let address = listener.local_addr()?;
     let health = Health::new(app.probes(), metrics.clone());
-    let auth = auth.then(|| Auth::new(node));
+    let auth = auth.then(|| Auth::new(node)).transpose()?;
     if auth.is_some() {
         tokio::spawn(say_if_closed(app.clone()));
     }
