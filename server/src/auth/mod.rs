@@ -61,14 +61,17 @@ pub struct Caller {
 impl Auth {
     /// Authentication over a node's tables and keys. Without keys nobody can log in, and only API
     /// keys are good.
-    pub fn new(node: &Node) -> Self {
-        Self(Arc::new(Parts {
+    ///
+    /// # Errors
+    /// The system has no thread left that could check passwords.
+    pub fn new(node: &Node) -> std::io::Result<Self> {
+        Ok(Self(Arc::new(Parts {
             store: node.store.clone(),
             clock: Arc::clone(&node.clock),
             tokens: AccessTokens::of(node.store.keys()),
             standings: Standings::default(),
-            passwords: Passwords::new(),
+            passwords: Passwords::new()?,
             attempts: Attempts::default(),
-        }))
+        })))
     }
 }

@@ -1,16 +1,17 @@
-//! Checks passwords: argon2id, on few threads, with few waiting.
+//! Checks passwords: argon2id, on threads that give way, with few waiting.
 //!
-//! A check takes tens of milliseconds of a processor and 19 MiB, by design. So half of the
-//! processors at most do it, whatever the number of logins, and whoever finds the line too long is
-//! told so at once: no other route waits for logins.
+//! A check takes tens of milliseconds of a processor and 19 MiB, by design. So there is a thread for
+//! each processor, of a low priority: logins get what the other routes leave, which is everything
+//! when nobody else asks. Whoever finds the line too long is told so at once.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
 
 use argon2::password_hash::PasswordHasher as _;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Argon2, PasswordVerifier as _};
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
 use super::Error;
 
@@ -25,19 +26,35 @@ pub(super) const BYTES_MAX: usize = 1_024;
 const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$5QNLCM2aGQueqh3DijLksA\
     $AtWAS1po8VNbLpjSqJNmKz42Z0PxpL4AUx1vuXK//WE";
 
+/// How much the checking threads give way: a tenth of the weight of a thread that serves (`nice`).
+const GIVE_WAY: i32 = 10;
+
 /// Checks passwords, a few at a time.
 pub(super) struct Passwords {
     line: Semaphore,
-    threads: Arc<Semaphore>,
+    checks: mpsc::Sender<Check>,
+}
+
+/// A password, the hash it should have, and who wants to know.
+struct Check {
+    password: SecretString,
+    hash: Option<String>,
+    answer: oneshot::Sender<bool>,
 }
 
 impl Passwords {
-    pub(super) fn new() -> Self {
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        Self {
-            line: Semaphore::new(LINE_MAX),
-            threads: Arc::new(Semaphore::new(processors.div_ceil(2))),
+    /// Starts the threads; they end when this is dropped.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub(super) fn new() -> std::io::Result<Self> {
+        let (checks, waiting) = mpsc::channel();
+        let waiting = Arc::new(Mutex::new(waiting));
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            let waiting = Arc::clone(&waiting);
+            thread::Builder::new().name("passwords".to_owned()).spawn(move || work(&waiting))?;
         }
+        Ok(Self { line: Semaphore::new(LINE_MAX), checks })
     }
 
     /// A place in line.
@@ -46,35 +63,52 @@ impl Passwords {
     /// [`Error::Busy`], at once, if there is none.
     pub(super) fn place(&self) -> Result<Place<'_>, Error> {
         let line = self.line.try_acquire().map_err(|_| Error::Busy)?;
-        Ok(Place { _line: line, threads: Arc::clone(&self.threads) })
+        Ok(Place { _line: line, checks: &self.checks })
     }
 }
 
 /// A place in the line of those whose password is checked.
 pub(super) struct Place<'a> {
     _line: SemaphorePermit<'a>,
-    threads: Arc<Semaphore>,
+    checks: &'a mpsc::Sender<Check>,
 }
 
 impl Place<'_> {
     /// Whether the password has this hash; false, after the same time, if there is none.
     ///
     /// # Errors
-    /// [`Error::Busy`] if the process ends.
+    /// [`Error::Busy`] if nobody checks any more.
     pub(super) async fn check(
         self,
         password: SecretString,
         hash: Option<String>,
     ) -> Result<bool, Error> {
-        let thread = Arc::clone(&self.threads).acquire_owned().await.map_err(|_| Error::Busy)?;
-        let check = move || {
-            // Kept until the work is done, also if nobody waits for it any more.
-            let _thread = thread;
-            let known = hash.is_some();
-            matches(&password, hash.as_deref().unwrap_or(NOBODY)) && known
-        };
-        // A thread that panicked has proved nothing.
-        Ok(tokio::task::spawn_blocking(check).await.unwrap_or(false))
+        let (answer, answered) = oneshot::channel();
+        self.checks.send(Check { password, hash, answer }).map_err(|_| Error::Busy)?;
+        answered.await.map_err(|_| Error::Busy)
+    }
+}
+
+fn work(waiting: &Mutex<mpsc::Receiver<Check>>) {
+    give_way();
+    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
+    while let Ok(Check { password, hash, answer }) = next() {
+        // Nobody waits for the answer any more.
+        if answer.is_closed() {
+            continue;
+        }
+        let known = hash.is_some();
+        let right = matches(&password, hash.as_deref().unwrap_or(NOBODY)) && known;
+        let _ = answer.send(right);
+    }
+}
+
+/// On Linux a nice value is the thread's own (setpriority(2), "Bugs"); elsewhere it would be the
+/// whole program's.
+fn give_way() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::nice(GIVE_WAY) {
+        tracing::debug!(%error, "passwords are checked at the priority of everything else");
     }
 }
 
@@ -132,14 +166,14 @@ mod tests {
 
     #[test]
     fn who_finds_the_line_full_is_told_at_once() {
-        let passwords = Passwords::new();
+        let passwords = Passwords::new().unwrap();
         let _line: Vec<_> = (0..LINE_MAX).map(|_| passwords.place().unwrap()).collect();
         assert!(matches!(passwords.place(), Err(Error::Busy)));
     }
 
     #[tokio::test]
     async fn an_unknown_user_has_no_password() {
-        let passwords = Passwords::new();
+        let passwords = Passwords::new().unwrap();
         let place = passwords.place().unwrap();
         assert!(!place.check(secret("whatever it is"), None).await.unwrap());
     }

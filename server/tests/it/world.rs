@@ -114,7 +114,7 @@ impl World {
         let broker = Arc::new(MemoryBroker::new(Arc::clone(&clock))) as Arc<dyn Broker>;
         let keys = KeyRing::load_or_create(&folder.path().join("keys")).unwrap();
         let node = Node::over(db, broker, id, keys, clock, config(), &environment()).unwrap();
-        let auth = Auth::new(&node);
+        let auth = Auth::new(&node).unwrap();
         Self::serving(node, folder, Some(auth))
     }
 
