@@ -70,7 +70,7 @@ pub(super) fn refused(error: auth::Error) -> Problem {
     }
 }
 
-/// The API, acting for who asks.
+/// The API, acting for who asks: with their name, on their tenant's rows.
 pub(super) struct By(pub(super) Api);
 
 impl FromRequestParts<Api> for By {
@@ -79,7 +79,8 @@ impl FromRequestParts<Api> for By {
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
         match (parts.extensions.get::<Caller>(), &api.auth) {
             (Some(caller), _) => {
-                Ok(Self(Api { app: api.app.acting_as(&caller.actor), ..api.clone() }))
+                let app = api.app.for_tenant(caller.tenant).acting_as(&caller.actor);
+                Ok(Self(Api { app, ..api.clone() }))
             }
             (None, None) => Ok(Self(api.clone())),
             // A route that nobody stands before.

@@ -1,9 +1,11 @@
 //! PostgreSQL at its limits: gone, frozen, full, locked, and an answer that got lost.
 
 mod away;
+mod follow_ups;
 mod limits;
 mod lost_answer;
 mod pool;
+mod tenants;
 mod worker;
 
 use std::time::{Duration, Instant};
