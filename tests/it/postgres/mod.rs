@@ -6,6 +6,7 @@ mod limits;
 mod lost_answer;
 mod pool;
 mod tenants;
+mod tenants_cost;
 mod worker;
 
 use std::time::{Duration, Instant};
