@@ -31,13 +31,17 @@ impl App {
         if !self.node.store.add_tenant(&new, &note).await? {
             return Err(Error::Conflict(format!("there is a tenant {name} already")));
         }
-        Ok(new.into())
+        Ok(view(new, 0))
     }
 
-    /// Every tenant, the oldest first.
+    /// Every tenant, the oldest first, and how many dead letters each has.
     pub async fn tenants(&self) -> Result<Page<TenantView>, Error> {
         let found = self.node.store.tenants().await?;
-        Ok(Page { items: found.into_iter().map(TenantView::from).collect(), next: None })
+        let dead = self.node.store.dead_by_tenant().await?;
+        let dead = |tenant| dead.get(&tenant).copied().unwrap_or(0);
+        let views = found.into_iter().map(|row| (dead(row.tenant), row));
+        let items = views.map(|(dead, row)| view(row, dead)).collect();
+        Ok(Page { items, next: None })
     }
 
     /// The same application for the tenant of that name.
@@ -93,8 +97,6 @@ fn is_name(text: &str) -> bool {
         && text.bytes().all(fits)
 }
 
-impl From<NamedTenant> for TenantView {
-    fn from(row: NamedTenant) -> Self {
-        Self { id: row.tenant.as_uuid(), name: row.name, created_at: row.created_at }
-    }
+fn view(row: NamedTenant, dead: u64) -> TenantView {
+    TenantView { id: row.tenant.as_uuid(), name: row.name, created_at: row.created_at, dead }
 }

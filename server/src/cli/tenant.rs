@@ -17,7 +17,7 @@ pub(crate) enum TenantCommand {
         /// Its name: a-z, 0-9, - and _, at most 60
         name: String,
     },
-    /// List tenants, the oldest first
+    /// List tenants, the oldest first, and how many dead letters each has
     List,
 }
 
@@ -55,7 +55,12 @@ pub(super) async fn run(context: &Context, command: TenantCommand) -> Result<(),
 
 fn page(page: &Page<TenantView>) -> String {
     let rows = page.items.iter().map(|tenant| {
-        vec![tenant.id.to_string(), tenant.name.clone(), tenant.created_at.to_string()]
+        vec![
+            tenant.id.to_string(),
+            tenant.name.clone(),
+            tenant.created_at.to_string(),
+            tenant.dead.to_string(),
+        ]
     });
-    table(&["ID", "NAME", "CREATED"], rows, "no tenants")
+    table(&["ID", "NAME", "CREATED", "DEAD"], rows, "no tenants")
 }

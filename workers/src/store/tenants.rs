@@ -1,5 +1,7 @@
 //! Tenants: whose rows are whose. Only the house looks after them.
 
+use std::collections::HashMap;
+
 use postworks::job::{Tenant, Timestamp};
 use postworks::ledger::{AuditEntry, SqlLedger, until_sure};
 use postworks::{on_db, on_tx};
@@ -52,6 +54,17 @@ impl Store {
         SqlLedger::audit_in(&mut tx, note).await?;
         tx.commit().await?;
         Ok(true)
+    }
+
+    /// How many dead letters each tenant has that has any.
+    pub async fn dead_by_tenant(&self) -> Result<HashMap<Tenant, u64>, Error> {
+        // A letter is its job's.
+        const SQL: &str = "SELECT jobs.tenant_id, count(*) FROM dead_letters \
+             JOIN jobs ON jobs.id = dead_letters.job_id GROUP BY jobs.tenant_id";
+        let rows: Vec<(Uuid, i64)> =
+            on_db!(&self.db, pool => sqlx::query_as(SQL).fetch_all(pool).await)?;
+        let counted = |(id, count)| (Tenant::from_uuid(id), u64::try_from(count).unwrap_or(0));
+        Ok(rows.into_iter().map(counted).collect())
     }
 
     /// Every tenant, the oldest first.

@@ -13,4 +13,6 @@ pub struct TenantView {
     pub name: String,
     /// When it was entered; of the one that is there from the start, 1970.
     pub created_at: Timestamp,
+    /// Its dead letters, for a person: with `--tenant` the house sees them.
+    pub dead: u64,
 }

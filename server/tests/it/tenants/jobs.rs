@@ -60,6 +60,9 @@ async fn what_was_chosen_among_all_is_chosen_among_ones_own() {
         let connector = house.connector(tenant).await;
         dead.push(house.dead(tenant, connector).await);
     }
+    let told = house.world.app.tenants().await.unwrap().items;
+    let told: Vec<_> = told.iter().map(|tenant| (tenant.name.as_str(), tenant.dead)).collect();
+    assert_eq!(told, [("default", 0), ("acme", 2), ("bolt", 1)]);
     let named = json!({"filter": {"ids": dead}, "reason": "tidy"});
     let discarded = house.done(&bolt, "POST", "/api/dlq/discard", named).await;
     assert_eq!(discarded["discarded"], 1, "{discarded}");

@@ -100,6 +100,28 @@ async fn a_list_shows_its_readers_rows_and_no_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_logs_in_sees_the_rows_of_their_tenant() {
+    let house = House::open().await;
+    let acme = house.admin_of("acme").await;
+    let connector = house.connector(&acme).await;
+    let mut seen = Vec::new();
+    for (tenant, email) in [("acme", "ann@acme.example"), ("default", "ann@example.org")] {
+        let app = house.world.app.for_tenant_named(tenant).await.unwrap();
+        let password = "correct horse battery";
+        app.create_user(email, password.into(), Role::Readonly).await.unwrap();
+        let login = json!({"email": email, "password": password});
+        let pair = house.world.post("/api/auth/login", login).await.body;
+        let refresh = json!({"refresh_token": pair["refresh_token"]});
+        let next = house.world.post("/api/auth/refresh", refresh).await.body;
+        for pair in [pair, next] {
+            let key = format!("Bearer {}", pair["access_token"].as_str().unwrap());
+            seen.push(house.ids(&Tenant { key }, "/api/connectors", "id").await);
+        }
+    }
+    assert_eq!(seen, [vec![connector], vec![connector], vec![], vec![]]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_fleet_is_held_back_and_looked_after_by_the_house_alone() {
     let house = House::open().await;
     let (acme, default) = (house.admin_of("acme").await, house.admin_of("default").await);
