@@ -13,6 +13,7 @@ use crate::broker::{self, Broker, Push, Pushed};
 use crate::clock::SharedClock;
 use crate::job::{
     Catalog, Durability, Envelope, IdSource, InvalidRequest, Job, JobId, NewJob, Queue, Request,
+    Tenant,
 };
 use crate::ledger::{self, Ledger, Recorded};
 use crate::telemetry::metrics::count_enqueued;
@@ -55,6 +56,7 @@ pub struct Producer {
     clock: SharedClock,
     ids: Arc<IdSource>,
     again: bool,
+    tenant: Tenant,
     dispatcher: Dispatcher,
 }
 
@@ -67,7 +69,8 @@ impl Producer {
         clock: SharedClock,
     ) -> Self {
         let dispatcher = Dispatcher::start(Arc::clone(&broker));
-        Self { ledger, broker, catalog, clock, ids: Arc::default(), again: false, dispatcher }
+        let (ids, tenant) = (Arc::default(), Tenant::DEFAULT);
+        Self { ledger, broker, catalog, clock, ids, again: false, tenant, dispatcher }
     }
 
     /// The same producer for one request that may be `again` under way, with the ids of the first
@@ -75,6 +78,12 @@ impl Producer {
     #[must_use]
     pub fn repeating(&self, ids: Arc<IdSource>, again: bool) -> Self {
         Self { ids, again, ..self.clone() }
+    }
+
+    /// The same producer, whose jobs are a tenant's.
+    #[must_use]
+    pub fn for_tenant(&self, tenant: Tenant) -> Self {
+        Self { tenant, ..self.clone() }
     }
 
     /// The kinds this producer knows.
@@ -88,7 +97,8 @@ impl Producer {
     /// Every fault found, with its field.
     pub fn prepare(&self, request: Request) -> Result<NewJob, InvalidRequest> {
         let now = self.clock.now();
-        request.into_job(&self.catalog, self.ids.next(now, rand::random()), now)
+        let job = request.into_job(&self.catalog, self.ids.next(now, rand::random()), now)?;
+        Ok(NewJob { tenant: self.tenant, ..job })
     }
 
     /// Enqueues one job of a known type in `queue`, due now.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{Durability, JobId, Kind, NewJob, Timestamp, TraceParent};
+use super::{Durability, JobId, Kind, NewJob, Tenant, Timestamp, TraceParent};
 
 /// Longest envelope that is written or read: the API's 64 KiB of arguments and room for the rest.
 pub const ENVELOPE_BYTES_MAX: usize = 96 * 1024;
@@ -52,6 +52,9 @@ pub struct Envelope {
     /// The account whose jobs wait together.
     #[serde(rename = "acct", default, skip_serializing_if = "Option::is_none")]
     pub account: Option<Uuid>,
+    /// Whose it is. The house's say nothing, as all did before there were others.
+    #[serde(rename = "t", default, skip_serializing_if = "Tenant::is_default")]
+    pub tenant: Tenant,
     /// The trace of whoever enqueued it.
     #[serde(rename = "tp", default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<TraceParent>,
@@ -91,6 +94,7 @@ impl Envelope {
             expires_at: job.expires_at,
             durability: job.durability,
             account: job.account,
+            tenant: job.tenant,
             trace: job.trace,
         })
     }

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::{
-    Catalog, Durability, FieldError, JobId, Kind, KindSpec, Queue, Timestamp, TraceParent,
+    Catalog, Durability, FieldError, JobId, Kind, KindSpec, Queue, Tenant, Timestamp, TraceParent,
 };
 
 /// The most a job may be preferred, in seconds of head start.
@@ -59,6 +59,8 @@ pub struct InvalidRequest(pub Vec<FieldError>);
 pub struct NewJob {
     /// The job.
     pub id: JobId,
+    /// Whose it is.
+    pub tenant: Tenant,
     /// Its kind.
     pub kind: Kind,
     /// The version of its arguments.
@@ -99,9 +101,10 @@ impl Request {
         Ok(Self { kind: J::KIND.to_owned(), args, policy: RequestPolicy::default() })
     }
 
-    /// Checks everything and makes the job, in the kind's own queue.
+    /// Checks everything and makes the house's job, in the kind's own queue.
     ///
-    /// The caller moves it to a platform's queue and fills in the account where it knows them.
+    /// The caller moves it to a platform's queue and fills in the account and the tenant where it
+    /// knows them.
     pub fn into_job(
         self,
         catalog: &Catalog,
@@ -131,6 +134,7 @@ impl Request {
         let run_at = self.policy.run_at.unwrap_or(now).max(now);
         Ok(NewJob {
             id,
+            tenant: Tenant::DEFAULT,
             kind: spec.kind.clone(),
             kind_version: spec.version,
             queue: Queue::of_kind(&spec.kind),

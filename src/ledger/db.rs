@@ -11,6 +11,7 @@ use sqlx::{PgConnection, Postgres, Sqlite, Transaction};
 
 use super::outage::Place;
 use super::{Error, GuardedPool, SqliteFile};
+use crate::job::Tenant;
 
 /// A database: PostgreSQL, or the embedded SQLite file.
 ///
@@ -64,7 +65,7 @@ impl Db {
         Ok(match self {
             Self::Postgres(pool) => {
                 let place = pool.watch(pool.place()).await?;
-                let tx = pool.watch(pool.connections().begin()).await?;
+                let tx = pool.watch(pool.begin()).await?;
                 Tx::Postgres(PostgresTx { tx, _place: place })
             }
             Self::Sqlite(file) => Tx::Sqlite(file.writer().begin_with("BEGIN IMMEDIATE").await?),
@@ -89,6 +90,24 @@ impl Db {
         match self {
             Self::Postgres(pool) => Self::Postgres(pool.reserved()),
             Self::Sqlite(file) => Self::Sqlite(file.clone()),
+        }
+    }
+
+    /// The same database as one tenant sees it: its own rows and no others. The embedded file has one
+    /// tenant, who sees all there is.
+    #[must_use]
+    pub fn for_tenant(&self, tenant: Tenant) -> Self {
+        match self {
+            Self::Postgres(pool) => Self::Postgres(pool.for_tenant(tenant)),
+            Self::Sqlite(file) => Self::Sqlite(file.clone()),
+        }
+    }
+
+    /// Whose rows it shows, if not everybody's.
+    pub(super) fn tenant(&self) -> Option<Tenant> {
+        match self {
+            Self::Postgres(pool) => pool.tenant(),
+            Self::Sqlite(_) => None,
         }
     }
 
@@ -140,15 +159,19 @@ impl Tx {
 
 /// Reads: `on_db!(&db, pool => sqlx::query_as(SQL).bind(id).fetch_one(pool).await)`.
 ///
-/// The body is expanded once for each database, with the name bound to its pool. On SQLite that
-/// is the readers' pool, which refuses every change.
+/// The body is expanded once for each database, with the name bound to a connection, or on SQLite
+/// to the readers' pool, which refuses every change.
 #[macro_export]
 macro_rules! on_db {
     ($db:expr, $pool:ident => $body:expr) => {
         match $db {
             $crate::ledger::Db::Postgres(postgres) => {
-                let $pool = postgres.connections();
-                postgres.call(async { $body }).await
+                let reads = async {
+                    let mut reading = postgres.reading().await?;
+                    let $pool = &mut *reading;
+                    $body
+                };
+                postgres.call(reads).await
             }
             $crate::ledger::Db::Sqlite(file) => {
                 let $pool = file.readers();

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use serde::Serialize;
 use uuid::Uuid;
 
+mod acting;
 mod audit;
 mod connect;
 mod db;
@@ -26,6 +27,7 @@ mod redrives;
 mod sql;
 mod sure;
 
+pub use acting::Reading;
 pub use audit::{AuditEntry, AuditFilter};
 pub use connect::{PostgresOptions, SqliteFile};
 pub use db::{Db, Tx};

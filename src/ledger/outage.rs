@@ -14,10 +14,12 @@ use std::task::Poll;
 use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions, Connection, PgPool};
+use sqlx::{ConnectOptions, Connection, PgPool, Postgres, Transaction};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use super::acting::{self, Reading};
 use super::{Error, PostgresOptions};
+use crate::job::Tenant;
 
 /// A call that takes longer asks for a probe, and again every time this has passed.
 const SUSPICIOUS: Duration = Duration::from_millis(200);
@@ -33,6 +35,8 @@ pub struct GuardedPool {
     /// For callers that are not preferred: so many connections they may use at once.
     places: Option<Arc<Semaphore>>,
     gate: Arc<Gate>,
+    /// Whose rows its transactions see; all, if it is nobody's.
+    tenant: Option<Tenant>,
 }
 
 /// The right to use a connection, until it is dropped.
@@ -93,12 +97,36 @@ impl GuardedPool {
         let gate = Gate { connect, probe_max, away, probing: AtomicBool::new(false) };
         let shared = options.connections_max.saturating_sub(options.reserved).max(1);
         let places = (shared < options.connections_max).then(|| Semaphore::new(shared as usize));
-        Self { connections, places: places.map(Arc::new), gate: Arc::new(gate) }
+        Self { connections, places: places.map(Arc::new), gate: Arc::new(gate), tenant: None }
     }
 
     /// The same connections for preferred callers: some are free whatever the others do.
     pub(super) fn reserved(&self) -> Self {
         Self { places: None, ..self.clone() }
+    }
+
+    /// The same connections, acting for a tenant.
+    pub(super) fn for_tenant(&self, tenant: Tenant) -> Self {
+        Self { tenant: Some(tenant), ..self.clone() }
+    }
+
+    /// Whom they act for; `None` is the engine, which sees every row.
+    pub(super) fn tenant(&self) -> Option<Tenant> {
+        self.tenant
+    }
+
+    /// Begins a transaction, for a call under [`watch`](Self::watch).
+    pub(super) async fn begin(&self) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+        Box::pin(acting::begin(&self.connections, self.tenant)).await
+    }
+
+    /// A connection to read with, for a call under [`watch`](Self::watch).
+    ///
+    /// # Errors
+    /// No connection was had.
+    pub async fn reading(&self) -> Result<Reading, sqlx::Error> {
+        // On the heap, for the futures of all who read to stay small.
+        Box::pin(Reading::begin(&self.connections, self.tenant)).await
     }
 
     /// Waits until this caller may use a connection.
@@ -111,7 +139,8 @@ impl GuardedPool {
         }
     }
 
-    /// The connections themselves, for a call under [`watch`](Self::watch).
+    /// The connections themselves, with no tenant's limits, for a call under
+    /// [`watch`](Self::watch).
     pub fn connections(&self) -> &PgPool {
         &self.connections
     }

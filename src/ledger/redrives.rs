@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::job::{Category, Timestamp};
+use crate::job::{Category, Tenant, Timestamp};
 
 /// A time a dead job was put back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +55,8 @@ impl RedriveState {
 pub struct Redrive {
     /// Its id, which is that of its audit entry.
     pub id: Uuid,
+    /// Whose letters it is about.
+    pub tenant: Tenant,
     /// Who began it.
     pub actor: String,
     /// Which letters, in words.

@@ -15,8 +15,8 @@ use crate::broker::{Delivery, Then};
 use crate::clock::SharedClock;
 use crate::gate::watch::Watch;
 use crate::job::{
-    Category, DecodeError, Durability, Envelope, JobId, NewJob, Reason, SnoozeReason, Timestamp,
-    Token,
+    Category, DecodeError, Durability, Envelope, JobId, NewJob, Reason, SnoozeReason, Tenant,
+    Timestamp, Token,
 };
 use crate::ledger::{self, Ledger, Next, Standing, Verdict};
 
@@ -268,6 +268,7 @@ impl Candidate {
         let breaker = BreakerView::new(watch, &delivery.queue, delivery.epoch);
         let cx = JobContext {
             id: envelope.id,
+            tenant: envelope.tenant,
             kind: envelope.kind.clone(),
             queue: delivery.queue,
             attempt: envelope.attempt(),
@@ -389,6 +390,7 @@ fn dead_as_bug(delivery: Delivery, message: String, job: NewJob, at: Timestamp) 
 fn stand_in(delivery: &Delivery, now: Timestamp) -> NewJob {
     NewJob {
         id: delivery.lease.id,
+        tenant: Tenant::DEFAULT,
         kind: delivery.queue.kind(),
         kind_version: 0,
         queue: delivery.queue.clone(),

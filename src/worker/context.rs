@@ -10,13 +10,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::EffectSlot;
 use crate::gate::watch::Watch;
-use crate::job::{JobId, Kind, Queue, Timestamp, Token, TraceParent, WorkerId};
+use crate::job::{JobId, Kind, Queue, Tenant, Timestamp, Token, TraceParent, WorkerId};
 
 /// The run a handler is in.
 #[derive(Debug, Clone)]
 pub struct JobContext {
     /// The job.
     pub id: JobId,
+    /// Whose it is: a job that the handler enqueues is theirs, too
+    /// ([`Producer::for_tenant`](crate::client::Producer::for_tenant)).
+    pub tenant: Tenant,
     /// Its kind.
     pub kind: Kind,
     /// The queue it came from.

@@ -160,6 +160,7 @@ fn then(envelope: &Envelope, next: &Next, now: Timestamp) -> Then {
 pub(super) fn row_of(envelope: &Envelope, queue: &Queue) -> NewJob {
     NewJob {
         id: envelope.id,
+        tenant: envelope.tenant,
         kind: envelope.kind.clone(),
         kind_version: envelope.kind_version,
         queue: queue.clone(),

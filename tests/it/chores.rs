@@ -8,7 +8,7 @@ use postworks::broker::redis::{RedisBroker, RedisOptions};
 use postworks::broker::{Broker, Lease, Place};
 use postworks::chore::{Reaper, Relay};
 use postworks::clock::{Clock, SharedClock, SystemClock};
-use postworks::job::{Durability, JobId, Kind, NewJob, Queue, Timestamp, WorkerId};
+use postworks::job::{Durability, JobId, Kind, NewJob, Queue, Tenant, Timestamp, WorkerId};
 use postworks::ledger::{Db, Ledger, SqlLedger};
 use postworks::testing::broker::{envelope, fresh, queue, worker};
 use postworks::testing::redis_server::RedisServer;
@@ -174,6 +174,7 @@ fn row(number: u32, now: Timestamp) -> NewJob {
         created_at: now,
         expires_at: now.after(PATIENCE),
         durability: Durability::Ledger,
+        tenant: Tenant::DEFAULT,
         trace: None,
     }
 }

@@ -51,7 +51,24 @@ const MUST_NOT_KNOW: &[(&str, &[&str])] = &[
     ("workers/src", &["postworks_server"]),
     ("workers/src/platforms", &["crate::store", "crate::handlers"]),
     ("server/src/auth", &["axum", "crate::api", "crate::cli"]),
+    ("server/src/api", &["node()"]),
     ("workers/src/handlers", &["tokio::time::sleep", "tracing::error", "tracing::warn"]),
+];
+
+/// What the application may ask of the node's own stores, which show every tenant's rows; everything
+/// else it asks of its tenant's.
+const OF_ALL_TENANTS: &[(&str, &[&str])] = &[
+    // The fleet's, or the house's.
+    (
+        "mod.rs",
+        &["node.ledger_of(", "node.producer.for_tenant(", "node.store.for_tenant(", "flush()"],
+    ),
+    ("access.rs", &["node.store."]),
+    ("tenants.rs", &["node.store."]),
+    ("gates.rs", &["node.ledger.wish(", "queue_holds()", "hold_applied("]),
+    ("queues.rs", &["queue_holds()", "node.ledger.dead_counts()", "node.ledger.as_ref()"]),
+    ("why.rs", &["queue_holds()"]),
+    ("redrives.rs", &["node.ledger.redrives(true"]),
 ];
 
 const LINES_MAX: usize = 450;
@@ -141,6 +158,24 @@ fn nothing_points_against_the_direction() {
                 if let Some(word) = words.iter().find(|word| line.contains(**word)) {
                     faults.push(format!("{file}:{}: {folder} must not know {word}", at + 1));
                 }
+            }
+        }
+    }
+    report(&faults);
+}
+
+#[test]
+fn the_application_asks_its_tenants_stores_and_not_the_nodes() {
+    let mut faults = Vec::new();
+    for (file, text) in rust_files() {
+        let Some(name) = file.strip_prefix("server/src/app/") else { continue };
+        let allowed = OF_ALL_TENANTS.iter().find(|(file, _)| *file == name);
+        for (at, line) in code(&text) {
+            let asks = ["node.ledger", "node.store", "node.producer"];
+            let asks = asks.iter().any(|store| line.contains(store));
+            let may = allowed.is_some_and(|(_, calls)| calls.iter().any(|c| line.contains(c)));
+            if asks && !may {
+                faults.push(format!("{file}:{}: asks for every tenant's rows", at + 1));
             }
         }
     }

@@ -14,7 +14,7 @@ use postworks::chore::{Refiller, Relay, depths};
 use postworks::client::Producer;
 use postworks::clock::{Clock, SharedClock, SystemClock};
 use postworks::job::{
-    Catalog, Durability, Job, JobError, JobId, Kind, NewJob, Queue, Timestamp, WorkerId,
+    Catalog, Durability, Job, JobError, JobId, Kind, NewJob, Queue, Tenant, Timestamp, WorkerId,
 };
 use postworks::ledger::{Db, Ledger, Next, SqlLedger, Verdict};
 use postworks::testing::broker::worker;
@@ -75,6 +75,7 @@ fn step(run_at: Timestamp, priority_s: u32) -> NewJob {
         created_at: now.min(run_at),
         expires_at: now.after(Duration::from_secs(86_400)),
         durability: Durability::Ledger,
+        tenant: Tenant::DEFAULT,
         trace: None,
     }
 }

@@ -11,7 +11,7 @@ use postworks::client::Producer;
 use postworks::clock::{SharedClock, SystemClock};
 use postworks::config::{Config, Environment, StoreUrls};
 use postworks::gate::quota::Quotas;
-use postworks::job::{CatalogError, Kind, Queue, WorkerId};
+use postworks::job::{CatalogError, Kind, Queue, Tenant, WorkerId};
 use postworks::ledger::{self, Db, GroupCommit, Ledger, PostgresOptions, SqlLedger};
 use postworks::telemetry::metrics;
 use postworks::worker::{self, Blocks, Calls, Drained, Options, Registry, Solitude, Stop, Worker};
@@ -103,6 +103,8 @@ pub struct Node {
     pub network: NetworkPolicy,
     /// The accounts' tokens.
     pub accounts: Accounts,
+    /// The database, for those whose calls must not queue behind handlers.
+    reserved: Db,
     has_keys: bool,
     id: WorkerId,
     calls: Arc<Calls>,
@@ -206,7 +208,8 @@ impl Node {
         }
         let has_keys = !keys.is_empty();
         // Stamps, verdicts and the reaper must not queue behind hundreds of handlers.
-        let sql: Arc<dyn Ledger> = Arc::new(SqlLedger::new(db.reserved()));
+        let reserved = db.reserved();
+        let sql: Arc<dyn Ledger> = Arc::new(SqlLedger::new(reserved.clone()));
         let ledger: Arc<dyn Ledger> = Arc::new(GroupCommit::new(sql));
         let store = Store::new(db, keys, Arc::clone(&clock));
         let network = NetworkPolicy { allow_loopback: environment.allow_loopback };
@@ -243,11 +246,18 @@ impl Node {
             platforms,
             network,
             accounts,
+            reserved,
             has_keys,
             id,
             calls,
             blocks,
         })
+    }
+
+    /// The record as one tenant sees it: jobs, letters, redrives and the audit. Jobs are enqueued
+    /// through the node's, which shares commits.
+    pub fn ledger_of(&self, tenant: Tenant) -> Arc<dyn Ledger> {
+        Arc::new(SqlLedger::new(self.reserved.for_tenant(tenant)))
     }
 
     /// Whether the ledger has this program's tables. A ledger that cannot be reached now is no

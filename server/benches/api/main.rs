@@ -25,6 +25,7 @@ mod people;
 #[allow(dead_code, reason = "the engine's bench uses the rest")]
 mod report;
 mod target;
+mod tenants;
 
 use std::time::{Duration, Instant};
 
@@ -106,6 +107,9 @@ async fn main() {
         report.at_most("publish", "POST /api/publish at 500/s, p99", outcome.ms(99.0), "ms", 25.0);
         say(&mut report, "publish", "committed", &outcome);
         totals.add(&outcome);
+    }
+    if plan.wants("tenants") {
+        tenants::measure(&plan, &target, &mut report).await;
     }
     if plan.wants("jobs") {
         jobs(&plan, &target, &mut report, &mut totals).await;

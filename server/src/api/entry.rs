@@ -76,7 +76,7 @@ pub(super) fn refused(error: auth::Error) -> Problem {
     }
 }
 
-/// The application, acting for who asks.
+/// The application, acting for who asks: with their name, on their tenant's rows.
 pub(super) struct By(pub(super) Acting);
 
 pub(super) struct Acting {
@@ -89,7 +89,9 @@ impl FromRequestParts<Api> for By {
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
         let app = match (parts.extensions.get::<Caller>(), &api.auth) {
-            (Some(caller), _) => api.app.acting_as(Arc::clone(&caller.actor)),
+            (Some(caller), _) => {
+                api.app.for_tenant(caller.tenant).acting_as(Arc::clone(&caller.actor))
+            }
             (None, None) => api.app.clone(),
             // A route that nobody stands before.
             (None, Some(_)) => return Err(Problem::challenge(Challenge::Missing, NOT_THERE)),

@@ -204,6 +204,7 @@ impl Rates {
 mod tests {
     use super::*;
     use postworks::config::{Config, Sources};
+    use postworks::job::Tenant;
 
     fn clients(settings: &str) -> Arc<Clients> {
         let sources = Sources::default().file("test.toml", settings);
@@ -226,7 +227,12 @@ mod tests {
             request.extensions_mut().insert(ConnectInfo(SocketAddr::from((address, 1))));
             if known {
                 let (actor, role) = ("user:ann@example.org".into(), crate::auth::Role::Producer);
-                request.extensions_mut().insert(Caller { actor, role, session: None });
+                request.extensions_mut().insert(Caller {
+                    actor,
+                    tenant: Tenant::DEFAULT,
+                    role,
+                    session: None,
+                });
             }
             Client::of(&request).unwrap()
         };

@@ -129,6 +129,7 @@ impl From<app::Error> for Problem {
         match error {
             app::Error::Invalid(faults) => Self::fields(faults),
             app::Error::NotFound(detail) => Self::new(StatusCode::NOT_FOUND, detail),
+            app::Error::Forbidden(detail) => Self::challenge(Challenge::Scope, detail),
             app::Error::Conflict(detail) => Self::new(StatusCode::CONFLICT, detail),
             app::Error::Unavailable { what, source } => {
                 tracing::error!(error = chain(source.as_ref()), "{what} is unavailable");

@@ -1,5 +1,9 @@
-//! Users and API keys: makes them, lists them, takes them away.
+//! Users and API keys: makes them, lists them, takes them away. New ones are of the tenant that is
+//! acted for; the house looks after all of them, and notes it in its audit.
 
+use std::collections::HashMap;
+
+use postworks::job::Tenant;
 use postworks_workers::store::{ApiKey, User};
 use secrecy::{ExposeSecret as _, SecretString};
 use uuid::Uuid;
@@ -26,30 +30,33 @@ impl App {
         let mut note = self.note("user.create", email.clone(), None)?;
         note.detail = Some(role.to_string());
         let user = User {
-            id: self.store.new_id(),
+            id: self.node.store.new_id(),
+            tenant: self.tenant,
             email,
             role: role.to_string(),
             created_at: self.node.clock.now(),
             disabled_at: None,
         };
-        if !self.store.add_user(&user, &hash, &note).await? {
+        if !self.node.store.add_user(&user, &hash, &note).await? {
             return Err(Error::Conflict(format!("there is a user {} already", user.email)));
         }
-        Ok(user.into())
+        Ok(user_view(user, &self.tenant_names().await?))
     }
 
     /// Lists people.
     pub async fn users(&self, query: &PageQuery) -> Result<Page<UserView>, Error> {
         let wanted = Wanted::read(query.limit, query.cursor.as_deref())?;
-        let found = self.store.users(wanted.before, wanted.probe()).await?;
-        Ok(wanted.page(found.into_iter().map(UserView::from).collect(), |user| user.id))
+        let found = self.node.store.users(wanted.before, wanted.probe()).await?;
+        let names = self.tenant_names().await?;
+        let views = found.into_iter().map(|user| user_view(user, &names)).collect();
+        Ok(wanted.page(views, |user: &UserView| user.id))
     }
 
     /// Lets a person do nothing any more.
     pub async fn disable_user(&self, email: &str) -> Result<(), Error> {
         let email = proper_email(email).map_err(|message| Error::field("/email", message))?;
         let note = self.note("user.disable", email.clone(), None)?;
-        if self.store.disable_user(&email, &note).await? {
+        if self.node.store.disable_user(&email, &note).await? {
             return Ok(());
         }
         Err(Error::NotFound(format!("there is no user {email}")))
@@ -68,18 +75,19 @@ impl App {
         if !faults.is_empty() {
             return Err(Error::Invalid(faults));
         }
-        let secret = Secret::api_key(self.store.new_id());
+        let secret = Secret::api_key(self.node.store.new_id());
         let mut note = self.note("apikey.create", secret.id.to_string(), None)?;
         note.detail = Some(name.map_or_else(|| role.to_string(), |name| format!("{role} {name}")));
         let key = ApiKey {
             id: secret.id,
+            tenant: self.tenant,
             name: name.map(str::to_owned),
             role: role.to_string(),
             hash: secret.hash,
             created_at: self.node.clock.now(),
             revoked_at: None,
         };
-        self.store.add_api_key(&key, &note).await?;
+        self.node.store.add_api_key(&key, &note).await?;
         let text = secret.text().expose_secret().to_owned();
         Ok(ApiKeyMade { id: key.id, key: text, role: key.role })
     }
@@ -87,36 +95,41 @@ impl App {
     /// Lists keys.
     pub async fn api_keys(&self, query: &PageQuery) -> Result<Page<ApiKeyView>, Error> {
         let wanted = Wanted::read(query.limit, query.cursor.as_deref())?;
-        let found = self.store.api_keys(wanted.before, wanted.probe()).await?;
-        Ok(wanted.page(found.into_iter().map(ApiKeyView::from).collect(), |key| key.id))
+        let found = self.node.store.api_keys(wanted.before, wanted.probe()).await?;
+        let names = self.tenant_names().await?;
+        let views = found.into_iter().map(|key| key_view(key, &names)).collect();
+        Ok(wanted.page(views, |key: &ApiKeyView| key.id))
     }
 
     /// Whether nobody can prove who they are: there is no key and no person, good or not.
     pub async fn is_closed_to_all(&self) -> Result<bool, Error> {
-        let keys = self.store.api_keys(None, 1).await?;
-        Ok(keys.is_empty() && self.store.users(None, 1).await?.is_empty())
+        let keys = self.node.store.api_keys(None, 1).await?;
+        Ok(keys.is_empty() && self.node.store.users(None, 1).await?.is_empty())
     }
 
     /// Makes a key useless.
     pub async fn revoke_api_key(&self, id: Uuid) -> Result<(), Error> {
         let note = self.note("apikey.revoke", id.to_string(), None)?;
-        if self.store.revoke_api_key(id, &note).await? {
+        if self.node.store.revoke_api_key(id, &note).await? {
             return Ok(());
         }
         Err(Error::NotFound(format!("there is no API key {id}")))
     }
 }
 
-impl From<User> for UserView {
-    fn from(user: User) -> Self {
-        let User { id, email, role, created_at, disabled_at } = user;
-        Self { id, email, role, created_at, disabled_at }
-    }
+type Names = HashMap<Tenant, String>;
+
+fn user_view(user: User, names: &Names) -> UserView {
+    let User { id, tenant, email, role, created_at, disabled_at } = user;
+    UserView { id, tenant: named(tenant, names), email, role, created_at, disabled_at }
 }
 
-impl From<ApiKey> for ApiKeyView {
-    fn from(key: ApiKey) -> Self {
-        let ApiKey { id, name, role, created_at, revoked_at, .. } = key;
-        Self { id, name, role, created_at, revoked_at }
-    }
+fn key_view(key: ApiKey, names: &Names) -> ApiKeyView {
+    let ApiKey { id, tenant, name, role, created_at, revoked_at, .. } = key;
+    ApiKeyView { id, tenant: named(tenant, names), name, role, created_at, revoked_at }
+}
+
+/// One that was entered just now has no name here yet.
+fn named(tenant: Tenant, names: &Names) -> String {
+    names.get(&tenant).cloned().unwrap_or_else(|| tenant.to_string())
 }

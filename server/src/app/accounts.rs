@@ -56,7 +56,7 @@ impl App {
         let connected = self.store.add_connector_noted(new, noted).await?;
         if connected.again {
             let (whose, now) = (Unpark::Account(connected.id), self.node.clock.now());
-            let released = self.node.ledger.unpark(whose, now).await?;
+            let released = self.ledger.unpark(whose, now).await?;
             tracing::info!(connector_id = %connected.id, released, "an account is connected again");
         }
         Ok(Created { id: connected.id })

@@ -61,7 +61,7 @@ impl App {
             before: wanted.before,
             limit: wanted.probe(),
         };
-        let entries = self.node.ledger.audits(&filter).await?;
+        let entries = self.ledger.audits(&filter).await?;
         Ok(wanted.page(entries.into_iter().map(AuditView::from).collect(), |entry| entry.id))
     }
 }

@@ -84,7 +84,7 @@ impl App {
         &self,
         filter: &mut DeadFilter,
     ) -> Result<Option<Vec<DeadLetter>>, Error> {
-        let letters = self.node.ledger.dead_letters(filter).await?;
+        let letters = self.ledger.dead_letters(filter).await?;
         let Some(last) = letters.last() else { return Ok(None) };
         filter.before = Some(last.id);
         Ok(Some(letters))
@@ -108,7 +108,7 @@ impl App {
             match fate {
                 Fate::Done(publication) => {
                     plan.done += 1;
-                    let store = &self.node.store;
+                    let store = &self.store;
                     store.complete_if_published(publication, letter.id, Some(note)).await?;
                 }
                 Fate::Runs => by_kind.entry(letter.kind).or_default().push(letter.id),
@@ -125,10 +125,10 @@ impl App {
                 redrive,
                 edited: None,
             };
-            let redriven = self.node.ledger.redrive(&filter, how).await?;
+            let redriven = self.ledger.redrive(&filter, how).await?;
             plan.runnable += count(redriven.jobs.len());
             plan.superseded += count(redriven.superseded.len());
-            self.node.producer.dispatch_again(redriven.jobs);
+            self.producer.dispatch_again(redriven.jobs);
         }
         Ok(())
     }
@@ -153,7 +153,7 @@ impl App {
         let mut discarded = 0;
         let mut goes_on = !discard.dry_run;
         while goes_on {
-            let ended = self.node.ledger.discard(&filter, note.at, Some(&note)).await?;
+            let ended = self.ledger.discard(&filter, note.at, Some(&note)).await?;
             discarded += ended;
             goes_on = ended >= u64::from(STEP);
         }
@@ -182,14 +182,14 @@ impl App {
             redrive: None,
             edited: Some(&edited),
         };
-        let redriven = self.node.ledger.redrive(&filter, how).await?;
+        let redriven = self.ledger.redrive(&filter, how).await?;
         let plan = Plan {
             matched: 1,
             runnable: count(redriven.jobs.len()),
             superseded: count(redriven.superseded.len()),
             ..Plan::default()
         };
-        self.node.producer.dispatch_again(redriven.jobs);
+        self.producer.dispatch_again(redriven.jobs);
         Ok(Planned { plan, redrive: None })
     }
 }

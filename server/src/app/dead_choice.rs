@@ -80,7 +80,7 @@ impl App {
         if known.contains(queue) {
             return Ok(());
         }
-        known.extend(self.node.ledger.dead_counts().await?.into_iter().map(|count| count.queue));
+        known.extend(self.ledger.dead_counts().await?.into_iter().map(|count| count.queue));
         if known.contains(queue) {
             return Ok(());
         }

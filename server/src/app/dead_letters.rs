@@ -20,7 +20,7 @@ impl App {
         let choice = self.choice_of(query)?;
         let mut filter = self.dead_filter("", &choice, wanted.probe()).await?;
         filter.before = wanted.before.map(JobId::from_uuid);
-        let letters = self.node.ledger.dead_letters(&filter).await?;
+        let letters = self.ledger.dead_letters(&filter).await?;
         let views = letters.into_iter().map(DeadLetterView::from).collect();
         Ok(wanted.page(views, |letter: &DeadLetterView| letter.id.as_uuid()))
     }
@@ -28,7 +28,7 @@ impl App {
     /// A dead letter with everything that is known of the job.
     pub async fn dead_letter(&self, id: JobId) -> Result<DeadLetterView, Error> {
         let filter = DeadFilter { ids: vec![id], limit: 1, ..DeadFilter::default() };
-        let found = self.node.ledger.dead_letters(&filter).await?.into_iter().next();
+        let found = self.ledger.dead_letters(&filter).await?.into_iter().next();
         match found {
             Some(letter) => self.detailed(letter).await,
             None => Err(no_letter(id)),
@@ -43,7 +43,7 @@ impl App {
             return Err(Error::field("/cursor", "groups have one page: narrow the filter"));
         }
         let filter = self.dead_filter("", &self.choice_of(query)?, wanted.limit).await?;
-        let groups = self.node.ledger.dead_groups(&filter).await?;
+        let groups = self.ledger.dead_groups(&filter).await?;
         Ok(Page { items: groups.into_iter().map(DeadGroupView::from).collect(), next: None })
     }
 
@@ -58,12 +58,12 @@ impl App {
         let subject = super::dead_choice::described(&DeadChoice { ids: Vec::new(), ..choice });
         let mut note = self.note("dlq.export", subject, query.reason.as_deref())?;
         note.count = 0;
-        self.node.ledger.audit(&note).await?;
+        self.ledger.audit(&note).await?;
         Ok(Export { app: self.clone(), filter: Some(filter), note })
     }
 
     async fn detailed(&self, letter: DeadLetter) -> Result<DeadLetterView, Error> {
-        let (id, ledger) = (letter.id, &self.node.ledger);
+        let (id, ledger) = (letter.id, &self.ledger);
         let subject = self.subjects(std::slice::from_ref(&letter)).await?.remove(&id);
         let row = ledger.job(id).await?.ok_or_else(|| no_letter(id))?;
         let args =
@@ -98,7 +98,7 @@ impl Export {
     /// The ledger; the lines so far are good.
     pub async fn next(&mut self) -> Result<Option<String>, Error> {
         let Some(filter) = &mut self.filter else { return Ok(None) };
-        let letters = self.app.node.ledger.dead_letters(filter).await?;
+        let letters = self.app.ledger.dead_letters(filter).await?;
         let Some(last) = letters.last() else {
             self.filter = None;
             return Ok(None);
@@ -118,7 +118,7 @@ impl Export {
                 Err(error) => return Err(error),
             }
         }
-        self.app.node.ledger.audit_step(&AuditEntry { count: told, ..self.note.clone() }).await?;
+        self.app.ledger.audit_step(&AuditEntry { count: told, ..self.note.clone() }).await?;
         Ok(Some(lines))
     }
 }

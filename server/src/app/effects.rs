@@ -21,7 +21,7 @@ impl App {
     /// Lists effects whose outcome is not known and whose requests cannot be under way any more.
     pub async fn effects(&self, query: &PageQuery) -> Result<Page<EffectView>, Error> {
         let wanted = Wanted::read(query.limit, query.cursor.as_deref())?;
-        let found = self.node.store.open_effects(wanted.before, wanted.probe()).await?;
+        let found = self.store.open_effects(wanted.before, wanted.probe()).await?;
         let mut views = Vec::with_capacity(found.len());
         for open in found {
             views.push(self.effect(open).await?);
@@ -64,7 +64,7 @@ impl App {
         let resolution = resolution(resolve)?;
         let mut note = self.note("effects.resolve", id.to_string(), resolve.reason.as_deref())?;
         note.detail = Some(format!("{:?}", resolve.outcome).to_lowercase());
-        let found = self.node.store.publication(id).await?;
+        let found = self.store.publication(id).await?;
         let Some(publication) = found else { return Err(missing(id)) };
         let job_id = JobId::from_uuid(publication.job_id);
         if self.state_if_any(job_id).await? == Some(State::Running) {
@@ -72,7 +72,7 @@ impl App {
                 format!("a worker runs job {job_id} of publication {id}; wait until it has");
             return Err(Error::Conflict(words));
         }
-        match self.node.store.resolve(id, &resolution, Some(&note)).await? {
+        match self.store.resolve(id, &resolution, Some(&note)).await? {
             Resolved::Done(row) => {
                 if resolve.retry {
                     let filter = DeadChoice { ids: vec![job_id], ..DeadChoice::default() };
@@ -101,18 +101,18 @@ impl App {
 
     /// What putting a job back would do that died of not knowing.
     pub(super) async fn prospect(&self, job: JobId) -> Result<Prospect, Error> {
-        let Some(row) = self.node.ledger.job(job).await? else { return Ok(Prospect::Unclear) };
-        let Some(id) = self.node.store.publication_of(&row.job.kind, &row.job.args) else {
+        let Some(row) = self.ledger.job(job).await? else { return Ok(Prospect::Unclear) };
+        let Some(id) = self.store.publication_of(&row.job.kind, &row.job.args) else {
             return Ok(Prospect::Unclear);
         };
-        let Some(publication) = self.node.store.publication(id).await? else {
+        let Some(publication) = self.store.publication(id).await? else {
             return Ok(Prospect::Clear);
         };
         Ok(match publication.state {
             PublicationState::Published => Prospect::Done(id),
             PublicationState::Scheduled | PublicationState::Failed => Prospect::Clear,
             PublicationState::Sending => {
-                let connector = self.node.store.connector(publication.connector_id).await?;
+                let connector = self.store.connector(publication.connector_id).await?;
                 let platform = connector.map(|row| row.platform).unwrap_or_default();
                 match self.recourse(&publication, &platform) {
                     Recourse::Person => Prospect::Hopeless,
@@ -139,10 +139,10 @@ impl App {
 
     async fn last_error(&self, id: JobId) -> Result<Option<String>, Error> {
         let filter = DeadFilter { ids: vec![id], limit: 1, ..DeadFilter::default() };
-        if let Some(letter) = self.node.ledger.dead_letters(&filter).await?.pop() {
+        if let Some(letter) = self.ledger.dead_letters(&filter).await?.pop() {
             return Ok(Some(letter.reason.message));
         }
-        Ok(self.node.ledger.attempts(id).await?.pop().map(|attempt| attempt.error))
+        Ok(self.ledger.attempts(id).await?.pop().map(|attempt| attempt.error))
     }
 }
 

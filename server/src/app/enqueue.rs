@@ -89,8 +89,10 @@ impl App {
             args: job.args,
         };
         match self.producer.prepare(request) {
-            Ok(job) if faults.is_empty() => Ok(job),
-            Ok(_) => Err(faults),
+            Ok(job) => {
+                faults.extend(self.beyond_tenant(&job));
+                if faults.is_empty() { Ok(job) } else { Err(faults) }
+            }
             Err(invalid) => {
                 faults.extend(invalid.0.into_iter().map(|fault| named(fault, delayed)));
                 Err(faults)

@@ -15,6 +15,9 @@ pub enum Error {
     /// There is no such thing.
     #[error("{0}")]
     NotFound(String),
+    /// Who asks may not.
+    #[error("{0}")]
+    Forbidden(String),
     /// It cannot be done as things are.
     #[error("{0}")]
     Conflict(String),

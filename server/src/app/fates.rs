@@ -50,7 +50,7 @@ impl App {
     ) -> Result<Vec<Fate>, Error> {
         let subjects = self.subjects(letters).await?;
         let publications = subjects.values().filter_map(|subject| self.publication_of(subject));
-        let published = self.node.store.published_of(publications.collect()).await?;
+        let published = self.store.published_of(publications.collect()).await?;
         let mut fates = Vec::with_capacity(letters.len());
         for letter in letters {
             let Some(subject) = subjects.get(&letter.id) else {
@@ -84,12 +84,12 @@ impl App {
         let specs = self.node.registry.catalog().iter();
         let catching_up: Vec<Kind> =
             specs.filter(|spec| spec.catches_up).map(|spec| spec.kind.clone()).collect();
-        let found = self.node.ledger.dead_subjects(&ids, &catching_up).await?;
+        let found = self.ledger.dead_subjects(&ids, &catching_up).await?;
         Ok(found.into_iter().map(|subject| (subject.id, subject)).collect())
     }
 
     fn publication_of(&self, subject: &DeadSubject) -> Option<Uuid> {
-        self.node.store.publication_of(&subject.kind, &subject.args)
+        self.store.publication_of(&subject.kind, &subject.args)
     }
 
     async fn unless_unknown(&self, letter: &DeadLetter, named: bool) -> Result<Fate, Error> {

@@ -26,6 +26,7 @@ impl App {
 
     /// Closes a queue's breaker at once, whoever or whatever opened it.
     pub async fn close_breaker(&self, name: &str, why: &Why) -> Result<GateView, Error> {
+        self.house_only()?;
         let queue = self.queue(name)?;
         self.wish("breaker.close", name, Held::BreakerOpen, false, why).await?;
         let gate = self.gate(&queue).await?;
@@ -41,6 +42,7 @@ impl App {
 
     /// Every queue's gate.
     pub async fn gates(&self) -> Result<Page<GateView>, Error> {
+        self.house_only()?;
         let queues: Vec<Queue> = self.node.registry.queues().cloned().collect();
         let holds = self.node.ledger.queue_holds().await?;
         let views = queues.iter().map(|queue| self.look_at(queue, &holds));
@@ -74,6 +76,7 @@ impl App {
         holds: bool,
         why: &Why,
     ) -> Result<GateView, Error> {
+        self.house_only()?;
         let queue = self.queue(name)?;
         let note = self.note(action, queue.as_str(), why.reason.as_deref())?;
         let (at, by, why) = (note.at, note.actor.clone(), note.why.clone());

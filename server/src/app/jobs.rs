@@ -23,7 +23,7 @@ impl App {
     /// A job with its attempts.
     pub async fn job(&self, id: JobId) -> Result<JobView, Error> {
         let row = self.row(id).await?;
-        let attempts = self.node.ledger.attempts(id).await?;
+        let attempts = self.ledger.attempts(id).await?;
         let state = self.states(std::slice::from_ref(&row)).await.into_iter().next();
         let mut view = view(&row, state.unwrap_or(row.state))?;
         view.attempts = Some(attempt_views(&row, attempts));
@@ -46,7 +46,7 @@ impl App {
         if matches!(state, Some(State::Ready | State::Running)) {
             return self.jobs_by_broker(filter, wanted).await;
         }
-        let rows = self.node.ledger.jobs(&filter, self.node.clock.now()).await?;
+        let rows = self.ledger.jobs(&filter, self.node.clock.now()).await?;
         let states = self.states(&rows).await;
         let views: Result<Vec<JobView>, Error> =
             rows.iter().zip(states).map(|(row, state)| view(row, state)).collect();
@@ -66,7 +66,7 @@ impl App {
         let mut items = Vec::new();
         let mut scanned = 0;
         while scanned < SCAN_MAX {
-            let rows = self.node.ledger.jobs(&filter, self.node.clock.now()).await?;
+            let rows = self.ledger.jobs(&filter, self.node.clock.now()).await?;
             let states = self.states(&rows).await;
             for (row, found) in rows.iter().zip(states) {
                 filter.before = Some(row.job.id);
@@ -88,7 +88,7 @@ impl App {
     /// Ends a job that has not ended. Ending a cancelled job again changes nothing.
     pub async fn cancel(&self, id: JobId, why: &Why) -> Result<CancelledJob, Error> {
         let note = self.note("job.cancel", id.to_string(), why.reason.as_deref())?;
-        let queue = match self.node.ledger.cancel(id, note.at, Some(&note)).await? {
+        let queue = match self.ledger.cancel(id, note.at, Some(&note)).await? {
             Cancel::Unknown => return Err(unknown(id)),
             Cancel::Ended(State::Cancelled) => self.row(id).await?.job.queue,
             Cancel::Ended(state) => {
@@ -124,7 +124,7 @@ impl App {
     }
 
     pub(super) async fn row(&self, id: JobId) -> Result<JobRow, Error> {
-        self.node.ledger.job(id).await?.ok_or_else(|| unknown(id))
+        self.ledger.job(id).await?.ok_or_else(|| unknown(id))
     }
 
     /// The rows' states, in order.

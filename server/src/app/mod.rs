@@ -21,13 +21,15 @@ mod queues;
 mod redriver;
 mod redrives;
 mod take_over;
+mod tenants;
 pub mod types;
 mod why;
 
 use std::sync::Arc;
 
 use postworks::client::Producer;
-use postworks::job::IdSource;
+use postworks::job::{IdSource, Tenant};
+use postworks::ledger::Ledger;
 use postworks_workers::health::Probe;
 use postworks_workers::node::Node;
 use postworks_workers::role;
@@ -42,24 +44,47 @@ pub use error::Error;
 pub use once::{Ended, RequestKey};
 pub use take_over::Foreign;
 
-/// The application: everything that callers may ask for.
+/// The application: everything that callers may ask for, for one tenant.
 #[derive(Clone)]
 pub struct App {
+    // For what concerns the fleet; rows of tenants are read and changed through what follows.
     node: Arc<Node>,
     actor: Arc<str>,
+    tenant: Tenant,
     ids: Arc<IdSource>,
-    // The node's, or those of one request that may be repeated.
+    // The tenant's, and for a request that may be repeated with its ids.
+    ledger: Arc<dyn Ledger>,
     producer: Producer,
     store: Store,
     admission: Arc<Admission>,
 }
 
 impl App {
-    /// The application over a node's stores, acting for the API's callers.
+    /// The application over a node's stores, acting for the API's callers, for the house.
     pub fn new(node: Arc<Node>) -> Self {
-        let (producer, store) = (node.producer.clone(), node.store.clone());
-        let admission = Arc::new(Admission::new(&node.config.admission));
-        Self { node, actor: "api".into(), ids: Arc::default(), producer, store, admission }
+        let tenant = Tenant::DEFAULT;
+        Self {
+            actor: "api".into(),
+            tenant,
+            ids: Arc::default(),
+            ledger: node.ledger_of(tenant),
+            producer: node.producer.for_tenant(tenant),
+            store: node.store.for_tenant(tenant),
+            admission: Arc::new(Admission::new(&node.config.admission)),
+            node,
+        }
+    }
+
+    /// The same application for a tenant: it sees and changes no other one's rows.
+    #[must_use]
+    pub fn for_tenant(&self, tenant: Tenant) -> Self {
+        Self {
+            tenant,
+            ledger: self.node.ledger_of(tenant),
+            producer: self.producer.for_tenant(tenant),
+            store: self.store.for_tenant(tenant),
+            ..self.clone()
+        }
     }
 
     /// The same application, acting for somebody else: so the audit names them.

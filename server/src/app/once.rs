@@ -10,7 +10,7 @@ use super::{App, Error};
 impl App {
     /// Takes a client's key for as long as `hold`, unless somebody has it, or the request was done.
     pub async fn take_request(&self, key: &RequestKey, hold: Duration) -> Result<Taken, Error> {
-        Ok(self.node.store.take_request(key.of(&self.actor), hold).await?)
+        Ok(self.store.take_request(key.of(&self.actor), hold).await?)
     }
 
     /// The application for a request whose key is held: done again, it makes nothing twice.
@@ -32,7 +32,7 @@ impl App {
         holding: Holding,
         ended: &Ended,
     ) -> Result<(), Error> {
-        let (store, keyed) = (&self.node.store, key.of(&self.actor));
+        let (store, keyed) = (&self.store, key.of(&self.actor));
         match ended {
             Ended::Answered(answered) => store.keep_answer(keyed, holding, answered).await?,
             Ended::Refused if holding.first => store.forget_request(keyed, holding).await?,

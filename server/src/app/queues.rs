@@ -9,8 +9,9 @@ use super::types::{HolderView, Page, QueueView};
 use super::{App, Error};
 
 impl App {
-    /// Every queue and what is in it.
+    /// Every queue and what is in it, of all tenants.
     pub async fn queues(&self) -> Result<Page<QueueView>, Error> {
+        self.house_only()?;
         let queues: Vec<Queue> = self.node.registry.queues().cloned().collect();
         let mut dead: BTreeMap<Queue, u64> = BTreeMap::new();
         for count in self.node.ledger.dead_counts().await? {

@@ -68,6 +68,7 @@ impl App {
         let broken = |error: serde_json::Error| Error::Broken(Box::new(error));
         let redrive = Redrive {
             id: note.id,
+            tenant: self.tenant,
             actor: note.actor.clone(),
             subject: note.subject.clone(),
             why: note.why.clone(),
@@ -87,22 +88,22 @@ impl App {
             stopped_why: None,
             version: 0,
         };
-        self.node.ledger.start_redrive(&redrive, note).await?;
+        self.ledger.start_redrive(&redrive, note).await?;
         Ok(view(redrive, Vec::new()))
     }
 
     /// Lists redrives, newest first.
     pub async fn redrives(&self, query: &PageQuery) -> Result<Page<RedriveView>, Error> {
         let wanted = Wanted::read(query.limit, query.cursor.as_deref())?;
-        let found = self.node.ledger.redrives(false, wanted.before, wanted.probe()).await?;
+        let found = self.ledger.redrives(false, wanted.before, wanted.probe()).await?;
         let views = found.into_iter().map(|redrive| view(redrive, Vec::new())).collect();
         Ok(wanted.page(views, |redrive: &RedriveView| redrive.id))
     }
 
     /// A redrive, and what became of the jobs it put back.
     pub async fn redrive(&self, id: Uuid) -> Result<RedriveView, Error> {
-        let found = self.node.ledger.redrive_of(id).await?.ok_or_else(|| missing(id))?;
-        Ok(view(found, self.node.ledger.redrive_causes(id).await?))
+        let found = self.ledger.redrive_of(id).await?.ok_or_else(|| missing(id))?;
+        Ok(view(found, self.ledger.redrive_causes(id).await?))
     }
 
     /// Stops a redrive. What it has put back stays so.
@@ -112,7 +113,7 @@ impl App {
             Some(why) => format!("stopped by {}: {why}", note.actor),
             None => format!("stopped by {}", note.actor),
         };
-        if self.node.ledger.stop_redrive(id, &words, &note).await? {
+        if self.ledger.stop_redrive(id, &words, &note).await? {
             return self.redrive(id).await;
         }
         let ended = self.redrive(id).await?;
@@ -124,7 +125,8 @@ impl App {
         let running = self.node.ledger.redrives(true, None, super::paging::LIMIT_MAX).await?;
         let any = !running.is_empty();
         for redrive in running {
-            self.carry_on(redrive).await?;
+            // As far as its tenant sees: whoever carries it on sees all.
+            self.for_tenant(redrive.tenant).carry_on(redrive).await?;
         }
         Ok(any)
     }
@@ -141,13 +143,13 @@ impl App {
         }
         // Whoever moves the row on has the step, and its share of the rate.
         redrive.step_at = now;
-        if !self.node.ledger.save_redrive(&redrive).await? {
+        if !self.ledger.save_redrive(&redrive).await? {
             return Ok(());
         }
         redrive.version += 1;
         let broken = |error: serde_json::Error| Error::Broken(Box::new(error));
         let mut progress: Progress = serde_json::from_str(&redrive.progress).map_err(broken)?;
-        let counts = self.node.ledger.redrive_causes(redrive.id).await?;
+        let counts = self.ledger.redrive_causes(redrive.id).await?;
         redrive.put_back = counts.iter().map(|cause| cause.put_back).sum();
         if let Some(canary) = redrive.canary.filter(|_| !progress.cleared) {
             match look_at_canary(&redrive, canary, &counts) {
@@ -156,7 +158,7 @@ impl App {
                 Canary::Well => progress.cleared = true,
                 Canary::Died(why) => {
                     end(&mut redrive, RedriveState::Stopped, Some(why), now);
-                    self.node.ledger.save_redrive(&redrive).await?;
+                    self.ledger.save_redrive(&redrive).await?;
                     return Ok(());
                 }
             }
@@ -168,7 +170,7 @@ impl App {
             Left::Nothing => end(&mut redrive, RedriveState::Done, None, now),
             Left::Stopped(why) => end(&mut redrive, RedriveState::Stopped, Some(why), now),
         }
-        self.node.ledger.save_redrive(&redrive).await?;
+        self.ledger.save_redrive(&redrive).await?;
         Ok(())
     }
 
@@ -189,7 +191,7 @@ impl App {
         filter.died_before = Some(filter.died_before.map_or(later, |time| time.min(later)));
         let counts: HashMap<&str, &CauseCount> =
             counts.iter().map(|cause| (cause.fingerprint.as_str(), cause)).collect();
-        let groups = self.node.ledger.dead_groups(&filter).await?;
+        let groups = self.ledger.dead_groups(&filter).await?;
         let mut pending = false;
         for group in &groups {
             let cause = progress.causes.entry(group.fingerprint.clone()).or_default();
@@ -220,7 +222,7 @@ impl App {
         cause: &mut Cause,
         filter: &DeadFilter,
     ) -> Result<u64, Error> {
-        let letters = self.node.ledger.dead_letters(filter).await?;
+        let letters = self.ledger.dead_letters(filter).await?;
         cause.exhausted = letters.len() < usize::try_from(filter.limit).unwrap_or(usize::MAX);
         cause.before = letters.last().map(|letter| letter.id).or(cause.before);
         let note = AuditEntry {

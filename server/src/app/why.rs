@@ -51,7 +51,11 @@ impl App {
 
     async fn facts(&self, row: &JobRow) -> Result<Facts, Error> {
         let (broker, queue) = (&self.node.broker, &row.job.queue);
-        let holds = self.node.ledger.queue_holds().await?;
+        // Who held the queue, and why, is the house's.
+        let holds = match self.is_house() {
+            true => self.node.ledger.queue_holds().await?,
+            false => Vec::new(),
+        };
         let queues = std::slice::from_ref(queue);
         let call = self.node.quotas().call(queue, row.job.account, row.job.priority_s);
         let rooms = broker.look_for_room(std::slice::from_ref(&call)).await?;

@@ -19,6 +19,7 @@ mod standing;
 use std::sync::Arc;
 
 use postworks::clock::SharedClock;
+use postworks::job::Tenant;
 use postworks_workers::node::Node;
 use postworks_workers::store::Store;
 use uuid::Uuid;
@@ -52,6 +53,8 @@ struct Parts {
 pub struct Caller {
     /// As the audit names them: `user:ann@example.org` or `apikey:<id>`.
     pub actor: Arc<str>,
+    /// Whose rows they see.
+    pub tenant: Tenant,
     /// What they may do.
     pub role: Role,
     /// The login that their access token comes from, if it is one.

@@ -92,7 +92,10 @@ impl Auth {
                 let found = self.0.store.api_key(id).await?;
                 let row = found.filter(|row| row.revoked_at.is_none()).ok_or(WRONG)?;
                 let actor = format!("apikey:{id}").into();
-                let known = (Caller { actor, role: role(&row.role)?, session: None }, row.hash);
+                let known = {
+                    let (tenant, role) = (row.tenant, role(&row.role)?);
+                    (Caller { actor, tenant, role, session: None }, row.hash)
+                };
                 self.0.standings.keys.put(id, now, known.clone());
                 known
             }
@@ -110,7 +113,8 @@ impl Auth {
         let user = self.0.store.session_user(session).await?.ok_or(WRONG)?;
         let actor: Arc<str> = format!("user:{}", user.email).into();
         // What the user may do now, not when the token was signed.
-        let caller = Caller { actor, role: role(&user.role)?, session: Some(session) };
+        let caller =
+            Caller { actor, tenant: user.tenant, role: role(&user.role)?, session: Some(session) };
         self.0.standings.sessions.put(session, now, caller.clone());
         Ok(caller)
     }

@@ -48,6 +48,7 @@ pub(super) async fn run(context: &Context, command: ApiKeyCommand) -> Result<(),
     match command {
         ApiKeyCommand::Create(args) => {
             let app = wiring::own_stores(context).await?.acting_as(audit::actor());
+            let app = wiring::of_tenant(context, app).await?;
             let made = app.create_api_key(args.role, args.name.as_deref()).await?;
             context.format.say(&made, |made| made.key.clone())?;
             // Whoever pipes the key somewhere needs to hear of it too.
@@ -75,12 +76,13 @@ fn page(page: &Page<ApiKeyView>) -> String {
     let rows = page.items.iter().map(|key| {
         vec![
             key.id.to_string(),
+            key.tenant.clone(),
             or_dash(key.name.as_ref()),
             key.role.clone(),
             key.created_at.to_string(),
             or_dash(key.revoked_at.as_ref()),
         ]
     });
-    let header = ["ID", "NAME", "ROLE", "CREATED", "REVOKED"];
+    let header = ["ID", "TENANT", "NAME", "ROLE", "CREATED", "REVOKED"];
     super::paged(table(&header, rows, "no keys"), page.next.as_deref())
 }

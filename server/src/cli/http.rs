@@ -125,8 +125,8 @@ impl HttpTarget {
             }
             (401, Some(_)) => failure.advise(MAKE_A_KEY),
             (403, _) => failure.advise(
-                "set POSTWORKS_API_KEY to a key of such a role; `postworks apikey list` shows who \
-                 has which",
+                "set POSTWORKS_API_KEY to a key of such a role and tenant; `postworks apikey list` \
+                 shows who has which",
             ),
             _ => failure,
         }

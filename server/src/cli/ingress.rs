@@ -65,6 +65,7 @@ pub(super) async fn run(context: &Context, command: IngressCommand) -> Result<()
     let urls = environment.stores_for("postworks ingress")?;
     let signals = Signals::listen()?;
     let app = wiring::open(&config, &environment).await?;
+    let app = wiring::of_tenant(context, app).await?;
     if let Some(kind) = &args.kind {
         app.known_kind(kind)?;
     }

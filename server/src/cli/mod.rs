@@ -22,6 +22,7 @@ mod queue;
 mod roles;
 mod secret_file;
 mod target;
+mod tenant;
 mod user;
 mod wiring;
 
@@ -73,6 +74,9 @@ pub struct Cli {
     /// The API to talk to
     #[arg(long, global = true, value_name = "URL", value_parser = parse_server)]
     server: Option<Url>,
+    /// The tenant to act for, without an API between [default: default]
+    #[arg(long, global = true, value_name = "NAME")]
+    tenant: Option<String>,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -260,6 +264,19 @@ Examples:
   postworks apikey revoke 0198f3a0-…"
     )]
     Apikey(apikey::ApiKeyCommand),
+    /// Tenants, whose rows are kept apart
+    #[command(
+        subcommand,
+        after_help = "\
+Whoever asks the API sees the rows of their own tenant, and no others. The tenant `default`, who is
+there from the start, also looks after queues and breakers. Needs PostgreSQL.
+
+Examples:
+  postworks tenant create acme
+  postworks apikey create --role admin --tenant acme
+  postworks job list --tenant acme"
+    )]
+    Tenant(tenant::TenantCommand),
     /// Bring the database's tables up to date
     #[command(
         after_help = "Needs DATABASE_URL and REDIS_URL. Safe to run again, and while workers run."
@@ -302,6 +319,7 @@ pub struct Context {
     config: Option<PathBuf>,
     format: Format,
     server: Option<Url>,
+    tenant: Option<String>,
 }
 
 impl Context {
@@ -370,9 +388,10 @@ fn end(result: Result<(), Failure>) -> ExitCode {
 }
 
 async fn dispatch(cli: Cli) -> Result<(), Failure> {
+    tenant::check(&cli.verb, cli.tenant.as_deref())?;
     // A variable that is set to nothing counts as not set, here as everywhere.
     let config = cli.config.filter(|path| !path.as_os_str().is_empty());
-    let context = Context { config, format: cli.output, server: cli.server };
+    let context = Context { config, format: cli.output, server: cli.server, tenant: cli.tenant };
     match cli.verb {
         Verb::Up(args) => roles::run_up(&context, args).await,
         Verb::Demo(args) => roles::run_demo(&context, args).await,
@@ -390,6 +409,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::Breaker(command) => breaker::run(&context, command).await,
         Verb::User(command) => user::run(&context, command).await,
         Verb::Apikey(command) => apikey::run(&context, command).await,
+        Verb::Tenant(command) => tenant::run(&context, command).await,
         Verb::Migrate => roles::run_migrate(&context).await,
         Verb::Doctor => doctor::run(&context).await,
         Verb::Config(command) => config::run(&context, command),

@@ -6,7 +6,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
 use super::Context;
-use super::failure::Failure;
+use super::failure::{Exit, Failure};
 use super::http::HttpTarget;
 use super::wiring;
 use crate::app::App;
@@ -95,7 +95,14 @@ pub(crate) async fn choose(context: &Context) -> Result<Box<dyn Target>, Failure
     if server.is_none() && environment.stores.is_some() {
         let config = context.config(|sources| sources)?;
         let app = wiring::open(&config, &environment).await?;
+        let app = wiring::of_tenant(context, app).await?;
         return Ok(Box::new(app.acting_as(super::audit::actor())));
+    }
+    if context.tenant.is_some() {
+        let message = "--tenant is for commands that talk to the stores themselves";
+        let advice =
+            "the API knows the tenant by the key: set POSTWORKS_API_KEY to one of that tenant";
+        return Err(Failure::new(Exit::Usage, message).advise(advice));
     }
     let server = match server {
         Some(server) => server,

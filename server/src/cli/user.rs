@@ -52,6 +52,7 @@ pub(super) async fn run(context: &Context, command: UserCommand) -> Result<(), F
         UserCommand::Create(args) => {
             let password = read_password(&args.password_file, "--password-file")?;
             let app = wiring::own_stores(context).await?.acting_as(audit::actor());
+            let app = wiring::of_tenant(context, app).await?;
             let user = app.create_user(&args.email, password, args.role).await?;
             context.format.say(&user, |user| user.id.to_string())
         }
@@ -73,12 +74,13 @@ fn page(page: &Page<UserView>) -> String {
     let rows = page.items.iter().map(|user| {
         vec![
             user.id.to_string(),
+            user.tenant.clone(),
             user.email.clone(),
             user.role.clone(),
             user.created_at.to_string(),
             or_dash(user.disabled_at.as_ref()),
         ]
     });
-    let header = ["ID", "EMAIL", "ROLE", "CREATED", "DISABLED"];
+    let header = ["ID", "TENANT", "EMAIL", "ROLE", "CREATED", "DISABLED"];
     super::paged(table(&header, rows, "no users"), page.next.as_deref())
 }

@@ -89,6 +89,14 @@ async fn embedded(config: &Config, environment: &Environment) -> Result<App, Fai
     Ok(App::new(Arc::new(Node::embedded(folder, config.clone(), environment).await?)))
 }
 
+/// The application for the tenant that the command names; without a name, for the house.
+pub(crate) async fn of_tenant(context: &Context, app: App) -> Result<App, Failure> {
+    match &context.tenant {
+        Some(name) => Ok(app.for_tenant_named(name).await?),
+        None => Ok(app),
+    }
+}
+
 /// The stores of this installation, whichever they are, for who looks after its users and keys.
 pub(crate) async fn own_stores(context: &Context) -> Result<App, Failure> {
     if context.server.is_some() {

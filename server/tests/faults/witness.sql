@@ -1,5 +1,5 @@
 -- Notes every committed change of a job's row, and which process made it: each has a user of its
--- own.
+-- own. It writes with its maker's rights, since those who act for a tenant may not.
 CREATE TABLE witness (
     seq         bigserial PRIMARY KEY,
     at_ms       bigint  NOT NULL,
@@ -14,7 +14,7 @@ CREATE TABLE witness (
     old_failed  integer,
     failed      integer NOT NULL
 );
-CREATE FUNCTION witness() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION witness() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     INSERT INTO witness (at_ms, app, job, old_state, state, old_token, token, old_settled, settled,
                          old_failed, failed)

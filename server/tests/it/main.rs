@@ -43,6 +43,7 @@ mod rolling;
 mod sandbox;
 mod sentinel;
 mod start;
+mod tenants;
 mod trace;
 mod wiped;
 mod world;

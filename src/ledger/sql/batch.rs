@@ -67,8 +67,8 @@ each! {
     present(ids: &[Uuid]) -> Vec<Uuid>
 }
 each! {
-    /// The live jobs that hold these unique keys: id, kind, key.
-    holders(keys: &[(&str, &str)]) -> Vec<(Uuid, String, String)>
+    /// The live jobs that hold these unique keys of tenants: id, tenant, kind, key.
+    holders(keys: &[(Uuid, &str, &str)]) -> Vec<(Uuid, Uuid, String, String)>
 }
 each! {
     /// Writes verdicts where the fence lets them; answers the ids that were written.

@@ -14,7 +14,7 @@ use crate::on_tx;
 /// each other once needed more than ten.
 const ROUNDS: usize = 50;
 
-/// Records jobs that have no unique keys, all or none.
+/// Records jobs that have no unique keys, all or none, in a session of the engine.
 ///
 /// They wait for nobody, and only their own ids can be taken, by an earlier call with the same jobs.
 /// So one statement does it, and spares PostgreSQL and us the round trips of a transaction.
@@ -72,11 +72,11 @@ async fn round(
         return Ok(());
     }
     // At once, before the holders end as well.
-    let keys: Vec<(&str, &str)> = left().filter_map(|job| key(job)).collect();
+    let keys: Vec<Key> = left().filter_map(|job| key(job)).collect();
     let holders = if keys.is_empty() { Vec::new() } else { batch::holders(tx, &keys).await? };
-    let holders: HashMap<(&str, &str), JobId> = holders
+    let holders: HashMap<Key, JobId> = holders
         .iter()
-        .map(|(id, kind, key)| ((kind.as_str(), key.as_str()), JobId::from_uuid(*id)))
+        .map(|(id, tenant, kind, key)| ((*tenant, &**kind, &**key), JobId::from_uuid(*id)))
         .collect();
     // A repeated call whose first answer got lost: its rows are there.
     let ids: Vec<Uuid> = left().map(|job| job.id.as_uuid()).collect();
@@ -94,13 +94,16 @@ fn created(ids: Vec<Uuid>) -> impl Iterator<Item = (JobId, Recorded)> {
     ids.into_iter().map(|id| (JobId::from_uuid(id), Recorded::Created))
 }
 
-fn key(job: &NewJob) -> Option<(&str, &str)> {
-    job.unique_key.as_deref().map(|key| (job.kind.as_str(), key))
+/// A unique key: whose, of which kind, and itself.
+type Key<'a> = (Uuid, &'a str, &'a str);
+
+fn key(job: &NewJob) -> Option<Key<'_>> {
+    job.unique_key.as_deref().map(|key| (job.tenant.as_uuid(), job.kind.as_str(), key))
 }
 
 /// Which jobs of a call speak for others of the same call: the first of each unique key.
 struct Leaders<'a> {
-    of_key: HashMap<(&'a str, &'a str), JobId>,
+    of_key: HashMap<Key<'a>, JobId>,
 }
 
 impl<'a> Leaders<'a> {

@@ -30,6 +30,8 @@ struct Facts {
     connections_max: i64,
     pool_size: i64,
     ahead_ms: i64,
+    /// The login, if it cannot see every tenant's rows, or not act for a tenant.
+    misfit: Option<String>,
 }
 
 impl Facts {
@@ -39,16 +41,20 @@ impl Facts {
                  (SELECT count(*) FROM pg_stat_activity WHERE datid IS NOT NULL), \
                  current_setting('max_connections')::bigint \
                      - current_setting('superuser_reserved_connections')::bigint, \
+                 CASE WHEN coalesce(pg_has_role(to_regrole('postworks_tenant'), 'MEMBER') \
+                     AND pg_has_role(to_regrole('postworks_engine'), 'USAGE'), false) \
+                     THEN NULL ELSE current_user::text END, \
                  (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
         // The first query may have to connect.
         let mut conn = pool.acquire().await?;
         let asked = SystemClock.now().as_millis();
-        let (version, is_standby, connections, connections_max, theirs): (_, _, _, _, i64) =
+        type Row = (i64, bool, i64, i64, Option<String>, i64);
+        let (version, is_standby, connections, connections_max, misfit, theirs): Row =
             sqlx::query_as(SQL).fetch_one(&mut *conn).await?;
         let ours = i64::midpoint(asked, SystemClock.now().as_millis());
         let pool_size = i64::from(pool.options().get_max_connections());
         let ahead_ms = theirs - ours;
-        Ok(Self { version, is_standby, connections, connections_max, pool_size, ahead_ms })
+        Ok(Self { version, is_standby, connections, connections_max, pool_size, ahead_ms, misfit })
     }
 }
 
@@ -57,6 +63,7 @@ fn of_postgres(facts: &Facts) -> Vec<Finding> {
         of_version(facts.version),
         of_role(facts.is_standby),
         of_connections(facts),
+        of_tenants(facts.misfit.as_deref()),
         of_clock("postgres clock", facts.ahead_ms),
     ]
 }
@@ -100,6 +107,22 @@ fn of_connections(facts: &Facts) -> Finding {
     Finding::ok(CHECK, detail)
 }
 
+fn of_tenants(misfit: Option<&str>) -> Finding {
+    const CHECK: &str = "postgres tenants";
+    let Some(login) = misfit else {
+        return Finding::ok(CHECK, "their rows are kept apart");
+    };
+    Finding::fail(
+        CHECK,
+        format!("the login {login} is not in the roles postworks_tenant and postworks_engine"),
+        format!(
+            "run `postworks migrate`; if that was done, let an administrator run GRANT \
+             postworks_tenant, postworks_engine TO \"{login}\""
+        ),
+    )
+    .unfit()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,6 +137,7 @@ mod tests {
             connections_max: 97,
             pool_size: 10,
             ahead_ms: 3,
+            misfit: None,
         };
         let wrong = |facts: Facts| -> Vec<(&str, Status)> {
             let found = of_postgres(&facts).into_iter().filter(|f| f.status != Status::Ok);
@@ -127,6 +151,8 @@ mod tests {
         for crowded in [Facts { connections: 90, ..good() }, Facts { pool_size: 98, ..good() }] {
             assert_eq!(wrong(crowded), [("postgres connections", Status::Warn)]);
         }
+        let outside = Facts { misfit: Some("plain".to_owned()), ..good() };
+        assert_eq!(wrong(outside), [("postgres tenants", Status::Fail)]);
         let early = Facts { ahead_ms: 61_000, ..good() };
         assert_eq!(wrong(early), [("postgres clock", Status::Warn)]);
     }

@@ -16,6 +16,10 @@ const ROWS: &str = concat!(
      FROM jobs LEFT JOIN dead_letters ON dead_letters.job_id = jobs.id WHERE "
 );
 
+/// Of a tenant's list this is true anyway, and lets the planner use the index of tenants' jobs, which
+/// the house's are not in.
+const NOT_OF_HOUSE: &str = "jobs.tenant_id <> '00000000-0000-0000-0000-000000000001'";
+
 /// A job's row.
 pub(super) async fn job(db: &Db, id: JobId) -> Result<Option<JobRow>, Error> {
     let row: Option<StoredRow> = on_db!(db, pool => {
@@ -46,8 +50,10 @@ pub(super) async fn jobs(
     if filter.state == Some(State::Running) {
         return Ok(Vec::new());
     }
+    let of_house = db.tenant().is_none_or(|tenant| tenant.is_default());
     let rows: Vec<StoredRow> = on_db!(db, pool => {
         let mut query = QueryBuilder::new(ROWS);
+        query.push(if of_house { "true" } else { NOT_OF_HOUSE }).push(" AND ");
         narrow(&mut query, filter, now);
         query.build_query_as().fetch_all(pool).await
     })?;

@@ -66,6 +66,7 @@ impl SqlLedger {
 
     async fn enqueue_once(&self, jobs: &[NewJob]) -> Result<Vec<Recorded>, Error> {
         if let Db::Postgres(pool) = &self.db
+            && pool.tenant().is_none()
             && jobs.iter().all(|job| job.unique_key.is_none())
         {
             return enqueue::keyless(pool, jobs).await;

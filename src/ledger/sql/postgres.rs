@@ -18,10 +18,10 @@ fn column<'a, R, T>(rows: &'a [R], of: impl Fn(&'a R) -> T) -> Vec<T> {
 pub(super) async fn insert(conn: &mut PgConnection, jobs: &[&NewJob]) -> Answer<Vec<Uuid>> {
     const SQL: &str = "INSERT INTO jobs (id, kind, kind_version, queue, args, failed_attempts, \
              max_attempts, priority_s, unique_key, account, run_at, created_at, expires_at, \
-             traceparent) \
+             traceparent, tenant_id) \
          SELECT * FROM unnest($1::uuid[], $2::text[], $3::int[], $4::text[], $5::text[], \
              $6::int[], $7::int[], $8::int[], $9::text[], $10::uuid[], $11::bigint[], \
-             $12::bigint[], $13::bigint[], $14::text[]) \
+             $12::bigint[], $13::bigint[], $14::text[], $15::uuid[]) \
          ON CONFLICT DO NOTHING RETURNING id";
     sqlx::query_scalar(SQL)
         .bind(column(jobs, |job| job.id.as_uuid()))
@@ -38,6 +38,7 @@ pub(super) async fn insert(conn: &mut PgConnection, jobs: &[&NewJob]) -> Answer<
         .bind(column(jobs, |job| job.created_at.as_millis()))
         .bind(column(jobs, |job| job.expires_at.as_millis()))
         .bind(column(jobs, |job| job.trace.map(String::from)))
+        .bind(column(jobs, |job| job.tenant.as_uuid()))
         .fetch_all(conn)
         .await
 }
@@ -49,15 +50,17 @@ pub(super) async fn present(conn: &mut PgConnection, ids: &[Uuid]) -> Answer<Vec
 
 pub(super) async fn holders(
     conn: &mut PgConnection,
-    keys: &[(&str, &str)],
-) -> Answer<Vec<(Uuid, String, String)>> {
-    const SQL: &str = "SELECT jobs.id, jobs.kind, jobs.unique_key FROM jobs \
-         JOIN unnest($1::text[], $2::text[]) AS u(kind, unique_key) \
+    keys: &[(Uuid, &str, &str)],
+) -> Answer<Vec<(Uuid, Uuid, String, String)>> {
+    const SQL: &str = "SELECT jobs.id, jobs.tenant_id, jobs.kind, jobs.unique_key FROM jobs \
+         JOIN unnest($1::text[], $2::text[], $3::uuid[]) AS u(kind, unique_key, tenant_id) \
              ON jobs.kind = u.kind AND jobs.unique_key = u.unique_key \
+             AND jobs.tenant_id = u.tenant_id \
          WHERE jobs.unique_key IS NOT NULL AND jobs.state IN ('open', 'parked')";
     sqlx::query_as(SQL)
-        .bind(column(keys, |(kind, _)| *kind))
-        .bind(column(keys, |(_, key)| *key))
+        .bind(column(keys, |(_, kind, _)| *kind))
+        .bind(column(keys, |(.., key)| *key))
+        .bind(column(keys, |(tenant, ..)| *tenant))
         .fetch_all(conn)
         .await
 }
@@ -171,9 +174,9 @@ pub(super) async fn insert_attempts(conn: &mut PgConnection, rows: &[AttemptRow]
 
 pub(super) async fn insert_letters(conn: &mut PgConnection, rows: &[LetterRow]) -> Answer<()> {
     const SQL: &str = "INSERT INTO dead_letters (job_id, kind, queue, category, class, message, \
-             fingerprint, attempts, created_at, died_at) \
+             fingerprint, attempts, created_at, died_at, tenant_id) \
          SELECT jobs.id, jobs.kind, jobs.queue, u.category, u.class, u.message, u.fingerprint, \
-             u.attempts, jobs.created_at, u.died_at \
+             u.attempts, jobs.created_at, u.died_at, jobs.tenant_id \
          FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int[], \
              $7::bigint[]) AS u(id, category, class, message, fingerprint, attempts, died_at) \
          JOIN jobs ON jobs.id = u.id \

@@ -127,7 +127,8 @@ async fn revive(tx: &mut Tx, id: Uuid, how: &PutBack<'_>) -> Result<Option<Store
              kind_version = coalesce($5, kind_version), queue = coalesce($6, queue), \
              account = coalesce($7, account) \
          WHERE id = $1 AND state = 'dead' AND (unique_key IS NULL OR NOT EXISTS ( \
-             SELECT 1 FROM jobs AS holder WHERE holder.kind = jobs.kind \
+             SELECT 1 FROM jobs AS holder WHERE holder.tenant_id = jobs.tenant_id \
+                 AND holder.kind = jobs.kind \
                  AND holder.unique_key = jobs.unique_key \
                  AND holder.unique_key IS NOT NULL AND holder.state IN ('open', 'parked'))) \
          RETURNING ",

@@ -5,14 +5,14 @@ use uuid::Uuid;
 
 use super::SqlLedger;
 use super::stored::{nonsense, plain};
-use crate::job::{JobId, Timestamp};
+use crate::job::{JobId, Tenant, Timestamp};
 use crate::ledger::{AuditEntry, CauseCount, Db, Error, PutBackOnce, Redrive, RedriveState, Tx};
 use crate::{on_db, on_tx};
 
 macro_rules! columns {
     () => {
         "id, actor, subject, why, filter, canary, rate, state, progress, matched, put_back, done, \
-         unknown, superseded, started_at, step_at, ended_at, stopped_why, version"
+         unknown, superseded, started_at, step_at, ended_at, stopped_why, version, tenant_id"
     };
 }
 
@@ -37,6 +37,7 @@ struct Stored {
     ended_at: Option<i64>,
     stopped_why: Option<String>,
     version: i64,
+    tenant_id: Uuid,
 }
 
 /// A word in the column `state` that is none of ours.
@@ -52,6 +53,7 @@ impl TryFrom<Stored> for Redrive {
         let number = |number: i64| u32::try_from(number).unwrap_or(u32::MAX);
         Ok(Self {
             id: row.id,
+            tenant: Tenant::from_uuid(row.tenant_id),
             actor: row.actor,
             subject: row.subject,
             why: row.why,
@@ -88,7 +90,7 @@ pub(super) async fn start(db: &Db, new: &Redrive, note: &AuditEntry) -> Result<(
         "INSERT INTO redrives (",
         columns!(),
         ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, \
-         $18, $19) ON CONFLICT (id) DO NOTHING"
+         $18, $19, $20) ON CONFLICT (id) DO NOTHING"
     );
     let mut tx = db.begin().await?;
     on_tx!(&mut tx, conn => sqlx::query(SQL)
@@ -111,6 +113,7 @@ pub(super) async fn start(db: &Db, new: &Redrive, note: &AuditEntry) -> Result<(
         .bind(new.ended_at.map(Timestamp::as_millis))
         .bind(new.stopped_why.as_deref().map(plain))
         .bind(column(new.version))
+        .bind(new.tenant.as_uuid())
         .execute(conn)
         .await
         .map(drop))?;

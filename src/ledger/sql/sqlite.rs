@@ -29,10 +29,10 @@ pub(super) async fn insert(conn: &mut SqliteConnection, jobs: &[&NewJob]) -> Ans
     // "WHERE true" keeps the parser from taking ON for a join's.
     const SQL: &str = "INSERT INTO jobs (id, kind, kind_version, queue, args, failed_attempts, \
              max_attempts, priority_s, unique_key, account, run_at, created_at, expires_at, \
-             traceparent) \
+             traceparent, tenant_id) \
          SELECT unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, value ->> 4, \
              value ->> 5, value ->> 6, value ->> 7, value ->> 8, unhex(value ->> 9), \
-             value ->> 10, value ->> 11, value ->> 12, value ->> 13 \
+             value ->> 10, value ->> 11, value ->> 12, value ->> 13, unhex(value ->> 14) \
          FROM json_each($1) WHERE true \
          ON CONFLICT DO NOTHING RETURNING id";
     let rows = json(jobs, |job| {
@@ -51,6 +51,7 @@ pub(super) async fn insert(conn: &mut SqliteConnection, jobs: &[&NewJob]) -> Ans
             job.created_at.as_millis(),
             job.expires_at.as_millis(),
             job.trace,
+            hex(job.tenant.as_uuid()),
         )
     })?;
     sqlx::query_scalar(SQL).bind(rows).fetch_all(conn).await
@@ -63,13 +64,18 @@ pub(super) async fn present(conn: &mut SqliteConnection, ids: &[Uuid]) -> Answer
 
 pub(super) async fn holders(
     conn: &mut SqliteConnection,
-    keys: &[(&str, &str)],
-) -> Answer<Vec<(Uuid, String, String)>> {
-    const SQL: &str = "SELECT jobs.id, jobs.kind, jobs.unique_key \
-         FROM (SELECT value ->> 0 AS kind, value ->> 1 AS unique_key FROM json_each($1)) AS u \
+    keys: &[(Uuid, &str, &str)],
+) -> Answer<Vec<(Uuid, Uuid, String, String)>> {
+    const SQL: &str = "SELECT jobs.id, jobs.tenant_id, jobs.kind, jobs.unique_key \
+         FROM (SELECT unhex(value ->> 0) AS tenant_id, value ->> 1 AS kind, \
+             value ->> 2 AS unique_key FROM json_each($1)) AS u \
          CROSS JOIN jobs ON jobs.kind = u.kind AND jobs.unique_key = u.unique_key \
+             AND jobs.tenant_id = u.tenant_id \
          WHERE jobs.unique_key IS NOT NULL AND jobs.state IN ('open', 'parked')";
-    sqlx::query_as(SQL).bind(json(keys, |key| *key)?).fetch_all(conn).await
+    sqlx::query_as(SQL)
+        .bind(json(keys, |(tenant, kind, key)| (hex(*tenant), *kind, *key))?)
+        .fetch_all(conn)
+        .await
 }
 
 pub(super) async fn settle(conn: &mut SqliteConnection, rows: &[SettledRow]) -> Answer<Vec<Uuid>> {

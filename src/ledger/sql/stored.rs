@@ -4,7 +4,8 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::job::{
-    Category, Durability, JobId, Kind, NewJob, Queue, Reason, State, Timestamp, Turn, WorkerId,
+    Category, Durability, JobId, Kind, NewJob, Queue, Reason, State, Tenant, Timestamp, Turn,
+    WorkerId,
 };
 use crate::ledger::{DeadLetter, Error, FailedAttempt, JobRow};
 
@@ -13,7 +14,7 @@ macro_rules! job_columns {
     () => {
         "jobs.id, jobs.kind, jobs.kind_version, jobs.queue, jobs.args, jobs.failed_attempts, \
          jobs.max_attempts, jobs.priority_s, jobs.unique_key, jobs.account, jobs.run_at, \
-         jobs.created_at, jobs.expires_at, jobs.traceparent"
+         jobs.created_at, jobs.expires_at, jobs.traceparent, jobs.tenant_id"
     };
 }
 pub(super) use job_columns;
@@ -35,6 +36,7 @@ pub(super) struct StoredJob {
     created_at: i64,
     expires_at: i64,
     traceparent: Option<String>,
+    tenant_id: Uuid,
 }
 
 impl StoredJob {
@@ -134,6 +136,7 @@ impl TryFrom<StoredJob> for NewJob {
     fn try_from(row: StoredJob) -> Result<Self, Error> {
         Ok(Self {
             id: JobId::from_uuid(row.id),
+            tenant: Tenant::from_uuid(row.tenant_id),
             kind: Kind::parse(&row.kind).map_err(nonsense)?,
             kind_version: u16::try_from(row.kind_version).map_err(nonsense)?,
             queue: Queue::parse(&row.queue).map_err(nonsense)?,

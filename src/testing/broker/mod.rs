@@ -17,7 +17,7 @@ use crate::broker::{
     Broker, Delivery, Error, Lease, Push, Pushed, Refill, Settled, Settlement, Then,
 };
 use crate::clock::{Clock, ShiftedClock};
-use crate::job::{Durability, Envelope, JobId, Kind, NewJob, Queue, Timestamp, WorkerId};
+use crate::job::{Durability, Envelope, JobId, Kind, NewJob, Queue, Tenant, Timestamp, WorkerId};
 
 /// The lease that claims ask for unless a promise is about it.
 pub const LEASE: Duration = Duration::from_secs(10);
@@ -205,6 +205,7 @@ pub fn envelope(run_at: Timestamp, priority_s: u32) -> Envelope {
         created_at: run_at,
         expires_at: run_at.after(Duration::from_secs(86_400)),
         durability: Durability::Ledger,
+        tenant: Tenant::DEFAULT,
         trace: None,
     })
     .unwrap()

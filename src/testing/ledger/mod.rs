@@ -29,7 +29,8 @@ pub use redrive::*;
 pub use turns::*;
 
 use crate::job::{
-    Category, Durability, JobId, Kind, NewJob, Queue, Reason, State, Timestamp, Token, WorkerId,
+    Category, Durability, JobId, Kind, NewJob, Queue, Reason, State, Tenant, Timestamp, Token,
+    WorkerId,
 };
 use crate::ledger::{
     DeadFilter, FailedAttempt, Ledger, Next, PutBack, Recorded, Settled, SqlLedger, Standing,
@@ -66,6 +67,7 @@ pub fn job() -> NewJob {
         created_at: NOW,
         expires_at: at(86_400),
         durability: Durability::Ledger,
+        tenant: Tenant::DEFAULT,
         trace: None,
     }
 }

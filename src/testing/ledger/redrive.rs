@@ -5,7 +5,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::{NOW, all, at, created, dead, job, put_back, settled, stamped, state, token, unique};
-use crate::job::{JobId, Kind, NewJob, Queue, State};
+use crate::job::{JobId, Kind, NewJob, Queue, State, Tenant};
 use crate::ledger::{
     AuditEntry, AuditFilter, DeadFilter, Edited, Ledger, Next, Prune, PutBack, Recorded, Redrive,
     RedriveState, Settled, SqlLedger, Verdict,
@@ -195,6 +195,7 @@ pub async fn a_redrive_knows_what_came_back(ledger: &SqlLedger) {
 
 fn redrive() -> Redrive {
     Redrive {
+        tenant: Tenant::DEFAULT,
         id: Uuid::from_u128(7),
         actor: "api".to_owned(),
         subject: "all".to_owned(),

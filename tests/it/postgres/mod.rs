@@ -1,9 +1,12 @@
 //! PostgreSQL at its limits: gone, frozen, full, locked, and an answer that got lost.
 
 mod away;
+mod follow_ups;
 mod limits;
 mod lost_answer;
 mod pool;
+mod tenants;
+mod tenants_cost;
 mod worker;
 
 use std::time::{Duration, Instant};

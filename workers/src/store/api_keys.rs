@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use postworks::job::Timestamp;
+use postworks::job::{Tenant, Timestamp};
 use postworks::ledger::{AuditEntry, SqlLedger};
 use postworks::{on_db, on_tx};
 use uuid::Uuid;
@@ -14,6 +14,8 @@ use super::{Error, Store, below, page_limit, time};
 pub struct ApiKey {
     /// Its id.
     pub id: Uuid,
+    /// Whose rows it shows.
+    pub tenant: Tenant,
     /// What it is for, in its owner's words.
     pub name: Option<String>,
     /// What it may be used for, as the API names it.
@@ -31,6 +33,7 @@ impl fmt::Debug for ApiKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ApiKey")
             .field("id", &self.id)
+            .field("tenant", &self.tenant)
             .field("name", &self.name)
             .field("role", &self.role)
             .field("created_at", &self.created_at)
@@ -39,22 +42,24 @@ impl fmt::Debug for ApiKey {
     }
 }
 
-type Row = (Uuid, Option<String>, String, Vec<u8>, i64, Option<i64>);
+type Row = (Uuid, Uuid, Option<String>, String, Vec<u8>, i64, Option<i64>);
 
-fn of_row((id, name, role, hash, created_at, revoked_at): Row) -> Result<ApiKey, Error> {
+fn of_row((id, tenant, name, role, hash, created_at, revoked_at): Row) -> Result<ApiKey, Error> {
     let hash = hash.try_into().map_err(|_| Error::Corrupt(format!("the hash of API key {id}")))?;
     let (created_at, revoked_at) = (time(created_at), revoked_at.map(time));
-    Ok(ApiKey { id, name, role, hash, created_at, revoked_at })
+    let tenant = Tenant::from_uuid(tenant);
+    Ok(ApiKey { id, tenant, name, role, hash, created_at, revoked_at })
 }
 
 impl Store {
     /// Keeps a new key.
     pub async fn add_api_key(&self, key: &ApiKey, note: &AuditEntry) -> Result<(), Error> {
-        const SQL: &str = "INSERT INTO api_keys (id, name, role, hash, created_at) \
-             VALUES ($1, $2, $3, $4, $5)";
+        const SQL: &str = "INSERT INTO api_keys (id, tenant, name, role, hash, created_at) \
+             VALUES ($1, $2, $3, $4, $5, $6)";
         let mut tx = self.db.begin().await?;
         on_tx!(&mut tx, conn => sqlx::query(SQL)
             .bind(key.id)
+            .bind(key.tenant.as_uuid())
             .bind(key.name.as_deref())
             .bind(key.role.as_str())
             .bind(key.hash.as_slice())
@@ -68,8 +73,8 @@ impl Store {
 
     /// A key, revoked or not.
     pub async fn api_key(&self, id: Uuid) -> Result<Option<ApiKey>, Error> {
-        const SQL: &str = "SELECT id, name, role, hash, created_at, revoked_at FROM api_keys \
-             WHERE id = $1";
+        const SQL: &str = "SELECT id, tenant, name, role, hash, created_at, revoked_at \
+             FROM api_keys WHERE id = $1";
         let row: Option<Row> = on_db!(&self.db, pool => {
             sqlx::query_as(SQL).bind(id).fetch_optional(pool).await
         })?;
@@ -78,8 +83,8 @@ impl Store {
 
     /// Keys, newest first; those older than `before`, the last one of the page before.
     pub async fn api_keys(&self, before: Option<Uuid>, limit: u32) -> Result<Vec<ApiKey>, Error> {
-        const SQL: &str = "SELECT id, name, role, hash, created_at, revoked_at FROM api_keys \
-             WHERE id < $1 ORDER BY id DESC LIMIT $2";
+        const SQL: &str = "SELECT id, tenant, name, role, hash, created_at, revoked_at \
+             FROM api_keys WHERE id < $1 ORDER BY id DESC LIMIT $2";
         let rows: Vec<Row> = on_db!(&self.db, pool => {
             sqlx::query_as(SQL).bind(below(before)).bind(page_limit(limit)).fetch_all(pool).await
         })?;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use postworks::job::{SnoozeReason, Timestamp};
-use postworks::ledger::{AuditEntry, SqlLedger};
+use postworks::ledger::{AuditEntry, Db, SqlLedger};
 use postworks::{on_db, on_tx};
 use secrecy::SecretString;
 use serde::Serialize;
@@ -143,13 +143,24 @@ impl Store {
         new: NewConnector,
         note: impl FnOnce(Uuid) -> Option<AuditEntry>,
     ) -> Result<Connected, Error> {
-        const SQL: &str = "INSERT INTO connectors (id, platform, base_url, identifier, created_at) \
-             VALUES ($1, $2, $3, $4, $5) \
-             ON CONFLICT (platform, base_url, identifier) \
-             DO UPDATE SET state = 'active', state_reason = NULL RETURNING id";
+        macro_rules! insert {
+            ($conflict:literal) => {
+                concat!(
+                    "INSERT INTO connectors (id, platform, base_url, identifier, created_at) \
+                     VALUES ($1, $2, $3, $4, $5) ON CONFLICT (",
+                    $conflict,
+                    ") DO UPDATE SET state = 'active', state_reason = NULL RETURNING id"
+                )
+            };
+        }
+        // The embedded database has one tenant, and cannot change what is unique.
+        let sql = match &self.db {
+            Db::Postgres(_) => insert!("tenant_id, platform, base_url, identifier"),
+            Db::Sqlite(_) => insert!("platform, base_url, identifier"),
+        };
         let fresh = self.new_id();
         let mut tx = self.db.begin().await?;
-        let id: Uuid = on_tx!(&mut tx, conn => sqlx::query_scalar(SQL)
+        let id: Uuid = on_tx!(&mut tx, conn => sqlx::query_scalar(sql)
             .bind(fresh)
             .bind(&new.platform)
             .bind(new.base_url.as_str())

@@ -16,6 +16,7 @@ mod requests;
 mod routes;
 mod schedule;
 mod sessions;
+mod tenants;
 mod tokens;
 mod users;
 
@@ -31,6 +32,7 @@ pub use schedule::{Publish, Scheduled};
 pub use sessions::{
     Exchange, Exchanged, NewRefresh, REFRESH_GRACE, SESSION_KEPT, SESSION_TOKENS_MAX,
 };
+pub use tenants::NamedTenant;
 pub use tokens::{Access, CoolDown, Held, Renewal, Renewed};
 pub use users::User;
 

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use postworks::job::Timestamp;
+use postworks::job::{Tenant, Timestamp};
 use postworks::ledger::{Tx, until_sure};
 use postworks::{on_db, on_tx};
 use uuid::Uuid;
@@ -70,6 +70,7 @@ struct Row {
     used_by: Option<Vec<u8>>,
     revoked_at: Option<i64>,
     user_id: Uuid,
+    tenant: Uuid,
     email: String,
     role: String,
     created_at: i64,
@@ -80,6 +81,7 @@ impl Row {
     fn user(self) -> User {
         User {
             id: self.user_id,
+            tenant: Tenant::from_uuid(self.tenant),
             email: self.email,
             role: self.role,
             created_at: time(self.created_at),
@@ -136,7 +138,7 @@ impl Store {
         const USE: &str = "UPDATE refresh_tokens SET used_at = $2, used_by = $3 \
              WHERE id = $1 AND used_at IS NULL";
         const LOOK: &str = "SELECT t.session_id, t.expires_at, t.used_at, t.used_by, \
-                 s.revoked_at, u.id AS user_id, u.email, u.role, u.created_at, u.disabled_at \
+                 s.revoked_at, u.id AS user_id, u.tenant, u.email, u.role, u.created_at, u.disabled_at \
              FROM refresh_tokens t JOIN sessions s ON s.id = t.session_id \
                  JOIN users u ON u.id = s.user_id WHERE t.id = $1";
         const MINE: &str = "SELECT id FROM refresh_tokens WHERE id = $1";
@@ -190,15 +192,16 @@ impl Store {
 
     /// Whose a session is, if it goes on and its user may do something.
     pub async fn session_user(&self, id: Uuid) -> Result<Option<User>, Error> {
-        const SQL: &str = "SELECT u.id, u.email, u.role, u.created_at FROM sessions s \
+        const SQL: &str = "SELECT u.id, u.tenant, u.email, u.role, u.created_at FROM sessions s \
              JOIN users u ON u.id = s.user_id WHERE s.id = $1 \
              AND s.revoked_at IS NULL AND s.expires_at > $2 AND u.disabled_at IS NULL";
         let now = self.now().as_millis();
-        let row: Option<(Uuid, String, String, i64)> = on_db!(&self.db, pool => {
+        let row: Option<(Uuid, Uuid, String, String, i64)> = on_db!(&self.db, pool => {
             sqlx::query_as(SQL).bind(id).bind(now).fetch_optional(pool).await
         })?;
-        Ok(row.map(|(id, email, role, created_at)| User {
+        Ok(row.map(|(id, tenant, email, role, created_at)| User {
             id,
+            tenant: Tenant::from_uuid(tenant),
             email,
             role,
             created_at: time(created_at),

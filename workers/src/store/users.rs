@@ -1,6 +1,6 @@
 //! People who may ask the API.
 
-use postworks::job::Timestamp;
+use postworks::job::{Tenant, Timestamp};
 use postworks::ledger::{AuditEntry, SqlLedger, until_sure};
 use postworks::{on_db, on_tx};
 use uuid::Uuid;
@@ -12,6 +12,8 @@ use super::{Error, Store, below, page_limit, time};
 pub struct User {
     /// The person's id.
     pub id: Uuid,
+    /// Whose rows the person sees.
+    pub tenant: Tenant,
     /// In small letters; nobody else has it.
     pub email: String,
     /// What the person may do, as the API names it.
@@ -22,10 +24,18 @@ pub struct User {
     pub disabled_at: Option<Timestamp>,
 }
 
-type Row = (Uuid, String, String, i64, Option<i64>);
+type Row = (Uuid, Uuid, String, String, i64, Option<i64>);
 
-fn of_row((id, email, role, created_at, disabled_at): Row) -> User {
-    User { id, email, role, created_at: time(created_at), disabled_at: disabled_at.map(time) }
+fn of_row((id, tenant, email, role, created_at, disabled_at): Row) -> User {
+    let tenant = Tenant::from_uuid(tenant);
+    User {
+        id,
+        tenant,
+        email,
+        role,
+        created_at: time(created_at),
+        disabled_at: disabled_at.map(time),
+    }
 }
 
 impl Store {
@@ -45,12 +55,13 @@ impl Store {
         hash: &str,
         note: &AuditEntry,
     ) -> Result<bool, Error> {
-        const SQL: &str = "INSERT INTO users (id, email, password, role, created_at) \
-             VALUES ($1, $2, $3, $4, $5) ON CONFLICT (email) DO NOTHING";
+        const SQL: &str = "INSERT INTO users (id, tenant, email, password, role, created_at) \
+             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (email) DO NOTHING";
         const WHOSE: &str = "SELECT id FROM users WHERE email = $1";
         let mut tx = self.db.begin().await?;
         let entered = on_tx!(&mut tx, conn => sqlx::query(SQL)
             .bind(user.id)
+            .bind(user.tenant.as_uuid())
             .bind(user.email.as_str())
             .bind(hash)
             .bind(user.role.as_str())
@@ -72,20 +83,20 @@ impl Store {
 
     /// The person with this email, and the hash of the password.
     pub async fn user_with_password(&self, email: &str) -> Result<Option<(User, String)>, Error> {
-        const SQL: &str = "SELECT id, email, role, created_at, disabled_at, password FROM users \
-             WHERE email = $1";
-        type WithPassword = (Uuid, String, String, i64, Option<i64>, String);
+        const SQL: &str = "SELECT id, tenant, email, role, created_at, disabled_at, password \
+             FROM users              WHERE email = $1";
+        type WithPassword = (Uuid, Uuid, String, String, i64, Option<i64>, String);
         let row: Option<WithPassword> = on_db!(&self.db, pool => {
             sqlx::query_as(SQL).bind(email).fetch_optional(pool).await
         })?;
-        Ok(row.map(|(id, email, role, created, disabled, hash)| {
-            (of_row((id, email, role, created, disabled)), hash)
+        Ok(row.map(|(id, tenant, email, role, created, disabled, hash)| {
+            (of_row((id, tenant, email, role, created, disabled)), hash)
         }))
     }
 
     /// People, newest first; those older than `before`, the last one of the page before.
     pub async fn users(&self, before: Option<Uuid>, limit: u32) -> Result<Vec<User>, Error> {
-        const SQL: &str = "SELECT id, email, role, created_at, disabled_at FROM users \
+        const SQL: &str = "SELECT id, tenant, email, role, created_at, disabled_at FROM users \
              WHERE id < $1 ORDER BY id DESC LIMIT $2";
         let rows: Vec<Row> = on_db!(&self.db, pool => {
             sqlx::query_as(SQL).bind(below(before)).bind(page_limit(limit)).fetch_all(pool).await

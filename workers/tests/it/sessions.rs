@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use postworks::clock::Clock as _;
-use postworks::job::{CleanupScope, DataCleanup, Timestamp};
+use postworks::job::{CleanupScope, DataCleanup, Tenant, Timestamp};
 use postworks::ledger::{AuditEntry, AuditFilter, Db, Ledger as _, SqlLedger};
 use postworks::on_tx;
 use postworks_workers::handlers::CleanUp;
@@ -41,6 +41,7 @@ fn note(at: Timestamp) -> AuditEntry {
 
 fn user(world: &World, email: &str) -> User {
     User {
+        tenant: Tenant::DEFAULT,
         id: world.store.new_id(),
         email: email.to_owned(),
         role: "admin".to_owned(),

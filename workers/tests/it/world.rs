@@ -9,7 +9,7 @@ use postworks::clock::{Clock as _, SharedClock, ShiftedClock};
 use postworks::config::{Config, Sources};
 use postworks::job::{
     Catalog, InvalidRequest, Job, JobError, JobId, Kind, NewJob, PostPublication, Queue, Request,
-    Token, WorkerId,
+    Tenant, Token, WorkerId,
 };
 use postworks::ledger::{Db, Ledger as _, SqlLedger};
 use postworks::worker::{BreakerView, EffectSlot, Handler, JobContext};
@@ -128,6 +128,7 @@ impl World {
             max_attempts: 3,
             created_at: now,
             deadline: now.after(J::TIMEOUT),
+            tenant: Tenant::DEFAULT,
             trace: None,
             token: self.claim(),
             worker: WorkerId::new("test", 1, Uuid::nil()),

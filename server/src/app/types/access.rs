@@ -12,6 +12,8 @@ use uuid::Uuid;
 pub struct UserView {
     /// The person's id.
     pub id: Uuid,
+    /// The name of the tenant whose rows the person sees.
+    pub tenant: String,
     /// In small letters.
     pub email: String,
     /// `readonly`, `producer`, `operator` or `admin`.
@@ -27,6 +29,8 @@ pub struct UserView {
 pub struct ApiKeyView {
     /// Its id.
     pub id: Uuid,
+    /// The name of the tenant whose rows it shows.
+    pub tenant: String,
     /// What it is for.
     pub name: Option<String>,
     /// `readonly`, `producer`, `operator` or `admin`.

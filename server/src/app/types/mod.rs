@@ -10,6 +10,7 @@ mod gates;
 mod jobs;
 mod object;
 mod redrives;
+mod tenants;
 
 use postworks::job::Queue;
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,7 @@ pub use gates::*;
 pub use jobs::*;
 pub(crate) use object::Object;
 pub use redrives::*;
+pub use tenants::*;
 
 /// Which page of a list.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
