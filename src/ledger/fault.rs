@@ -2,7 +2,7 @@
 
 use sqlx::error::DatabaseError;
 use sqlx::migrate::MigrateError;
-use sqlx::postgres::PgDatabaseError;
+use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
 use super::Error;
 
@@ -38,6 +38,16 @@ impl Error {
             Self::Unavailable(error) if !rolled_back(&error) => Self::Unsure(error),
             other => other,
         }
+    }
+
+    /// The error of a statement that is a transaction of its own. PostgreSQL has undone what it answers
+    /// with ERROR; when it ends the session (FATAL) or says nothing, nobody knows.
+    pub(super) fn of_lone_statement(error: sqlx::Error) -> Self {
+        let undone = error
+            .as_database_error()
+            .and_then(|error| error.try_downcast_ref::<PgDatabaseError>())
+            .is_some_and(|error| error.severity() == PgSeverity::Error);
+        if undone { error.into() } else { Self::of_commit(error) }
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) async fn keyless(pool: &GuardedPool, jobs: &[NewJob]) -> Result<Vec<R
     let _place = pool.watch(pool.place()).await?;
     let mut connection = pool.watch(pool.connections().acquire()).await?;
     let rows: Vec<&NewJob> = jobs.iter().collect();
-    postgres::insert(&mut connection, &rows).await.map_err(Error::of_commit)?;
+    postgres::insert(&mut connection, &rows).await.map_err(Error::of_lone_statement)?;
     Ok(vec![Recorded::Created; jobs.len()])
 }
 
