@@ -2,12 +2,57 @@
 //!
 //! "Accepted" means committed in the ledger. The push to the broker that follows is a hint: it may
 //! fail or be lost with this process, and the relay pushes what the broker never got.
+//!
+//! [`Producer`] works on the stores; `http::HttpProducer`, of the feature `http-client`, reaches them
+//! through the API.
+//!
+//! # In a transaction of your own
+//!
+//! A program whose rows are in the same database can make a job exist if and only if its rows do.
+//! Any transaction of sqlx will do, on whatever pool it was begun:
+//!
+//! ```no_run
+//! use postworks::client::Producer;
+//! use postworks::job::{ConnectorSync, NewJob, Queue, Request};
+//! use postworks::ledger::{Recorded, SqlLedger};
+//!
+//! # async fn connected(
+//! #     pool: sqlx::PgPool,
+//! #     producer: Producer,
+//! #     connector_id: uuid::Uuid,
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
+//! let job = producer.prepare(Request::of(&ConnectorSync { connector_id })?)?;
+//! let jobs = [NewJob { queue: Queue::of_platform(&job.kind, "bluesky")?, ..job }];
+//!
+//! let mut tx = pool.begin().await?;
+//! sqlx::query("INSERT INTO my_accounts (id) VALUES ($1)")
+//!     .bind(connector_id)
+//!     .execute(&mut *tx)
+//!     .await?;
+//! let recorded = SqlLedger::enqueue_on(&mut tx, &jobs).await?;
+//! tx.commit().await?;
+//!
+//! producer.dispatch(Recorded::made(&jobs, &recorded));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`SqlLedger::enqueue_on`](crate::ledger::SqlLedger::enqueue_on) says what the transaction and its
+//! login need, also where tenants share the database:
+//! [`Producer::for_tenant`] makes a tenant's jobs. A program that has no broker makes jobs with
+//! [`Request::into_job`] and leaves the push to the relay. Transactions begun by
+//! [`Db::begin`](crate::ledger::Db::begin), also on SQLite, take
+//! [`SqlLedger::enqueue_in`](crate::ledger::SqlLedger::enqueue_in).
 
 mod dispatch;
+#[cfg(feature = "http-client")]
+pub mod http;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+
+use serde::Deserialize;
 
 use crate::broker::{self, Broker, Push, Pushed};
 use crate::clock::SharedClock;
@@ -39,7 +84,7 @@ pub enum Error {
 }
 
 /// What became of one job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct Enqueued {
     /// The job's id; that of the live job with the same unique key if there was one.
     pub id: JobId,

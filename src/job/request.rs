@@ -37,6 +37,8 @@ pub struct Request {
 pub struct RequestPolicy {
     /// Not before this; now if absent.
     pub run_at: Option<Timestamp>,
+    /// Not before so long from now; not together with `run_at`. In milliseconds.
+    pub delay: Option<Duration>,
     /// While a live job of the kind has this key, another is not made.
     pub unique_key: Option<String>,
     /// Head start in seconds.
@@ -131,7 +133,7 @@ impl Request {
         if !faults.is_empty() {
             return Err(InvalidRequest(faults));
         }
-        let run_at = self.policy.run_at.unwrap_or(now).max(now);
+        let run_at = self.policy.due(now).max(now);
         Ok(NewJob {
             id,
             tenant: Tenant::DEFAULT,
@@ -154,19 +156,27 @@ impl Request {
 }
 
 impl RequestPolicy {
+    /// When it is to run; perhaps in the past.
+    fn due(&self, now: Timestamp) -> Timestamp {
+        self.run_at.or(self.delay.map(|delay| now.after(delay))).unwrap_or(now)
+    }
+
     fn faults(&self, spec: &KindSpec, now: Timestamp) -> Vec<FieldError> {
         let mut faults = Vec::new();
         let mut fault = |field: &str, message: String| faults.push(FieldError::new(field, message));
-        if let Some(run_at) = self.run_at {
-            if run_at < now.before(PAST_MAX) {
-                fault("/run_at", "is more than 24 hours in the past".into());
-            }
-            if run_at > now.after(AHEAD_MAX) {
-                fault("/run_at", "is more than 366 days ahead".into());
-            }
+        let due = self.due(now);
+        if self.run_at.is_some() && self.delay.is_some() {
+            fault("/delay_ms", "cannot be given together with run_at".into());
+        }
+        let field = if self.delay.is_some() { "/delay_ms" } else { "/run_at" };
+        if due < now.before(PAST_MAX) {
+            fault(field, "is more than 24 hours in the past".into());
+        }
+        if due > now.after(AHEAD_MAX) {
+            fault(field, "is more than 366 days ahead".into());
         }
         if let Some(expires_at) = self.expires_at
-            && expires_at <= self.run_at.unwrap_or(now).max(now)
+            && expires_at <= due.max(now)
         {
             fault("/expires_at", "must be later than run_at and than now".into());
         }
@@ -246,6 +256,20 @@ mod tests {
         assert!(request(CLEANUP, "{}", at(366)).is_ok());
         assert!(request(CLEANUP, "{}", at(367)).is_err());
         assert!(request(CLEANUP, "{}", at(36_500)).is_err());
+    }
+
+    #[test]
+    fn a_delay_counts_from_now_and_is_held_to_the_same_bounds() {
+        let later = |days: u64| RequestPolicy {
+            delay: Some(Duration::from_secs(days * 86_400)),
+            ..RequestPolicy::default()
+        };
+        assert_eq!(request(CLEANUP, "{}", later(1)).unwrap().run_at.as_millis(), 1_001 * DAY_MS);
+        let far = request(CLEANUP, "{}", later(367)).unwrap_err();
+        assert_eq!(far, ["/delay_ms: is more than 366 days ahead"]);
+        let both = RequestPolicy { delay: later(1).delay, ..at(1) };
+        let both = request(CLEANUP, "{}", both).unwrap_err();
+        assert_eq!(both, ["/delay_ms: cannot be given together with run_at"]);
     }
 
     #[test]

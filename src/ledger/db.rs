@@ -7,7 +7,7 @@
 use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
 
-use sqlx::{PgConnection, Postgres, Sqlite, Transaction};
+use sqlx::{PgConnection, Postgres, Sqlite, SqliteConnection, Transaction};
 
 use super::outage::Place;
 use super::{Error, GuardedPool, SqliteFile};
@@ -40,6 +40,13 @@ pub struct PostgresTx {
     tx: Transaction<'static, Postgres>,
     /// After the transaction: what rolls back still has its connection.
     _place: Place,
+}
+
+/// The connection of a transaction, ours or a caller's own.
+#[derive(Debug)]
+pub(super) enum Session<'a> {
+    Postgres(&'a mut PgConnection),
+    Sqlite(&'a mut SqliteConnection),
 }
 
 impl Deref for PostgresTx {
@@ -134,6 +141,13 @@ impl Db {
 }
 
 impl Tx {
+    pub(super) fn session(&mut self) -> Session<'_> {
+        match self {
+            Self::Postgres(tx) => Session::Postgres(tx),
+            Self::Sqlite(tx) => Session::Sqlite(tx),
+        }
+    }
+
     /// Makes the transaction's changes durable.
     ///
     /// # Errors

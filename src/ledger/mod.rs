@@ -30,6 +30,7 @@ mod sure;
 pub use acting::Reading;
 pub use audit::{AuditEntry, AuditFilter};
 pub use connect::{PostgresOptions, SqliteFile};
+use db::Session;
 pub use db::{Db, Tx};
 pub use end::{Cancel, Prune};
 pub use group::GroupCommit;
@@ -86,6 +87,15 @@ pub enum Recorded {
     Created,
     /// A live job of the same kind has the unique key; this is its id.
     Existing(JobId),
+}
+
+impl Recorded {
+    /// Those of the jobs that were made, for [`Producer::dispatch`](crate::client::Producer::dispatch);
+    /// `recorded` is what was answered for them, in order.
+    pub fn made(jobs: &[NewJob], recorded: &[Self]) -> Vec<NewJob> {
+        let made = jobs.iter().zip(recorded).filter(|(_, recorded)| **recorded == Self::Created);
+        made.map(|(job, _)| job.clone()).collect()
+    }
 }
 
 /// A run's outcome as the ledger records it.

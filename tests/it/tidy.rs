@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// A library and the folders that may name it.
 const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
@@ -31,6 +32,7 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     (
         "reqwest",
         &[
+            "src/client/http",
             "workers/src/platforms",
             "workers/src/testing",
             "workers/tests",
@@ -147,6 +149,19 @@ fn each_library_is_named_only_where_it_belongs() {
         }
     }
     report(&faults);
+}
+
+#[test]
+fn the_engine_speaks_no_http_unless_it_is_asked_to() {
+    let libraries = |features: &[&str]| {
+        let tree = ["tree", "--offline", "--package", "postworks", "--edges", "normal"];
+        let mut cargo = Command::new(env!("CARGO"));
+        let ran = cargo.args(tree).args(features).current_dir(root()).output().unwrap();
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        String::from_utf8(ran.stdout).unwrap()
+    };
+    assert!(!libraries(&[]).contains("reqwest v"));
+    assert!(libraries(&["--features", "http-client"]).contains("reqwest v"));
 }
 
 #[test]

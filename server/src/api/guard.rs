@@ -104,7 +104,7 @@ async fn bounded(limit: Duration, answer: impl Future<Output = Response>) -> Res
         Err(_) => {
             let limit = humantime::format_duration(limit);
             let detail = format!("no answer within {limit}; what was asked may have been done");
-            Problem::unavailable(detail).into_response()
+            Problem::unsure(detail).into_response()
         }
     }
 }

@@ -71,7 +71,7 @@ where
             answered(make(app.repeating(&holding), document).await?)
         };
         let made = tokio::time::timeout(limits.request_timeout, made).await.unwrap_or_else(|_| {
-            Err(Problem::unavailable("no answer in time; what was asked may have been done"))
+            Err(Problem::unsure("no answer in time; what was asked may have been done"))
         });
         end(&app, &key, holding, &made).await;
         made
@@ -80,7 +80,7 @@ where
         Ok(made) => Ok(sent(&made?)),
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Err(Problem::unavailable("the request was cut off")),
+            Err(_) => Err(Problem::unsure("the request was cut off")),
         },
     }
 }

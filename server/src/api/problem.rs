@@ -30,6 +30,9 @@ pub struct Problem {
     /// What keeps the service from answering, where `detail` has fixed words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Box<str>>,
+    /// What was asked may have been done all the same; left out where it surely was not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unsure: bool,
     /// For the header Retry-After, in seconds.
     #[serde(skip)]
     retry_after_s: Option<u32>,
@@ -72,6 +75,7 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             cause: None,
+            unsure: false,
             retry_after_s: None,
             challenge: None,
         }
@@ -108,6 +112,11 @@ impl Problem {
         }
     }
 
+    /// No answer could be waited for, and what was asked may have been done.
+    pub fn unsure(cause: impl Into<String>) -> Self {
+        Self { unsure: true, ..Self::unavailable(cause) }
+    }
+
     /// More is asked for than can be done now.
     pub fn busy(cause: impl Into<String>) -> Self {
         let retry_after_s = rand::random_range(RETRY_AFTER_S..=RETRY_AFTER_S + SPREAD_S);
@@ -137,7 +146,7 @@ impl From<app::Error> for Problem {
             }
             app::Error::Unsure(source) => {
                 tracing::error!(error = chain(source.as_ref()), "an answer got lost");
-                Self::unavailable(
+                Self::unsure(
                     "the ledger's answer got lost: what was asked may have been done; \
                      repeated with the same unique key, it is not done twice",
                 )

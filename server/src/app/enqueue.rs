@@ -1,7 +1,11 @@
 //! Enqueueing: check everything, route, record.
 
+use std::time::Duration;
+
 use postworks::client;
-use postworks::job::{ENVELOPE_BYTES_MAX, FieldError, NewJob, Request, RequestPolicy, State};
+use postworks::job::{
+    ENVELOPE_BYTES_MAX, FieldError, InvalidRequest, NewJob, Request, RequestPolicy, State,
+};
 use postworks::ledger::BATCH_MAX;
 
 use super::types::{BulkEnqueued, EnqueueBulk, EnqueueJob, Enqueued, EnqueuedBulk};
@@ -61,24 +65,18 @@ impl App {
     }
 
     pub(super) fn prepare_one(&self, job: EnqueueJob) -> Result<NewJob, Vec<FieldError>> {
-        let mut faults = Vec::new();
-        if job.run_at.is_some() && job.delay_ms.is_some() {
-            faults.push(FieldError::new("/delay_ms", "cannot be given together with run_at"));
-        }
         if job.args.get().len() > ARGS_BYTES_MAX {
             let message = format!("must be at most {ARGS_BYTES_MAX} bytes");
-            faults.push(FieldError::new("/args", message));
-            return Err(faults);
+            return Err(vec![FieldError::new("/args", message)]);
         }
         // An array would be read as the fields in their order.
         if !job.args.get().starts_with('{') {
-            faults.push(FieldError::new("/args", "must be an object"));
-            return Err(faults);
+            return Err(vec![FieldError::new("/args", "must be an object")]);
         }
-        let delayed = job.delay_ms.is_some();
         let request = Request {
             policy: RequestPolicy {
-                run_at: job.due(self.node.clock.now()),
+                run_at: job.run_at,
+                delay: job.delay_ms.map(Duration::from_millis),
                 unique_key: job.unique_key,
                 priority_s: job.priority,
                 max_attempts: job.max_attempts,
@@ -88,15 +86,10 @@ impl App {
             kind: job.kind,
             args: job.args,
         };
-        match self.producer.prepare(request) {
-            Ok(job) => {
-                faults.extend(self.beyond_tenant(&job));
-                if faults.is_empty() { Ok(job) } else { Err(faults) }
-            }
-            Err(invalid) => {
-                faults.extend(invalid.0.into_iter().map(|fault| named(fault, delayed)));
-                Err(faults)
-            }
+        let job = self.producer.prepare(request).map_err(|InvalidRequest(faults)| faults)?;
+        match self.beyond_tenant(&job) {
+            None => Ok(job),
+            Some(fault) => Err(vec![fault]),
         }
     }
 
@@ -116,12 +109,4 @@ fn placed(fault: FieldError, at: usize, bulk: bool) -> FieldError {
         return fault;
     }
     FieldError::new(format!("/jobs/{at}{}", fault.field), fault.message)
-}
-
-/// The fault under the name that the caller used.
-fn named(fault: FieldError, delayed: bool) -> FieldError {
-    if delayed && fault.field == "/run_at" {
-        return FieldError::new("/delay_ms", fault.message);
-    }
-    fault
 }

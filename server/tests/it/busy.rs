@@ -31,7 +31,7 @@ fn assert_busy(answer: &Answer, reason: &str) {
 }
 
 /// Waits until a job is refused (or taken).
-async fn until_refused(world: &World, refused: bool) {
+pub(crate) async fn until_refused(world: &World, refused: bool) {
     until("the API does not change its mind", LONG, async || {
         let asked = world.post("/api/jobs", json!({"kind": "data_cleanup", "args": 0})).await;
         (asked.status.as_u16() == 503) == refused

@@ -24,6 +24,7 @@ mod gates;
 #[path = "../faults/history.rs"]
 #[allow(dead_code, reason = "the fault suite uses the rest")]
 mod history;
+mod http_producer;
 mod ingress;
 mod inputs;
 mod lean_worker;

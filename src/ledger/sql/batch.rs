@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::stored::Fence;
 use super::{postgres, sqlite};
 use crate::job::NewJob;
-use crate::ledger::{Error, Tx};
+use crate::ledger::{Error, Session, Tx};
 
 /// A verdict as columns. `None` leaves a column as it is, except that `finished_at` and
 /// `parked_for` are always written.
@@ -47,11 +47,18 @@ pub(super) struct LetterRow {
 
 macro_rules! each {
     ($(#[$doc:meta])* $name:ident($($arg:ident: $type:ty),*) -> $out:ty) => {
+        each! { $(#[$doc])* $name on Tx($($arg: $type),*) -> $out }
+    };
+    ($(#[$doc:meta])* $name:ident on $on:ident$(<$life:lifetime>)?
+        ($($arg:ident: $type:ty),*) -> $out:ty) => {
         $(#[$doc])*
-        pub(super) async fn $name(tx: &mut Tx, $($arg: $type),*) -> Result<$out, Error> {
-            Ok(match tx {
-                Tx::Postgres(tx) => postgres::$name(&mut **tx, $($arg),*).await?,
-                Tx::Sqlite(tx) => sqlite::$name(&mut **tx, $($arg),*).await?,
+        pub(super) async fn $name(
+            on: &mut $on$(<$life>)?,
+            $($arg: $type),*
+        ) -> Result<$out, Error> {
+            Ok(match on {
+                $on::Postgres(conn) => postgres::$name(&mut **conn, $($arg),*).await?,
+                $on::Sqlite(conn) => sqlite::$name(&mut **conn, $($arg),*).await?,
             })
         }
     };
@@ -60,15 +67,15 @@ macro_rules! each {
 each! {
     /// Inserts jobs, leaving out those whose id or unique key is taken; answers the ids that
     /// went in.
-    insert(jobs: &[&NewJob]) -> Vec<Uuid>
+    insert on Session<'_>(jobs: &[&NewJob]) -> Vec<Uuid>
 }
 each! {
     /// The ids among these that have a row.
-    present(ids: &[Uuid]) -> Vec<Uuid>
+    present on Session<'_>(ids: &[Uuid]) -> Vec<Uuid>
 }
 each! {
     /// The live jobs that hold these unique keys of tenants: id, tenant, kind, key.
-    holders(keys: &[(Uuid, &str, &str)]) -> Vec<(Uuid, Uuid, String, String)>
+    holders on Session<'_>(keys: &[(Uuid, &str, &str)]) -> Vec<(Uuid, Uuid, String, String)>
 }
 each! {
     /// Writes verdicts where the fence lets them; answers the ids that were written.

@@ -6,8 +6,7 @@ use uuid::Uuid;
 
 use super::{batch, postgres};
 use crate::job::{JobId, NewJob};
-use crate::ledger::{Error, GuardedPool, Recorded, Tx};
-use crate::on_tx;
+use crate::ledger::{Error, GuardedPool, Recorded, Session};
 
 /// How often jobs are tried whose unique key was taken, by a job that ended before we could see
 /// it. Each round needs another such job; sixteen callers that did nothing but take two keys from
@@ -26,29 +25,32 @@ pub(super) async fn keyless(pool: &GuardedPool, jobs: &[NewJob]) -> Result<Vec<R
     Ok(vec![Recorded::Created; jobs.len()])
 }
 
-/// Records jobs in the transaction; answers one [`Recorded`] a job, in order.
-pub(super) async fn enqueue(tx: &mut Tx, jobs: &[NewJob]) -> Result<Vec<Recorded>, Error> {
+/// Records jobs in the session's transaction; answers one [`Recorded`] a job, in order.
+pub(super) async fn enqueue(
+    session: &mut Session<'_>,
+    jobs: &[NewJob],
+) -> Result<Vec<Recorded>, Error> {
     let leaders = Leaders::of(jobs);
     let open = leaders.in_lock_order(jobs);
     // A second round must not start while the first one's rows hold unique keys: the lock order
     // would be broken, and two such calls would wait for each other. One key alone has no order.
     let begin_again = leaders.of_key.len() > 1;
     if begin_again {
-        run(tx, "SAVEPOINT enqueue").await?;
+        run(session, "SAVEPOINT enqueue").await?;
     }
     let mut known: HashMap<JobId, Recorded> = HashMap::with_capacity(open.len());
     for _ in 0..ROUNDS {
         let left: Vec<&NewJob> =
             open.iter().copied().filter(|job| !known.contains_key(&job.id)).collect();
-        round(tx, &left, &mut known).await?;
+        round(session, &left, &mut known).await?;
         if open.iter().all(|job| known.contains_key(&job.id)) {
             if begin_again {
-                run(tx, "RELEASE SAVEPOINT enqueue").await?;
+                run(session, "RELEASE SAVEPOINT enqueue").await?;
             }
             return Ok(leaders.spread(jobs, &known));
         }
         if begin_again {
-            run(tx, "ROLLBACK TO SAVEPOINT enqueue").await?;
+            run(session, "ROLLBACK TO SAVEPOINT enqueue").await?;
             known.clear();
         }
     }
@@ -56,16 +58,21 @@ pub(super) async fn enqueue(tx: &mut Tx, jobs: &[NewJob]) -> Result<Vec<Recorded
     Err(Error::Unavailable(sqlx::Error::Protocol(busy.into())))
 }
 
-async fn run(tx: &mut Tx, sql: &'static str) -> Result<(), Error> {
-    Ok(on_tx!(tx, conn => sqlx::raw_sql(sql).execute(conn).await.map(|_| ()))?)
+async fn run(session: &mut Session<'_>, sql: &'static str) -> Result<(), Error> {
+    let sql = sqlx::raw_sql(sql);
+    match session {
+        Session::Postgres(conn) => sql.execute(&mut **conn).await.map(drop)?,
+        Session::Sqlite(conn) => sql.execute(&mut **conn).await.map(drop)?,
+    }
+    Ok(())
 }
 
 async fn round(
-    tx: &mut Tx,
+    session: &mut Session<'_>,
     open: &[&NewJob],
     known: &mut HashMap<JobId, Recorded>,
 ) -> Result<(), Error> {
-    let inserted = batch::insert(tx, open).await?;
+    let inserted = batch::insert(session, open).await?;
     known.extend(created(inserted));
     let left = || open.iter().filter(|job| !known.contains_key(&job.id));
     if left().next().is_none() {
@@ -73,14 +80,14 @@ async fn round(
     }
     // At once, before the holders end as well.
     let keys: Vec<Key> = left().filter_map(|job| key(job)).collect();
-    let holders = if keys.is_empty() { Vec::new() } else { batch::holders(tx, &keys).await? };
+    let holders = if keys.is_empty() { Vec::new() } else { batch::holders(session, &keys).await? };
     let holders: HashMap<Key, JobId> = holders
         .iter()
         .map(|(id, tenant, kind, key)| ((*tenant, &**kind, &**key), JobId::from_uuid(*id)))
         .collect();
     // A repeated call whose first answer got lost: its rows are there.
     let ids: Vec<Uuid> = left().map(|job| job.id.as_uuid()).collect();
-    let present = batch::present(tx, &ids).await?;
+    let present = batch::present(session, &ids).await?;
     known.extend(created(present));
     for job in open {
         if let Some(holder) = key(job).and_then(|key| holders.get(&key)) {

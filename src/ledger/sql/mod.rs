@@ -27,13 +27,14 @@ mod stored;
 mod superseded;
 
 use async_trait::async_trait;
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{
     AuditEntry, AuditFilter, Backlog, Bump, Cancel, CauseCount, Db, DeadCount, DeadFilter,
     DeadGroup, DeadLetter, DeadSubject, Error, FailedAttempt, JobFilter, JobRow, Ledger, Page,
-    Prune, PutBack, PutBackOnce, QueueHold, Recorded, Redrive, Redriven, Settled, Span, Standing,
-    Tx, Unpark, Verdict, Wish, until_sure,
+    Prune, PutBack, PutBackOnce, QueueHold, Recorded, Redrive, Redriven, Session, Settled, Span,
+    Standing, Tx, Unpark, Verdict, Wish, until_sure,
 };
 use crate::finding::Finding;
 use crate::job::{JobId, Kind, NewJob, Queue, Timestamp, Token, Turn};
@@ -61,7 +62,34 @@ impl SqlLedger {
     /// # Errors
     /// After an error the transaction must be rolled back.
     pub async fn enqueue_in(tx: &mut Tx, jobs: &[NewJob]) -> Result<Vec<Recorded>, Error> {
-        enqueue::enqueue(tx, jobs).await
+        enqueue::enqueue(&mut tx.session(), jobs).await
+    }
+
+    /// Records jobs in a transaction that a program has begun on a pool of its own: as
+    /// [`enqueue_in`](Self::enqueue_in) does in one of ours. A sqlx `Transaction` derefs to its
+    /// connection. After the commit, tell the broker:
+    /// [`Producer::dispatch`](crate::client::Producer::dispatch) what
+    /// [`Recorded::made`] picks; without that the relay does, within half a minute.
+    ///
+    /// - The connection must be in a transaction, and its `search_path` must lead to Postworks'
+    ///   tables. Record all jobs of a transaction in one call: two transactions that take two unique
+    ///   keys one after the other, in different orders, wait for each other.
+    /// - Where another transaction has the same unique key and has not ended, this one waits for it,
+    ///   as long as the session's `lock_timeout` allows.
+    /// - A login other than Postworks' own needs `GRANT SELECT, INSERT ON jobs` and one of two roles:
+    ///   `postworks_engine`, to enqueue for whatever tenant a job names, or `postworks_tenant`, which
+    ///   PostgreSQL holds to the tenant that the transaction says (`SET LOCAL postworks.tenant = 'ID'`),
+    ///   and which has that grant already.
+    ///
+    /// # Errors
+    /// After an error the transaction must be rolled back. [`Error::Unavailable`] where trying the
+    /// whole transaction again helps: a deadlock, a failed serialisation, a lock that was not had;
+    /// [`Error::Refused`] where the login may not write the job, or not for its tenant.
+    pub async fn enqueue_on(
+        connection: &mut PgConnection,
+        jobs: &[NewJob],
+    ) -> Result<Vec<Recorded>, Error> {
+        enqueue::enqueue(&mut Session::Postgres(connection), jobs).await
     }
 
     async fn enqueue_once(&self, jobs: &[NewJob]) -> Result<Vec<Recorded>, Error> {
@@ -72,7 +100,7 @@ impl SqlLedger {
             return enqueue::keyless(pool, jobs).await;
         }
         let mut tx = self.db.begin().await?;
-        let recorded = enqueue::enqueue(&mut tx, jobs).await?;
+        let recorded = enqueue::enqueue(&mut tx.session(), jobs).await?;
         tx.commit().await?;
         Ok(recorded)
     }

@@ -86,7 +86,7 @@ async fn round(
     let unrecorded: Vec<&NewJob> =
         places.iter().filter_map(|&at| unrecorded(&verdicts[at])).collect();
     if !unrecorded.is_empty() {
-        batch::insert(tx, &unrecorded).await?;
+        batch::insert(&mut tx.session(), &unrecorded).await?;
     }
     // Two batches that share jobs must lock them in the same order.
     places.sort_by_key(|&at| verdicts[at].id);

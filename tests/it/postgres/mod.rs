@@ -4,6 +4,7 @@ mod away;
 mod follow_ups;
 mod limits;
 mod lost_answer;
+mod own_transaction;
 mod pool;
 mod tenants;
 mod tenants_cost;

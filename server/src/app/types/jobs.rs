@@ -1,7 +1,5 @@
 //! Jobs: what is asked for, and what is shown.
 
-use std::time::Duration;
-
 use postworks::job::{JobId, Kind, Queue, Reason, State, Timestamp, TraceParent};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -186,10 +184,5 @@ impl EnqueueJob {
             expires_at: None,
             trace: None,
         }
-    }
-
-    /// When it may run, counted from `now`.
-    pub(in crate::app) fn due(&self, now: Timestamp) -> Option<Timestamp> {
-        self.run_at.or(self.delay_ms.map(|ms| now.after(Duration::from_millis(ms))))
     }
 }
