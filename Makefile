@@ -1,10 +1,12 @@
 # Everything a person or CI does with the project. `make` alone explains itself.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-platforms build test test-platforms faults fault-plants lint fmt bench bench-api demo
+.PHONY: help setup setup-platforms setup-openapi build test test-platforms test-openapi faults fault-plants lint fmt bench bench-api demo
 
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
-PLATFORM_TESTS := test(/real_/)
+# What runs against other people's programs has "real_" in its name.
+REAL_TESTS := test(/real_/)
+OPENAPI_TESTS := test(/openapi_real_/)
 
 help: ## Shows this
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,22 +17,32 @@ setup: ## Installs what the tests need and this machine lacks: Redis and Postgre
 setup-platforms: ## Installs the real platform servers that test-platforms runs (needs Node 20)
 	@.ci/setup platforms
 
+setup-openapi: ## Installs schemathesis, which test-openapi runs (needs Python 3.10)
+	@.ci/setup openapi
+
 build: ## Builds every binary
 	cargo build --workspace --all-targets
 
 test: setup build ## Runs the tests, on private servers of their own
 	cargo test --workspace --doc --quiet
 ifdef NEXTEST
-	cargo nextest run --workspace -E 'not $(PLATFORM_TESTS)'
+	cargo nextest run --workspace -E 'not $(REAL_TESTS)'
 else
 	cargo test --workspace --lib --bins --tests -- --skip real_
 endif
 
 test-platforms: setup setup-platforms build ## Runs the tests against real platform servers
 ifdef NEXTEST
-	cargo nextest run --workspace -E '$(PLATFORM_TESTS)'
+	cargo nextest run --workspace -E '$(REAL_TESTS) - $(OPENAPI_TESTS)'
 else
-	cargo test --workspace --tests -- real_
+	cargo test --workspace --tests -- real_ --skip openapi_real_
+endif
+
+test-openapi: setup setup-openapi build ## Asks the API all that its document allows, and more (SEED, EXAMPLES)
+ifdef NEXTEST
+	cargo nextest run --workspace --success-output final -E '$(OPENAPI_TESTS)'
+else
+	cargo test --workspace --tests -- openapi_real_ --show-output
 endif
 
 # The whole workspace's features, so that everything but our own crates is built already.

@@ -99,6 +99,20 @@ pub enum CleanupScope {
     Sessions,
 }
 
+impl CleanupScope {
+    /// Every scope.
+    pub const ALL: [Self; 8] = [
+        Self::Jobs,
+        Self::DeadLetters,
+        Self::RemotePosts,
+        Self::Publications,
+        Self::Audit,
+        Self::Redrives,
+        Self::Requests,
+        Self::Sessions,
+    ];
+}
+
 impl Job for DataCleanup {
     const KIND: &'static str = "data_cleanup";
     /// 2: may clean the audit, redrives, requests and sessions.

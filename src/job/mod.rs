@@ -33,7 +33,10 @@ pub use kinds::{CleanupScope, ConnectorSync, DataCleanup, PostPublication, Token
 pub use name::{InvalidName, Kind, Queue, QueuePattern};
 pub use outcome::{Category, Outcome, Reason, SnoozeReason};
 pub use quota::{Flow, InvalidQuota, Quota, RESERVE_PERCENT_MAX};
-pub use request::{InvalidRequest, NewJob, PRIORITY_S_MAX, Request, RequestPolicy};
+pub use request::{
+    AHEAD_MAX, InvalidRequest, MAX_ATTEMPTS_MAX, NewJob, PRIORITY_S_MAX, Request, RequestPolicy,
+    UNIQUE_KEY_BYTES_MAX,
+};
 pub use retry::{Attempt, RetryPolicy, decide};
 pub(crate) use spec::decode_args;
 pub use spec::{Durability, Job, KindSpec};

@@ -13,13 +13,13 @@ use super::{
 pub const PRIORITY_S_MAX: u32 = 3_600;
 
 /// Attempts a producer may ask for.
-const MAX_ATTEMPTS_MAX: u32 = 100;
+pub const MAX_ATTEMPTS_MAX: u32 = 100;
 /// Longest unique key, in bytes.
-const UNIQUE_KEY_BYTES_MAX: usize = 255;
+pub const UNIQUE_KEY_BYTES_MAX: usize = 255;
 /// A `run_at` this far back still means "now"; earlier is taken for a mistake.
 const PAST_MAX: Duration = Duration::from_secs(24 * 3600);
 /// A `run_at` further ahead is taken for a mistake.
-const AHEAD_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
+pub const AHEAD_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// What a producer asks for.
 #[derive(Debug, Clone)]

@@ -128,7 +128,7 @@ pub fn start_at_zero(queues: &[(Queue, Kind)]) {
     for (queue, kind) in queues {
         let (queue, kind) = (queue.to_string(), kind.to_string());
         counter!(JOBS_ENQUEUED, "queue" => queue.clone(), "kind" => kind.clone()).absolute(0);
-        for position in [Position::Closed, Position::HalfOpen, Position::Open] {
+        for position in Position::ALL {
             counter!(BREAKER_TRANSITIONS, "breaker" => queue.clone(), "to" => position.as_str())
                 .absolute(0);
         }

@@ -40,6 +40,8 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
             "server/tests",
         ],
     ),
+    ("schemars", &["server/src/app/types", "server/src/api"]),
+    ("zip", &["server/src/api"]),
     ("argon2", &["server/src/auth"]),
     ("jsonwebtoken", &["server/src/auth"]),
 ];

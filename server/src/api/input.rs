@@ -21,7 +21,7 @@ const DRAIN_BYTES_MAX: usize = 32 << 20;
 /// A body that has not arrived by then is not waited for: it is the caller who is slow.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest key in the header Idempotency-Key.
-const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+pub(super) const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 /// Longest query string.
 const QUERY_BYTES_MAX: usize = 4_096;
 

@@ -7,13 +7,12 @@ use axum::extract::{ConnectInfo, Extension, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use secrecy::ExposeSecret as _;
-use serde_json::json;
 
 use super::Api;
 use super::entry::refused;
 use super::input::document;
 use super::problem::Problem;
-use crate::app::types::{Login, Refresh};
+use crate::app::types::{Login, Refresh, Tokens};
 use crate::auth::{Auth, Caller, Client, Pair};
 
 pub(super) async fn login(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
@@ -59,10 +58,10 @@ fn client(request: &Request) -> Client {
 
 /// The one answer that tells tokens; nobody on the way may keep it.
 fn told(pair: Pair) -> Response {
-    let body = json!({
-        "access_token": pair.access_token.expose_secret(),
-        "refresh_token": pair.refresh_token.expose_secret(),
-        "expires_in": pair.expires_in,
-    });
+    let body = Tokens {
+        access_token: pair.access_token.expose_secret(),
+        refresh_token: pair.refresh_token.expose_secret(),
+        expires_in: pair.expires_in,
+    };
     ([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
 }

@@ -4,13 +4,17 @@
 //! says what it needs of its caller; without, the API listens on loopback only and answers to
 //! loopback names only.
 
+mod describe;
+mod document;
 mod entry;
 mod guard;
 mod input;
 mod limits;
 mod login;
 mod once;
+mod page;
 mod problem;
+mod route;
 mod routes;
 mod serve;
 mod table;
@@ -28,6 +32,7 @@ use postworks_workers::health::Health;
 
 use crate::app::App;
 use crate::auth::Auth;
+pub use document::document;
 use limits::{Places, Rates, within_places};
 pub use problem::Problem;
 pub(crate) use problem::chain;

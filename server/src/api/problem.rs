@@ -3,9 +3,11 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use postworks::job::FieldError;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::app;
+use crate::app::types::words;
 
 /// A caller told to come back waits this long, in seconds.
 const RETRY_AFTER_S: u32 = 30;
@@ -13,7 +15,7 @@ const RETRY_AFTER_S: u32 = 30;
 const SPREAD_S: u32 = 15;
 
 /// Why a request was refused.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// Names the sort of problem.
     #[serde(rename = "type")]
@@ -26,6 +28,7 @@ pub struct Problem {
     pub detail: String,
     /// The wrong fields, if the request has any.
     #[serde(default)]
+    #[schemars(with = "Vec<words::FieldError>")]
     pub errors: Vec<FieldError>,
     /// What keeps the service from answering, where `detail` has fixed words.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -18,14 +18,16 @@ use super::types::{
 };
 use super::{App, Error};
 
+/// Longest address of a platform's server, in bytes.
+pub(super) const BASE_URL_BYTES_MAX: usize = 2_048;
 /// Longest handle or address, in bytes.
-const IDENTIFIER_BYTES_MAX: usize = 255;
+pub(super) const IDENTIFIER_BYTES_MAX: usize = 255;
 /// Longest secret, in bytes; refresh tokens may be signed documents.
-const SECRET_BYTES_MAX: usize = 8_192;
+pub(super) const SECRET_BYTES_MAX: usize = 8_192;
 /// Longest post, in characters; each platform has its own, smaller limit.
-const TEXT_CHARS_MAX: usize = 20_000;
+pub(super) const TEXT_CHARS_MAX: usize = 20_000;
 /// Most accounts in one request to publish.
-const CONNECTORS_MAX: usize = 100;
+pub(super) const CONNECTORS_MAX: usize = 100;
 /// A time this far back still means "now".
 const PAST_MAX: Duration = Duration::from_secs(24 * 3600);
 /// A time further ahead is taken for a mistake.
@@ -184,7 +186,10 @@ pub(super) fn text(faults: &mut Vec<FieldError>, field: &str, text: &str, bytes_
 fn base_url(text: &str) -> Result<Url, String> {
     const FORM: &str = "must be an address such as https://bsky.social";
     let url = Url::parse(text).map_err(|_| FORM.to_owned())?;
-    if !matches!(url.scheme(), "http" | "https") || !url.has_host() || text.len() > 2_048 {
+    if !matches!(url.scheme(), "http" | "https")
+        || !url.has_host()
+        || text.len() > BASE_URL_BYTES_MAX
+    {
         return Err(FORM.to_owned());
     }
     if !url.username().is_empty() || url.password().is_some() {

@@ -9,8 +9,8 @@ use super::paging::Wanted;
 use super::types::{AuditQuery, AuditView, Page};
 use super::{App, Error};
 
-/// Longest reason, in bytes.
-const REASON_BYTES_MAX: usize = 1_000;
+/// Longest reason, in characters.
+pub(super) const REASON_CHARS_MAX: usize = 1_000;
 /// Longest subject, in bytes; what is longer is cut.
 const SUBJECT_BYTES_MAX: usize = 1_000;
 
@@ -27,10 +27,10 @@ impl App {
     ) -> Result<AuditEntry, Error> {
         let why = parse("/reason", reason, |text| match text.trim() {
             "" => Err("must not be empty; leave it out".to_owned()),
-            text if text.len() > REASON_BYTES_MAX => {
-                Err(format!("must be at most {REASON_BYTES_MAX} bytes"))
+            _ if text.chars().count() > REASON_CHARS_MAX => {
+                Err(format!("must be at most {REASON_CHARS_MAX} characters"))
             }
-            text => Ok(text.to_owned()),
+            words => storable(words),
         })?;
         let now = self.node.clock.now();
         let mut subject = subject.into();
@@ -53,9 +53,9 @@ impl App {
         let now = self.node.clock.now();
         let time = |field, text: &Option<String>| parse(field, text.as_deref(), |t| moment(t, now));
         let filter = AuditFilter {
-            actor: query.actor.clone(),
-            action: query.action.clone(),
-            subject: query.subject.clone(),
+            actor: parse("/actor", query.actor.as_deref(), storable)?,
+            action: parse("/action", query.action.as_deref(), storable)?,
+            subject: parse("/subject", query.subject.as_deref(), storable)?,
             since: time("/since", &query.since)?,
             until: time("/until", &query.until)?,
             before: wanted.before,
@@ -63,6 +63,14 @@ impl App {
         };
         let entries = self.ledger.audits(&filter).await?;
         Ok(wanted.page(entries.into_iter().map(AuditView::from).collect(), |entry| entry.id))
+    }
+}
+
+/// Text that a database takes.
+fn storable(text: &str) -> Result<String, String> {
+    match text.contains('\0') {
+        true => Err("must not hold the character U+0000".to_owned()),
+        false => Ok(text.to_owned()),
     }
 }
 

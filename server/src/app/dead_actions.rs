@@ -19,9 +19,9 @@ pub(super) const STEP: u32 = 500;
 /// So many jobs are put back at once, without a look at how the first of them fare.
 const AT_ONCE_MAX: u64 = 1_000;
 /// Most jobs of a canary.
-const CANARY_MAX: u32 = 1_000;
+pub(super) const CANARY_MAX: u32 = 1_000;
 /// Most jobs a second.
-const RATE_MAX: u32 = 10_000;
+pub(super) const RATE_MAX: u32 = 10_000;
 /// How long a job of a kind that is unknown by now is of use again.
 const RENEWED: Duration = Duration::from_secs(24 * 3600);
 

@@ -9,7 +9,7 @@ use super::types::{DeadChoice, DeadQuery};
 use super::{App, Error};
 
 /// Most ids that a caller may name.
-const IDS_MAX: usize = 1_000;
+pub(super) const IDS_MAX: usize = 1_000;
 
 impl App {
     /// The choice that a list's query makes, its words read.

@@ -15,7 +15,7 @@ use super::types::{
 use super::{App, Error};
 
 /// Longest id of a post on a platform, in bytes; some are addresses.
-const REMOTE_ID_BYTES_MAX: usize = 2_048;
+pub(super) const REMOTE_ID_BYTES_MAX: usize = 2_048;
 
 impl App {
     /// Lists effects whose outcome is not known and whose requests cannot be under way any more.

@@ -10,6 +10,8 @@ use super::types::Page;
 const LIMIT_DEFAULT: u32 = 50;
 /// Most items on a page.
 pub(super) const LIMIT_MAX: u32 = 100;
+/// An id in a cursor has no hyphens.
+const ID_CHARS: usize = 32;
 /// Starts every cursor, so that one of another form can be told apart later.
 const FORM: &str = "b";
 
@@ -28,7 +30,8 @@ impl Wanted {
             faults.push(FieldError::new("/limit", format!("must be 1 to {LIMIT_MAX}")));
         }
         let before = cursor.map(|cursor| {
-            let id = cursor.strip_prefix(FORM).and_then(|id| Uuid::try_parse(id).ok());
+            let id = cursor.strip_prefix(FORM).filter(|id| id.len() == ID_CHARS);
+            let id = id.and_then(|id| Uuid::try_parse(id).ok());
             id.ok_or_else(|| FieldError::new("/cursor", "is none that this API gave out"))
         });
         match before.transpose() {

@@ -15,7 +15,7 @@ use super::{Auth, Error};
 use crate::app;
 
 /// Longest email that there can be.
-const EMAIL_BYTES_MAX: usize = 254;
+pub(crate) const EMAIL_BYTES_MAX: usize = 254;
 
 /// What a login or a refresh is answered with.
 #[derive(Debug)]

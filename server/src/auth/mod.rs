@@ -26,7 +26,8 @@ use uuid::Uuid;
 
 pub use error::Error;
 pub use login::{Client, Pair};
-pub(crate) use login::{hashed_password, proper_email};
+pub(crate) use login::{EMAIL_BYTES_MAX, hashed_password, proper_email};
+pub(crate) use passwords::BYTES_MAX as PASSWORD_BYTES_MAX;
 pub use role::{Need, Role};
 pub(crate) use secret::Secret;
 

@@ -20,7 +20,7 @@ const LINE_MAX: usize = 64;
 /// Shortest password, in characters.
 const CHARS_MIN: usize = 12;
 /// Longest password, in bytes.
-pub(super) const BYTES_MAX: usize = 1_024;
+pub(crate) const BYTES_MAX: usize = 1_024;
 /// Checked where there is no such user, so that the answer takes as long. It is the hash of random
 /// bytes that were thrown away, and what it says is never heeded.
 const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$5QNLCM2aGQueqh3DijLksA\

@@ -30,6 +30,7 @@ mod inputs;
 mod lean_worker;
 mod limits;
 mod login;
+mod openapi;
 mod operator;
 mod outage;
 mod quotas;

@@ -140,12 +140,15 @@ impl World {
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
         let response: Response<Body> = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = to_bytes(body, usize::MAX).await.unwrap();
         let text = String::from_utf8_lossy(&bytes);
         let body = serde_json::from_slice(&bytes).unwrap_or_else(|_| Value::from(text.as_ref()));
-        Answer { status: parts.status, headers: parts.headers, body }
+        let answer = Answer { status: parts.status, headers: parts.headers, body };
+        crate::openapi::must_be_described(&method, &path, &answer);
+        answer
     }
 
     pub(crate) async fn ask(&self, method: &str, path: &str) -> Answer {

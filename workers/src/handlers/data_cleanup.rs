@@ -16,16 +16,6 @@ use crate::store::{Error, REQUESTS_KEPT};
 
 /// A run stops this long before it would be cut off; the next one goes on.
 const SPARE: Duration = Duration::from_secs(10);
-const ALL: [CleanupScope; 8] = [
-    CleanupScope::Jobs,
-    CleanupScope::DeadLetters,
-    CleanupScope::RemotePosts,
-    CleanupScope::Publications,
-    CleanupScope::Audit,
-    CleanupScope::Redrives,
-    CleanupScope::Requests,
-    CleanupScope::Sessions,
-];
 
 fn kept_for(retention: &Retention, scope: CleanupScope) -> Duration {
     match scope {
@@ -48,7 +38,10 @@ pub struct CleanUp(pub Services);
 impl Handler<DataCleanup> for CleanUp {
     async fn handle(&self, job: DataCleanup, cx: &JobContext) -> Result<(), JobError> {
         let now = self.0.now();
-        for scope in ALL.into_iter().filter(|scope| job.scope.is_none_or(|only| only == *scope)) {
+        for scope in CleanupScope::ALL
+            .into_iter()
+            .filter(|scope| job.scope.is_none_or(|only| only == *scope))
+        {
             let before = now.before(kept_for(&self.0.retention, scope));
             let rows = self.clean(scope, before, job.dry_run, cx.deadline).await;
             let rows = rows.map_err(|error| self.0.fault(error))?;

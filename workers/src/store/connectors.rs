@@ -67,6 +67,9 @@ pub enum ConnectorState {
 }
 
 impl ConnectorState {
+    /// Every state.
+    pub const ALL: [Self; 2] = [Self::Active, Self::NeedsReauth];
+
     /// The name in the API and in the database.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -62,6 +62,9 @@ pub enum PublicationState {
 }
 
 impl PublicationState {
+    /// Every state.
+    pub const ALL: [Self; 4] = [Self::Scheduled, Self::Sending, Self::Published, Self::Failed];
+
     /// The name in the API and in the database.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -3,9 +3,12 @@
 use std::fmt;
 
 use postworks::job::Timestamp;
+use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+use crate::auth::{EMAIL_BYTES_MAX, PASSWORD_BYTES_MAX};
 
 /// A person who may ask the API.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -60,19 +63,35 @@ impl fmt::Debug for ApiKeyMade {
 }
 
 /// What a login takes.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Login {
     /// The user's email.
+    #[schemars(email, length(max = EMAIL_BYTES_MAX))]
     pub email: String,
     /// The password.
+    #[schemars(with = "String", length(max = PASSWORD_BYTES_MAX), extend("format" = "password"))]
     pub password: SecretString,
 }
 
 /// What a refresh takes.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Refresh {
     /// The token that came with the last answer.
+    #[schemars(with = "String", extend("format" = "password"))]
     pub refresh_token: SecretString,
+}
+
+/// What a login or a refresh is answered with.
+#[derive(Serialize, JsonSchema)]
+pub struct Tokens<'a> {
+    /// Goes with every request, as `Authorization: Bearer`.
+    #[schemars(extend("format" = "password"))]
+    pub access_token: &'a str,
+    /// Gets the next pair, once.
+    #[schemars(extend("format" = "password"))]
+    pub refresh_token: &'a str,
+    /// How long the access token is good, in seconds.
+    pub expires_in: u64,
 }

@@ -1,82 +1,100 @@
 //! Accounts, posts and publications.
 
 use postworks::job::{JobId, Timestamp, TraceParent};
+use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::words;
+use crate::app::accounts::{
+    BASE_URL_BYTES_MAX, CONNECTORS_MAX, IDENTIFIER_BYTES_MAX, SECRET_BYTES_MAX, TEXT_CHARS_MAX,
+};
+
 /// An account to connect.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AddConnector {
     /// The platform's name.
+    #[schemars(length(min = 1, max = IDENTIFIER_BYTES_MAX))]
     pub platform: String,
     /// Where its server is.
+    #[schemars(url, length(max = BASE_URL_BYTES_MAX))]
     pub base_url: String,
     /// The handle or address.
+    #[schemars(length(min = 1, max = IDENTIFIER_BYTES_MAX))]
     pub identifier: String,
     /// What proves that it is ours: an app password or a refresh token.
+    #[schemars(with = "String", length(min = 1, max = SECRET_BYTES_MAX), extend("format" = "password"))]
     pub secret: SecretString,
     /// Why, for the audit.
     #[serde(default)]
+    #[schemars(with = "Option<words::Why>")]
     pub reason: Option<String>,
 }
 
 /// A connected account.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Connector {
     /// Our id of it.
     pub id: Uuid,
     /// The platform's name.
     pub platform: String,
     /// Where its server is.
+    #[schemars(url)]
     pub base_url: String,
     /// The handle or address.
     pub identifier: String,
     /// `active` or `needs_reauth`.
+    #[schemars(with = "words::ConnectorState")]
     pub state: String,
     /// Why it needs a person.
     pub state_reason: Option<String>,
     /// When it was connected.
+    #[schemars(with = "words::Time")]
     pub created_at: Timestamp,
 }
 
 /// A post to keep.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AddPost {
     /// Its text.
+    #[schemars(with = "words::Words", length(max = TEXT_CHARS_MAX))]
     pub text: String,
 }
 
 /// A post.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Post {
     /// The post.
     pub id: Uuid,
     /// Its text.
     pub text: String,
     /// When it was written.
+    #[schemars(with = "words::Time")]
     pub created_at: Timestamp,
 }
 
 /// The id of something new.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
 pub struct Created {
     /// The id.
     pub id: Uuid,
 }
 
 /// A post to publish.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Publish {
     /// The post.
     pub post_id: Uuid,
     /// The accounts.
+    #[schemars(length(min = 1, max = CONNECTORS_MAX), extend("uniqueItems" = true))]
     pub connector_ids: Vec<Uuid>,
     /// When; now if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<words::Time>")]
     pub at: Option<Timestamp>,
     /// The caller's trace: the header `traceparent`.
     #[serde(skip)]
@@ -84,29 +102,33 @@ pub struct Publish {
 }
 
 /// A publication that was accepted.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "AcceptedPublication")]
 pub struct Accepted {
     /// The publication.
     pub id: Uuid,
     /// The account.
     pub connector_id: Uuid,
     /// The job that publishes.
+    #[schemars(with = "Uuid")]
     pub job_id: JobId,
 }
 
 /// The publications that were accepted.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "AcceptedPublications")]
 pub struct Publications {
     /// One for each account, in order.
     pub publications: Vec<Accepted>,
 }
 
 /// One post on one account.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Publication {
     /// The publication.
     pub id: Uuid,
     /// `scheduled`, `sending`, `published` or `failed`.
+    #[schemars(with = "words::PublicationState")]
     pub state: String,
     /// The platform's id of the post.
     pub remote_id: Option<String>,
@@ -117,5 +139,6 @@ pub struct Publication {
     /// The account.
     pub connector_id: Uuid,
     /// The job that publishes.
+    #[schemars(with = "Uuid")]
     pub job_id: JobId,
 }

@@ -1,17 +1,24 @@
 //! Effects whose outcome is not known.
 
 use postworks::job::{JobId, State, Timestamp};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::words;
+use crate::app::effects::REMOTE_ID_BYTES_MAX;
+
 /// A publication that may be out, which nobody knows.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Effect")]
 pub struct EffectView {
     /// The publication.
     pub id: Uuid,
     /// The job that publishes.
+    #[schemars(with = "Uuid")]
     pub job_id: JobId,
     /// Where the job is in its life; null if it is deleted.
+    #[schemars(with = "Option<words::State>")]
     pub job_state: Option<State>,
     /// The account.
     pub connector_id: Uuid,
@@ -20,8 +27,10 @@ pub struct EffectView {
     /// The account's handle or address.
     pub identifier: String,
     /// When the first request may have left.
+    #[schemars(with = "Option<words::Time>")]
     pub begun_at: Option<Timestamp>,
     /// When the last one had left, if it did.
+    #[schemars(with = "Option<words::Time>")]
     pub send_by: Option<Timestamp>,
     /// The worker that sent the last one, if it did.
     pub worker: Option<String>,
@@ -32,7 +41,7 @@ pub struct EffectView {
 }
 
 /// What helps against not knowing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Needs {
     /// Nothing: its job finds out by itself.
@@ -55,7 +64,7 @@ impl Needs {
 }
 
 /// What a person found out.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ResolveEffect {
     /// What it is.
@@ -63,17 +72,19 @@ pub struct ResolveEffect {
     pub outcome: FoundOut,
     /// The platform's id of the post, if it is published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<words::Words>", length(max = REMOTE_ID_BYTES_MAX))]
     pub remote_id: Option<String>,
     /// Put its dead job back at once, if it is absent.
     #[serde(default)]
     pub retry: bool,
     /// Why, for the audit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<words::Why>")]
     pub reason: Option<String>,
 }
 
 /// What a person found on the account.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FoundOut {
     /// The post is there.
@@ -83,14 +94,17 @@ pub enum FoundOut {
 }
 
 /// A publication that a person has settled.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct EffectResolved {
     /// The publication.
     pub id: Uuid,
     /// `published`, or `scheduled`: its job may send it again.
+    #[schemars(with = "words::PublicationState")]
     pub state: String,
     /// The job that publishes.
+    #[schemars(with = "Uuid")]
     pub job_id: JobId,
     /// Where the job is in its life; null if it is deleted.
+    #[schemars(with = "Option<words::State>")]
     pub job_state: Option<State>,
 }

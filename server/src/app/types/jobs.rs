@@ -1,35 +1,55 @@
 //! Jobs: what is asked for, and what is shown.
 
-use postworks::job::{JobId, Kind, Queue, Reason, State, Timestamp, TraceParent};
+use postworks::job::{
+    AHEAD_MAX, JobId, Kind, MAX_ATTEMPTS_MAX, PRIORITY_S_MAX, Queue, Reason, State, Timestamp,
+    TraceParent, UNIQUE_KEY_BYTES_MAX,
+};
+use postworks::ledger::BATCH_MAX;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::words;
+use crate::app::paging::LIMIT_MAX;
+
+/// What is further ahead is taken for a mistake.
+const DELAY_MS_MAX: u64 = AHEAD_MAX.as_secs() * 1_000;
 
 /// A job to enqueue.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EnqueueJob {
     /// The kind's name.
+    #[schemars(with = "words::KnownKind")]
     pub kind: String,
     /// The arguments; none if absent.
     #[serde(default = "no_args")]
+    #[schemars(with = "words::Args")]
     pub args: Box<RawValue>,
     /// Not before this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<words::Time>")]
     pub run_at: Option<Timestamp>,
     /// Not before this many milliseconds from now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = DELAY_MS_MAX))]
     pub delay_ms: Option<u64>,
     /// While a live job of the kind has this key, another is not made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<words::Name>", length(min = 1, max = UNIQUE_KEY_BYTES_MAX))]
     pub unique_key: Option<String>,
     /// Head start in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = PRIORITY_S_MAX))]
     pub priority: Option<u32>,
     /// Attempts in all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = MAX_ATTEMPTS_MAX))]
     pub max_attempts: Option<u32>,
     /// Of no use after this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<words::Time>")]
     pub expires_at: Option<Timestamp>,
     /// The caller's trace; over HTTP it is the header `traceparent`.
     #[serde(skip)]
@@ -41,69 +61,87 @@ fn no_args() -> Box<RawValue> {
 }
 
 /// Jobs to enqueue, all or none.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EnqueueBulk {
     /// The jobs.
     #[serde(deserialize_with = "super::object::objects")]
+    #[schemars(length(min = 1, max = BATCH_MAX))]
     pub jobs: Vec<EnqueueJob>,
 }
 
 /// An accepted job.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "EnqueuedJob")]
 pub struct Enqueued {
     /// The job.
+    #[schemars(with = "Uuid")]
     pub id: JobId,
     /// Its state.
+    #[schemars(with = "words::State")]
     pub state: State,
     /// Whether it was made now, or a live one with the unique key was found.
     pub created: bool,
 }
 
 /// An accepted job of a bulk.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "BulkEnqueuedJob")]
 pub struct BulkEnqueued {
     /// The job.
+    #[schemars(with = "Uuid")]
     pub id: JobId,
     /// Whether it was made now.
     pub created: bool,
 }
 
 /// The accepted jobs of a bulk, in order.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "EnqueuedJobs")]
 pub struct EnqueuedBulk {
     /// The jobs.
     pub jobs: Vec<BulkEnqueued>,
 }
 
 /// A job as it is shown.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Job")]
 pub struct JobView {
     /// The job.
+    #[schemars(with = "Uuid")]
     pub id: JobId,
     /// Its kind.
+    #[schemars(with = "words::Kind")]
     pub kind: Kind,
     /// Its queue.
+    #[schemars(with = "words::Queue")]
     pub queue: Queue,
     /// Where it is in its life.
+    #[schemars(with = "words::State")]
     pub state: State,
     /// Its arguments.
+    #[schemars(with = "words::Object")]
     pub args: Box<RawValue>,
     /// The number of its last attempt; 0 before the first.
     pub attempt: u32,
     /// Attempts in all.
     pub max_attempts: u32,
     /// When it may run, or might have.
+    #[schemars(with = "words::Time")]
     pub run_at: Timestamp,
     /// When it was enqueued.
+    #[schemars(with = "words::Time")]
     pub created_at: Timestamp,
     /// When it ended.
+    #[schemars(with = "Option<words::Time>")]
     pub finished_at: Option<Timestamp>,
     /// It is of no use after this.
+    #[schemars(with = "words::Time")]
     pub expires_at: Timestamp,
     /// While it is live, another of the kind with this key is not made.
     pub unique_key: Option<String>,
     /// Why it is dead.
+    #[schemars(with = "Option<words::Reason>")]
     pub reason: Option<Reason>,
     /// What a parked job waits for.
     pub parked_for: Option<String>,
@@ -116,13 +154,16 @@ pub struct JobView {
 }
 
 /// An attempt as it is shown. What was not recorded is null: of a success, only its end is kept.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Attempt")]
 pub struct AttemptView {
     /// Its number; 1 is the first.
     pub n: u32,
     /// When it started.
+    #[schemars(with = "Option<words::Time>")]
     pub started_at: Option<Timestamp>,
     /// When it ended.
+    #[schemars(with = "Option<words::Time>")]
     pub ended_at: Option<Timestamp>,
     /// How it ended.
     pub outcome: String,
@@ -133,28 +174,33 @@ pub struct AttemptView {
 }
 
 /// Which jobs to list.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct JobsQuery {
     /// Only those of this state.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<words::State>")]
     pub state: Option<String>,
     /// Only those of this kind.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<words::KnownKind>")]
     pub kind: Option<String>,
     /// Only those of this queue.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<words::Queue>")]
     pub queue: Option<String>,
     /// At most this many, 1 to 100.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = LIMIT_MAX))]
     pub limit: Option<u32>,
     /// Where the page before ended.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<words::Cursor>")]
     pub cursor: Option<String>,
 }
 
 /// What became of a cancellation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CancelState {
     /// It will not run any more.
@@ -164,7 +210,7 @@ pub enum CancelState {
 }
 
 /// The answer to a cancellation.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct CancelledJob {
     /// What became of it.
     pub state: CancelState,

@@ -11,8 +11,10 @@ mod jobs;
 mod object;
 mod redrives;
 mod tenants;
+pub(crate) mod words;
 
 use postworks::job::Queue;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use access::*;
@@ -26,31 +28,39 @@ pub(crate) use object::Object;
 pub use redrives::*;
 pub use tenants::*;
 
+use super::paging::LIMIT_MAX;
+
 /// Which page of a list.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PageQuery {
     /// At most this many, 1 to 100.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = LIMIT_MAX))]
     pub limit: Option<u32>,
     /// Where the page before ended.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<words::Cursor>")]
     pub cursor: Option<String>,
 }
 
 /// A page of a list.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "PageOf{T}")]
 pub struct Page<T> {
     /// What is on it, newest first.
     pub items: Vec<T>,
     /// The cursor of the next page, if there is one.
+    #[schemars(with = "Option<words::Cursor>")]
     pub next: Option<String>,
 }
 
 /// A queue and what is in it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Queue")]
 pub struct QueueView {
     /// The queue.
+    #[schemars(with = "words::Queue")]
     pub queue: Queue,
     /// Due and unclaimed.
     pub ready: u64,

@@ -2,15 +2,20 @@
 
 use postworks::job::Timestamp;
 use postworks::ledger::RedriveState;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::words;
+
 /// A redrive in the background.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Redrive")]
 pub struct RedriveView {
     /// The redrive.
     pub id: Uuid,
     /// Whether it goes on.
+    #[schemars(with = "words::RedriveState")]
     pub state: RedriveState,
     /// Who began it.
     pub actor: String,
@@ -35,15 +40,18 @@ pub struct RedriveView {
     /// What became of those it put back, cause by cause.
     pub causes: Vec<CauseView>,
     /// When it began.
+    #[schemars(with = "words::Time")]
     pub started_at: Timestamp,
     /// When it ended.
+    #[schemars(with = "Option<words::Time>")]
     pub ended_at: Option<Timestamp>,
     /// Why it left letters alone.
     pub stopped_why: Option<String>,
 }
 
 /// What became of the jobs of one cause that a redrive put back.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "RedriveCause")]
 pub struct CauseView {
     /// The cause of which they had died.
     pub fingerprint: String,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
 use super::sandbox::Sandbox;
@@ -37,6 +38,16 @@ impl Answer {
 impl Http {
     pub(crate) fn new(base: &str) -> Self {
         let client = reqwest::Client::builder().timeout(REQUEST_MAX).no_proxy().build();
+        Self { client: client.expect("an HTTP client"), base: base.to_owned() }
+    }
+
+    /// The same, with a key.
+    pub(crate) fn with_key(base: &str, key: &str) -> Self {
+        let mut value = HeaderValue::try_from(format!("Bearer {key}")).expect("a key of ours");
+        value.set_sensitive(true);
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, value)]);
+        let client = reqwest::Client::builder().default_headers(headers);
+        let client = client.timeout(REQUEST_MAX).no_proxy().build();
         Self { client: client.expect("an HTTP client"), base: base.to_owned() }
     }
 

@@ -16,6 +16,24 @@ fn assert_fault(answer: &Answer, field: &str, words: &str) {
 }
 
 #[tokio::test]
+async fn text_that_no_database_takes_is_refused_wherever_it_stands() {
+    let world = World::start().await;
+    for (path, field) in [
+        ("/api/audit?actor=a%00", "/actor"),
+        ("/api/audit?action=%00", "/action"),
+        ("/api/audit?subject=%00b", "/subject"),
+        ("/api/dlq/export?reason=a%00b", "/reason"),
+    ] {
+        assert_fault(&world.ask("GET", path).await, field, "U+0000");
+    }
+    let pause = "/api/queues/data_cleanup/pause";
+    let answer = world.post(pause, json!({"reason": "a\0b"})).await;
+    assert_fault(&answer, "/reason", "U+0000");
+    let answer = world.post(pause, json!({"reason": "é".repeat(1_001)})).await;
+    assert_fault(&answer, "/reason", "at most 1000 characters");
+}
+
+#[tokio::test]
 async fn every_wrong_value_is_named_in_words_that_say_what_would_be_right() {
     let world = World::start().await;
     let cleanup = |field: &str, value: Value| json!({"kind": "data_cleanup", field: value});

@@ -1,6 +1,7 @@
 //! Tenants: each caller's rows are theirs, on every route, and the fleet is the house's.
 
 mod commands;
+mod described;
 mod jobs;
 mod routes;
 
