@@ -5,6 +5,7 @@
 mod api;
 mod audit;
 mod auth;
+mod autoscale;
 mod busy;
 #[path = "../faults/checker.rs"]
 #[allow(dead_code, reason = "the fault suite uses the rest")]
@@ -44,6 +45,8 @@ mod repeated;
 mod rolling;
 mod sandbox;
 mod sentinel;
+mod service;
+mod spike;
 mod start;
 mod tenants;
 mod trace;
