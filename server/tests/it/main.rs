@@ -14,6 +14,7 @@ mod cli;
 mod contract;
 mod crash;
 mod demo;
+mod deploy;
 mod dlq_commands;
 mod drain;
 mod effects;
