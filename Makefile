@@ -1,7 +1,7 @@
 # Everything a person or CI does with the project. `make` alone explains itself.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-platforms setup-openapi build test test-platforms test-openapi faults fault-plants lint fmt bench bench-api demo
+.PHONY: help setup setup-platforms setup-openapi setup-deploy build test test-platforms test-openapi faults fault-plants lint fmt bench bench-api observe-spike check-deploy demo
 
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 # What runs against other people's programs has "real_" in its name.
@@ -19,6 +19,9 @@ setup-platforms: ## Installs the real platform servers that test-platforms runs 
 
 setup-openapi: ## Installs schemathesis, which test-openapi runs (needs Python 3.10)
 	@.ci/setup openapi
+
+setup-deploy: ## Installs the linters of what Postworks is deployed with (needs Python 3)
+	@.ci/setup deploy
 
 build: ## Builds every binary
 	cargo build --workspace --all-targets
@@ -60,6 +63,9 @@ lint: ## Checks format, lints and documentation
 	cargo clippy --workspace --all-targets --features postworks-server/faults -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 
+check-deploy: setup-deploy ## Checks compose, Kubernetes, systemd and the Dockerfile, offline
+	@.ci/check-deploy
+
 fmt: ## Formats the code
 	cargo fmt --all
 
@@ -68,6 +74,9 @@ bench: setup ## Measures throughput, latency, idle cost and memory (minutes; pri
 
 bench-api: setup ## Measures the HTTP API under load from another process (minutes; prints a table)
 	cargo bench --quiet --package postworks-server --bench api
+
+observe-spike: setup ## Lets 20,000 jobs come at once to `up --workers auto`, and shows its workers over time (minutes)
+	cargo bench --quiet --package postworks-server --bench spike -- $(if $(JOBS),--jobs $(JOBS)) $(if $(CSV),--csv $(CSV))
 
 demo: ## Runs a thousand jobs with nothing installed
 	cargo run --release -- demo

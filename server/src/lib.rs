@@ -7,3 +7,4 @@ pub mod auth;
 pub mod cli;
 mod ingress;
 pub mod sandbox;
+pub mod scaling;

@@ -19,6 +19,7 @@ mod exchange;
 mod gate;
 pub mod memory;
 mod order;
+mod presence;
 mod quota;
 pub mod redis;
 mod slots;
@@ -31,6 +32,7 @@ pub use exchange::{
 pub use gate::{
     Breaker, CALLS_OVER, Gate, Observed, PROBE_TERM, PROBES, Phase, Position, RAMP_STEP, Tally,
 };
+pub use presence::{Presence, ROSTER_MAX, Ran};
 pub use quota::{Call, Room, Scope};
 pub use window::{Beyond, Refill, WINDOW};
 
@@ -323,6 +325,17 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Whether a worker that is connected now runs jobs of each queue.
     async fn served(&self, queues: &[Queue]) -> Result<Vec<bool>, Error>;
+
+    /// Notes what a process says of itself; believed for so long, unless it says so again.
+    async fn announce(&self, who: &WorkerId, what: &Presence, lasts: Duration)
+    -> Result<(), Error>;
+
+    /// Forgets what a process said, since it goes.
+    async fn leave(&self, who: &WorkerId) -> Result<(), Error>;
+
+    /// What the processes that live say of themselves, [`ROSTER_MAX`] at most. A broker that loses
+    /// its memory knows of each again once that has announced itself anew.
+    async fn roster(&self) -> Result<Vec<Presence>, Error>;
 
     /// How many jobs are before a job that is due; `None` if it is not among those.
     async fn ahead_of(&self, queue: &Queue, id: JobId) -> Result<Option<u64>, Error>;

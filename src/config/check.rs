@@ -10,6 +10,8 @@ const fn seconds(n: u64) -> Duration {
 
 const HOUR: Duration = seconds(3_600);
 const DAY: Duration = seconds(24 * 3_600);
+/// No fleet is larger.
+const WORKERS_MAX: u32 = 10_000;
 /// No retention is longer: a hundred years, so that no date overflows.
 const FOR_EVER: Duration = seconds(100 * 366 * 24 * 3_600);
 
@@ -22,6 +24,8 @@ pub(super) fn check(config: &Config) -> Vec<(String, String)> {
     retry(config, &mut faults);
     breaker(config, &mut faults);
     admission(config, &mut faults);
+    autoscale(config, &mut faults);
+    advertise(config, &mut faults);
     slots(config, &mut faults);
     retention(config, &mut faults);
     faults.0
@@ -154,6 +158,39 @@ fn admission(config: &Config, faults: &mut Faults) {
         if let Some(span) = span {
             faults.span(key, span, Duration::from_millis(10), most);
         }
+    }
+}
+
+fn autoscale(config: &Config, faults: &mut Faults) {
+    let scale = &config.autoscale;
+    faults.number("autoscale.min_workers", scale.min_workers, 0, WORKERS_MAX);
+    if let Some(most) = scale.max_workers {
+        faults.number("autoscale.max_workers", most, 1, WORKERS_MAX);
+        faults.unless(
+            scale.min_workers <= most,
+            "autoscale.min_workers",
+            "must not be more than autoscale.max_workers",
+        );
+    }
+    faults.number("autoscale.utilisation_percent", scale.utilisation_percent, 10, 100);
+    faults.number("autoscale.depth", scale.depth, 1, 10_000_000);
+    for (key, span, least) in [
+        ("autoscale.drain_within", scale.drain_within, seconds(1)),
+        ("autoscale.wait", scale.wait, Duration::from_millis(10)),
+        ("autoscale.cooldown", scale.cooldown, Duration::ZERO),
+    ] {
+        faults.span(key, span, least, DAY);
+    }
+    faults.span("autoscale.every", scale.every, Duration::from_millis(100), seconds(60));
+}
+
+fn advertise(config: &Config, faults: &mut Faults) {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-.:[]".contains(c);
+    for (key, text) in
+        [("api.advertise", &config.api.advertise), ("worker.advertise", &config.worker.advertise)]
+    {
+        let fits = text.as_ref().is_none_or(|text| text.len() <= 255 && text.chars().all(plain));
+        faults.unless(fits, key, "must be a host, or a host and a port, such as 10.0.0.7:9090");
     }
 }
 

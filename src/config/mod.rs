@@ -5,6 +5,7 @@
 //! come from the environment alone ([`Environment`]).
 
 mod admission;
+mod autoscale;
 mod check;
 mod environment;
 mod error;
@@ -24,6 +25,7 @@ use crate::gate::breaker;
 use crate::job::{Catalog, Durability, Kind, Queue, QueuePattern};
 
 pub use admission::Admission;
+pub use autoscale::Autoscale;
 pub use environment::{Environment, StoreUrls, without_password};
 pub use error::{ConfigError, ConfigErrors, Origin};
 pub use keys::MasterKey;
@@ -55,6 +57,8 @@ pub struct Config {
     pub breaker: Breaker,
     /// When the API takes no more work.
     pub admission: Admission,
+    /// How many workers there should be.
+    pub autoscale: Autoscale,
     /// Kinds by name.
     pub kinds: BTreeMap<String, KindPolicy>,
     /// Platforms by name.
@@ -74,6 +78,9 @@ pub struct Api {
     /// Where it listens.
     #[serde(deserialize_with = "values::listen")]
     pub listen: SocketAddr,
+    /// Where others find it: a host, or a host and a port; `None` for where it listens.
+    #[serde(deserialize_with = "values::text_or_none")]
+    pub advertise: Option<String>,
     /// Whether callers must prove who they are; `None` leaves it to whether there are servers.
     #[serde(deserialize_with = "values::switch_or_none")]
     pub auth: Option<bool>,
@@ -110,6 +117,9 @@ pub struct Worker {
     /// Where the health pages are, if anywhere.
     #[serde(deserialize_with = "values::listen_or_none")]
     pub metrics_listen: Option<SocketAddr>,
+    /// Where others find these: a host, or a host and a port; `None` for where they are.
+    #[serde(deserialize_with = "values::text_or_none")]
+    pub advertise: Option<String>,
 }
 
 /// The broker.

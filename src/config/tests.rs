@@ -357,3 +357,30 @@ fn quotas_that_make_no_sense_are_refused_with_a_hint() {
     let queue = Queue::parse("send_digest.sandbox").unwrap();
     assert!(Config::load(&sources).unwrap().quotas(std::slice::from_ref(&queue)).limit(&queue));
 }
+
+#[test]
+fn how_workers_are_counted_is_checked_like_the_rest() {
+    let scale = Config::load(&Sources::default()).unwrap().autoscale;
+    assert_eq!((scale.min_workers, scale.max_workers), (1, None));
+    assert_eq!((scale.depth, scale.wait), (5_000, Duration::from_secs(3)));
+    let sources = env(&[
+        ("POSTWORKS__AUTOSCALE__MAX_WORKERS", "4"),
+        ("POSTWORKS__AUTOSCALE__MIN_WORKERS", "5"),
+        ("POSTWORKS__AUTOSCALE__UTILISATION_PERCENT", "101"),
+        ("POSTWORKS__AUTOSCALE__DRAIN_WITHIN", "0s"),
+        ("POSTWORKS__AUTOSCALE__EVERY", "2h"),
+        ("POSTWORKS__AUTOSCALE__COOL_DOWN", "1s"),
+        ("POSTWORKS__WORKER__ADVERTISE", "http://host:9"),
+    ]);
+    let all = faults(&sources).join("\n");
+    for expected in [
+        "autoscale.min_workers (POSTWORKS__AUTOSCALE__MIN_WORKERS): must not be more than",
+        "autoscale.utilisation_percent (POSTWORKS__AUTOSCALE__UTILISATION_PERCENT): must be 10 to 100",
+        "autoscale.drain_within (POSTWORKS__AUTOSCALE__DRAIN_WITHIN): must be 1s to 1day",
+        "autoscale.every (POSTWORKS__AUTOSCALE__EVERY): must be 100ms to 1m",
+        "unknown key; did you mean cooldown?",
+        "worker.advertise (POSTWORKS__WORKER__ADVERTISE): must be a host, or a host and a port",
+    ] {
+        assert!(all.contains(expected), "{expected}\nis missing in\n{all}");
+    }
+}

@@ -84,6 +84,11 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         .map_err(|_| format!("{text:?} is no duration such as \"30s\", \"5m\" or \"30d\""))
 }
 
+/// A text; `""` is none.
+pub(super) fn text_or_none<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    Ok(Some(String::deserialize(from)?.trim().to_owned()).filter(|text| !text.is_empty()))
+}
+
 pub(super) fn listen<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
     parse_listen(&String::deserialize(from)?).map_err(D::Error::custom)
 }

@@ -48,6 +48,10 @@ pub const HTTP_REQUEST_DURATION: &str = "postworks_http_request_duration_seconds
 pub const ADMISSION_REFUSED: &str = "postworks_admission_refused_total";
 /// Whether a bound keeps work out, by `reason`: 0 no, 1 yes, 2 also urgent work.
 pub const ADMISSION_STATE: &str = "postworks_admission_state";
+/// Workers that there should be.
+pub const AUTOSCALE_DESIRED_WORKERS: &str = "postworks_autoscale_desired_workers";
+/// Workers that there are.
+pub const AUTOSCALE_RUNNING_WORKERS: &str = "postworks_autoscale_running_workers";
 /// Requests of clients that asked too often.
 pub const RATE_LIMITED: &str = "postworks_rate_limited_total";
 /// Answers of `/health`, by `result`: `hit` if one was fresh enough, `miss` if the stores were asked.
@@ -67,12 +71,14 @@ const COUNTERS: [(&str, &str); 11] = [
     (HEALTH_CACHE, "Answers of /health, by whether one was fresh enough."),
 ];
 
-const GAUGES: [(&str, &str); 6] = [
+const GAUGES: [(&str, &str); 8] = [
     (QUEUE_JOBS, "Jobs in the broker."),
     (QUEUE_OLDEST_READY_AGE, "How long the oldest due job has waited, in seconds."),
     (DLQ_JOBS, "Dead letters."),
     (BREAKER_STATE, "A circuit breaker's state: 0 closed, 1 half-open, 2 open."),
     (WORKER_SLOTS, "Slots of this worker."),
+    (AUTOSCALE_DESIRED_WORKERS, "Workers that there should be, by [autoscale]."),
+    (AUTOSCALE_RUNNING_WORKERS, "Workers that there are."),
     (ADMISSION_STATE, "Whether a bound keeps work out: 0 no, 1 yes, 2 also urgent work."),
 ];
 

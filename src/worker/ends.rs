@@ -14,6 +14,7 @@ use super::places::Places;
 use super::run::{Ended, Judgement, Run};
 use super::settle::Recordable;
 use super::standstill::Standstill;
+use super::tempo::Tempo;
 use crate::gate::breaker::Took;
 use crate::gate::watch::Watch;
 use crate::job::{ErrorClass, JobError, Outcome, Queue, RateScope, TraceParent};
@@ -26,6 +27,7 @@ pub(super) struct Ends {
     pub(super) blocks: Arc<Blocks>,
     pub(super) meter: Arc<Meter>,
     pub(super) watch: Arc<Watch>,
+    pub(super) tempo: Arc<Tempo>,
     pub(super) standstill: Arc<Standstill>,
     /// Every queue that jobs can be routed to.
     pub(super) queues: Arc<[Queue]>,
@@ -68,6 +70,7 @@ impl Ends {
             catch_unwind(judging).unwrap_or_else(|_| judge(run, &without_words(ended), jitter));
         if let Some(outcome) = outcome {
             observe(run, ended, &outcome, &self.meter);
+            self.tempo.ended(&run.cx.queue, ended);
         }
         if let Ended::Answered { started_at, ended_at, result } = ended {
             let result = result.as_ref().map(|&()| ());

@@ -32,8 +32,9 @@ use super::solitude::Solitude;
 use super::spacing::Spacing;
 use super::stack::Attempts;
 use super::standstill::Standstill;
+use super::tempo::Tempo;
 use super::waits::Waits;
-use super::watchdog::Watchdog;
+use super::watchdog::{Pulse, Watchdog};
 use super::welcome::Welcome;
 use crate::broker::Broker;
 use crate::clock::SharedClock;
@@ -102,19 +103,21 @@ pub enum Error {
 
 /// A worker, ready to run.
 pub struct Worker {
-    registry: Registry,
-    broker: Arc<dyn Broker>,
-    ledger: Arc<dyn Ledger>,
-    clock: SharedClock,
-    options: Options,
-    calls: Arc<Calls>,
-    slots: HashMap<Queue, usize>,
-    blocks: Arc<Blocks>,
-    quotas: Quotas,
-    solitude: Solitude,
-    watch: Arc<Watch>,
-    exits_when_stuck: bool,
-    standstill: Arc<Standstill>,
+    pub(super) registry: Registry,
+    pub(super) broker: Arc<dyn Broker>,
+    pub(super) ledger: Arc<dyn Ledger>,
+    pub(super) clock: SharedClock,
+    pub(super) options: Options,
+    pub(super) calls: Arc<Calls>,
+    pub(super) slots: HashMap<Queue, usize>,
+    pub(super) blocks: Arc<Blocks>,
+    pub(super) quotas: Quotas,
+    pub(super) solitude: Solitude,
+    pub(super) watch: Arc<Watch>,
+    pub(super) tempo: Arc<Tempo>,
+    pub(super) pulse: Option<Pulse>,
+    pub(super) exits_when_stuck: bool,
+    pub(super) standstill: Arc<Standstill>,
 }
 
 /// The running parts.
@@ -153,55 +156,11 @@ impl Worker {
             quotas: Quotas::default(),
             solitude,
             watch,
+            tempo: Arc::default(),
+            pulse: None,
             exits_when_stuck: false,
             standstill: Arc::new(Standstill::new()),
         }
-    }
-
-    /// Shares what is known of blocked accounts with others of this process.
-    #[must_use]
-    pub fn heeding(mut self, blocks: &Arc<Blocks>) -> Self {
-        self.blocks = Arc::clone(blocks);
-        self
-    }
-
-    /// Lets its jobs call no faster than these quotas allow; the same for all workers.
-    #[must_use]
-    pub fn within(mut self, quotas: Quotas) -> Self {
-        self.quotas = quotas;
-        self
-    }
-
-    /// Says how sensitive the breakers of its queues are; the same for all workers.
-    #[must_use]
-    pub fn with_breakers(mut self, settings: breaker::Settings) -> Self {
-        self.watch = Watch::new(Arc::clone(&self.broker), settings);
-        self
-    }
-
-    /// Runs no more than so many jobs of these queues at the same time, 1 at least; the others
-    /// get what their share is.
-    #[must_use]
-    pub fn limited_to(mut self, slots: HashMap<Queue, usize>) -> Self {
-        self.slots = slots;
-        self
-    }
-
-    /// Says that other workers run in this process, which share `solitude`: a job that may take
-    /// the process down runs beside none of theirs.
-    #[must_use]
-    pub fn beside(mut self, solitude: &Solitude) -> Self {
-        self.solitude = solitude.clone();
-        self
-    }
-
-    /// Ends the process, with exit code 75, when handlers have blocked all threads of the runtime
-    /// for five seconds: nothing else frees them. Without this, its leases expire, and the
-    /// process stays as it is.
-    #[must_use]
-    pub fn exiting_when_stuck(mut self) -> Self {
-        self.exits_when_stuck = true;
-        self
     }
 
     /// Works until it is stopped.
@@ -274,6 +233,7 @@ impl Worker {
             judgements: judgements.clone(),
             effects,
             watch: Arc::clone(&self.watch),
+            tempo: Arc::clone(&self.tempo),
             standstill: Arc::clone(&self.standstill),
             queues: self.registry.queues().cloned().collect(),
         };
@@ -297,13 +257,7 @@ impl Worker {
                 blocks: Arc::clone(&self.blocks),
             },
         );
-        let welcome = Welcome {
-            ledger: Arc::clone(&self.ledger),
-            clock: Arc::clone(&self.clock),
-            known: self.registry.versions(),
-            calls: Arc::clone(&self.calls),
-        };
-        tokio::spawn(welcome.run(stop.drain.clone()));
+        tokio::spawn(self.welcome().run(stop.drain.clone()));
         let spacing = Spacing::new(Arc::clone(&self.broker));
         let fetcher = self.fetcher(&inflight, &places, judgements.clone(), doubts, stop);
         let (spaced, to_settle_spaced) = mpsc::unbounded_channel();
@@ -319,6 +273,15 @@ impl Worker {
         })
     }
 
+    fn welcome(&self) -> Welcome {
+        Welcome {
+            ledger: Arc::clone(&self.ledger),
+            clock: Arc::clone(&self.clock),
+            known: self.registry.versions(),
+            calls: Arc::clone(&self.calls),
+        }
+    }
+
     fn renewer(
         &self,
         inflight: &Arc<InFlight>,
@@ -328,7 +291,7 @@ impl Worker {
         Renewer {
             broker: Arc::clone(&self.broker),
             inflight: Arc::clone(inflight),
-            watchdog: Watchdog::new(self.exits_when_stuck, &self.standstill),
+            watchdog: Watchdog::new(self.exits_when_stuck, &self.standstill, self.pulse.clone()),
             lease: self.options.lease,
             every: self.options.renew,
             doubts: doubts.clone(),

@@ -7,7 +7,7 @@
 //! knows what that is, `blocks` which accounts are to be left alone, `waits` which jobs must wait for
 //! that or for a quota, `shares` how much of it each queue may have, and `effect` what a run leaves
 //! behind. `quarantine` runs what may take the process down, `watchdog` notices handlers that let
-//! nothing else run, `standstill` that nothing ran at all, `welcome` brings back what
+//! nothing else run, `standstill` that nothing ran at all, `tempo` knows how long runs took lately, `welcome` brings back what
 //! older workers did not know, and `calls` is how all of them ask for jobs that the broker lacks.
 
 mod absolve;
@@ -40,6 +40,8 @@ mod solitude;
 mod spacing;
 mod stack;
 mod standstill;
+mod tempo;
+mod terms;
 mod waits;
 mod watchdog;
 mod welcome;
@@ -52,3 +54,5 @@ pub use engine::{Drained, Error, Options, Stop, Worker};
 pub(crate) use judge::BROKER_HORIZON;
 pub use registry::{Handler, Registry};
 pub use solitude::Solitude;
+pub use tempo::Tempo;
+pub use watchdog::Pulse;

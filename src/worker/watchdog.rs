@@ -24,6 +24,9 @@ const STUCK: Duration = Duration::from_secs(5);
 /// The exit code of a process whose runtime is stuck: start it again.
 const EXIT_CODE: i32 = 75;
 
+/// What a runtime calls each time that it ran a task of nothing.
+pub type Pulse = Arc<dyn Fn() + Send + Sync>;
+
 /// Watches a runtime.
 pub(super) struct Watchdog {
     runtime: Handle,
@@ -31,18 +34,20 @@ pub(super) struct Watchdog {
     answered: Arc<AtomicBool>,
     stuck: AtomicBool,
     exits: bool,
+    pulse: Option<Pulse>,
     standstill: Arc<Standstill>,
 }
 
 impl Watchdog {
     /// A watchdog of the current runtime, which ends the process, if it `exits`, when it is stuck.
-    pub(super) fn new(exits: bool, standstill: &Arc<Standstill>) -> Self {
+    pub(super) fn new(exits: bool, standstill: &Arc<Standstill>, pulse: Option<Pulse>) -> Self {
         Self {
             standstill: Arc::clone(standstill),
             runtime: Handle::current(),
             answered: Arc::new(AtomicBool::new(true)),
             stuck: AtomicBool::new(false),
             exits,
+            pulse,
         }
     }
 
@@ -73,7 +78,13 @@ impl Watchdog {
     fn ask(&self) {
         if self.answered.swap(false, Ordering::SeqCst) {
             let answered = Arc::clone(&self.answered);
-            self.runtime.spawn(async move { answered.store(true, Ordering::SeqCst) });
+            let pulse = self.pulse.clone();
+            self.runtime.spawn(async move {
+                answered.store(true, Ordering::SeqCst);
+                if let Some(pulse) = pulse {
+                    pulse();
+                }
+            });
         }
     }
 

@@ -84,10 +84,12 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     }
 }
 
-/// What the worker is told: where the stores are, and the configuration.
+/// What the worker is told: where the stores are, the configuration, and whether it ends with whoever
+/// started it.
 struct Told {
     config: Config,
     environment: Environment,
+    supervised: bool,
 }
 
 fn prepare(cli: Cli) -> anyhow::Result<Told> {
@@ -99,13 +101,17 @@ fn prepare(cli: Cli) -> anyhow::Result<Told> {
     if let Some(path) = cli.config.as_ref().filter(|path| !path.as_os_str().is_empty()) {
         sources = sources.read_file(path)?;
     }
+    let supervised = cli.worker.supervised;
     let config = Config::load(&cli.worker.over(sources))?;
     environment.stores_for("postworks-worker")?;
-    Ok(Told { config, environment })
+    Ok(Told { config, environment, supervised })
 }
 
 async fn run(told: Told) -> anyhow::Result<ExitCode> {
     let signals = Signals::listen()?;
+    if told.supervised {
+        signals.drain_when_stdin_ends()?;
+    }
     let urls = told.environment.stores_for("postworks-worker")?;
     node::provide_keys(&told.environment)?;
     let node = Node::connected(urls, told.config, &told.environment)?;

@@ -14,7 +14,9 @@ use postworks::gate::quota::Quotas;
 use postworks::job::{CatalogError, Kind, Queue, Tenant, WorkerId};
 use postworks::ledger::{self, Db, GroupCommit, Ledger, PostgresOptions, SqlLedger};
 use postworks::telemetry::metrics;
-use postworks::worker::{self, Blocks, Calls, Drained, Options, Registry, Solitude, Stop, Worker};
+use postworks::worker::{
+    self, Blocks, Calls, Drained, Options, Registry, Solitude, Stop, Tempo, Worker,
+};
 use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -23,9 +25,11 @@ use crate::accounts::Accounts;
 use crate::handlers::Services;
 use crate::platforms::http::Http;
 use crate::platforms::{self, NetworkPolicy, Platforms, Windows};
+use crate::presence::host;
 use crate::reconnected::Reconnected;
 use crate::registry::registry;
 use crate::secrets::{KeyRing, KeyRingError};
+use crate::service;
 use crate::store::Store;
 
 /// The embedded ledger's file in the data folder.
@@ -106,9 +110,10 @@ pub struct Node {
     /// The database, for those whose calls must not queue behind handlers.
     reserved: Db,
     has_keys: bool,
-    id: WorkerId,
+    pub(crate) id: WorkerId,
     calls: Arc<Calls>,
     blocks: Arc<Blocks>,
+    pub(crate) tempo: Arc<Tempo>,
 }
 
 /// Sees to it that the servers on this machine have keys: those of the environment, else a ring in
@@ -251,6 +256,7 @@ impl Node {
             id,
             calls,
             blocks,
+            tempo: Arc::default(),
         })
     }
 
@@ -380,7 +386,11 @@ impl Node {
             let slots = self.config.slots(&self.queues());
             let worker = worker.limited_to(slots).heeding(&self.blocks).beside(&solitude);
             let worker = worker.with_breakers(self.config.breaker.settings());
-            let worker = worker.within(self.quotas());
+            let worker = worker.within(self.quotas()).timed_by(&self.tempo);
+            let worker = match service::pulse() {
+                Some(pulse) => worker.pulsing(pulse),
+                None => worker,
+            };
             worker.exiting_when_stuck().run(stop.clone())
         });
         let mut sum = Drained { handed_back: 0, unsettled: 0 };
@@ -408,6 +418,5 @@ fn of_folder(folder: &Path) -> impl Fn(ledger::Error) -> Error {
 }
 
 fn worker_id() -> WorkerId {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    WorkerId::new(host.trim(), std::process::id(), Uuid::new_v4())
+    WorkerId::new(&host(), std::process::id(), Uuid::new_v4())
 }

@@ -16,6 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::health::{Health, Probe};
 use crate::node::Node;
+use crate::presence::advertised;
+use crate::service;
 use crate::telemetry;
 
 /// Flags of a worker process. What is absent comes from the configuration.
@@ -33,6 +35,9 @@ pub struct WorkerArgs {
     /// Where to serve /livez, /readyz and /metrics; port 0 takes a free one
     #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
     metrics_listen: Option<SocketAddr>,
+    /// Whether to drain when stdin ends: whoever started this process holds its other end
+    #[arg(long, hide = true)]
+    pub supervised: bool,
 }
 
 impl WorkerArgs {
@@ -82,15 +87,21 @@ pub async fn run(
     node.start_metrics();
     let serving = CancellationToken::new();
     let _end_with_us = serving.clone().drop_guard();
+    let mut found_at = None;
     if let Some(address) = node.config.worker.metrics_listen {
         let fault = |source| Error::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(fault)?;
-        announce(listener.local_addr().map_err(fault)?);
+        let address = listener.local_addr().map_err(fault)?;
+        announce(address);
+        found_at = Some(advertised(address, node.config.worker.advertise.as_deref()));
         let router = Health::new(probes(node), metrics.clone()).router();
         tokio::spawn(serve(listener, router, serving.clone()));
     }
     tokio::spawn(telemetry::upkeep(metrics, serving));
+    let present = node.announce("worker", found_at, 1, &stop.drain);
+    service::ready();
     let drained = node.work(1, stop).await?;
+    present.leave().await;
     tracing::info!(
         handed_back = drained.handed_back,
         unsettled = drained.unsettled,

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use postworks::worker::Stop;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::service;
+
 /// The exit codes of a forced end, as shells have them.
 const INTERRUPTED: i32 = 130;
 const TERMINATED: i32 = 143;
@@ -29,7 +31,23 @@ impl Signals {
         let terminations = signal(SignalKind::terminate())?;
         let signals = Self { stop: Stop::default(), forced: Arc::default() };
         tokio::spawn(signals.clone().follow(interrupts, terminations));
+        tokio::spawn(service::say_when_stopping(signals.stop.clone()));
         Ok(signals)
+    }
+
+    /// Drains as well when stdin ends: for a process whose starter holds the other end, and must not
+    /// be outlived.
+    ///
+    /// # Errors
+    /// The operating system gives no thread.
+    pub fn drain_when_stdin_ends(&self) -> std::io::Result<()> {
+        let drain = self.stop.drain.clone();
+        // A thread of its own, since the runtime would wait for the read at its end.
+        let reading = move || {
+            let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+            drain.cancel();
+        };
+        std::thread::Builder::new().name("stdin".to_owned()).spawn(reading).map(drop)
     }
 
     /// The exit code of a process that was told twice; `None` if it drained in peace.

@@ -195,6 +195,14 @@ pub(super) async fn resume(By(api): By, segment: IdSegment, request: Request) ->
     ok(api.app.resume(&name(segment), &why).await?)
 }
 
+pub(super) async fn autoscale(By(api): By, RawQuery(raw): RawQuery) -> Answer {
+    ok(api.app.autoscale(&query(raw.as_deref())?).await?)
+}
+
+pub(super) async fn scrape_targets(By(api): By) -> Answer {
+    ok(api.app.scrape_targets().await?)
+}
+
 pub(super) async fn gates(By(api): By) -> Answer {
     ok(api.app.gates().await?)
 }

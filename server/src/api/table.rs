@@ -229,6 +229,14 @@ fn queues() -> Vec<Route> {
             .says(Operations, "resumeQueue", "Lets a queue go on")
             .optional_body::<Why>()
             .ok::<GateView>(),
+        get(Read, "/api/autoscale", routes::autoscale)
+            .says(Operations, "getAutoscale", "Says how many workers there should be")
+            .query::<AutoscaleQuery>()
+            .ok::<AutoscaleView>(),
+        get(Read, "/sd/prometheus", routes::scrape_targets)
+            .says(Operations, "listScrapeTargets", "Lists the metrics pages of who lives")
+            .more("As Prometheus' `http_sd_configs` reads it.")
+            .ok::<Vec<ScrapeTargets>>(),
         get(Read, "/api/breakers", routes::gates)
             .says(Operations, "listBreakers", "Lists breakers")
             .ok::<Page<GateView>>()

@@ -20,6 +20,7 @@ mod paging;
 mod queues;
 mod redriver;
 mod redrives;
+mod scaling;
 mod take_over;
 mod tenants;
 pub mod types;
@@ -37,6 +38,7 @@ use postworks_workers::store::Store;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::Admission;
+use crate::scaling::Scaling;
 
 pub(crate) use dead_choice::category;
 pub use dead_letters::Export;
@@ -57,6 +59,7 @@ pub struct App {
     producer: Producer,
     store: Store,
     admission: Arc<Admission>,
+    scaling: Arc<Scaling>,
 }
 
 impl App {
@@ -71,6 +74,7 @@ impl App {
             producer: node.producer.for_tenant(tenant),
             store: node.store.for_tenant(tenant),
             admission: Arc::new(Admission::new(&node.config.admission)),
+            scaling: Arc::new(Scaling::new(&node.config)),
             node,
         }
     }
@@ -112,6 +116,12 @@ impl App {
     /// Measures the load until `stop`, for [`admission`](Self::admission) to know it.
     pub async fn watch_load_until(self, stop: CancellationToken) {
         self.admission.watch(self.node, stop).await;
+    }
+
+    /// Looks at the workers until `stop`, for [`autoscale`](Self::autoscale) to know how many there
+    /// should be.
+    pub async fn watch_workers_until(self, stop: CancellationToken) {
+        self.scaling.watch(self.node, stop).await;
     }
 
     /// The node below.

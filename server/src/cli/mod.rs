@@ -8,6 +8,7 @@ mod audit;
 mod breaker;
 mod config;
 mod connector;
+mod crew;
 mod demo;
 mod dlq;
 mod doctor;
@@ -23,6 +24,7 @@ mod roles;
 mod secret_file;
 mod target;
 mod tenant;
+mod up;
 mod user;
 mod wiring;
 
@@ -104,10 +106,14 @@ Without DATABASE_URL and REDIS_URL everything is in one file below POSTWORKS_DAT
 (./.postworks), and anybody on this machine may use the API; with both, `up` uses PostgreSQL and
 Redis, and callers bring an API key or log in. POSTWORKS_AUTH=on|off says otherwise.
 
+With --workers auto (and both) workers are processes of their own, as many as the load calls for, up
+to one for each processor or autoscale.max_workers; they drain when `up` does.
+
 Examples:
   postworks up
-  postworks up --listen 127.0.0.1:0 --concurrency 20")]
-    Up(roles::UpArgs),
+  postworks up --listen 127.0.0.1:0 --concurrency 20
+  postworks up --workers auto")]
+    Up(up::UpArgs),
     /// Publish to a sandbox platform that fails, and count what arrives
     #[command(after_help = "\
 Everything lives in a temporary folder and is gone afterwards.
@@ -393,7 +399,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
     let config = cli.config.filter(|path| !path.as_os_str().is_empty());
     let context = Context { config, format: cli.output, server: cli.server, tenant: cli.tenant };
     match cli.verb {
-        Verb::Up(args) => roles::run_up(&context, args).await,
+        Verb::Up(args) => up::run(&context, args).await,
         Verb::Demo(args) => roles::run_demo(&context, args).await,
         Verb::Api(args) => roles::run_api(&context, args).await,
         Verb::Worker(args) => roles::run_worker(&context, args).await,
@@ -418,27 +424,4 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_definition_is_sound() {
-        command().debug_assert();
-    }
-
-    #[test]
-    fn help_teaches() {
-        fn collect(command: &mut clap::Command, path: &str, into: &mut String) {
-            into.push_str(&format!("==== {path}\n{}\n", command.render_help()));
-            for sub in command.get_subcommands_mut().filter(|sub| sub.get_name() != "help") {
-                let path = format!("{path} {}", sub.get_name());
-                collect(sub, &path, into);
-            }
-        }
-        let mut command = command().term_width(100).mut_args(|arg| arg.hide_env(true));
-        command.build();
-        let mut text = String::new();
-        collect(&mut command, "postworks", &mut text);
-        insta::assert_snapshot!("help", text);
-    }
-}
+mod tests;

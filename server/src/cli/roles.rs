@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
-use postworks::config::{Config, Environment, parse_listen, parse_number};
+use postworks::config::{Config, Environment, parse_listen};
 use postworks_workers::role::{WorkerArgs, ready_line};
 use postworks_workers::signals::Signals;
 use postworks_workers::telemetry;
@@ -17,45 +17,6 @@ use super::failure::{Exit, Failure};
 use super::output::say;
 use super::wiring;
 use crate::api;
-
-/// Arguments of `up`.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct UpArgs {
-    /// Where the API listens; port 0 takes a free one
-    #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
-    pub(crate) listen: Option<SocketAddr>,
-    /// Workers in this process, or auto: one for each processor
-    #[arg(long, value_name = "N|auto", default_value = "auto", value_parser = parse_workers)]
-    pub(crate) workers: Workers,
-    /// Jobs that run at the same time in each worker
-    #[arg(long, value_name = "N", value_parser = |text: &str| parse_number(text, 0, u32::MAX))]
-    pub(crate) concurrency: Option<u32>,
-}
-
-/// How many workers `up` runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Workers {
-    /// As many as fit the machine.
-    Auto,
-    /// So many.
-    Count(u32),
-}
-
-impl Workers {
-    fn count(self) -> usize {
-        match self {
-            Self::Auto => std::thread::available_parallelism().map_or(1, usize::from),
-            Self::Count(count) => count as usize,
-        }
-    }
-}
-
-fn parse_workers(text: &str) -> Result<Workers, String> {
-    if text == "auto" {
-        return Ok(Workers::Auto);
-    }
-    parse_number(text, 1, 64).map(Workers::Count).map_err(|message| format!("{message}, or auto"))
-}
 
 /// Arguments of `api`.
 #[derive(Debug, Clone, Args)]
@@ -118,18 +79,10 @@ pub(super) async fn run_api(context: &Context, args: ApiArgs) -> Result<(), Fail
 
 pub(super) async fn run_worker(context: &Context, args: WorkerArgs) -> Result<(), Failure> {
     telemetry::install_logs();
+    let supervised = args.supervised;
     let (environment, config) = context.settings(|sources| args.over(sources))?;
     environment.stores_for("postworks worker")?;
-    wiring::worker(&config, &environment).await
-}
-
-pub(super) async fn run_up(context: &Context, args: UpArgs) -> Result<(), Failure> {
-    telemetry::install_logs();
-    let (environment, config) = context.settings(|sources| {
-        sources.flag("api.listen", args.listen).flag("worker.concurrency", args.concurrency)
-    })?;
-    let auth = check_access(&environment, &config)?;
-    wiring::up(&config, &environment, args.workers.count(), auth).await
+    wiring::worker(&config, &environment, supervised).await
 }
 
 pub(super) async fn run_demo(context: &Context, args: DemoArgs) -> Result<(), Failure> {

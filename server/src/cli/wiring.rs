@@ -9,7 +9,9 @@ use postworks::ledger::{self, Db, PostgresOptions};
 use postworks_workers::checkup;
 use postworks_workers::health::Health;
 use postworks_workers::node::{self, Node};
+use postworks_workers::presence::advertised;
 use postworks_workers::role;
+use postworks_workers::service;
 use postworks_workers::signals::Signals;
 use postworks_workers::telemetry;
 use secrecy::ExposeSecret as _;
@@ -69,13 +71,21 @@ pub(crate) async fn migrate(config: &Config, environment: &Environment) -> Resul
 /// Runs the API until a signal; with `auth` callers must prove who they are.
 pub(crate) async fn api(app: App, auth: bool) -> Result<(), Failure> {
     let signals = Signals::listen()?;
-    serve(&app, auth, signals.stop.drain.clone()).await?;
+    serve(&app, auth, 0, signals.stop.drain.clone(), || ()).await?;
     ended(&signals)
 }
 
-/// Runs a worker until a signal and its jobs have ended.
-pub(crate) async fn worker(config: &Config, environment: &Environment) -> Result<(), Failure> {
+/// Runs a worker until a signal and its jobs have ended; a supervised one also drains when whoever
+/// started it is gone.
+pub(crate) async fn worker(
+    config: &Config,
+    environment: &Environment,
+    supervised: bool,
+) -> Result<(), Failure> {
     let signals = Signals::listen()?;
+    if supervised {
+        signals.drain_when_stdin_ends()?;
+    }
     let node = connect_role(config, environment)?;
     node.check_queues()?;
     let app = role_of(node).await?;
@@ -84,7 +94,7 @@ pub(crate) async fn worker(config: &Config, environment: &Environment) -> Result
     ended(&signals)
 }
 
-async fn embedded(config: &Config, environment: &Environment) -> Result<App, Failure> {
+pub(super) async fn embedded(config: &Config, environment: &Environment) -> Result<App, Failure> {
     let folder = &environment.data_dir;
     Ok(App::new(Arc::new(Node::embedded(folder, config.clone(), environment).await?)))
 }
@@ -122,49 +132,15 @@ pub(crate) async fn own_stores(context: &Context) -> Result<App, Failure> {
     })
 }
 
-/// Runs the API and workers in one process, embedded if the environment names no stores.
-pub(crate) async fn up(
-    config: &Config,
-    environment: &Environment,
-    workers: usize,
+/// Serves the API until `stop`, in a process with so many workers; cancels `stop` if it cannot.
+/// `open` is called once it listens.
+pub(super) async fn serve(
+    app: &App,
     auth: bool,
+    workers: usize,
+    stop: CancellationToken,
+    open: impl FnOnce(),
 ) -> Result<(), Failure> {
-    let signals = Signals::listen()?;
-    let app = if environment.stores.is_some() {
-        open_role(config, environment).await?
-    } else {
-        let folder = &environment.data_dir;
-        tracing::info!(folder = %folder.display(), "embedded: one process, one file, no service");
-        embedded(config, environment).await?
-    };
-    app.node().check_queues()?;
-    let serving = CancellationToken::new();
-    let work = async {
-        let drained = app.node().work(workers, signals.stop.clone()).await;
-        serving.cancel();
-        drained
-    };
-    let (served, drained) = tokio::join!(serve(&app, auth, serving.clone()), async {
-        tokio::select! {
-            drained = work => Some(drained),
-            // The API could not start: nothing is worth working on unseen.
-            () = serving.cancelled() => None,
-        }
-    });
-    served?;
-    if let Some(drained) = drained {
-        let drained = drained.map_err(role::Error::from)?;
-        tracing::info!(
-            handed_back = drained.handed_back,
-            unsettled = drained.unsettled,
-            "drained; what was handed back goes on at the next start"
-        );
-    }
-    ended(&signals)
-}
-
-/// Serves the API until `stop`; cancels `stop` if it cannot.
-async fn serve(app: &App, auth: bool, stop: CancellationToken) -> Result<(), Failure> {
     let _stop_with_us = stop.clone().drop_guard();
     let node = app.node();
     let metrics = telemetry::install_metrics().map_err(std::io::Error::other)?;
@@ -178,6 +154,10 @@ async fn serve(app: &App, auth: bool, stop: CancellationToken) -> Result<(), Fai
     }
     let router = api::router(app.clone(), auth, health, &node.config.api);
     ready("api", address)?;
+    let found_at = advertised(address, node.config.api.advertise.as_deref());
+    let role = if workers > 0 { "up" } else { "api" };
+    let present = node.announce(role, Some(found_at), workers, &stop);
+    open();
     let collector = Collector {
         broker: Arc::clone(&node.broker),
         ledger: Arc::clone(&node.ledger),
@@ -187,9 +167,13 @@ async fn serve(app: &App, auth: bool, stop: CancellationToken) -> Result<(), Fai
     tokio::spawn(collector.run(stop.clone()));
     tokio::spawn(app.clone().carry_on_redrives_until(stop.clone()));
     tokio::spawn(app.clone().watch_load_until(stop.clone()));
+    tokio::spawn(app.clone().watch_workers_until(stop.clone()));
+    tokio::spawn(service::live_until(stop.clone()));
+    service::ready();
     let head_timeout = node.config.api.head_timeout;
     let upkeep = telemetry::upkeep(metrics, stop.clone());
     let ((), ()) = tokio::join!(api::serve(listener, router, head_timeout, stop), upkeep);
+    present.leave().await;
     Ok(())
 }
 

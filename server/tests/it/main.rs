@@ -5,6 +5,7 @@
 mod api;
 mod audit;
 mod auth;
+mod autoscale;
 mod busy;
 #[path = "../faults/checker.rs"]
 #[allow(dead_code, reason = "the fault suite uses the rest")]
@@ -13,6 +14,7 @@ mod cli;
 mod contract;
 mod crash;
 mod demo;
+mod deploy;
 mod dlq_commands;
 mod drain;
 mod effects;
@@ -44,6 +46,8 @@ mod repeated;
 mod rolling;
 mod sandbox;
 mod sentinel;
+mod service;
+mod spike;
 mod start;
 mod tenants;
 mod trace;

@@ -20,9 +20,9 @@ use self::lane::{Claim, Lane};
 use super::quota::{self, Vessel};
 use super::slots::{self, Slots};
 use super::{
-    BLOCK_MAX, Breaker, Broker, Call, Claimed, Depth, Error, Gate, Lease, Observed, Place, Pulse,
-    Push, Pushed, Reap, Reasserted, Reassertion, Refill, Removed, Renewed, Room, Scope, Settled,
-    Settlement, Tally, WINDOW,
+    BLOCK_MAX, Breaker, Broker, Call, Claimed, Depth, Error, Gate, Lease, Observed, Place,
+    Presence, Pulse, Push, Pushed, ROSTER_MAX, Reap, Reasserted, Reassertion, Refill, Removed,
+    Renewed, Room, Scope, Settled, Settlement, Tally, WINDOW,
 };
 use crate::clock::SharedClock;
 use crate::job::{Hold, JobId, Queue, Timestamp, Turn, WorkerId};
@@ -42,6 +42,8 @@ struct State {
     workers: HashSet<WorkerId>,
     /// The queues whose jobs this process runs.
     served: HashSet<Queue>,
+    /// What processes say of themselves, and until when each is believed.
+    roster: HashMap<WorkerId, (Timestamp, Presence)>,
     /// Until when somebody does them.
     chores: HashMap<String, Timestamp>,
     /// Until when accounts are blocked.
@@ -112,6 +114,7 @@ impl MemoryBroker {
         let mut state = self.lock();
         state.lanes.clear();
         state.blocks.clear();
+        state.roster.clear();
         state.retries.clear();
         state.vessels.clear();
         state.wiped = true;
@@ -399,6 +402,31 @@ impl Broker for MemoryBroker {
     async fn served(&self, queues: &[Queue]) -> Result<Vec<bool>, Error> {
         let state = self.lock();
         Ok(queues.iter().map(|queue| state.served.contains(queue)).collect())
+    }
+
+    async fn announce(
+        &self,
+        who: &WorkerId,
+        what: &Presence,
+        lasts: Duration,
+    ) -> Result<(), Error> {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        state.roster.retain(|_, (until, _)| *until > now);
+        state.roster.insert(who.clone(), (now.after(lasts), what.clone()));
+        Ok(())
+    }
+
+    async fn leave(&self, who: &WorkerId) -> Result<(), Error> {
+        self.lock().roster.remove(who);
+        Ok(())
+    }
+
+    async fn roster(&self) -> Result<Vec<Presence>, Error> {
+        let now = self.clock.now();
+        let state = self.lock();
+        let alive = state.roster.values().filter(|(until, _)| *until > now);
+        Ok(alive.map(|(_, what)| what.clone()).take(ROSTER_MAX).collect())
     }
 
     async fn ahead_of(&self, queue: &Queue, id: JobId) -> Result<Option<u64>, Error> {

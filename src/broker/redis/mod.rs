@@ -20,6 +20,7 @@ mod listen;
 mod options;
 mod reply;
 mod room;
+mod roster;
 mod script;
 mod value;
 mod window;
@@ -39,9 +40,9 @@ use self::keys::Keys;
 use self::listen::Listener;
 use self::script::Scripts;
 use super::{
-    BATCH_MAX, Breaker, Broker, Call, Claimed, Depth, Error, Gate, Lease, Observed, Place, Pulse,
-    Push, Pushed, Reap, Reasserted, Reassertion, Refill, Removed, Renewed, Room, Settled,
-    Settlement, Tally,
+    BATCH_MAX, Breaker, Broker, Call, Claimed, Depth, Error, Gate, Lease, Observed, Place,
+    Presence, Pulse, Push, Pushed, Reap, Reasserted, Reassertion, Refill, Removed, Renewed, Room,
+    Settled, Settlement, Tally,
 };
 use crate::finding::Finding;
 use crate::job::{Hold, JobId, Queue, Timestamp, Turn, WorkerId};
@@ -381,8 +382,7 @@ impl Broker for RedisBroker {
     }
 
     async fn connected(&self) -> Result<HashSet<WorkerId>, Error> {
-        let list = self.commands.query(redis::cmd("CLIENT").arg("LIST")).await?;
-        Ok(connect::workers(&reply::text(list)?).collect())
+        Ok(connect::workers(&self.connections().await?).collect())
     }
 
     async fn examine(&self) -> Result<Vec<Finding>, Error> {
@@ -394,20 +394,30 @@ impl Broker for RedisBroker {
     }
 
     async fn served(&self, queues: &[Queue]) -> Result<Vec<bool>, Error> {
-        let list = self.commands.query(redis::cmd("CLIENT").arg("LIST")).await?;
-        let list = reply::text(list)?;
+        let list = self.connections().await?;
         let served = connect::served(&list);
         Ok(queues.iter().map(|queue| served.contains(queue.as_str())).collect())
     }
 
+    async fn announce(
+        &self,
+        who: &WorkerId,
+        what: &Presence,
+        lasts: Duration,
+    ) -> Result<(), Error> {
+        self.note(who, Some(what), lasts).await
+    }
+
+    async fn leave(&self, who: &WorkerId) -> Result<(), Error> {
+        self.note(who, None, Duration::ZERO).await
+    }
+
+    async fn roster(&self) -> Result<Vec<Presence>, Error> {
+        self.read_roster().await
+    }
+
     async fn ahead_of(&self, queue: &Queue, id: JobId) -> Result<Option<u64>, Error> {
-        let ready = self.keys.each(std::slice::from_ref(queue), "ready");
-        let mut rank = redis::cmd("ZRANK");
-        rank.arg(ready).arg(value::id(id));
-        match self.commands.query(&rank).await? {
-            Value::Nil => Ok(None),
-            rank => Ok(Some(reply::count(&rank)?)),
-        }
+        self.rank(queue, id).await
     }
 
     async fn pulse(&self) -> Result<Pulse, Error> {

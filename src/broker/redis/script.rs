@@ -73,6 +73,8 @@ scripts! {
     heal: "heal.lua",
     permits: "permits.lua",
     elect: "elect.lua",
+    announce: "announce.lua",
+    roster: "roster.lua",
     block: "block.lua",
     reserve: "reserve.lua",
     room: "room.lua",

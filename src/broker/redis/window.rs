@@ -8,9 +8,20 @@ use uuid::Uuid;
 use super::script::{Script, Scripts};
 use super::{RedisBroker, millis, reply, value};
 use crate::broker::{BATCH_MAX, Error, Refill, order};
-use crate::job::{Queue, Turn};
+use crate::job::{JobId, Queue, Turn};
 
 impl RedisBroker {
+    /// How many due jobs are before this one; `None` if it is not due.
+    pub(super) async fn rank(&self, queue: &Queue, id: JobId) -> Result<Option<u64>, Error> {
+        let ready = self.keys.each(std::slice::from_ref(queue), "ready");
+        let mut rank = redis::cmd("ZRANK");
+        rank.arg(ready).arg(value::id(id));
+        match self.commands.query(&rank).await? {
+            Value::Nil => Ok(None),
+            rank => Ok(Some(reply::count(&rank)?)),
+        }
+    }
+
     /// Puts out what the window has no room for.
     pub(super) async fn trim(&self, queue: &Queue) -> Result<(), Error> {
         loop {

@@ -1,4 +1,4 @@
-//! Which workers hold leases and are not connected.
+//! Which workers are connected, and which hold leases and are not.
 
 use std::collections::HashSet;
 
@@ -7,6 +7,11 @@ use crate::broker::Error;
 use crate::job::{Queue, WorkerId};
 
 impl RedisBroker {
+    /// The connections that the server has, as it lists them.
+    pub(super) async fn connections(&self) -> Result<String, Error> {
+        reply::text(self.commands.query(redis::cmd("CLIENT").arg("LIST")).await?)
+    }
+
     pub(super) async fn holders_without_connection(
         &self,
         queues: &[Queue],

@@ -264,6 +264,7 @@ macro_rules! broker_promises {
             a_new_generation_knows_nothing_of_what_is_held
             a_paused_queue_hands_out_nothing_until_it_is_resumed
             a_push_of_a_held_job_changes_nothing
+            a_process_is_known_until_it_leaves_or_falls_silent
             a_quarantined_job_is_claimed_alone_and_the_oldest_first
             a_quarantined_job_is_held_found_counted_and_can_be_removed
             a_queue_is_served_while_a_worker_says_so

@@ -10,6 +10,7 @@ mod gates;
 mod jobs;
 mod object;
 mod redrives;
+mod scaling;
 mod tenants;
 pub(crate) mod words;
 
@@ -26,6 +27,7 @@ pub use gates::*;
 pub use jobs::*;
 pub(crate) use object::Object;
 pub use redrives::*;
+pub use scaling::*;
 pub use tenants::*;
 
 use super::paging::LIMIT_MAX;

@@ -4,6 +4,10 @@ use postworks_server::api::{self, Declared};
 
 use super::*;
 
+/// What tells of all tenants' jobs together.
+const OF_THE_FLEET: [&str; 4] =
+    ["/api/queues", "/api/breakers", "/api/autoscale", "/sd/prometheus"];
+
 /// The address of what somebody has, and what must be sent to it.
 fn address(route: &Declared, rows: &Rows) -> (String, Value) {
     let (id, body) = match route.path {
@@ -65,7 +69,7 @@ async fn a_list_shows_its_readers_rows_and_no_others() {
         .collect();
     assert!(lists.len() >= 10, "{lists:?}");
     for path in lists {
-        if ["/api/queues", "/api/breakers"].contains(&path) {
+        if OF_THE_FLEET.contains(&path) {
             continue;
         }
         if path == "/api/dlq/export" {
@@ -128,7 +132,7 @@ async fn the_fleet_is_held_back_and_looked_after_by_the_house_alone() {
     let (acme, default) = (house.admin_of("acme").await, house.admin_of("default").await);
     let mut fleet = 0;
     for route in api::declared() {
-        let reads = ["/api/queues", "/api/breakers"].contains(&route.path);
+        let reads = OF_THE_FLEET.contains(&route.path);
         if !reads && !route.path.contains("{name}") {
             continue;
         }
@@ -140,7 +144,7 @@ async fn the_fleet_is_held_back_and_looked_after_by_the_house_alone() {
         assert!(detail.contains("tenant default"), "{detail}");
         house.done(&default, route.method.as_str(), &path, Value::Null).await;
     }
-    assert_eq!(fleet, 6);
+    assert_eq!(fleet, 8);
     // Nor does a tenant clean up after others.
     let cleanup = json!({"kind": "data_cleanup"});
     let refused = house.ask(&acme, "POST", "/api/jobs", cleanup.clone()).await;

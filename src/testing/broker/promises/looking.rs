@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::{Harness, LEASE, envelope, needs_generation, queue, worker};
 use super::SECOND;
-use crate::broker::{Depth, Removed, Settled, Settlement, Then};
+use crate::broker::{Depth, Presence, Ran, Removed, Settled, Settlement, Then};
 
 /// A due job counts as due even before a claim has looked at it.
 pub async fn depth_counts_every_place_and_knows_the_oldest(on: Harness) {
@@ -21,6 +21,31 @@ pub async fn depth_counts_every_place_and_knows_the_oldest(on: Harness) {
     assert_eq!((depth[1].ready, depth[1].delayed, depth[1].running), (4, 1, 1));
     let age = depth[1].oldest_ready_age;
     assert!(age >= 80 * SECOND && age < 100 * SECOND, "{age:?}");
+}
+
+/// Who does not say again that it lives is not believed, and is no reason to forget others.
+pub async fn a_process_is_known_until_it_leaves_or_falls_silent(on: Harness) {
+    let said = |metrics: &str| Presence {
+        role: "worker".to_owned(),
+        metrics: Some(metrics.to_owned()),
+        slots: 7,
+        queues: [(on.queue.clone(), Ran { runs: 2.5, seconds: 0.125 })].into(),
+    };
+    let (first, second) = (said("host:1"), said("host:2"));
+    assert_eq!(on.broker.roster().await.unwrap(), []);
+    on.broker.announce(&worker("a"), &said("host:0"), LEASE).await.unwrap();
+    on.broker.announce(&worker("a"), &first, LEASE).await.unwrap();
+    on.advance(6 * SECOND);
+    on.broker.announce(&worker("b"), &second, LEASE).await.unwrap();
+    let mut known = on.broker.roster().await.unwrap();
+    known.sort_by_key(|said| said.metrics.clone());
+    assert_eq!(known, [first.clone(), second.clone()]);
+    on.advance(6 * SECOND);
+    assert_eq!(on.broker.roster().await.unwrap(), [second]);
+    on.broker.announce(&worker("a"), &first, LEASE).await.unwrap();
+    on.broker.leave(&worker("b")).await.unwrap();
+    on.broker.leave(&worker("b")).await.unwrap();
+    assert_eq!(on.broker.roster().await.unwrap(), [first]);
 }
 
 /// Cancelling succeeds for a job that waits, and says so when it does not.
