@@ -95,6 +95,9 @@ pub struct Observed {
 }
 
 impl Position {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Closed, Self::HalfOpen, Self::Open];
+
     /// The position's name.
     pub const fn as_str(self) -> &'static str {
         match self {

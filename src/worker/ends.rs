@@ -134,7 +134,7 @@ fn without_words(ended: &Ended) -> Ended {
 fn observe(run: &Run, ended: &Ended, outcome: &Outcome, meter: &Meter) {
     let Ended::Answered { started_at, ended_at, .. } = ended else { return };
     let took = ended_at.since(*started_at);
-    meter.attempt(&run.cx.queue, outcome);
+    meter.attempt(&run.cx.queue, run.cx.attempt, outcome);
     meter.times(&run.envelope.kind, started_at.since(run.envelope.run_at), took);
     if matches!(outcome, Outcome::Completed | Outcome::Dead { .. } | Outcome::Cancelled) {
         meter.total(&run.envelope.kind, ended_at.since(run.envelope.created_at));

@@ -3,7 +3,8 @@
 use std::io::Write as _;
 use std::sync::Arc;
 
-use postworks::chore::Collector;
+use metrics_exporter_prometheus::PrometheusHandle;
+use postworks::chore::Collected;
 use postworks::config::{Config, Environment, without_password};
 use postworks::ledger::{self, Db, PostgresOptions};
 use postworks_workers::checkup;
@@ -67,20 +68,27 @@ pub(crate) async fn migrate(config: &Config, environment: &Environment) -> Resul
 }
 
 /// Runs the API until a signal; with `auth` callers must prove who they are.
-pub(crate) async fn api(app: App, auth: bool) -> Result<(), Failure> {
+pub(crate) async fn api(
+    config: &Config,
+    environment: &Environment,
+    auth: bool,
+) -> Result<(), Failure> {
+    let metrics = install_metrics()?;
+    let app = role_of(connect_role(config, environment)?).await?;
     let signals = Signals::listen()?;
-    serve(&app, auth, signals.stop.drain.clone()).await?;
+    serve(&app, metrics, auth, signals.stop.drain.clone()).await?;
     ended(&signals)
 }
 
 /// Runs a worker until a signal and its jobs have ended.
 pub(crate) async fn worker(config: &Config, environment: &Environment) -> Result<(), Failure> {
+    let metrics = install_metrics()?;
     let signals = Signals::listen()?;
     let node = connect_role(config, environment)?;
     node.check_queues()?;
     let app = role_of(node).await?;
     let announce = |address| drop(ready("worker", address));
-    role::run(app.node(), signals.stop.clone(), announce).await?;
+    role::run(app.node(), metrics, signals.stop.clone(), announce).await?;
     ended(&signals)
 }
 
@@ -129,6 +137,7 @@ pub(crate) async fn up(
     workers: usize,
     auth: bool,
 ) -> Result<(), Failure> {
+    let metrics = install_metrics()?;
     let signals = Signals::listen()?;
     let app = if environment.stores.is_some() {
         open_role(config, environment).await?
@@ -144,7 +153,7 @@ pub(crate) async fn up(
         serving.cancel();
         drained
     };
-    let (served, drained) = tokio::join!(serve(&app, auth, serving.clone()), async {
+    let (served, drained) = tokio::join!(serve(&app, metrics, auth, serving.clone()), async {
         tokio::select! {
             drained = work => Some(drained),
             // The API could not start: nothing is worth working on unseen.
@@ -163,33 +172,39 @@ pub(crate) async fn up(
     ended(&signals)
 }
 
+/// Before the stores are opened, since these look their counters up once.
+fn install_metrics() -> Result<PrometheusHandle, Failure> {
+    Ok(telemetry::install_metrics().map_err(std::io::Error::other)?)
+}
+
 /// Serves the API until `stop`; cancels `stop` if it cannot.
-async fn serve(app: &App, auth: bool, stop: CancellationToken) -> Result<(), Failure> {
+async fn serve(
+    app: &App,
+    metrics: PrometheusHandle,
+    auth: bool,
+    stop: CancellationToken,
+) -> Result<(), Failure> {
     let _stop_with_us = stop.clone().drop_guard();
     let node = app.node();
-    let metrics = telemetry::install_metrics().map_err(std::io::Error::other)?;
     node.start_metrics();
     let listener = bind(node.config.api.listen).await?;
     let address = listener.local_addr()?;
-    let health = Health::new(app.probes(), metrics.clone());
+    let collected = Collected::default();
+    let page = node.metrics_page(metrics.clone()).with_collected(collected.clone());
+    let health = Health::new(app.probes(), page);
     let auth = auth.then(|| Auth::new(node)).transpose()?;
     if auth.is_some() {
         tokio::spawn(say_if_closed(app.clone()));
     }
     let router = api::router(app.clone(), auth, health, &node.config.api);
     ready("api", address)?;
-    let collector = Collector {
-        broker: Arc::clone(&node.broker),
-        ledger: Arc::clone(&node.ledger),
-        clock: Arc::clone(&node.clock),
-        queues: node.registry.queues().cloned().collect(),
-    };
-    tokio::spawn(collector.run(stop.clone()));
     tokio::spawn(app.clone().carry_on_redrives_until(stop.clone()));
     tokio::spawn(app.clone().watch_load_until(stop.clone()));
     let head_timeout = node.config.api.head_timeout;
     let upkeep = telemetry::upkeep(metrics, stop.clone());
-    let ((), ()) = tokio::join!(api::serve(listener, router, head_timeout, stop), upkeep);
+    let collecting = node.collect_until(stop.clone(), collected);
+    let serving = api::serve(listener, router, head_timeout, stop);
+    let ((), (), ()) = tokio::join!(serving, upkeep, collecting);
     Ok(())
 }
 

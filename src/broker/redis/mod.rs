@@ -17,6 +17,7 @@ mod gate;
 mod keys;
 mod limits;
 mod listen;
+mod meter;
 mod options;
 mod reply;
 mod room;
@@ -39,9 +40,9 @@ use self::keys::Keys;
 use self::listen::Listener;
 use self::script::Scripts;
 use super::{
-    BATCH_MAX, Breaker, Broker, Call, Claimed, Depth, Error, Gate, Lease, Observed, Place, Pulse,
-    Push, Pushed, Reap, Reasserted, Reassertion, Refill, Removed, Renewed, Room, Settled,
-    Settlement, Tally,
+    BATCH_MAX, Breaker, Broker, Call, Claimed, Depth, Error, Gate, Lease, Observed, Operation,
+    Place, Pulse, Push, Pushed, Reap, Reasserted, Reassertion, Refill, Removed, Renewed, Room,
+    ServerUse, Settled, Settlement, Tally,
 };
 use crate::finding::Finding;
 use crate::job::{Hold, JobId, Queue, Timestamp, Turn, WorkerId};
@@ -114,6 +115,18 @@ impl RedisBroker {
             }
             answer => answer,
         }
+    }
+
+    /// Asks for an office in one of the two ways; answers whether it is ours for this term.
+    async fn stand_for(
+        &self,
+        script: &script::Script,
+        office: &str,
+        term: Duration,
+    ) -> Result<bool, Error> {
+        let mut call = script.call(&[self.keys.chore(office)]);
+        call.arg(self.options.worker.as_str()).arg(millis(term).max(1));
+        Ok(reply::count(&self.commands.call(script, &call).await?)? == 1)
     }
 
     async fn heal(&self, queue: &Queue) -> Result<(), Error> {
@@ -293,7 +306,8 @@ impl Broker for RedisBroker {
     }
 
     async fn has_gaps(&self, queues: &[Queue]) -> Result<bool, Error> {
-        let found = self.commands.query(&exists(self.keys.each(queues, "window"))).await?;
+        let found =
+            self.commands.query(Operation::Look, &exists(self.keys.each(queues, "window"))).await?;
         Ok(reply::count(&found)? > 0)
     }
 
@@ -334,13 +348,14 @@ impl Broker for RedisBroker {
         let mut looks = redis::pipe();
         looks.add_command(exists(self.keys.waiting(queues)));
         looks.add_command(exists(self.keys.each(queues, "boot")));
-        let found = self.commands.query_all(&looks).await?;
+        let found = self.commands.query_all(Operation::Look, &looks).await?;
         let found: Vec<u64> = found.iter().map(reply::count).collect::<Result<_, _>>()?;
         Ok(found != [0, queues.len() as u64])
     }
 
     async fn leased(&self, queues: &[Queue]) -> Result<bool, Error> {
-        let found = self.commands.query(&exists(self.keys.each(queues, "leases"))).await?;
+        let found =
+            self.commands.query(Operation::Look, &exists(self.keys.each(queues, "leases"))).await?;
         Ok(reply::count(&found)? > 0)
     }
 
@@ -349,10 +364,11 @@ impl Broker for RedisBroker {
     }
 
     async fn elect(&self, chore: &str, term: Duration) -> Result<bool, Error> {
-        let mut call = self.scripts.elect.call(&[self.keys.chore(chore)]);
-        call.arg(self.options.worker.as_str()).arg(millis(term).max(1));
-        let elected = self.commands.call(&self.scripts.elect, &call).await?;
-        Ok(reply::count(&elected)? == 1)
+        self.stand_for(&self.scripts.elect, chore, term).await
+    }
+
+    async fn keep_office(&self, office: &str, term: Duration) -> Result<bool, Error> {
+        self.stand_for(&self.scripts.office, office, term).await
     }
 
     async fn block(&self, account: Uuid, until: Timestamp) -> Result<(), Error> {
@@ -381,7 +397,7 @@ impl Broker for RedisBroker {
     }
 
     async fn connected(&self) -> Result<HashSet<WorkerId>, Error> {
-        let list = self.commands.query(redis::cmd("CLIENT").arg("LIST")).await?;
+        let list = self.commands.query(Operation::Look, redis::cmd("CLIENT").arg("LIST")).await?;
         Ok(connect::workers(&reply::text(list)?).collect())
     }
 
@@ -393,35 +409,36 @@ impl Broker for RedisBroker {
         self.connector.serves(queues);
     }
 
-    async fn served(&self, queues: &[Queue]) -> Result<Vec<bool>, Error> {
-        let list = self.commands.query(redis::cmd("CLIENT").arg("LIST")).await?;
+    async fn served(&self, queues: &[Queue]) -> Result<Vec<usize>, Error> {
+        let list = self.commands.query(Operation::Look, redis::cmd("CLIENT").arg("LIST")).await?;
         let list = reply::text(list)?;
         let served = connect::served(&list);
-        Ok(queues.iter().map(|queue| served.contains(queue.as_str())).collect())
+        let workers = |queue: &Queue| served.get(queue.as_str()).map_or(0, HashSet::len);
+        Ok(queues.iter().map(workers).collect())
     }
 
     async fn ahead_of(&self, queue: &Queue, id: JobId) -> Result<Option<u64>, Error> {
         let ready = self.keys.each(std::slice::from_ref(queue), "ready");
         let mut rank = redis::cmd("ZRANK");
         rank.arg(ready).arg(value::id(id));
-        match self.commands.query(&rank).await? {
+        match self.commands.query(Operation::Look, &rank).await? {
             Value::Nil => Ok(None),
             rank => Ok(Some(reply::count(&rank)?)),
         }
     }
 
     async fn pulse(&self) -> Result<Pulse, Error> {
-        let told = self.commands.query(&redis::cmd("TIME")).await?;
+        let told = self.commands.query(Operation::Look, &redis::cmd("TIME")).await?;
         let now = reply::time(told)?.as_millis() + self.skew_ms();
         Ok(Pulse { now: Timestamp::from_millis(now), unbroken: self.commands.unbroken() })
     }
 
-    async fn memory_used(&self) -> Result<Option<u64>, Error> {
-        self.memory_percent().await
+    async fn server_use(&self) -> Result<Option<ServerUse>, Error> {
+        self.ask_for_use().await.map(Some)
     }
 
     async fn ping(&self) -> Result<(), Error> {
-        self.commands.query(&redis::cmd("PING")).await.map(drop)
+        self.commands.query(Operation::Look, &redis::cmd("PING")).await.map(drop)
     }
 
     async fn dedicated(&self) -> Result<Arc<dyn Broker>, Error> {

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::script::{Script, Scripts};
 use super::{RedisBroker, millis, reply, value};
-use crate::broker::{BATCH_MAX, Error, Refill, order};
+use crate::broker::{BATCH_MAX, Error, Operation, Refill, order};
 use crate::job::{Queue, Turn};
 
 impl RedisBroker {
@@ -37,7 +37,7 @@ impl RedisBroker {
         for key in self.keys.each(queues, "window") {
             looks.cmd("HGET").arg(key).arg("cutoff");
         }
-        let answers = self.commands.query_all(&looks).await?;
+        let answers = self.commands.query_all(Operation::Window, &looks).await?;
         // Garbage is no mark to the scripts, either.
         let read = |answer| reply::text(answer).ok().and_then(|text| value::read_turn(&text));
         Ok(answers.into_iter().map(read).collect())
