@@ -143,7 +143,7 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn what_cannot_be_read_is_shown_no_more_and_says_since_when() {
         let works = Arc::new(AtomicBool::new(true));
         let collected = Collected::default();
@@ -154,19 +154,22 @@ mod tests {
             sources: vec![Box::new(Switched(Arc::clone(&works)))],
             collected: collected.clone(),
         };
-        let stop = CancellationToken::new();
-        let running = tokio::spawn(collector.run(stop.clone()));
-        tokio::time::sleep(EVERY / 2).await;
+        collector.read_all().await;
+        assert_eq!(collected.readings(), [], "the office is nobody's");
+        collected.ours_until(Instant::now() + TERM);
+        collector.read_all().await;
         let lag = Reading::new(RELAY_LAG, &[], 1.0);
         let shown = collected.readings();
         assert!(shown.len() == 2 && shown.contains(&lag), "{shown:?}");
         works.store(false, Ordering::SeqCst);
-        tokio::time::sleep(EVERY).await;
+        collector.read_all().await;
         let stale = collected.readings();
         assert_eq!(stale.len(), 1, "{stale:?}");
         assert!(shown.contains(&stale[0]), "the time of the last success stays: {stale:?}");
-        stop.cancel();
-        running.await.unwrap();
+        // Nobody said that it is lost; its term is over.
+        collected.ours_until(Instant::now());
         assert_eq!(collected.readings(), []);
+        collected.ours_until(Instant::now() + TERM);
+        assert_eq!(collected.readings(), [], "what was read in an earlier term is old");
     }
 }

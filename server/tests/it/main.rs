@@ -30,6 +30,8 @@ mod inputs;
 mod lean_worker;
 mod limits;
 mod login;
+mod logs;
+mod metrics;
 mod operator;
 mod outage;
 mod quotas;

@@ -18,6 +18,7 @@ mod keys;
 mod limits;
 mod listen;
 mod meter;
+mod office;
 mod options;
 mod reply;
 mod room;
@@ -115,18 +116,6 @@ impl RedisBroker {
             }
             answer => answer,
         }
-    }
-
-    /// Asks for an office in one of the two ways; answers whether it is ours for this term.
-    async fn stand_for(
-        &self,
-        script: &script::Script,
-        office: &str,
-        term: Duration,
-    ) -> Result<bool, Error> {
-        let mut call = script.call(&[self.keys.chore(office)]);
-        call.arg(self.options.worker.as_str()).arg(millis(term).max(1));
-        Ok(reply::count(&self.commands.call(script, &call).await?)? == 1)
     }
 
     async fn heal(&self, queue: &Queue) -> Result<(), Error> {
