@@ -11,8 +11,9 @@ OPENAPI_TESTS := test(/openapi_real_/)
 help: ## Shows this
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: ## Installs what the tests need and this machine lacks: Redis and PostgreSQL
+setup: ## Installs what the tests need and this machine lacks: Redis, PostgreSQL, Prometheus
 	@.ci/setup servers
+	@.ci/setup observe
 
 setup-platforms: ## Installs the real platform servers that test-platforms runs (needs Node 20)
 	@.ci/setup platforms

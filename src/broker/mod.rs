@@ -18,10 +18,12 @@ use crate::job::{Hold, JobId, Queue, Timestamp, Turn, WorkerId};
 mod exchange;
 mod gate;
 pub mod memory;
+mod operation;
 mod order;
 mod presence;
 mod quota;
 pub mod redis;
+mod server_use;
 mod slots;
 mod window;
 
@@ -32,8 +34,10 @@ pub use exchange::{
 pub use gate::{
     Breaker, CALLS_OVER, Gate, Observed, PROBE_TERM, PROBES, Phase, Position, RAMP_STEP, Tally,
 };
+pub use operation::Operation;
 pub use presence::{Presence, ROSTER_MAX, Ran};
 pub use quota::{Call, Room, Scope};
+pub use server_use::ServerUse;
 pub use window::{Beyond, Refill, WINDOW};
 
 /// Most jobs in one call of any method here.
@@ -287,6 +291,12 @@ pub trait Broker: Send + Sync + 'static {
         Ok(true)
     }
 
+    /// Whether the caller has an office for the next `term`: one caller has it, and keeps it for as
+    /// long as he asks again in time.
+    async fn keep_office(&self, _office: &str, _term: Duration) -> Result<bool, Error> {
+        Ok(true)
+    }
+
     /// Blocks an account for the whole fleet until then, for [`BLOCK_MAX`] at most; a longer block
     /// is never shortened. A broker that loses its memory forgets it, and the platform says it
     /// again.
@@ -323,8 +333,9 @@ pub trait Broker: Send + Sync + 'static {
     /// Says that this process runs jobs of these queues, for as long as it is connected.
     fn serves(&self, queues: &[Queue]);
 
-    /// Whether a worker that is connected now runs jobs of each queue.
-    async fn served(&self, queues: &[Queue]) -> Result<Vec<bool>, Error>;
+    /// How many workers that are connected now run jobs of each queue. Of an embedded broker's
+    /// process it is told only whether it does.
+    async fn served(&self, queues: &[Queue]) -> Result<Vec<usize>, Error>;
 
     /// Notes what a process says of itself; believed for so long, unless it says so again.
     async fn announce(&self, who: &WorkerId, what: &Presence, lasts: Duration)
@@ -348,8 +359,8 @@ pub trait Broker: Send + Sync + 'static {
         Ok(Vec::new())
     }
 
-    /// The part of the memory it may use that is used, in percent; `None` if it has no limit.
-    async fn memory_used(&self) -> Result<Option<u64>, Error> {
+    /// What the broker's server uses. Embedded brokers have none.
+    async fn server_use(&self) -> Result<Option<ServerUse>, Error> {
         Ok(None)
     }
 

@@ -1,17 +1,22 @@
 //! Chores: what keeps broker and ledger in step. Any node may run any of them, at any time.
 
 mod calm;
+mod collected;
 mod collector;
 mod depth;
+mod missing;
 mod reaper;
 mod refill;
 mod relay;
+mod sources;
 
-pub use collector::Collector;
+pub use collected::Collected;
+pub use collector::{Collector, Source, SourceError};
 pub use depth::{DepthError, depths, waiting};
 pub use reaper::Reaper;
 pub use refill::Refiller;
 pub use relay::Relay;
+pub use sources::Stores;
 
 use crate::job::JobId;
 use crate::ledger;

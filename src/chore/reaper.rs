@@ -17,7 +17,6 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::metrics::counter;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -173,7 +172,7 @@ impl Reaper {
                 break;
             }
         }
-        counter!(JOBS_RECLAIMED).increment(taken as u64);
+        JOBS_RECLAIMED.count(&[]).increment(taken as u64);
         Ok(taken)
     }
 

@@ -9,18 +9,19 @@
 //! long backlog one walks at a time, so that it costs no more than a short one. Only a walk that
 //! somebody called for knows no pause.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::missing::missing;
 use super::report_unreadable;
 use crate::broker::{self, Broker};
 use crate::client::{FRESH, push_all};
 use crate::clock::SharedClock;
-use crate::job::{JobId, NewJob, Queue, Timestamp, Turn};
+use crate::job::{JobId, NewJob, Timestamp};
 use crate::ledger::{self, Ledger, Unpark};
+use crate::telemetry::metrics::RELAY_PUSHED;
 use crate::worker::{BROKER_HORIZON, Calls};
 
 /// Time between walks when nothing asks for one; doubled while they find nothing, up to the
@@ -153,40 +154,13 @@ impl Relay {
         if crate::planted!(ForgetRefill) {
             return Ok(0);
         }
-        let mut by_queue: HashMap<&Queue, Vec<&NewJob>> = HashMap::new();
-        for job in jobs {
-            by_queue.entry(&job.queue).or_default().push(job);
+        let missing = missing(self.broker.as_ref(), jobs, now).await?;
+        let missing: Vec<NewJob> = missing.into_iter().cloned().collect();
+        let pushed = push_all(self.broker.as_ref(), &missing, true).await?.added;
+        if pushed > 0 {
+            RELAY_PUSHED.count(&[]).increment(pushed as u64);
         }
-        let mut missing = Vec::new();
-        for (queue, jobs) in by_queue {
-            match self.missing(queue, jobs, now).await {
-                Err(error) if error.is_outage() => return Err(error.into()),
-                // Broken keys of one queue must not keep the others' jobs from their workers.
-                Err(error) => {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::error!(job.queue = %queue, error, "cannot see what this queue holds");
-                }
-                Ok(jobs) => missing.extend(jobs.into_iter().cloned()),
-            }
-        }
-        Ok(push_all(self.broker.as_ref(), &missing, true).await?.added)
-    }
-
-    /// The jobs of a queue that have a place in its window and are not there.
-    async fn missing<'a>(
-        &self,
-        queue: &Queue,
-        mut jobs: Vec<&'a NewJob>,
-        now: Timestamp,
-    ) -> Result<Vec<&'a NewJob>, broker::Error> {
-        let cutoffs = self.broker.cutoffs(std::slice::from_ref(queue)).await?;
-        if let Some(cutoff) = cutoffs.into_iter().next().flatten() {
-            jobs.retain(|job| Turn::of(job.id, job.run_at, job.priority_s, now) < cutoff);
-        }
-        let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
-        let places = self.broker.find(queue, &ids).await?;
-        let absent = jobs.into_iter().zip(places).filter(|(_, place)| place.is_none());
-        Ok(absent.map(|(job, _)| job).collect())
+        Ok(pushed)
     }
 }
 

@@ -7,7 +7,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ::metrics::counter;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -171,6 +170,5 @@ fn tell(queue: &Queue, seen: &Observed, next: &Breaker) {
 
 /// Counts a change of a breaker.
 pub fn count(breaker: &Queue, to: Position) {
-    counter!(BREAKER_TRANSITIONS, "breaker" => breaker.to_string(), "to" => to.as_str())
-        .increment(1);
+    BREAKER_TRANSITIONS.count(&[breaker.as_str(), to.as_str()]).increment(1);
 }

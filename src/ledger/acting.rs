@@ -7,8 +7,9 @@
 use std::ops::{Deref, DerefMut};
 
 use sqlx::pool::PoolConnection;
-use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{AssertSqlSafe, PgConnection, Postgres, SqlSafeStr as _, Transaction};
 
+use super::GuardedPool;
 use crate::job::Tenant;
 
 /// What begins a transaction for a tenant: one round trip.
@@ -17,15 +18,20 @@ fn beginning(tenant: Tenant) -> String {
 }
 
 /// Begins a transaction, for a tenant or for the engine.
+///
+/// In two steps, to tell the wait for a connection from the work on it. The second is what the
+/// library's own `begin` does after the first, and not for everybody by its documentation.
 pub(super) async fn begin(
-    connections: &PgPool,
-    tenant: Option<Tenant>,
+    pool: &GuardedPool,
 ) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-    let Some(tenant) = tenant else { return connections.begin().await };
-    let (connections, sql) = (connections.clone(), AssertSqlSafe(beginning(tenant)));
+    let Some(tenant) = pool.tenant() else {
+        return Transaction::begin(pool.acquire().await?, None).await;
+    };
+    let (pool, sql) = (pool.clone(), AssertSqlSafe(beginning(tenant)).into_sql_str());
     // In a task of its own, since it must not be cut off: a connection whose BEGIN nobody waited for
     // would go back into the pool as it is, and the next one to use it would act for this tenant.
-    let begun = tokio::spawn(async move { connections.begin_with(sql).await });
+    let begun =
+        tokio::spawn(async move { Transaction::begin(pool.acquire().await?, Some(sql)).await });
     begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
 }
 
@@ -40,13 +46,10 @@ enum Inner {
 }
 
 impl Reading {
-    pub(super) async fn begin(
-        connections: &PgPool,
-        tenant: Option<Tenant>,
-    ) -> Result<Self, sqlx::Error> {
-        Ok(Self(match tenant {
-            None => Inner::Engine(connections.acquire().await?),
-            Some(_) => Inner::Tenant(begin(connections, tenant).await?),
+    pub(super) async fn begin(pool: &GuardedPool) -> Result<Self, sqlx::Error> {
+        Ok(Self(match pool.tenant() {
+            None => Inner::Engine(pool.acquire().await?),
+            Some(_) => Inner::Tenant(begin(pool).await?),
         }))
     }
 }

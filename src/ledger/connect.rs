@@ -10,6 +10,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, SqlitePool};
 
+use super::meter::Meter;
 use super::{Db, Error, GuardedPool};
 
 /// Connections that read the embedded file while its writer writes.
@@ -56,6 +57,7 @@ impl Default for PostgresOptions {
 pub struct SqliteFile {
     writer: SqlitePool,
     readers: SqlitePool,
+    meter: Arc<Meter>,
     /// Releases the lock when the last clone is dropped, or the process dies.
     _lock: Arc<File>,
 }
@@ -68,6 +70,10 @@ impl SqliteFile {
     /// The connections that only read.
     pub fn readers(&self) -> &SqlitePool {
         &self.readers
+    }
+
+    pub(super) fn meter(&self) -> &Meter {
+        &self.meter
     }
 
     pub(super) async fn close(&self) {
@@ -135,7 +141,8 @@ impl Db {
             .max_connections(SQLITE_READERS)
             .connect_with(options.pragma("query_only", "on"))
             .await?;
-        Ok(Self::Sqlite(SqliteFile { writer, readers, _lock: Arc::new(lock) }))
+        let meter = Arc::new(Meter::new());
+        Ok(Self::Sqlite(SqliteFile { writer, readers, meter, _lock: Arc::new(lock) }))
     }
 }
 

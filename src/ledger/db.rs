@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::{PgConnection, Postgres, Sqlite, SqliteConnection, Transaction};
 
+use super::meter::Meter;
 use super::outage::Place;
 use super::{Error, GuardedPool, SqliteFile};
 use crate::job::Tenant;
@@ -23,6 +24,17 @@ pub enum Db {
     Postgres(GuardedPool),
     /// The embedded file.
     Sqlite(SqliteFile),
+}
+
+/// The connections of a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connections {
+    /// Open, and nobody's.
+    pub idle: u32,
+    /// Open, and somebody's.
+    pub busy: u32,
+    /// Most that are open.
+    pub max: u32,
 }
 
 /// A transaction. Dropping it rolls it back.
@@ -79,6 +91,13 @@ impl Db {
         })
     }
 
+    pub(super) fn meter(&self) -> &Meter {
+        match self {
+            Self::Postgres(pool) => pool.meter(),
+            Self::Sqlite(file) => file.meter(),
+        }
+    }
+
     /// Makes a call of several statements; gives it up if PostgreSQL goes away meanwhile.
     pub(super) async fn watch<T>(
         &self,
@@ -126,8 +145,18 @@ impl Db {
     pub async fn connection_wait(&self) -> Result<Option<Duration>, Error> {
         let Self::Postgres(pool) = self else { return Ok(None) };
         let asked = Instant::now();
-        pool.call(async { pool.connections().acquire().await.map(drop) }).await?;
+        pool.call(async { pool.acquire().await.map(drop) }).await?;
         Ok(Some(asked.elapsed()))
+    }
+
+    /// How many connections to PostgreSQL are open and idle, open and in use, and may be open;
+    /// `None` for the embedded file.
+    pub fn connections(&self) -> Option<Connections> {
+        let Self::Postgres(pool) = self else { return None };
+        let pool = pool.connections();
+        let idle = u32::try_from(pool.num_idle()).unwrap_or(u32::MAX);
+        let busy = pool.size().saturating_sub(idle);
+        Some(Connections { idle, busy, max: pool.options().get_max_connections() })
     }
 
     /// Closes every connection, and releases the embedded file's lock once the last clone is

@@ -298,6 +298,10 @@ impl Ledger for GroupCommit {
         self.ledger.next_generation(queue, bump).await
     }
 
+    async fn generations(&self) -> Result<Vec<(Queue, u32)>, Error> {
+        self.ledger.generations().await
+    }
+
     async fn prune(
         &self,
         what: Prune,

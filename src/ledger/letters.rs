@@ -94,6 +94,8 @@ pub struct DeadCount {
     pub category: Category,
     /// So many.
     pub count: u64,
+    /// The oldest died then.
+    pub oldest_died_at: Timestamp,
 }
 
 /// How dead letters are put back.

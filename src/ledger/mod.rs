@@ -20,6 +20,7 @@ mod fingerprint;
 mod group;
 mod hold;
 mod letters;
+mod meter;
 mod migrations;
 mod open;
 mod outage;
@@ -31,13 +32,14 @@ pub use acting::Reading;
 pub use audit::{AuditEntry, AuditFilter};
 pub use connect::{PostgresOptions, SqliteFile};
 use db::Session;
-pub use db::{Db, Tx};
+pub use db::{Connections, Db, Tx};
 pub use end::{Cancel, Prune};
 pub use group::GroupCommit;
 pub use hold::{Held, Holder, QueueHold, Wish};
 pub use letters::{
     DeadCount, DeadFilter, DeadGroup, DeadLetter, DeadSubject, Edited, PutBack, Redriven,
 };
+pub use meter::Class;
 #[cfg(feature = "testing")]
 pub(crate) use migrations::postgres_migrations;
 pub use open::{Backlog, Page, Span};
@@ -298,7 +300,7 @@ pub trait Ledger: Send + Sync + 'static {
     /// Lists dead letters.
     async fn dead_letters(&self, filter: &DeadFilter) -> Result<Vec<DeadLetter>, Error>;
 
-    /// Counts dead letters.
+    /// Counts dead letters, and says when the oldest died.
     async fn dead_counts(&self) -> Result<Vec<DeadCount>, Error>;
 
     /// Puts dead letters back: live, due now, no attempt failed.
@@ -412,6 +414,9 @@ pub trait Ledger: Send + Sync + 'static {
     /// Only one caller ever gets a number, and opens the queue with it once. Two that opened with
     /// the same number would repeat its tokens, if the broker lost its memory again in between.
     async fn next_generation(&self, queue: &Queue, bump: Bump) -> Result<Option<u32>, Error>;
+
+    /// The generation of each queue that was ever opened.
+    async fn generations(&self) -> Result<Vec<(Queue, u32)>, Error>;
 
     /// Deletes at most `limit` rows that ended before `before`; answers how many went, or, in a
     /// dry run, how many in all would go.

@@ -11,13 +11,15 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgPool, Postgres, Transaction};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::acting::{self, Reading};
+use super::meter::Meter;
 use super::{Error, PostgresOptions};
 use crate::job::Tenant;
 
@@ -35,6 +37,7 @@ pub struct GuardedPool {
     /// For callers that are not preferred: so many connections they may use at once.
     places: Option<Arc<Semaphore>>,
     gate: Arc<Gate>,
+    meter: Arc<Meter>,
     /// Whose rows its transactions see; all, if it is nobody's.
     tenant: Option<Tenant>,
 }
@@ -97,7 +100,13 @@ impl GuardedPool {
         let gate = Gate { connect, probe_max, away, probing: AtomicBool::new(false) };
         let shared = options.connections_max.saturating_sub(options.reserved).max(1);
         let places = (shared < options.connections_max).then(|| Semaphore::new(shared as usize));
-        Self { connections, places: places.map(Arc::new), gate: Arc::new(gate), tenant: None }
+        Self {
+            connections,
+            places: places.map(Arc::new),
+            gate: Arc::new(gate),
+            meter: Arc::new(Meter::new()),
+            tenant: None,
+        }
     }
 
     /// The same connections for preferred callers: some are free whatever the others do.
@@ -117,7 +126,7 @@ impl GuardedPool {
 
     /// Begins a transaction, for a call under [`watch`](Self::watch).
     pub(super) async fn begin(&self) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-        Box::pin(acting::begin(&self.connections, self.tenant)).await
+        Box::pin(acting::begin(self)).await
     }
 
     /// A connection to read with, for a call under [`watch`](Self::watch).
@@ -126,17 +135,35 @@ impl GuardedPool {
     /// No connection was had.
     pub async fn reading(&self) -> Result<Reading, sqlx::Error> {
         // On the heap, for the futures of all who read to stay small.
-        Box::pin(Reading::begin(&self.connections, self.tenant)).await
+        Box::pin(Reading::begin(self)).await
     }
 
     /// Waits until this caller may use a connection.
     pub(super) async fn place(&self) -> Result<Place, sqlx::Error> {
         let Some(places) = &self.places else { return Ok(None) };
+        if let Ok(place) = Arc::clone(places).try_acquire_owned() {
+            return Ok(Some(place));
+        }
+        let asked = Instant::now();
         let place = Arc::clone(places).acquire_owned();
-        match tokio::time::timeout(self.gate.probe_max, place).await {
+        let place = tokio::time::timeout(self.gate.probe_max, place).await;
+        self.meter.waited(asked.elapsed());
+        match place {
             Ok(place) => place.map(Some).map_err(|_| sqlx::Error::PoolClosed),
             Err(_) => Err(sqlx::Error::PoolTimedOut),
         }
+    }
+
+    /// A connection that acts for nobody in particular, for a call under [`watch`](Self::watch).
+    pub(super) async fn acquire(&self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+        let asked = Instant::now();
+        let connection = self.connections.acquire().await;
+        self.meter.waited(asked.elapsed());
+        connection
+    }
+
+    pub(super) fn meter(&self) -> &Meter {
+        &self.meter
     }
 
     /// The connections themselves, with no tenant's limits, for a call under

@@ -1,4 +1,4 @@
-//! What operators see of the engine: the names of its metrics.
+//! What operators see of the engine: the table of its metrics.
 //!
 //! The engine only counts; binaries install a recorder, write logs and serve pages
 //! (`postworks_workers::telemetry`).

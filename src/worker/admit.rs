@@ -16,7 +16,7 @@ use crate::clock::SharedClock;
 use crate::gate::watch::Watch;
 use crate::job::{
     Category, DecodeError, Durability, Envelope, JobId, NewJob, Reason, SnoozeReason, Tenant,
-    Timestamp, Token,
+    Timestamp, Token, TraceParent,
 };
 use crate::ledger::{self, Ledger, Next, Standing, Verdict};
 
@@ -246,7 +246,9 @@ impl Candidate {
 
     fn quarantine(self) -> Judgement {
         tracing::warn!(
-            job.id = %self.envelope.id, job.kind = %self.envelope.kind, crashes = self.crashes,
+            job.id = %self.envelope.id, job.kind = %self.envelope.kind,
+            job.queue = %self.delivery.queue, job.platform = self.delivery.queue.platform(),
+            trace_id = self.envelope.trace.map(TraceParent::trace_id), crashes = self.crashes,
             "workers crashed while they ran this job; it runs alone now"
         );
         judged(self.delivery, None, Then::Quarantine)
@@ -255,6 +257,8 @@ impl Candidate {
     fn dead(self, reason: Reason, at: Timestamp) -> Judgement {
         tracing::warn!(
             job.id = %self.envelope.id, job.kind = %self.envelope.kind,
+            job.queue = %self.delivery.queue, job.platform = self.delivery.queue.platform(),
+            trace_id = self.envelope.trace.map(TraceParent::trace_id),
             category = %reason.category, error = reason.message, "job is dead; it did not run"
         );
         let job = (self.envelope.durability == Durability::Broker)
@@ -361,7 +365,9 @@ fn unreadable(
 
 fn for_newer_worker(delivery: Delivery, envelope: Envelope, now: Timestamp) -> Judgement {
     tracing::warn!(
-        job.id = %envelope.id, job.kind = %envelope.kind, version = envelope.kind_version,
+        job.id = %envelope.id, job.kind = %envelope.kind,
+        job.queue = %delivery.queue, job.platform = delivery.queue.platform(),
+        trace_id = envelope.trace.map(TraceParent::trace_id), version = envelope.kind_version,
         "no handler here for this kind and version; parked for a newer worker"
     );
     if envelope.durability == Durability::Broker {

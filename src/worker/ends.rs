@@ -3,8 +3,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tracing::Level;
 
 use super::blocks::Blocks;
 use super::inflight::InFlight;
@@ -17,7 +19,7 @@ use super::standstill::Standstill;
 use super::tempo::Tempo;
 use crate::gate::breaker::Took;
 use crate::gate::watch::Watch;
-use crate::job::{ErrorClass, JobError, Outcome, Queue, RateScope, TraceParent};
+use crate::job::{ErrorClass, JobError, Outcome, Queue, RateScope, Reason, TraceParent};
 
 /// Where runs end.
 #[derive(Clone)]
@@ -133,39 +135,57 @@ fn without_words(ended: &Ended) -> Ended {
     }
 }
 
+/// What the lines of attempts are filtered by.
+const ATTEMPTS: &str = "postworks::attempts";
+
 /// Counts and logs an attempt. A failure is logged here and nowhere else.
 fn observe(run: &Run, ended: &Ended, outcome: &Outcome, meter: &Meter) {
     let Ended::Answered { started_at, ended_at, .. } = ended else { return };
     let took = ended_at.since(*started_at);
-    meter.attempt(&run.cx.queue, outcome);
+    meter.attempt(&run.cx.queue, run.cx.attempt, outcome);
     meter.times(&run.envelope.kind, started_at.since(run.envelope.run_at), took);
     if matches!(outcome, Outcome::Completed | Outcome::Dead { .. } | Outcome::Cancelled) {
         meter.total(&run.envelope.kind, ended_at.since(run.envelope.created_at));
     }
-    let (id, kind, attempt) = (run.cx.id, &run.cx.kind, run.cx.attempt);
-    let duration_ms = took.as_millis();
-    let trace_id = run.cx.trace.map(TraceParent::trace_id);
+    tell(run, took, outcome);
+}
+
+/// The one line of an attempt. Every line about a job names it, its kind, queue, platform and trace
+/// alike; whoever has too many of these lines switches off their target.
+fn tell(run: &Run, took: Duration, outcome: &Outcome) {
+    // JSON has no numbers of 128 bits.
+    let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    macro_rules! tell {
+        ($level:ident, $words:tt, $($more:tt)*) => {
+            tracing::event!(
+                target: ATTEMPTS,
+                Level::$level,
+                {
+                    job.id = %run.cx.id,
+                    job.kind = %run.cx.kind,
+                    job.queue = %run.cx.queue,
+                    job.platform = run.cx.queue.platform(),
+                    job.attempt = run.cx.attempt,
+                    trace_id = run.cx.trace.map(TraceParent::trace_id),
+                    outcome = outcome.as_str(),
+                    duration_ms,
+                    $($more)*
+                },
+                $words
+            )
+        };
+    }
     match outcome {
-        Outcome::Completed | Outcome::Cancelled => {
-            tracing::debug!(job.id = %id, job.kind = %kind, job.attempt = attempt, trace_id,
-                duration_ms,
-                "job {}", outcome.as_str());
-        }
+        Outcome::Completed => tell!(INFO, "job completed",),
+        Outcome::Cancelled => tell!(INFO, "job cancelled",),
         Outcome::Snooze { until, why } => {
-            tracing::info!(job.id = %id, job.kind = %kind, job.attempt = attempt, trace_id,
-                duration_ms,
-                %until, why = why.as_str(), "job snoozed");
+            tell!(INFO, "job snoozed", %until, why = why.as_str(),);
         }
-        Outcome::Retry { at, reason } => {
-            tracing::info!(job.id = %id, job.kind = %kind, job.attempt = attempt, trace_id,
-                duration_ms,
-                %at, class = reason.class, error = reason.message, "attempt failed, another follows");
+        Outcome::Retry { at, reason: Reason { class, message, .. } } => {
+            tell!(INFO, "attempt failed, another follows", %at, class, error = message,);
         }
-        Outcome::Dead { reason } => {
-            tracing::warn!(job.id = %id, job.kind = %kind, job.attempt = attempt, trace_id,
-                duration_ms,
-                category = %reason.category, class = reason.class, error = reason.message,
-                "job is dead");
+        Outcome::Dead { reason: Reason { category, class, message } } => {
+            tell!(WARN, "job is dead", %category, class, error = message,);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -163,6 +163,20 @@ impl InFlight {
         let held = self.held();
         let runs = held.iter().filter_map(|held| held.run.clone());
         runs.filter(|run| !run.judged.load(Ordering::SeqCst)).collect()
+    }
+
+    /// How long the longest run that goes on here takes already.
+    pub(super) fn longest_run(&self) -> Duration {
+        let held = self.held();
+        let runs = held.iter().filter_map(|held| held.run.as_ref());
+        let going_on = runs.filter(|run| !run.judged.load(Ordering::SeqCst));
+        let started = going_on.filter_map(|run| run.started.get());
+        started.map(Instant::elapsed).max().unwrap_or_default()
+    }
+
+    /// The same of all workers of this process.
+    pub(super) fn longest_run_of_all(&self) -> Duration {
+        self.solitude.longest_run()
     }
 
     /// A run was judged whose handler has not let go: it still takes a place.

@@ -4,15 +4,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::metrics::{Counter, Histogram, counter, gauge, histogram};
+use ::metrics::{Counter, Histogram};
 use tokio_util::sync::CancellationToken;
 
 use super::inflight::InFlight;
 use super::registry::Registry;
 use crate::job::{Category, Kind, Outcome, Queue, SnoozeReason};
 use crate::telemetry::metrics::{
-    DEAD_LETTERED, JOB_ATTEMPTS, JOB_RUN, JOB_TOTAL, JOB_WAIT, JOBS_SNOOZED, LEASES_LOST, OUTCOMES,
-    STALE_SETTLES, WORKER_SLOTS,
+    DEAD_LETTERED, JOB_ATTEMPTS, JOB_RETRIES, JOB_RUN, JOB_TOTAL, JOB_WAIT, JOBS_SNOOZED,
+    LEASES_LOST, LONGEST_RUN, Metric, OUTCOMES, STALE_SETTLES, WORKER_SLOTS,
 };
 
 /// The worker's metrics, looked up once: a name and its labels are not hashed for every job.
@@ -25,6 +25,7 @@ pub(super) struct Meter {
 
 struct QueueMeter {
     attempts: HashMap<&'static str, Counter>,
+    retries: HashMap<&'static str, Counter>,
     dead: HashMap<Category, Counter>,
     snoozed: HashMap<SnoozeReason, Counter>,
 }
@@ -39,27 +40,32 @@ impl Meter {
     /// The metrics of every queue and kind, all starting at zero.
     pub(super) fn new(registry: &Registry) -> Self {
         let kinds = registry.catalog().iter().map(|spec| {
-            let kind = spec.kind.to_string();
+            let kind = [spec.kind.as_str()];
             let meter = KindMeter {
-                wait: histogram!(JOB_WAIT, "kind" => kind.clone()),
-                run: histogram!(JOB_RUN, "kind" => kind.clone()),
-                total: histogram!(JOB_TOTAL, "kind" => kind),
+                wait: JOB_WAIT.spread(&kind),
+                run: JOB_RUN.spread(&kind),
+                total: JOB_TOTAL.spread(&kind),
             };
             (spec.kind.clone(), meter)
         });
         Self {
             queues: registry.queues().map(|queue| (queue.clone(), queue_meter(queue))).collect(),
             kinds: kinds.collect(),
-            leases_lost: counter!(LEASES_LOST),
-            stale_settles: counter!(STALE_SETTLES),
+            leases_lost: LEASES_LOST.count(&[]),
+            stale_settles: STALE_SETTLES.count(&[]),
         }
     }
 
-    /// An attempt ended.
-    pub(super) fn attempt(&self, queue: &Queue, outcome: &Outcome) {
+    /// The attempt of this number ended.
+    pub(super) fn attempt(&self, queue: &Queue, number: u32, outcome: &Outcome) {
         let Some(meter) = self.queues.get(queue) else { return };
         if let Some(attempts) = meter.attempts.get(outcome.as_str()) {
             attempts.increment(1);
+        }
+        if number > 1
+            && let Some(retries) = meter.retries.get(outcome.as_str())
+        {
+            retries.increment(1);
         }
         if let Outcome::Snooze { why, .. } = outcome
             && let Some(snoozed) = meter.snoozed.get(why)
@@ -102,15 +108,17 @@ impl Meter {
 /// How often the slots are counted.
 const SLOTS_EVERY: Duration = Duration::from_secs(1);
 
-/// Counts busy and free slots until `stop`. Workers of one process add up.
+/// Counts busy and free slots until `stop`, and times the longest run. Slots of one process' workers
+/// add up; the longest run is that of them all.
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
 pub(super) async fn watch_slots(
     inflight: Arc<InFlight>,
     concurrency: usize,
     stop: CancellationToken,
 ) {
-    let busy_slots = gauge!(WORKER_SLOTS, "state" => "busy");
-    let free_slots = gauge!(WORKER_SLOTS, "state" => "free");
+    let busy_slots = WORKER_SLOTS.level(&["busy"]);
+    let free_slots = WORKER_SLOTS.level(&["free"]);
+    let longest = LONGEST_RUN.level(&[]);
     free_slots.increment(concurrency as f64);
     let mut counted = 0;
     loop {
@@ -121,6 +129,7 @@ pub(super) async fn watch_slots(
         busy_slots.increment(change);
         free_slots.decrement(change);
         counted = busy;
+        longest.set(inflight.longest_run_of_all().as_secs_f64());
         if stopped {
             free_slots.decrement(concurrency as f64);
             return;
@@ -133,39 +142,19 @@ pub(super) async fn watch_slots(
 }
 
 fn queue_meter(queue: &Queue) -> QueueMeter {
-    let kind = queue.as_str().split('.').next().unwrap_or_default().to_owned();
-    let name = queue.to_string();
+    let (kind, name) = (queue.kind(), queue.as_str());
+    let by_outcome = |metric: Metric| {
+        let counter = |outcome| (outcome, metric.count(&[name, kind.as_str(), outcome]));
+        OUTCOMES.into_iter().map(counter).collect()
+    };
+    let dead = |category: Category| {
+        (category, DEAD_LETTERED.count(&[name, kind.as_str(), category.as_str()]))
+    };
+    let snoozed = |why: SnoozeReason| (why, JOBS_SNOOZED.count(&[name, why.as_str()]));
     QueueMeter {
-        attempts: OUTCOMES
-            .into_iter()
-            .map(|outcome| {
-                let counter = counter!(
-                    JOB_ATTEMPTS,
-                    "queue" => name.clone(), "kind" => kind.clone(), "outcome" => outcome
-                );
-                (outcome, counter)
-            })
-            .collect(),
-        dead: Category::ALL
-            .into_iter()
-            .map(|category| {
-                let counter = counter!(
-                    DEAD_LETTERED,
-                    "queue" => name.clone(), "kind" => kind.clone(),
-                    "category" => category.as_str()
-                );
-                (category, counter)
-            })
-            .collect(),
-        snoozed: SnoozeReason::ALL
-            .into_iter()
-            .map(|why| {
-                let counter = counter!(
-                    JOBS_SNOOZED,
-                    "queue" => name.clone(), "reason" => why.as_str()
-                );
-                (why, counter)
-            })
-            .collect(),
+        attempts: by_outcome(JOB_ATTEMPTS),
+        retries: by_outcome(JOB_RETRIES),
+        dead: Category::ALL.into_iter().map(dead).collect(),
+        snoozed: SnoozeReason::ALL.into_iter().map(snoozed).collect(),
     }
 }

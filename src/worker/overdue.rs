@@ -16,6 +16,7 @@ use super::run::Ended;
 use super::stack::timed_out;
 use super::watchdog::end_process;
 use crate::clock::SharedClock;
+use crate::job::TraceParent;
 
 /// How often attempts are looked at.
 const LOOK: Duration = Duration::from_millis(500);
@@ -53,6 +54,8 @@ impl Overdue {
             }
             tracing::error!(
                 job.id = %run.cx.id, job.kind = %run.cx.kind,
+                job.queue = %run.cx.queue, job.platform = run.cx.queue.platform(),
+                trace_id = run.cx.trace.map(TraceParent::trace_id),
                 "the handler blocks its thread and does not let go; its job goes on without it"
             );
             let ended_at = self.clock.now();

@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use super::inflight::InFlight;
 
@@ -79,6 +80,13 @@ impl Solitude {
     /// be alone here.
     pub(super) fn is_out_of_reach(&self) -> bool {
         self.lock().members().any(|member| member.overdue() > 0)
+    }
+
+    /// How long the longest run of this process takes already.
+    pub(super) fn longest_run(&self) -> Duration {
+        // Outside of the lock, which others take while they hold their jobs.
+        let members: Vec<_> = self.lock().members().collect();
+        members.iter().map(|member| member.longest_run()).max().unwrap_or_default()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

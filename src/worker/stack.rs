@@ -74,6 +74,7 @@ async fn attempt(run: Arc<Run>, clock: SharedClock) -> Ended {
         job.id = %run.cx.id,
         job.kind = %run.cx.kind,
         job.queue = %run.cx.queue,
+        job.platform = run.cx.queue.platform(),
         job.attempt = run.cx.attempt,
         trace_id = run.cx.trace.map(TraceParent::trace_id),
     );

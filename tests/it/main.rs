@@ -12,6 +12,7 @@ mod ledger_model;
 mod life;
 mod limits;
 mod lost_memory;
+mod metrics_page;
 mod mishaps;
 mod newer;
 mod postgres;

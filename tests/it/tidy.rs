@@ -200,6 +200,24 @@ fn the_application_asks_its_tenants_stores_and_not_the_nodes() {
 }
 
 #[test]
+fn only_the_table_spells_a_metrics_name() {
+    let mut faults = Vec::new();
+    let names: Vec<&str> = postworks::telemetry::metrics::all().map(|metric| metric.name).collect();
+    let of_programs = ["src", "workers/src", "server/src"];
+    for (file, text) in rust_files() {
+        if within(&file, "src/telemetry") || !of_programs.iter().any(|part| within(&file, part)) {
+            continue;
+        }
+        for (at, line) in code(&text) {
+            if let Some(name) = names.iter().find(|name| line.contains(&format!("\"{name}\""))) {
+                faults.push(format!("{file}:{}: spells {name}", at + 1));
+            }
+        }
+    }
+    report(&faults);
+}
+
+#[test]
 fn files_stay_small_and_are_named_for_what_they_do() {
     let mut faults = Vec::new();
     for (file, text) in rust_files() {

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use ::metrics::counter;
 use async_trait::async_trait;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -15,9 +14,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use futures_util::future::join_all;
-use metrics_exporter_prometheus::PrometheusHandle;
 use postworks::telemetry::metrics::HEALTH_CACHE;
 use serde::Serialize;
+
+use crate::metrics_page::MetricsPage;
 
 /// A probe that takes longer has failed: who asks has a time limit too, often a second.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(900);
@@ -32,7 +32,7 @@ const HIT: &str = "hit";
 const MISS: &str = "miss";
 
 fn count(result: &'static str) {
-    counter!(HEALTH_CACHE, "result" => result).increment(1);
+    HEALTH_CACHE.count(&[result]).increment(1);
 }
 
 /// Something a process needs to work.
@@ -58,7 +58,7 @@ pub struct Readiness {
 #[derive(Clone)]
 pub struct Health {
     probes: Arc<[Box<dyn Probe>]>,
-    metrics: PrometheusHandle,
+    metrics: MetricsPage,
     known: Arc<Known>,
 }
 
@@ -86,10 +86,7 @@ impl Known {
 
 impl Health {
     /// Pages over these probes and metrics.
-    pub fn new(probes: Vec<Box<dyn Probe>>, metrics: PrometheusHandle) -> Self {
-        for result in [HIT, MISS] {
-            counter!(HEALTH_CACHE, "result" => result).absolute(0);
-        }
+    pub fn new(probes: Vec<Box<dyn Probe>>, metrics: MetricsPage) -> Self {
         Self { probes: probes.into(), metrics, known: Arc::default() }
     }
 
@@ -189,7 +186,7 @@ mod tests {
         let handle = crate::telemetry::recorder().unwrap().handle();
         let probes: Vec<Box<dyn Probe>> =
             vec![Box::new(Always("ledger", false)), Box::new(Always("broker", true))];
-        let answer = Health::new(probes, handle).readiness().await;
+        let answer = Health::new(probes, MetricsPage::new(handle)).readiness().await;
         assert_eq!(answer, Readiness { status: "unavailable", missing: vec!["ledger"] });
     }
 
@@ -222,7 +219,8 @@ mod tests {
         let probe = Arc::new((AtomicUsize::new(0), Semaphore::new(0)));
         let asked = || probe.0.load(Ordering::SeqCst);
         let handle = crate::telemetry::recorder().unwrap().handle();
-        let health = Health::new(vec![Box::new(Slow(Arc::clone(&probe)))], handle);
+        let health =
+            Health::new(vec![Box::new(Slow(Arc::clone(&probe)))], MetricsPage::new(handle));
         let (ok, many) = (Readiness { status: "ok", missing: vec![] }, || {
             join_all((0..100).map(|_| health.recent()))
         });
@@ -251,7 +249,8 @@ mod tests {
     async fn what_is_too_old_is_told_to_nobody() {
         let probe = Arc::new((AtomicUsize::new(0), Semaphore::new(1)));
         let handle = crate::telemetry::recorder().unwrap().handle();
-        let health = Health::new(vec![Box::new(Slow(Arc::clone(&probe)))], handle);
+        let health =
+            Health::new(vec![Box::new(Slow(Arc::clone(&probe)))], MetricsPage::new(handle));
         assert_eq!(health.recent().await.status, "ok");
         health.known.age(STALE);
         // The store hangs from now on.

@@ -113,11 +113,12 @@ async fn run(told: Told) -> anyhow::Result<ExitCode> {
         signals.drain_when_stdin_ends()?;
     }
     let urls = told.environment.stores_for("postworks-worker")?;
+    let metrics = telemetry::install_metrics()?;
     node::provide_keys(&told.environment)?;
     let node = Node::connected(urls, told.config, &told.environment)?;
     node.check_queues()?;
     checkup::at_start(&node).await?;
-    role::run(&node, signals.stop.clone(), announce).await?;
+    role::run(&node, metrics, signals.stop.clone(), announce).await?;
     Ok(match signals.forced().and_then(|code| u8::try_from(code).ok()) {
         Some(code) => ExitCode::from(code),
         None => ExitCode::SUCCESS,

@@ -3,17 +3,18 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use metrics_exporter_prometheus::PrometheusHandle;
 use postworks::broker::memory::MemoryBroker;
 use postworks::broker::redis::{RedisBroker, RedisOptions};
 use postworks::broker::{self, Broker};
-use postworks::chore::{Reaper, Refiller, Relay};
+use postworks::chore::{Collected, Collector, Reaper, Refiller, Relay, Stores};
 use postworks::client::Producer;
 use postworks::clock::{SharedClock, SystemClock};
 use postworks::config::{Config, Environment, StoreUrls};
 use postworks::gate::quota::Quotas;
-use postworks::job::{CatalogError, Kind, Queue, Tenant, WorkerId};
+use postworks::job::{CatalogError, Queue, Tenant, WorkerId};
 use postworks::ledger::{self, Db, GroupCommit, Ledger, PostgresOptions, SqlLedger};
-use postworks::telemetry::metrics;
+use postworks::telemetry::metrics::{self, Known};
 use postworks::worker::{
     self, Blocks, Calls, Drained, Options, Registry, Solitude, Stop, Tempo, Worker,
 };
@@ -23,9 +24,11 @@ use uuid::Uuid;
 
 use crate::accounts::Accounts;
 use crate::handlers::Services;
+use crate::metrics_page::MetricsPage;
 use crate::platforms::http::Http;
 use crate::platforms::{self, NetworkPolicy, Platforms, Windows};
 use crate::presence::host;
+use crate::readings::Product;
 use crate::reconnected::Reconnected;
 use crate::registry::registry;
 use crate::secrets::{KeyRing, KeyRingError};
@@ -308,9 +311,31 @@ impl Node {
 
     /// Lets every counter of this node's queues start at zero.
     pub fn start_metrics(&self) {
-        let queues: Vec<(Queue, Kind)> =
-            self.registry.queues().map(|queue| (queue.clone(), queue.kind())).collect();
-        metrics::start_at_zero(&queues);
+        let queues = self.registry.queues().cloned().collect();
+        let platforms = self.platforms.names().map(str::to_owned).collect();
+        metrics::start_at_zero(&Known { queues, platforms });
+    }
+
+    /// What `/metrics` shows of this node, beside what the handle's recorder counts.
+    pub fn metrics_page(&self, counted: PrometheusHandle) -> MetricsPage {
+        MetricsPage::new(counted).with_pool_of(self.store.db().clone())
+    }
+
+    /// Reads what concerns the whole fleet, if this node has the office, until `stop`.
+    pub async fn collect_until(&self, stop: CancellationToken, collected: Collected) {
+        let stores = Stores {
+            broker: Arc::clone(&self.broker),
+            ledger: Arc::clone(&self.ledger),
+            clock: Arc::clone(&self.clock),
+            queues: self.registry.queues().cloned().collect(),
+        };
+        let mut sources = stores.sources();
+        sources.push(Box::new(Product {
+            store: self.store.clone(),
+            platforms: self.platforms.clone(),
+        }));
+        let (broker, clock) = (Arc::clone(&self.broker), Arc::clone(&self.clock));
+        Collector { broker, clock, sources, collected }.run(stop).await;
     }
 
     /// The queues that the configured patterns choose.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use axum::Router;
 use clap::Args;
+use metrics_exporter_prometheus::PrometheusHandle;
 use postworks::broker::Broker;
 use postworks::config::{Sources, parse_duration, parse_listen, parse_number};
 use postworks::ledger::Ledger;
@@ -59,9 +60,6 @@ pub enum Error {
     /// The worker itself.
     #[error(transparent)]
     Worker(#[from] worker::Error),
-    /// Metrics go somewhere already.
-    #[error("cannot install the metrics: {0}")]
-    Metrics(String),
     /// The health pages' listener.
     #[error("cannot listen on {address}")]
     Listen {
@@ -72,18 +70,17 @@ pub enum Error {
     },
 }
 
-/// Works until `stop`; serves health pages if the configuration says where. `announce` is told
-/// of the listener.
+/// Works until `stop`; serves health pages, with what `metrics` counts, if the configuration says
+/// where. `announce` is told of the listener.
 ///
 /// # Errors
 /// See [`Error`]. An outage of a store is none.
 pub async fn run(
     node: &Node,
+    metrics: PrometheusHandle,
     stop: Stop,
     announce: impl FnOnce(SocketAddr),
 ) -> Result<Drained, Error> {
-    let metrics =
-        telemetry::install_metrics().map_err(|error| Error::Metrics(error.to_string()))?;
     node.start_metrics();
     let serving = CancellationToken::new();
     let _end_with_us = serving.clone().drop_guard();
@@ -94,7 +91,7 @@ pub async fn run(
         let address = listener.local_addr().map_err(fault)?;
         announce(address);
         found_at = Some(advertised(address, node.config.worker.advertise.as_deref()));
-        let router = Health::new(probes(node), metrics.clone()).router();
+        let router = Health::new(probes(node), node.metrics_page(metrics.clone())).router();
         tokio::spawn(serve(listener, router, serving.clone()));
     }
     tokio::spawn(telemetry::upkeep(metrics, serving));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use metrics_exporter_prometheus::{
     BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
-use postworks::telemetry::metrics as names;
+use postworks::telemetry::metrics::{self as names, Form};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -37,7 +37,8 @@ pub fn install_logs() {
     }
 }
 
-/// Counts into a recorder whose text the handle writes.
+/// Counts into a recorder whose text the handle writes. Before stores are opened, since what counts
+/// often looks its counters up once.
 ///
 /// # Errors
 /// Metrics go somewhere already.
@@ -46,6 +47,7 @@ pub fn install_metrics() -> Result<PrometheusHandle, BuildError> {
     let handle = recorder.handle();
     metrics::set_global_recorder(recorder)?;
     names::describe();
+    names::BUILD_INFO.level(&[env!("CARGO_PKG_VERSION")]).set(1.0);
     Ok(handle)
 }
 
@@ -55,8 +57,11 @@ pub fn install_metrics() -> Result<PrometheusHandle, BuildError> {
 /// A histogram has no buckets.
 pub fn recorder() -> Result<PrometheusRecorder, BuildError> {
     let mut builder = PrometheusBuilder::new();
-    for (name, buckets) in names::BUCKETS {
-        builder = builder.set_buckets_for_metric(Matcher::Full(name.to_owned()), buckets)?;
+    for metric in names::all() {
+        if let Form::Histogram(buckets) = metric.form {
+            let name = Matcher::Full(metric.name.to_owned());
+            builder = builder.set_buckets_for_metric(name, buckets)?;
+        }
     }
     Ok(builder.build_recorder())
 }
@@ -75,7 +80,7 @@ pub async fn upkeep(handle: PrometheusHandle, stop: CancellationToken) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use postworks::job::{Kind, Queue};
+    use postworks::job::Queue;
 
     #[test]
     fn counters_start_at_zero_and_histograms_have_buckets() {
@@ -83,15 +88,22 @@ mod tests {
         let handle = recorder.handle();
         metrics::with_local_recorder(&recorder, || {
             names::describe();
-            let queue = Queue::parse("post_publication.bluesky").unwrap();
-            names::start_at_zero(&[(queue, Kind::parse("post_publication").unwrap())]);
-            metrics::histogram!(names::JOB_RUN, "kind" => "post_publication").record(0.2);
+            let queues = vec![Queue::parse("post_publication.bluesky").unwrap()];
+            let platforms = vec!["bluesky".to_owned()];
+            names::start_at_zero(&names::Known { queues, platforms });
+            names::JOB_RUN.spread(&["post_publication"]).record(0.2);
         });
         let text = handle.render();
+        let collected = names::all().filter(|metric| metric.writer == names::Writer::Collector);
+        for metric in collected {
+            assert!(!text.contains(metric.name), "only the collector shows {}", metric.name);
+        }
         for expected in [
             "postworks_jobs_reclaimed_total 0",
             "queue=\"post_publication.bluesky\",kind=\"post_publication\",outcome=\"dead\"} 0",
             "category=\"unknown_outcome\"} 0",
+            "postworks_token_refreshes_total{platform=\"bluesky\",outcome=\"lost\"} 0",
+            "postworks_db_errors_total{class=\"settle\"} 0",
             "postworks_job_run_seconds_bucket{kind=\"post_publication\",le=\"0.25\"} 1",
             "# HELP postworks_job_run_seconds How long a run took",
         ] {

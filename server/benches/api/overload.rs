@@ -37,8 +37,12 @@ pub(crate) async fn measure(
     totals: &mut Totals,
 ) {
     // As most jobs of a product that publishes: they wait for a platform.
-    target.fleet.sandbox.faults(json!([{ "op": "list", "action": "latency",
-        "latency_ms": { "p50": 100, "p99": 100 } }])).await;
+    target
+        .fleet
+        .sandbox
+        .faults(json!([{ "op": "list", "action": "latency",
+        "latency_ms": { "p50": 100, "p99": 100 } }]))
+        .await;
     let waits = Work {
         name: "jobs that wait for a platform",
         queue: "connector_sync.sandbox",

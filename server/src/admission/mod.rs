@@ -10,7 +10,6 @@ mod sample;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use ::metrics::{counter, gauge};
 use postworks::config;
 use postworks::ledger::BATCH_MAX;
 use postworks::telemetry::metrics::{ADMISSION_REFUSED, ADMISSION_STATE};
@@ -48,8 +47,8 @@ impl Admission {
     /// Starts the metrics at zero, so that a first refusal is a rise and not a series' birth.
     pub fn start_metrics(&self) {
         for reason in Reason::ALL {
-            counter!(ADMISSION_REFUSED, "reason" => reason.as_str()).absolute(0);
-            gauge!(ADMISSION_STATE, "reason" => reason.as_str()).set(0.0);
+            ADMISSION_REFUSED.count(&[reason.as_str()]).absolute(0);
+            ADMISSION_STATE.level(&[reason.as_str()]).set(0.0);
         }
     }
 
@@ -73,7 +72,7 @@ impl Admission {
             Asked::Many(jobs) => verdict.ordinary.or_else(|| self.beyond_depth(&verdict, jobs)),
         };
         if let Some(busy) = busy {
-            counter!(ADMISSION_REFUSED, "reason" => busy.reason.as_str()).increment(1);
+            ADMISSION_REFUSED.count(&[busy.reason.as_str()]).increment(1);
         }
         busy
     }

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ::metrics::gauge;
 use postworks::chore::waiting;
 use postworks::config;
 use postworks::job::Queue;
@@ -53,7 +52,7 @@ impl Sampler {
             };
             admission.tell(self.judge.look(&measures));
             for (reason, level) in self.judge.levels() {
-                gauge!(ADMISSION_STATE, "reason" => reason.as_str()).set(f64::from(level));
+                ADMISSION_STATE.level(&[reason.as_str()]).set(f64::from(level));
             }
             let pause = (counting * RESTS).clamp(EVERY, EVERY_MAX);
             tokio::select! {
@@ -88,7 +87,7 @@ impl Sampler {
 
     async fn redis_memory(&self) -> Option<u64> {
         self.config.redis_memory?;
-        timeout(READ_MAX, self.node.broker.memory_used()).await.ok()?.ok()?
+        timeout(READ_MAX, self.node.broker.server_use()).await.ok()?.ok()??.memory_percent()
     }
 
     /// How long this caller waited; one that waits too long need not be let in to be counted.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use ::metrics::{Counter, counter};
+use ::metrics::Counter;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::HeaderName;
 use axum::middleware::Next;
@@ -43,7 +43,7 @@ pub(super) struct Places {
 
 impl Places {
     pub(super) fn new(config: &config::Api) -> Self {
-        let refused = counter!(ADMISSION_REFUSED, "reason" => IN_FLIGHT);
+        let refused = ADMISSION_REFUSED.count(&[IN_FLIGHT]);
         refused.absolute(0);
         let all = config.requests_max;
         Self { free: Arc::new(Semaphore::new(all as usize)), all, refused }
@@ -115,11 +115,11 @@ struct Clients {
 
 impl Rates {
     pub(super) fn new(config: &config::Api) -> Self {
+        let refused = RATE_LIMITED.count(&[]);
+        refused.absolute(0);
         let burst = NonZeroU32::new(config.rate_burst).unwrap_or(NonZeroU32::MIN);
         Self(NonZeroU32::new(config.rate_limit).map(|per_second| {
             let quota = Quota::per_second(per_second).allow_burst(burst);
-            let refused = counter!(RATE_LIMITED);
-            refused.absolute(0);
             Arc::new(Clients {
                 limiter: RateLimiter::dashmap(quota).with_middleware(),
                 per_second,

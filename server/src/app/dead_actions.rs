@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use postworks::job::{FieldError, JobId, Kind};
 use postworks::ledger::{AuditEntry, DeadFilter, DeadLetter, Edited, PutBack};
+use postworks::telemetry::metrics::DLQ_ACTIONS;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -128,6 +129,7 @@ impl App {
             let redriven = self.ledger.redrive(&filter, how).await?;
             plan.runnable += count(redriven.jobs.len());
             plan.superseded += count(redriven.superseded.len());
+            DLQ_ACTIONS.count(&["retry"]).increment(count(redriven.jobs.len()));
             self.producer.dispatch_again(redriven.jobs);
         }
         Ok(())
@@ -155,6 +157,7 @@ impl App {
         while goes_on {
             let ended = self.ledger.discard(&filter, note.at, Some(&note)).await?;
             discarded += ended;
+            DLQ_ACTIONS.count(&["discard"]).increment(ended);
             goes_on = ended >= u64::from(STEP);
         }
         Ok(Discarded { plan, discarded })
@@ -183,6 +186,7 @@ impl App {
             edited: Some(&edited),
         };
         let redriven = self.ledger.redrive(&filter, how).await?;
+        DLQ_ACTIONS.count(&["retry"]).increment(count(redriven.jobs.len()));
         let plan = Plan {
             matched: 1,
             runnable: count(redriven.jobs.len()),

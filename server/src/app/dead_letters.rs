@@ -2,6 +2,7 @@
 
 use postworks::job::{JobId, TraceParent};
 use postworks::ledger::{AuditEntry, DeadFilter, DeadGroup, DeadLetter};
+use postworks::telemetry::metrics::DLQ_ACTIONS;
 use serde_json::value::RawValue;
 
 use super::jobs::attempt_view;
@@ -118,6 +119,7 @@ impl Export {
                 Err(error) => return Err(error),
             }
         }
+        DLQ_ACTIONS.count(&["export"]).increment(told);
         self.app.ledger.audit_step(&AuditEntry { count: told, ..self.note.clone() }).await?;
         Ok(Some(lines))
     }

@@ -68,7 +68,7 @@ impl App {
             place: broker.find(queue, &[row.job.id]).await?.into_iter().next().flatten(),
             seen: broker.observe(queue, Tally::default()).await?,
             hold: holds.into_iter().find(|hold| hold.queue == *queue),
-            is_served: broker.served(queues).await?.into_iter().all(|served| served),
+            is_served: broker.served(queues).await?.into_iter().all(|workers| workers > 0),
             ahead: broker.ahead_of(queue, row.job.id).await?,
             renewal: match row.job.account {
                 Some(account) => self.node.accounts.awaited(account).await?,

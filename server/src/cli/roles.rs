@@ -74,7 +74,7 @@ pub(super) async fn run_api(context: &Context, args: ApiArgs) -> Result<(), Fail
         context.settings(|sources| sources.flag("api.listen", args.listen))?;
     let auth = check_access(&environment, &config)?;
     environment.stores_for("postworks api")?;
-    wiring::api(wiring::open_role(&config, &environment).await?, auth).await
+    wiring::api(&config, &environment, auth).await
 }
 
 pub(super) async fn run_worker(context: &Context, args: WorkerArgs) -> Result<(), Failure> {

@@ -14,7 +14,7 @@ use super::Context;
 use super::crew::{Crew, Start};
 use super::failure::Failure;
 use super::roles::check_access;
-use super::wiring::{embedded, ended, open_role, serve};
+use super::wiring::{Serve, embedded, ended, install_metrics, open_role, serve};
 
 /// Arguments of `up`.
 #[derive(Debug, Clone, Args)]
@@ -78,6 +78,7 @@ async fn within(
     workers: usize,
     auth: bool,
 ) -> Result<(), Failure> {
+    let metrics = install_metrics()?;
     let signals = Signals::listen()?;
     let app = if environment.stores.is_some() {
         open_role(config, environment).await?
@@ -93,7 +94,7 @@ async fn within(
         serving.cancel();
         drained
     };
-    let served = serve(&app, auth, workers, serving.clone(), || ());
+    let served = serve(&app, Serve { metrics, auth, workers }, serving.clone(), || ());
     let (served, drained) = tokio::join!(served, async {
         tokio::select! {
             drained = work => Some(drained),
@@ -120,6 +121,7 @@ async fn beside(
     file: Option<&PathBuf>,
     auth: bool,
 ) -> Result<(), Failure> {
+    let metrics = install_metrics()?;
     let signals = Signals::listen()?;
     let app = open_role(config, environment).await?;
     app.node().check_queues()?;
@@ -137,7 +139,8 @@ async fn beside(
         }
         serving.cancel();
     };
-    let served = serve(&app, auth, 0, serving.clone(), || open.cancel());
+    let how = Serve { metrics, auth, workers: 0 };
+    let served = serve(&app, how, serving.clone(), || open.cancel());
     let (served, ()) = tokio::join!(served, work);
     served?;
     ended(&signals)

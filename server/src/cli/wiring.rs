@@ -3,7 +3,8 @@
 use std::io::Write as _;
 use std::sync::Arc;
 
-use postworks::chore::Collector;
+use metrics_exporter_prometheus::PrometheusHandle;
+use postworks::chore::Collected;
 use postworks::config::{Config, Environment, without_password};
 use postworks::ledger::{self, Db, PostgresOptions};
 use postworks_workers::checkup;
@@ -69,9 +70,15 @@ pub(crate) async fn migrate(config: &Config, environment: &Environment) -> Resul
 }
 
 /// Runs the API until a signal; with `auth` callers must prove who they are.
-pub(crate) async fn api(app: App, auth: bool) -> Result<(), Failure> {
+pub(crate) async fn api(
+    config: &Config,
+    environment: &Environment,
+    auth: bool,
+) -> Result<(), Failure> {
+    let metrics = install_metrics()?;
+    let app = role_of(connect_role(config, environment)?).await?;
     let signals = Signals::listen()?;
-    serve(&app, auth, 0, signals.stop.drain.clone(), || ()).await?;
+    serve(&app, Serve { metrics, auth, workers: 0 }, signals.stop.drain.clone(), || ()).await?;
     ended(&signals)
 }
 
@@ -82,6 +89,7 @@ pub(crate) async fn worker(
     environment: &Environment,
     supervised: bool,
 ) -> Result<(), Failure> {
+    let metrics = install_metrics()?;
     let signals = Signals::listen()?;
     if supervised {
         signals.drain_when_stdin_ends()?;
@@ -90,7 +98,7 @@ pub(crate) async fn worker(
     node.check_queues()?;
     let app = role_of(node).await?;
     let announce = |address| drop(ready("worker", address));
-    role::run(app.node(), signals.stop.clone(), announce).await?;
+    role::run(app.node(), metrics, signals.stop.clone(), announce).await?;
     ended(&signals)
 }
 
@@ -132,22 +140,37 @@ pub(crate) async fn own_stores(context: &Context) -> Result<App, Failure> {
     })
 }
 
-/// Serves the API until `stop`, in a process with so many workers; cancels `stop` if it cannot.
-/// `open` is called once it listens.
+/// Before the stores are opened, since these look their counters up once.
+pub(super) fn install_metrics() -> Result<PrometheusHandle, Failure> {
+    Ok(telemetry::install_metrics().map_err(std::io::Error::other)?)
+}
+
+/// How an API is served.
+pub(super) struct Serve {
+    /// Counts for `/metrics`.
+    pub(super) metrics: PrometheusHandle,
+    /// Whether callers must prove who they are.
+    pub(super) auth: bool,
+    /// Workers in the same process.
+    pub(super) workers: usize,
+}
+
+/// Serves the API until `stop`; cancels `stop` if it cannot. `open` is called once it listens.
 pub(super) async fn serve(
     app: &App,
-    auth: bool,
-    workers: usize,
+    how: Serve,
     stop: CancellationToken,
     open: impl FnOnce(),
 ) -> Result<(), Failure> {
+    let Serve { metrics, auth, workers } = how;
     let _stop_with_us = stop.clone().drop_guard();
     let node = app.node();
-    let metrics = telemetry::install_metrics().map_err(std::io::Error::other)?;
     node.start_metrics();
     let listener = bind(node.config.api.listen).await?;
     let address = listener.local_addr()?;
-    let health = Health::new(app.probes(), metrics.clone());
+    let collected = Collected::default();
+    let page = node.metrics_page(metrics.clone()).with_collected(collected.clone());
+    let health = Health::new(app.probes(), page);
     let auth = auth.then(|| Auth::new(node)).transpose()?;
     if auth.is_some() {
         tokio::spawn(say_if_closed(app.clone()));
@@ -158,13 +181,6 @@ pub(super) async fn serve(
     let role = if workers > 0 { "up" } else { "api" };
     let present = node.announce(role, Some(found_at), workers, &stop);
     open();
-    let collector = Collector {
-        broker: Arc::clone(&node.broker),
-        ledger: Arc::clone(&node.ledger),
-        clock: Arc::clone(&node.clock),
-        queues: node.registry.queues().cloned().collect(),
-    };
-    tokio::spawn(collector.run(stop.clone()));
     tokio::spawn(app.clone().carry_on_redrives_until(stop.clone()));
     tokio::spawn(app.clone().watch_load_until(stop.clone()));
     tokio::spawn(app.clone().watch_workers_until(stop.clone()));
@@ -172,7 +188,9 @@ pub(super) async fn serve(
     service::ready();
     let head_timeout = node.config.api.head_timeout;
     let upkeep = telemetry::upkeep(metrics, stop.clone());
-    let ((), ()) = tokio::join!(api::serve(listener, router, head_timeout, stop), upkeep);
+    let collecting = node.collect_until(stop.clone(), collected);
+    let serving = api::serve(listener, router, head_timeout, stop);
+    let ((), (), ()) = tokio::join!(serving, upkeep, collecting);
     present.leave().await;
     Ok(())
 }

@@ -13,7 +13,6 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ::metrics::gauge;
 use postworks::broker;
 use postworks::chore::{DepthError, depths};
 use postworks::config;
@@ -73,8 +72,8 @@ impl Scaling {
         loop {
             match self.standing(&node, |_| true).await {
                 Ok(standing) => {
-                    gauge!(AUTOSCALE_DESIRED_WORKERS).set(f64::from(standing.desired));
-                    gauge!(AUTOSCALE_RUNNING_WORKERS).set(f64::from(standing.workers));
+                    AUTOSCALE_DESIRED_WORKERS.level(&[]).set(f64::from(standing.desired));
+                    AUTOSCALE_RUNNING_WORKERS.level(&[]).set(f64::from(standing.workers));
                 }
                 // Whoever works says that a store is away.
                 Err(error) => tracing::debug!(%error, "nobody knows how many workers are needed"),

@@ -32,6 +32,8 @@ mod inputs;
 mod lean_worker;
 mod limits;
 mod login;
+mod logs;
+mod metrics;
 mod openapi;
 mod operator;
 mod outage;

@@ -17,6 +17,7 @@ use postworks_server::api;
 use postworks_server::app::App;
 use postworks_server::auth::Auth;
 use postworks_workers::health::Health;
+use postworks_workers::metrics_page::MetricsPage;
 use postworks_workers::node::Node;
 use postworks_workers::secrets::KeyRing;
 use serde_json::{Value, json};
@@ -127,7 +128,7 @@ impl World {
         let node = Arc::new(node);
         let app = App::new(Arc::clone(&node));
         let metrics = postworks_workers::telemetry::recorder().unwrap().handle();
-        let health = Health::new(app.probes(), metrics);
+        let health = Health::new(app.probes(), MetricsPage::new(metrics));
         let router = api::router(app.clone(), auth, health, &node.config.api);
         Self { node, app, router, _folder: folder }
     }

@@ -399,9 +399,9 @@ impl Broker for MemoryBroker {
         self.lock().served.extend(queues.iter().cloned());
     }
 
-    async fn served(&self, queues: &[Queue]) -> Result<Vec<bool>, Error> {
+    async fn served(&self, queues: &[Queue]) -> Result<Vec<usize>, Error> {
         let state = self.lock();
-        Ok(queues.iter().map(|queue| state.served.contains(queue)).collect())
+        Ok(queues.iter().map(|queue| usize::from(state.served.contains(queue))).collect())
     }
 
     async fn announce(

@@ -4,7 +4,7 @@
 //! trip that opens it. Behind sentinels each connection asks them anew, and is used only if the
 //! server itself says that it is the master.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -228,10 +228,16 @@ pub(super) fn workers(list: &str) -> impl Iterator<Item = WorkerId> {
     names(list).map(|name| WorkerId::from_text(name.split(SERVING).next().unwrap_or(name)))
 }
 
-/// The queues that workers in the answer to `CLIENT LIST` serve.
-pub(super) fn served(list: &str) -> HashSet<&str> {
-    let queues = names(list).filter_map(|name| name.split_once(SERVING));
-    queues.flat_map(|(_, queues)| queues.split(',')).collect()
+/// The queues that workers in the answer to `CLIENT LIST` serve, and which workers those are. A
+/// worker has several connections.
+pub(super) fn served(list: &str) -> HashMap<&str, HashSet<&str>> {
+    let mut served: HashMap<&str, HashSet<&str>> = HashMap::new();
+    for (worker, queues) in names(list).filter_map(|name| name.split_once(SERVING)) {
+        for queue in queues.split(',') {
+            served.entry(queue).or_default().insert(worker);
+        }
+    }
+    served
 }
 
 fn names(list: &str) -> impl Iterator<Item = &str> {
@@ -250,6 +256,7 @@ mod tests {
                     id=4 addr=127.0.0.1:6 name= db=0\nid=5 name=other:x db=0\n";
         let found: Vec<WorkerId> = workers(list).collect();
         assert_eq!(found, [WorkerId::from_text("host:7:0123456789ab")]);
-        assert_eq!(served(list), HashSet::from(["a", "b.c"]));
+        let worker = HashSet::from(["host:7:0123456789ab"]);
+        assert_eq!(served(list), HashMap::from([("a", worker.clone()), ("b.c", worker)]));
     }
 }

@@ -14,8 +14,9 @@ use tokio::time::Instant;
 
 use super::connect::{self, Connector};
 use super::error::{classify, ends_connection, is_unknown_script, refused};
+use super::meter::Meter;
 use super::script::Script;
-use crate::broker::Error;
+use crate::broker::{Error, Operation};
 
 /// Longest wait for an answer: the slowest script takes milliseconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -54,6 +55,7 @@ impl Pace {
 #[derive(Debug)]
 pub(super) struct Commands {
     connector: Arc<Connector>,
+    meter: Meter,
     current: Mutex<Current>,
     connecting: tokio::sync::Mutex<()>,
 }
@@ -72,25 +74,37 @@ struct Current {
 
 impl Commands {
     pub(super) fn new(connector: Arc<Connector>) -> Self {
-        Self { connector, current: Mutex::default(), connecting: tokio::sync::Mutex::default() }
+        Self {
+            connector,
+            meter: Meter::new(),
+            current: Mutex::default(),
+            connecting: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Sends one command.
-    pub(super) async fn query(&self, command: &Cmd) -> Result<Value, Error> {
-        self.send(command).await.map_err(classify)
+    pub(super) async fn query(&self, of: Operation, command: &Cmd) -> Result<Value, Error> {
+        self.meter.measure(of, self.send(command)).await.map_err(classify)
     }
 
     /// Calls a script; sends it as a whole where the server does not know it.
     pub(super) async fn call(&self, script: &Script, call: &Cmd) -> Result<Value, Error> {
-        match self.send(call).await {
-            Err(unknown) if is_unknown_script(&unknown) => self.query(&script.whole(call)).await,
-            answer => answer.map_err(classify),
-        }
+        let sent = async {
+            match self.send(call).await {
+                Err(unknown) if is_unknown_script(&unknown) => self.send(&script.whole(call)).await,
+                answer => answer,
+            }
+        };
+        self.meter.measure(script.operation, sent).await.map_err(classify)
     }
 
     /// Sends several commands in one round trip.
-    pub(super) async fn query_all(&self, commands: &Pipeline) -> Result<Vec<Value>, Error> {
-        self.send_all(commands).await.map_err(classify)
+    pub(super) async fn query_all(
+        &self,
+        of: Operation,
+        commands: &Pipeline,
+    ) -> Result<Vec<Value>, Error> {
+        self.meter.measure(of, self.send_all(commands)).await.map_err(classify)
     }
 
     /// Calls a script several times in one round trip, beside other commands perhaps.
@@ -99,16 +113,19 @@ impl Commands {
         script: &Script,
         calls: &Pipeline,
     ) -> Result<Vec<Value>, Error> {
-        match self.send_all(calls).await {
-            Err(unknown) if is_unknown_script(&unknown) => {
-                let mut whole = redis::pipe();
-                for call in calls.cmd_iter() {
-                    whole.add_command(script.whole(call));
+        let sent = async {
+            match self.send_all(calls).await {
+                Err(unknown) if is_unknown_script(&unknown) => {
+                    let mut whole = redis::pipe();
+                    for call in calls.cmd_iter() {
+                        whole.add_command(script.whole(call));
+                    }
+                    self.send_all(&whole).await
                 }
-                self.query_all(&whole).await
+                answer => answer,
             }
-            answer => answer.map_err(classify),
-        }
+        };
+        self.meter.measure(script.operation, sent).await.map_err(classify)
     }
 
     /// For how long the connection has held; for ever if none ever broke.

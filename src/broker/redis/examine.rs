@@ -2,20 +2,21 @@
 
 use std::time::Duration;
 
-use super::facts::ServerFacts;
+use super::facts::{self, ServerFacts};
 use super::{RedisBroker, reply};
-use crate::broker::Error;
+use crate::broker::{Error, Operation, ServerUse};
 use crate::clock::{Clock as _, SystemClock};
 
 impl RedisBroker {
     /// What this Redis says about itself.
     pub async fn server_facts(&self) -> Result<ServerFacts, Error> {
-        let info = reply::text(self.commands.query(&redis::cmd("INFO")).await?)?;
+        let info = reply::text(self.commands.query(Operation::Look, &redis::cmd("INFO")).await?)?;
         let mut facts = ServerFacts::read(&info);
         facts.ahead_ms = self.ahead_ms().await?;
         // Hosted servers often forbid CONFIG, and the rule that we recommend does: it shows
         // passwords.
-        let save = self.commands.query(redis::cmd("CONFIG").arg("GET").arg("save")).await;
+        let save =
+            self.commands.query(Operation::Look, redis::cmd("CONFIG").arg("GET").arg("save")).await;
         let save = save.and_then(reply::list).ok().and_then(|mut pair| pair.pop());
         facts.save = save.and_then(|save| reply::text(save).ok());
         if facts.is_recent() {
@@ -27,16 +28,17 @@ impl RedisBroker {
         Ok(facts)
     }
 
-    pub(super) async fn memory_percent(&self) -> Result<Option<u64>, Error> {
-        let info = self.commands.query(redis::cmd("INFO").arg("memory")).await?;
-        let facts = ServerFacts::read(&reply::text(info)?);
-        Ok(facts.used_memory.saturating_mul(100).checked_div(facts.maxmemory))
+    pub(super) async fn ask_for_use(&self) -> Result<ServerUse, Error> {
+        let mut info = redis::cmd("INFO");
+        info.arg("memory").arg("clients").arg("stats");
+        let info = self.commands.query(Operation::Look, &info).await?;
+        Ok(facts::server_use(&reply::text(info)?))
     }
 
     /// How far Redis' clock is ahead of ours: its time against the middle of the round trip.
     async fn ahead_ms(&self) -> Result<i64, Error> {
         let asked = SystemClock.now();
-        let time = reply::list(self.commands.query(&redis::cmd("TIME")).await?)?;
+        let time = reply::list(self.commands.query(Operation::Look, &redis::cmd("TIME")).await?)?;
         let answered = SystemClock.now();
         let mut parts = time.into_iter().map(reply::parsed::<u64>);
         let mut next = || parts.next().unwrap_or_else(|| Err(reply::incomplete()));

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::broker::ServerUse;
 use crate::finding::{Finding, of_clock};
 
 /// Where a permanent setting goes, after the command that changes it now.
@@ -46,8 +47,7 @@ pub struct ServerFacts {
 impl ServerFacts {
     /// Reads the answer to `INFO`. What is missing stays empty.
     pub(super) fn read(info: &str) -> Self {
-        let facts: HashMap<&str, &str> =
-            info.lines().filter_map(|line| line.trim_end().split_once(':')).collect();
+        let facts = fields(info);
         let text = |name: &str| facts.get(name).copied().unwrap_or_default().to_owned();
         let number = |name: &str| text(name).parse().unwrap_or(0);
         let works = |name: &str| facts.get(name).is_none_or(|status| *status == "ok");
@@ -188,6 +188,26 @@ impl ServerFacts {
     }
 }
 
+/// The fields of an answer to `INFO`.
+fn fields(info: &str) -> HashMap<&str, &str> {
+    info.lines().filter_map(|line| line.trim_end().split_once(':')).collect()
+}
+
+/// Reads what a server uses from the answer to `INFO`. What is missing is 0.
+pub(super) fn server_use(info: &str) -> ServerUse {
+    let facts = fields(info);
+    let number = |name: &str| facts.get(name).and_then(|text| text.parse().ok()).unwrap_or(0);
+    let ratio = facts.get("mem_fragmentation_ratio").and_then(|text| text.parse().ok());
+    ServerUse {
+        memory_used: number("used_memory"),
+        memory_rss: number("used_memory_rss"),
+        memory_max: Some(number("maxmemory")).filter(|max| *max > 0),
+        fragmentation: ratio.unwrap_or(0.0),
+        clients: number("connected_clients"),
+        evicted_keys: number("evicted_keys"),
+    }
+}
+
 fn is_nearly(used: u64, limit: u64) -> bool {
     used.saturating_mul(100) >= limit.saturating_mul(NEARLY)
 }
@@ -208,6 +228,16 @@ mod tests {
         assert_eq!((facts.maxmemory, facts.appendonly), (1_024, true));
         let nothing = ServerFacts { disk_works: true, ..ServerFacts::default() };
         assert_eq!(ServerFacts::read(""), nothing);
+    }
+
+    #[test]
+    fn what_a_server_uses_is_read_and_no_limit_is_none() {
+        let info = "used_memory:512\r\nused_memory_rss:1024\r\nmaxmemory:1024\r\n\
+             mem_fragmentation_ratio:2.00\r\nconnected_clients:3\r\nevicted_keys:7\r\n";
+        let used = server_use(info);
+        assert_eq!((used.memory_percent(), used.evicted_keys, used.clients), (Some(50), 7, 3));
+        assert!((used.fragmentation - 2.0).abs() < f64::EPSILON);
+        assert_eq!(server_use(&info.replace("maxmemory:1024", "maxmemory:0")).memory_max, None);
     }
 
     #[test]

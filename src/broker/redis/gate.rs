@@ -7,7 +7,7 @@ use redis::{Cmd, Value};
 
 use super::script::{Script, Scripts};
 use super::{RedisBroker, error, millis, reply};
-use crate::broker::{Breaker, Error, Gate, Observed, Phase, Tally};
+use crate::broker::{Breaker, Error, Gate, Observed, Operation, Phase, Tally};
 use crate::job::{Hold, Queue, Timestamp};
 
 impl RedisBroker {
@@ -66,7 +66,7 @@ impl RedisBroker {
             looks.cmd("HGETALL").arg(key);
         }
         looks.cmd("TIME");
-        let mut answers = self.commands.query_all(&looks).await?;
+        let mut answers = self.commands.query_all(Operation::Gate, &looks).await?;
         let now = reply::time(answers.pop().ok_or_else(reply::incomplete)?)?;
         let now = Timestamp::from_millis(now.as_millis() + self.skew_ms());
         let gates = answers.into_iter().map(|answer| read(reply::list(answer)?));

@@ -4,7 +4,7 @@ use redis::Value;
 use uuid::Uuid;
 
 use super::{RedisBroker, reply};
-use crate::broker::{BLOCK_MAX, Error, slots};
+use crate::broker::{BLOCK_MAX, Error, Operation, slots};
 use crate::job::{Queue, Timestamp};
 
 impl RedisBroker {
@@ -28,7 +28,7 @@ impl RedisBroker {
         for account in accounts {
             looks.cmd("GET").arg(self.keys.account(*account));
         }
-        let mut answers = self.commands.query_all(&looks).await?.into_iter();
+        let mut answers = self.commands.query_all(Operation::Limit, &looks).await?.into_iter();
         let told = reply::time(answers.next().ok_or_else(reply::incomplete)?)?;
         let now = Timestamp::from_millis(told.as_millis() + self.skew_ms());
         let blocks: Vec<Option<Timestamp>> = answers

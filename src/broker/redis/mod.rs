@@ -17,6 +17,8 @@ mod gate;
 mod keys;
 mod limits;
 mod listen;
+mod meter;
+mod office;
 mod options;
 mod reply;
 mod room;
@@ -40,9 +42,9 @@ use self::keys::Keys;
 use self::listen::Listener;
 use self::script::Scripts;
 use super::{
-    BATCH_MAX, Breaker, Broker, Call, Claimed, Depth, Error, Gate, Lease, Observed, Place,
-    Presence, Pulse, Push, Pushed, Reap, Reasserted, Reassertion, Refill, Removed, Renewed, Room,
-    Settled, Settlement, Tally,
+    BATCH_MAX, Breaker, Broker, Call, Claimed, Depth, Error, Gate, Lease, Observed, Operation,
+    Place, Presence, Pulse, Push, Pushed, Reap, Reasserted, Reassertion, Refill, Removed, Renewed,
+    Room, ServerUse, Settled, Settlement, Tally,
 };
 use crate::finding::Finding;
 use crate::job::{Hold, JobId, Queue, Timestamp, Turn, WorkerId};
@@ -294,8 +296,7 @@ impl Broker for RedisBroker {
     }
 
     async fn has_gaps(&self, queues: &[Queue]) -> Result<bool, Error> {
-        let found = self.commands.query(&exists(self.keys.each(queues, "window"))).await?;
-        Ok(reply::count(&found)? > 0)
+        self.any(self.keys.each(queues, "window")).await
     }
 
     async fn cutoffs(&self, queues: &[Queue]) -> Result<Vec<Option<Turn>>, Error> {
@@ -335,14 +336,13 @@ impl Broker for RedisBroker {
         let mut looks = redis::pipe();
         looks.add_command(exists(self.keys.waiting(queues)));
         looks.add_command(exists(self.keys.each(queues, "boot")));
-        let found = self.commands.query_all(&looks).await?;
+        let found = self.commands.query_all(Operation::Look, &looks).await?;
         let found: Vec<u64> = found.iter().map(reply::count).collect::<Result<_, _>>()?;
         Ok(found != [0, queues.len() as u64])
     }
 
     async fn leased(&self, queues: &[Queue]) -> Result<bool, Error> {
-        let found = self.commands.query(&exists(self.keys.each(queues, "leases"))).await?;
-        Ok(reply::count(&found)? > 0)
+        self.any(self.keys.each(queues, "leases")).await
     }
 
     async fn vanished(&self, queues: &[Queue]) -> Result<HashSet<WorkerId>, Error> {
@@ -350,10 +350,11 @@ impl Broker for RedisBroker {
     }
 
     async fn elect(&self, chore: &str, term: Duration) -> Result<bool, Error> {
-        let mut call = self.scripts.elect.call(&[self.keys.chore(chore)]);
-        call.arg(self.options.worker.as_str()).arg(millis(term).max(1));
-        let elected = self.commands.call(&self.scripts.elect, &call).await?;
-        Ok(reply::count(&elected)? == 1)
+        self.stand_for(&self.scripts.elect, chore, term).await
+    }
+
+    async fn keep_office(&self, office: &str, term: Duration) -> Result<bool, Error> {
+        self.stand_for(&self.scripts.office, office, term).await
     }
 
     async fn block(&self, account: Uuid, until: Timestamp) -> Result<(), Error> {
@@ -393,10 +394,8 @@ impl Broker for RedisBroker {
         self.connector.serves(queues);
     }
 
-    async fn served(&self, queues: &[Queue]) -> Result<Vec<bool>, Error> {
-        let list = self.connections().await?;
-        let served = connect::served(&list);
-        Ok(queues.iter().map(|queue| served.contains(queue.as_str())).collect())
+    async fn served(&self, queues: &[Queue]) -> Result<Vec<usize>, Error> {
+        self.workers_of(queues).await
     }
 
     async fn announce(
@@ -421,17 +420,17 @@ impl Broker for RedisBroker {
     }
 
     async fn pulse(&self) -> Result<Pulse, Error> {
-        let told = self.commands.query(&redis::cmd("TIME")).await?;
+        let told = self.commands.query(Operation::Look, &redis::cmd("TIME")).await?;
         let now = reply::time(told)?.as_millis() + self.skew_ms();
         Ok(Pulse { now: Timestamp::from_millis(now), unbroken: self.commands.unbroken() })
     }
 
-    async fn memory_used(&self) -> Result<Option<u64>, Error> {
-        self.memory_percent().await
+    async fn server_use(&self) -> Result<Option<ServerUse>, Error> {
+        self.ask_for_use().await.map(Some)
     }
 
     async fn ping(&self) -> Result<(), Error> {
-        self.commands.query(&redis::cmd("PING")).await.map(drop)
+        self.commands.query(Operation::Look, &redis::cmd("PING")).await.map(drop)
     }
 
     async fn dedicated(&self) -> Result<Arc<dyn Broker>, Error> {

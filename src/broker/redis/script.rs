@@ -2,16 +2,20 @@
 
 use redis::Cmd;
 
+use crate::broker::Operation;
+
 /// A script and the name that the server knows it by.
 #[derive(Debug)]
 pub(super) struct Script {
+    /// What it is for, in metrics.
+    pub(super) operation: Operation,
     source: &'static str,
     sha: String,
 }
 
 impl Script {
-    fn new(source: &'static str) -> Self {
-        Self { source, sha: redis::Script::new(source).get_hash().to_owned() }
+    fn new(operation: Operation, source: &'static str) -> Self {
+        Self { operation, source, sha: redis::Script::new(source).get_hash().to_owned() }
     }
 
     /// A call with `keys`; the caller adds the arguments.
@@ -42,7 +46,7 @@ impl Script {
 }
 
 macro_rules! scripts {
-    ($($name:ident: $file:literal),* $(,)?) => {
+    ($($name:ident: $file:literal, $operation:ident;)*) => {
         /// All scripts; what each does, takes and returns is written on top of its file.
         #[derive(Debug)]
         pub(super) struct Scripts {
@@ -51,42 +55,48 @@ macro_rules! scripts {
 
         impl Scripts {
             pub(super) fn new() -> Self {
-                Self { $($name: Script::new(include_str!(concat!("scripts/", $file))),)* }
+                Self {
+                    $($name: Script::new(
+                        Operation::$operation,
+                        include_str!(concat!("scripts/", $file)),
+                    ),)*
+                }
             }
         }
     };
 }
 
 scripts! {
-    push: "push.lua",
-    claim: "claim.lua",
-    settle: "settle.lua",
-    renew: "renew.lua",
-    reassert: "reassert.lua",
-    reap: "reap.lua",
-    remove: "remove.lua",
-    held: "held.lua",
-    find: "find.lua",
-    depth: "depth.lua",
-    open: "open.lua",
-    holders: "holders.lua",
-    heal: "heal.lua",
-    permits: "permits.lua",
-    elect: "elect.lua",
-    announce: "announce.lua",
-    roster: "roster.lua",
-    block: "block.lua",
-    reserve: "reserve.lua",
-    room: "room.lua",
-    trim: "trim.lua",
-    begin_refill: "begin_refill.lua",
-    widen: "widen.lua",
-    end_refill: "end_refill.lua",
-    observe: "observe.lua",
-    switch: "switch.lua",
-    hold: "hold.lua",
-    shut: "shut.lua",
-    heal_gate: "heal_gate.lua",
+    push: "push.lua", Push;
+    claim: "claim.lua", Claim;
+    settle: "settle.lua", Settle;
+    renew: "renew.lua", Renew;
+    reassert: "reassert.lua", Reassert;
+    reap: "reap.lua", Reap;
+    remove: "remove.lua", Remove;
+    held: "held.lua", Reap;
+    find: "find.lua", Find;
+    depth: "depth.lua", Depth;
+    open: "open.lua", Open;
+    holders: "holders.lua", Reap;
+    heal: "heal.lua", Look;
+    permits: "permits.lua", Look;
+    elect: "elect.lua", Elect;
+    office: "office.lua", Elect;
+    announce: "announce.lua", Announce;
+    roster: "roster.lua", Announce;
+    block: "block.lua", Limit;
+    reserve: "reserve.lua", Limit;
+    room: "room.lua", Limit;
+    trim: "trim.lua", Window;
+    begin_refill: "begin_refill.lua", Window;
+    widen: "widen.lua", Window;
+    end_refill: "end_refill.lua", Window;
+    observe: "observe.lua", Gate;
+    switch: "switch.lua", Gate;
+    hold: "hold.lua", Gate;
+    shut: "shut.lua", Gate;
+    heal_gate: "heal_gate.lua", Gate;
 }
 
 /// Puts a wake token back; sent as a whole, since it is rarely needed.

@@ -6,17 +6,23 @@ use redis::Value;
 use uuid::Uuid;
 
 use super::script::{Script, Scripts};
-use super::{RedisBroker, millis, reply, value};
-use crate::broker::{BATCH_MAX, Error, Refill, order};
+use super::{RedisBroker, exists, millis, reply, value};
+use crate::broker::{BATCH_MAX, Error, Operation, Refill, order};
 use crate::job::{JobId, Queue, Turn};
 
 impl RedisBroker {
+    /// Whether any of these keys is there.
+    pub(super) async fn any(&self, keys: Vec<String>) -> Result<bool, Error> {
+        let found = self.commands.query(Operation::Look, &exists(keys)).await?;
+        Ok(reply::count(&found)? > 0)
+    }
+
     /// How many due jobs are before this one; `None` if it is not due.
     pub(super) async fn rank(&self, queue: &Queue, id: JobId) -> Result<Option<u64>, Error> {
         let ready = self.keys.each(std::slice::from_ref(queue), "ready");
         let mut rank = redis::cmd("ZRANK");
         rank.arg(ready).arg(value::id(id));
-        match self.commands.query(&rank).await? {
+        match self.commands.query(Operation::Look, &rank).await? {
             Value::Nil => Ok(None),
             rank => Ok(Some(reply::count(&rank)?)),
         }
@@ -48,7 +54,7 @@ impl RedisBroker {
         for key in self.keys.each(queues, "window") {
             looks.cmd("HGET").arg(key).arg("cutoff");
         }
-        let answers = self.commands.query_all(&looks).await?;
+        let answers = self.commands.query_all(Operation::Window, &looks).await?;
         // Garbage is no mark to the scripts, either.
         let read = |answer| reply::text(answer).ok().and_then(|text| value::read_turn(&text));
         Ok(answers.into_iter().map(read).collect())

@@ -3,13 +3,22 @@
 use std::collections::HashSet;
 
 use super::{RedisBroker, connect, reply};
-use crate::broker::Error;
+use crate::broker::{Error, Operation};
 use crate::job::{Queue, WorkerId};
 
 impl RedisBroker {
     /// The connections that the server has, as it lists them.
     pub(super) async fn connections(&self) -> Result<String, Error> {
-        reply::text(self.commands.query(redis::cmd("CLIENT").arg("LIST")).await?)
+        let list = self.commands.query(Operation::Look, redis::cmd("CLIENT").arg("LIST")).await?;
+        reply::text(list)
+    }
+
+    /// How many connected workers serve each queue.
+    pub(super) async fn workers_of(&self, queues: &[Queue]) -> Result<Vec<usize>, Error> {
+        let list = self.connections().await?;
+        let served = connect::served(&list);
+        let workers = |queue: &Queue| served.get(queue.as_str()).map_or(0, HashSet::len);
+        Ok(queues.iter().map(workers).collect())
     }
 
     pub(super) async fn holders_without_connection(

@@ -152,16 +152,17 @@ impl TryFrom<StoredGroup> for DeadGroup {
 
 /// Counts dead letters.
 pub(super) async fn counts(db: &Db) -> Result<Vec<DeadCount>, Error> {
-    const SQL: &str = "SELECT queue, category, count(*) FROM dead_letters \
+    const SQL: &str = "SELECT queue, category, count(*), min(died_at) FROM dead_letters \
          GROUP BY queue, category ORDER BY queue, category";
-    let rows: Vec<(String, String, i64)> =
+    let rows: Vec<(String, String, i64, i64)> =
         on_db!(db, pool => sqlx::query_as(SQL).fetch_all(pool).await)?;
     rows.into_iter()
-        .map(|(queue, category, count)| {
+        .map(|(queue, category, count, oldest)| {
             Ok(DeadCount {
                 queue: Queue::parse(&queue).map_err(nonsense)?,
                 category: category.parse().map_err(nonsense)?,
                 count: u64::try_from(count).unwrap_or(0),
+                oldest_died_at: Timestamp::from_millis(oldest),
             })
         })
         .collect()

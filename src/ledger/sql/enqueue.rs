@@ -19,7 +19,7 @@ const ROUNDS: usize = 50;
 /// So one statement does it, and spares PostgreSQL and us the round trips of a transaction.
 pub(super) async fn keyless(pool: &GuardedPool, jobs: &[NewJob]) -> Result<Vec<Recorded>, Error> {
     let _place = pool.watch(pool.place()).await?;
-    let mut connection = pool.watch(pool.connections().acquire()).await?;
+    let mut connection = pool.watch(pool.acquire()).await?;
     let rows: Vec<&NewJob> = jobs.iter().collect();
     postgres::insert(&mut connection, &rows).await.map_err(Error::of_lone_statement)?;
     Ok(vec![Recorded::Created; jobs.len()])

@@ -3,7 +3,7 @@
 use super::stored::nonsense;
 use crate::job::Queue;
 use crate::ledger::{Bump, Db, Error};
-use crate::on_tx;
+use crate::{on_db, on_tx};
 
 /// Whether the row of `jobs` is kept for a worker that started it in an earlier generation: that
 /// worker may be alive, and about to claim its lease back. A condition of SQL; the argument is the
@@ -62,6 +62,18 @@ pub(super) async fn next(db: &Db, queue: &Queue, bump: Bump) -> Result<Option<u3
     })?;
     tx.commit().await?;
     generation.map(|generation| u32::try_from(generation).map_err(nonsense)).transpose()
+}
+
+/// The generation of each queue.
+pub(super) async fn all(db: &Db) -> Result<Vec<(Queue, u32)>, Error> {
+    const SQL: &str = "SELECT queue, generation FROM generations";
+    let rows: Vec<(String, i64)> = on_db!(db, pool => sqlx::query_as(SQL).fetch_all(pool).await)?;
+    rows.into_iter()
+        .map(|(queue, generation)| {
+            let queue = Queue::parse(&queue).map_err(nonsense)?;
+            Ok((queue, u32::try_from(generation).map_err(nonsense)?))
+        })
+        .collect()
 }
 
 #[cfg(test)]

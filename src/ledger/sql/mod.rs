@@ -31,7 +31,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{
-    AuditEntry, AuditFilter, Backlog, Bump, Cancel, CauseCount, Db, DeadCount, DeadFilter,
+    AuditEntry, AuditFilter, Backlog, Bump, Cancel, CauseCount, Class, Db, DeadCount, DeadFilter,
     DeadGroup, DeadLetter, DeadSubject, Error, FailedAttempt, JobFilter, JobRow, Ledger, Page,
     Prune, PutBack, PutBackOnce, QueueHold, Recorded, Redrive, Redriven, Session, Settled, Span,
     Standing, Tx, Unpark, Verdict, Wish, until_sure,
@@ -92,6 +92,14 @@ impl SqlLedger {
         enqueue::enqueue(&mut Session::Postgres(connection), jobs).await
     }
 
+    async fn timed<T>(
+        &self,
+        class: Class,
+        call: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        self.db.meter().measure(class, call).await
+    }
+
     async fn enqueue_once(&self, jobs: &[NewJob]) -> Result<Vec<Recorded>, Error> {
         if let Db::Postgres(pool) = &self.db
             && pool.tenant().is_none()
@@ -112,11 +120,12 @@ impl Ledger for SqlLedger {
         if jobs.is_empty() {
             return Ok(Vec::new());
         }
-        until_sure(|| self.db.watch(Box::pin(self.enqueue_once(jobs)))).await
+        self.timed(Class::Enqueue, until_sure(|| self.db.watch(Box::pin(self.enqueue_once(jobs)))))
+            .await
     }
 
     async fn settle(&self, verdicts: &[Verdict]) -> Result<Vec<Settled>, Error> {
-        self.db.watch(Box::pin(settle::settle(&self.db, verdicts))).await
+        self.timed(Class::Settle, self.db.watch(Box::pin(settle::settle(&self.db, verdicts)))).await
     }
 
     async fn stamp(
@@ -124,31 +133,31 @@ impl Ledger for SqlLedger {
         claims: &[(JobId, Token)],
         now: Timestamp,
     ) -> Result<Vec<Standing>, Error> {
-        self.db.watch(Box::pin(stamp::stamp(&self.db, claims, now))).await
+        self.timed(Class::Stamp, self.db.watch(Box::pin(stamp::stamp(&self.db, claims, now)))).await
     }
 
     async fn crashed(&self, claims: &[(JobId, Token)]) -> Result<(), Error> {
-        crash::count(&self.db, claims).await
+        self.timed(Class::Chore, crash::count(&self.db, claims)).await
     }
 
     async fn absolve(&self, claims: &[(JobId, Token)]) -> Result<(), Error> {
-        crash::take_back(&self.db, claims).await
+        self.timed(Class::Chore, crash::take_back(&self.db, claims)).await
     }
 
     async fn holds(&self, claims: &[(JobId, Token)]) -> Result<Vec<bool>, Error> {
-        stamp::holds(&self.db, claims).await
+        self.timed(Class::Stamp, stamp::holds(&self.db, claims)).await
     }
 
     async fn job(&self, id: JobId) -> Result<Option<JobRow>, Error> {
-        list::job(&self.db, id).await
+        self.timed(Class::Read, list::job(&self.db, id)).await
     }
 
     async fn attempts(&self, id: JobId) -> Result<Vec<FailedAttempt>, Error> {
-        list::attempts(&self.db, id).await
+        self.timed(Class::Read, list::attempts(&self.db, id)).await
     }
 
     async fn jobs(&self, filter: &JobFilter, now: Timestamp) -> Result<Vec<JobRow>, Error> {
-        list::jobs(&self.db, filter, now).await
+        self.timed(Class::Read, list::jobs(&self.db, filter, now)).await
     }
 
     async fn cancel(
@@ -157,23 +166,23 @@ impl Ledger for SqlLedger {
         now: Timestamp,
         note: Option<&AuditEntry>,
     ) -> Result<Cancel, Error> {
-        end::cancel(&self.db, id, now, note).await
+        self.timed(Class::Admin, end::cancel(&self.db, id, now, note)).await
     }
 
     async fn dead_letters(&self, filter: &DeadFilter) -> Result<Vec<DeadLetter>, Error> {
-        dead::letters(&self.db, filter).await
+        self.timed(Class::Read, dead::letters(&self.db, filter)).await
     }
 
     async fn dead_counts(&self) -> Result<Vec<DeadCount>, Error> {
-        dead::counts(&self.db).await
+        self.timed(Class::Read, dead::counts(&self.db)).await
     }
 
     async fn redrive(&self, filter: &DeadFilter, how: PutBack<'_>) -> Result<Redriven, Error> {
-        redrive::redrive(&self.db, filter, how).await
+        self.timed(Class::Admin, redrive::redrive(&self.db, filter, how)).await
     }
 
     async fn dead_groups(&self, filter: &DeadFilter) -> Result<Vec<DeadGroup>, Error> {
-        dead::groups(&self.db, filter).await
+        self.timed(Class::Read, dead::groups(&self.db, filter)).await
     }
 
     async fn discard(
@@ -182,7 +191,7 @@ impl Ledger for SqlLedger {
         now: Timestamp,
         note: Option<&AuditEntry>,
     ) -> Result<u64, Error> {
-        end::discard(&self.db, filter, now, note).await
+        self.timed(Class::Admin, end::discard(&self.db, filter, now, note)).await
     }
 
     async fn dead_subjects(
@@ -190,19 +199,19 @@ impl Ledger for SqlLedger {
         ids: &[JobId],
         catching_up: &[Kind],
     ) -> Result<Vec<DeadSubject>, Error> {
-        superseded::subjects(&self.db, ids, catching_up).await
+        self.timed(Class::Read, superseded::subjects(&self.db, ids, catching_up)).await
     }
 
     async fn lineage(&self, id: JobId) -> Result<Vec<PutBackOnce>, Error> {
-        redrives::lineage(&self.db, id).await
+        self.timed(Class::Read, redrives::lineage(&self.db, id)).await
     }
 
     async fn start_redrive(&self, new: &Redrive, note: &AuditEntry) -> Result<(), Error> {
-        until_sure(|| redrives::start(&self.db, new, note)).await
+        self.timed(Class::Admin, until_sure(|| redrives::start(&self.db, new, note))).await
     }
 
     async fn redrive_of(&self, id: Uuid) -> Result<Option<Redrive>, Error> {
-        redrives::one(&self.db, id).await
+        self.timed(Class::Read, redrives::one(&self.db, id)).await
     }
 
     async fn redrives(
@@ -211,43 +220,43 @@ impl Ledger for SqlLedger {
         before: Option<Uuid>,
         limit: u32,
     ) -> Result<Vec<Redrive>, Error> {
-        redrives::list(&self.db, running, before, limit).await
+        self.timed(Class::Read, redrives::list(&self.db, running, before, limit)).await
     }
 
     async fn save_redrive(&self, redrive: &Redrive) -> Result<bool, Error> {
-        redrives::save(&self.db, redrive).await
+        self.timed(Class::Admin, redrives::save(&self.db, redrive)).await
     }
 
     async fn stop_redrive(&self, id: Uuid, why: &str, note: &AuditEntry) -> Result<bool, Error> {
-        redrives::stop(&self.db, id, why, note).await
+        self.timed(Class::Admin, redrives::stop(&self.db, id, why, note)).await
     }
 
     async fn redrive_causes(&self, id: Uuid) -> Result<Vec<CauseCount>, Error> {
-        redrives::causes(&self.db, id).await
+        self.timed(Class::Read, redrives::causes(&self.db, id)).await
     }
 
     async fn audit(&self, entry: &AuditEntry) -> Result<(), Error> {
-        until_sure(|| audit::note(&self.db, entry)).await
+        self.timed(Class::Admin, until_sure(|| audit::note(&self.db, entry))).await
     }
 
     async fn audit_step(&self, entry: &AuditEntry) -> Result<(), Error> {
-        audit::step(&self.db, entry).await
+        self.timed(Class::Admin, audit::step(&self.db, entry)).await
     }
 
     async fn wish(&self, wish: &Wish, note: &AuditEntry) -> Result<QueueHold, Error> {
-        hold::wish(&self.db, wish, note).await
+        self.timed(Class::Admin, hold::wish(&self.db, wish, note)).await
     }
 
     async fn queue_holds(&self) -> Result<Vec<QueueHold>, Error> {
-        hold::all(&self.db).await
+        self.timed(Class::Read, hold::all(&self.db)).await
     }
 
     async fn hold_applied(&self, queue: &Queue, revision: u64) -> Result<(), Error> {
-        hold::applied(&self.db, queue, revision).await
+        self.timed(Class::Chore, hold::applied(&self.db, queue, revision)).await
     }
 
     async fn audits(&self, filter: &AuditFilter) -> Result<Vec<AuditEntry>, Error> {
-        audit::list(&self.db, filter).await
+        self.timed(Class::Read, audit::list(&self.db, filter)).await
     }
 
     async fn open_jobs(
@@ -257,15 +266,19 @@ impl Ledger for SqlLedger {
         due_before: Timestamp,
         limit: u32,
     ) -> Result<Page<JobId>, Error> {
-        open::open_jobs(&self.db, after, created_before, due_before, limit).await
+        self.timed(
+            Class::Chore,
+            open::open_jobs(&self.db, after, created_before, due_before, limit),
+        )
+        .await
     }
 
     async fn jobs_in_turn(&self, span: Span<'_>, limit: u32) -> Result<Page<Turn>, Error> {
-        open::jobs_in_turn(&self.db, span, limit).await
+        self.timed(Class::Chore, open::jobs_in_turn(&self.db, span, limit)).await
     }
 
     async fn turn_after(&self, span: Span<'_>, jobs: usize) -> Result<Option<Turn>, Error> {
-        open::turn_after(&self.db, span, jobs).await
+        self.timed(Class::Chore, open::turn_after(&self.db, span, jobs)).await
     }
 
     async fn jobs_overtaking(
@@ -274,7 +287,7 @@ impl Ledger for SqlLedger {
         since: Timestamp,
         limit: u32,
     ) -> Result<Page<Turn>, Error> {
-        open::jobs_overtaking(&self.db, span, since, limit).await
+        self.timed(Class::Chore, open::jobs_overtaking(&self.db, span, since, limit)).await
     }
 
     async fn backlog(
@@ -283,15 +296,19 @@ impl Ledger for SqlLedger {
         now: Timestamp,
         due_before: Timestamp,
     ) -> Result<Backlog, Error> {
-        open::backlog(&self.db, queue, now, due_before).await
+        self.timed(Class::Chore, open::backlog(&self.db, queue, now, due_before)).await
     }
 
     async fn unpark(&self, whose: Unpark, now: Timestamp) -> Result<u64, Error> {
-        redrive::unpark(&self.db, whose, now).await
+        self.timed(Class::Chore, redrive::unpark(&self.db, whose, now)).await
     }
 
     async fn next_generation(&self, queue: &Queue, bump: Bump) -> Result<Option<u32>, Error> {
-        generation::next(&self.db, queue, bump).await
+        self.timed(Class::Chore, generation::next(&self.db, queue, bump)).await
+    }
+
+    async fn generations(&self) -> Result<Vec<(Queue, u32)>, Error> {
+        self.timed(Class::Read, generation::all(&self.db)).await
     }
 
     async fn prune(
@@ -301,14 +318,14 @@ impl Ledger for SqlLedger {
         limit: u32,
         dry_run: bool,
     ) -> Result<u64, Error> {
-        end::prune(&self.db, what, before, limit, dry_run).await
+        self.timed(Class::Chore, end::prune(&self.db, what, before, limit, dry_run)).await
     }
 
     async fn examine(&self) -> Result<Vec<Finding>, Error> {
-        examine::examine(&self.db).await
+        self.timed(Class::Chore, Box::pin(examine::examine(&self.db))).await
     }
 
     async fn check(&self) -> Result<(), Error> {
-        self.db.check().await
+        self.timed(Class::Read, self.db.check()).await
     }
 }

@@ -301,3 +301,29 @@ async fn a_server_tells_what_it_is() {
     assert!(facts.appendonly);
     assert_eq!(facts.save.as_deref(), Some(""));
 }
+
+#[tokio::test]
+async fn an_office_is_kept_by_who_has_it_and_falls_to_another_when_his_term_is_over() {
+    let on = Harness::redis();
+    let broker = |name| {
+        let url = on.server.as_ref().unwrap().url();
+        RedisBroker::connect(RedisOptions::new(url, worker(name))).unwrap()
+    };
+    let (first, second) = (broker("first"), broker("second"));
+    let (long, short) = (Duration::from_secs(60), Duration::from_millis(20));
+    for _ in 0..3 {
+        assert!(first.keep_office("a", long).await.unwrap());
+        assert!(!second.keep_office("a", long).await.unwrap());
+    }
+    assert!(second.keep_office("b", long).await.unwrap(), "another office");
+    // Its holder asks for a short term, and never again.
+    assert!(first.keep_office("a", short).await.unwrap());
+    while !second.keep_office("a", long).await.unwrap() {
+        tokio::task::yield_now().await;
+    }
+    assert!(!first.keep_office("a", long).await.unwrap());
+    // Somebody else's key is in nobody's way.
+    command(&on, "DEL postworks:chore:a");
+    command(&on, "LPUSH postworks:chore:a x");
+    assert!(first.keep_office("a", long).await.unwrap());
+}

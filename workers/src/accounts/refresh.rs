@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use postworks::job::{ErrorClass, JobError, Timestamp};
 use postworks::ledger;
+use postworks::telemetry::metrics::TOKEN_REFRESHES;
 use uuid::Uuid;
 
 use super::Inner;
@@ -40,11 +41,26 @@ pub(super) async fn refresh(inner: Arc<Inner>, seen: Access) -> Result<(), JobEr
     let account = seen.connector.account();
     let flight = Flight { inner, seen, account, owner: Uuid::new_v4() };
     let Some(held) = flight.acquire().await? else { return Ok(()) };
+    let name = platform.descriptor().name;
     match flight.ask(platform.as_ref(), &held).await {
-        Ok(set) => flight.keep(&renewed(set, held, platform.descriptor().secret)).await,
-        Err(error) if is_refusal(&error) => flight.give_up(&error).await,
-        Err(error) => flight.cool_down(error).await,
+        Ok(set) => {
+            let kept = flight.keep(&renewed(set, held, platform.descriptor().secret)).await;
+            count(name, if matches!(kept, Ok(true)) { "refreshed" } else { "lost" });
+            kept.map(drop)
+        }
+        Err(error) if is_refusal(&error) => {
+            count(name, "refused");
+            flight.give_up(&error).await
+        }
+        Err(error) => {
+            count(name, "failed");
+            flight.cool_down(error).await
+        }
     }
+}
+
+fn count(platform: &str, outcome: &str) {
+    TOKEN_REFRESHES.count(&[platform, outcome]).increment(1);
 }
 
 /// Whether the platform has refused the secret itself. For a refresh, "expired" is as final as
@@ -106,21 +122,21 @@ impl Flight {
     }
 
     /// Persists the answer, before anything else and with patience: the old tokens may be used
-    /// up already.
-    async fn keep(&self, renewed: &Renewed) -> Result<(), JobError> {
+    /// up already. Answers whether it was kept.
+    async fn keep(&self, renewed: &Renewed) -> Result<bool, JobError> {
         let (id, version) = (self.account.connector_id, self.seen.version);
         let give_up = self.now().after(KEEP_FOR);
         let mut wait = KEEP_WAIT;
         loop {
             match self.inner.store.commit_refresh(id, self.owner, version, renewed).await {
-                Ok(true) => return Ok(()),
+                Ok(true) => return Ok(true),
                 Ok(false) => {
                     tracing::warn!(
                         account = %id,
                         "new tokens were not kept: the account was connected again, \
                          or another worker has taken the lease"
                     );
-                    return Ok(());
+                    return Ok(false);
                 }
                 Err(Error::Database(ledger::Error::Unavailable(_) | ledger::Error::Unsure(_)))
                     if self.now() < give_up =>

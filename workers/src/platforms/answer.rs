@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 use super::http::{Call, Step};
+use super::meter::Took;
 use super::rate;
 
 /// Longest piece of a platform's own words in an error, in characters.
@@ -18,6 +19,8 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Zeroizing<Vec<u8>>,
+    /// How long it took to come.
+    pub(crate) took: Took,
 }
 
 /// A row of a platform's error table.
@@ -73,6 +76,16 @@ struct Words {
 impl Answer {
     /// The value of a success, or what the refusal means by `rules` and, failing these, by status.
     pub(crate) fn value<T: DeserializeOwned>(
+        &self,
+        call: Call<'_>,
+        rules: &[Rule],
+        clock: &dyn Clock,
+    ) -> Result<T, JobError> {
+        let read = self.read(call, rules, clock);
+        read.inspect_err(|error: &JobError| self.took.failed(error.class()))
+    }
+
+    fn read<T: DeserializeOwned>(
         &self,
         call: Call<'_>,
         rules: &[Rule],

@@ -4,9 +4,9 @@
 //! It knows no platform's wire format; `answer` says what an answer means.
 
 use std::error::Error as StdError;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use http::Method;
+use http::{HeaderMap, Method, StatusCode};
 use postworks::clock::{Clock as _, SystemClock};
 use postworks::job::{ErrorClass, JobError};
 pub(crate) use reqwest::RequestBuilder;
@@ -17,6 +17,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::answer::Answer;
+use super::meter::{self, Took};
 use super::network::{GuardedResolver, NetworkPolicy, Reach, Refused};
 use super::{Descriptor, Windows, rate};
 
@@ -99,6 +100,23 @@ impl Http {
         call: Call<'_>,
         request: RequestBuilder,
     ) -> Result<Answer, JobError> {
+        let asked = Instant::now();
+        let answer = meter::sending(call.descriptor.name, self.exchange(call, request)).await;
+        let took = Took::new(call, asked.elapsed());
+        match answer {
+            Ok((status, headers, body)) => Ok(Answer { status, headers, body, took }),
+            Err(error) => {
+                took.failed(error.class());
+                Err(error)
+            }
+        }
+    }
+
+    async fn exchange(
+        &self,
+        call: Call<'_>,
+        request: RequestBuilder,
+    ) -> Result<(StatusCode, HeaderMap, Zeroizing<Vec<u8>>), JobError> {
         let (client, request) = request.build_split();
         let request = request.map_err(|error| {
             call.error(ErrorClass::NotSent, "the request cannot be built")
@@ -124,7 +142,7 @@ impl Http {
         {
             self.windows.close(call.account, until);
         }
-        Ok(Answer { status, headers, body })
+        Ok((status, headers, body))
     }
 
     /// What a failed exchange means: only a failure to connect proves that nothing was sent.
@@ -165,6 +183,7 @@ fn build(reach: Reach, timeouts: Timeouts) -> Result<Client, reqwest::Error> {
             // Repeating is the engine's decision.
             .retry(retry::never())
             .dns_resolver(GuardedResolver(reach))
+            .connector_layer(meter::counting())
     };
     settings().build().or_else(|error| {
         // A machine without root certificates can still run against local platforms.
@@ -194,6 +213,18 @@ pub(crate) enum Step {
     Publish,
     /// Reading.
     Read,
+}
+
+impl Step {
+    /// The label in metrics.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::SignIn => "sign_in",
+            Self::Refresh => "refresh",
+            Self::Publish => "publish",
+            Self::Read => "read",
+        }
+    }
 }
 
 /// A request's circumstances, for its errors.

@@ -7,6 +7,7 @@ mod answer;
 pub mod bluesky;
 pub mod http;
 mod known;
+mod meter;
 mod network;
 mod rate;
 #[cfg(test)]

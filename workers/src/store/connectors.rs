@@ -70,6 +70,11 @@ impl ConnectorState {
     /// Every state.
     pub const ALL: [Self; 2] = [Self::Active, Self::NeedsReauth];
 
+    /// The state of that name.
+    pub(super) fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == name)
+    }
+
     /// The name in the API and in the database.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -121,11 +126,8 @@ impl TryFrom<Row> for Connector {
                 .map_err(|_| Error::Corrupt(format!("the base_url {:?}", row.base_url)))?,
             identifier: row.identifier,
             remote_id: row.remote_id,
-            state: match row.state.as_str() {
-                "active" => ConnectorState::Active,
-                "needs_reauth" => ConnectorState::NeedsReauth,
-                other => return Err(Error::Corrupt(format!("the connector state {other:?}"))),
-            },
+            state: ConnectorState::parse(&row.state)
+                .ok_or_else(|| Error::Corrupt(format!("the connector state {:?}", row.state)))?,
             state_reason: row.state_reason,
             created_at: time(row.created_at),
         })

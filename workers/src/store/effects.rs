@@ -115,7 +115,7 @@ impl Publication {
     /// How long the first request with an unknown outcome will be past when one that is begun now
     /// arrives, at the latest: what a platform must remember to recognise it.
     pub fn age_on_arrival(&self, now: Timestamp) -> Duration {
-        self.begun_at.map_or(Duration::ZERO, |at| now.since(at)) + SEND_WITHIN + REQUEST_MAX
+        age_on_arrival(self.begun_at, now)
     }
 
     /// From when on the platform's saying that the post is not there proves that it never will
@@ -321,9 +321,15 @@ impl Store {
     }
 
     /// Requests that had to leave by then are over, and what they did is visible.
-    fn settled_before(&self) -> Timestamp {
+    pub(super) fn settled_before(&self) -> Timestamp {
         self.now().before(REQUEST_MAX).before(VISIBLE_WITHIN)
     }
+}
+
+/// How long a request that was first begun at `begun_at` will be past when one that is begun now
+/// arrives, at the latest.
+pub(super) fn age_on_arrival(begun_at: Option<Timestamp>, now: Timestamp) -> Duration {
+    begun_at.map_or(Duration::ZERO, |at| now.since(at)) + SEND_WITHIN + REQUEST_MAX
 }
 
 /// The jobs that may have died of not knowing: the publication's own and the last sender.

@@ -7,6 +7,7 @@
 mod api_keys;
 mod cleanup;
 mod connectors;
+mod counts;
 mod cursors;
 mod effects;
 mod fault;
@@ -22,6 +23,7 @@ mod users;
 
 pub use api_keys::ApiKey;
 pub use connectors::{Connected, Connector, ConnectorState, NewConnector};
+pub use counts::{Over, Unrecorded};
 pub use cursors::Cursor;
 pub use effects::{Begun, Earlier, OpenEffect, Resolution, Resolved, SEND_WITHIN, Sender};
 pub use posts::Post;
@@ -131,6 +133,11 @@ impl Store {
     /// No connection was had.
     pub async fn connection_wait(&self) -> Result<Option<Duration>, ledger::Error> {
         self.db.connection_wait().await
+    }
+
+    /// The database.
+    pub fn db(&self) -> &Db {
+        &self.db
     }
 
     fn now(&self) -> Timestamp {

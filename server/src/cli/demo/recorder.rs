@@ -8,10 +8,10 @@ use metrics::{
     Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
 };
 
+use postworks::telemetry::metrics::JOB_RUN;
+
 use crate::cli::failure::{Exit, Failure};
 
-/// The histogram whose values the table shows: how long handlers ran.
-const RUN_SECONDS: &str = "postworks_job_run_seconds";
 /// Values are kept in microseconds with three digits, up to an hour.
 const MICROS_MAX: u64 = 3_600_000_000;
 
@@ -79,7 +79,7 @@ impl Recorder for Times {
 
     fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
         let kind = key.labels().find(|label| label.key() == "kind").map(|label| label.value());
-        let (true, Some(kind)) = (key.name() == RUN_SECONDS, kind) else {
+        let (true, Some(kind)) = (key.name() == JOB_RUN.name, kind) else {
             return Histogram::noop();
         };
         let Ok(empty) = Hdr::new_with_bounds(1, MICROS_MAX, 3) else { return Histogram::noop() };

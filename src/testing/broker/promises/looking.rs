@@ -136,9 +136,9 @@ pub async fn a_waiting_job_knows_how_many_are_before_it(on: Harness) {
 /// Whether anybody works on a queue can be asked.
 pub async fn a_queue_is_served_while_a_worker_says_so(on: Harness) {
     let queues = [on.queue.clone(), crate::testing::broker::queue("other")];
-    assert_eq!(on.broker.served(&queues).await.unwrap(), [false, false]);
+    assert_eq!(on.broker.served(&queues).await.unwrap(), [0, 0]);
     let worker = on.broker.dedicated().await.unwrap();
     worker.serves(&queues[..1]);
     worker.ping().await.unwrap();
-    assert_eq!(on.broker.served(&queues).await.unwrap(), [true, false]);
+    assert_eq!(on.broker.served(&queues).await.unwrap(), [1, 0]);
 }

@@ -1,6 +1,8 @@
 //! What the Bluesky client sends, and what it makes of each answer. The behaviour of real servers
 //! is tested in `tests/it/real_bluesky.rs`.
 
+use std::time::Duration;
+
 use http::{HeaderMap, StatusCode};
 use postworks::clock::SystemClock;
 use secrecy::SecretString;
@@ -9,6 +11,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::platforms::NetworkPolicy;
 use crate::platforms::answer::Answer;
+use crate::platforms::meter::Took;
 use crate::platforms::responder::{Reply, Responder, SECRET, post};
 
 const EXPIRED: ErrorClass = ErrorClass::AuthExpired;
@@ -18,13 +21,14 @@ const TRANSIENT: ErrorClass = ErrorClass::Transient;
 const UNKNOWN: ErrorClass = ErrorClass::Unknown { repeatable: true };
 
 fn class(step: Step, status: u16, error: &str) -> ErrorClass {
+    let secret = SecretString::from(SECRET);
+    let call = Call { descriptor: &DESCRIPTOR, step, account: uuid::Uuid::nil(), secret: &secret };
     let answer = Answer {
         status: StatusCode::from_u16(status).unwrap(),
         headers: HeaderMap::new(),
         body: json!({ "error": error, "message": "words" }).to_string().into_bytes().into(),
+        took: Took::new(call, Duration::ZERO),
     };
-    let secret = SecretString::from(SECRET);
-    let call = Call { descriptor: &DESCRIPTOR, step, account: uuid::Uuid::nil(), secret: &secret };
     answer.value::<Value>(call, errors::RULES, &SystemClock).unwrap_err().class()
 }
 
