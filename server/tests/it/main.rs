@@ -13,6 +13,9 @@ mod checker;
 mod cli;
 mod contract;
 mod crash;
+#[path = "../observe/dashboards.rs"]
+#[allow(dead_code, reason = "`make observe` uses the rest")]
+mod dashboards;
 mod demo;
 mod deploy;
 mod dlq_commands;
@@ -37,6 +40,9 @@ mod metrics;
 mod openapi;
 mod operator;
 mod outage;
+#[path = "../observe/prometheus.rs"]
+#[allow(dead_code, reason = "`make observe` uses the rest")]
+mod prometheus;
 mod quotas;
 mod rate_windows;
 mod readme;
@@ -53,5 +59,6 @@ mod spike;
 mod start;
 mod tenants;
 mod trace;
+mod watching;
 mod wiped;
 mod world;
