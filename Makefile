@@ -1,7 +1,7 @@
 # Everything a person or CI does with the project. `make` alone explains itself.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-platforms setup-openapi setup-deploy build test test-platforms test-openapi faults fault-plants lint fmt bench bench-api observe-spike check-deploy demo
+.PHONY: help setup setup-platforms setup-openapi setup-deploy setup-observe build test test-platforms test-openapi faults fault-plants observe dashboards lint fmt bench bench-api observe-spike check-deploy demo
 
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 # What runs against other people's programs has "real_" in its name.
@@ -11,9 +11,10 @@ OPENAPI_TESTS := test(/openapi_real_/)
 help: ## Shows this
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: ## Installs what the tests need and this machine lacks: Redis, PostgreSQL, Prometheus
+setup: ## Installs what the tests need and this machine lacks: Redis, PostgreSQL, Prometheus, Grafana's types (needs Node 20)
 	@.ci/setup servers
 	@.ci/setup observe
+	@.ci/setup dashboards
 
 setup-platforms: ## Installs the real platform servers that test-platforms runs (needs Node 20)
 	@.ci/setup platforms
@@ -23,6 +24,9 @@ setup-openapi: ## Installs schemathesis, which test-openapi runs (needs Python 3
 
 setup-deploy: ## Installs the linters of what Postworks is deployed with (needs Python 3)
 	@.ci/setup deploy
+
+setup-observe: setup ## Installs what observe needs besides: a browser that draws pictures
+	@.ci/setup browser
 
 build: ## Builds every binary
 	cargo build --workspace --all-targets
@@ -58,10 +62,17 @@ faults: setup ## Breaks real processes and servers on purpose and checks what is
 fault-plants: setup ## Shows that the fault suite catches bugs that are put in on purpose
 	$(FAULTS) --plants $(ROWS) $(if $(SEED),--seed $(SEED))
 
+# Debug builds, as the tests: what is proven is that figures and alerts are there, not how high they are.
+observe: setup-observe ## Proves dashboards and alerts on a fleet under load (8 minutes; pictures in target/observe)
+	cargo test --quiet --workspace --features postworks-server/observe --test observe --
+
+dashboards: ## Writes dashboards/*.json from config/dashboards
+	node config/dashboards/build.mjs
+
 lint: ## Checks format, lints and documentation
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	cargo clippy --workspace --all-targets --features postworks-server/faults -- -D warnings
+	cargo clippy --workspace --all-targets --features postworks-server/faults,postworks-server/observe -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 
 check-deploy: setup-deploy ## Checks compose, Kubernetes, systemd and the Dockerfile, offline
