@@ -93,7 +93,7 @@ export default dashboard({
       lines({
         title: 'Processor time, by process',
         says: 'Processors in use. A worker that has one whole: handlers that compute, or too many jobs of a few milliseconds.',
-        queries: [['{{role}} {{instance}}', `rate(process_cpu_seconds_total{${OURS}}[$__rate_interval])`]],
+        queries: [['{{role}} {{instance}}', `rate(process_cpu_seconds_total{${OURS}}[1m])`]],
         runbook: 'fleet.md#postworkstargetdown',
       }),
       lines({

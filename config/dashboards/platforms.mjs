@@ -80,9 +80,9 @@ export default dashboard({
         runbook: BREAKER,
       }),
       lines({
-        title: 'Changes of breakers',
-        says: 'How often breakers changed, in five minutes. Open, trying, open, trying: the platform answers some calls and fails others.',
-        queries: [['{{breaker}} → {{to}}', 'sum by (breaker, to) (increase(postworks_breaker_transitions_total[5m])) > 0 or vector(0)']],
+        title: 'How often breakers opened',
+        says: 'In five minutes. A breaker that opens again and again: the platform answers some calls and fails others, or is not well yet.',
+        queries: [['{{breaker}}', 'sum by (breaker) (increase(postworks_breaker_transitions_total{to="open"}[5m]))']],
         runbook: BREAKER,
       }),
     ]],

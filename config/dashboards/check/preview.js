@@ -109,7 +109,7 @@ function lines(box, panel, all, width, height) {
     hooks: { draw: [drawLimits] },
     scales: {
       x: { range: () => [from, to] },
-      y: { range: (_, min, max) => [Math.min(0, min ?? 0), defaults.max ?? Math.max((max ?? 1) * 1.08, 1e-9)] },
+      y: { range: (_, min, max) => [Math.min(0, min ?? 0), defaults.max ?? ((max ?? 0) * 1.08 || 1)] },
     },
     axes: [axis, { ...axis, size: 74, values: (_, ticks) => ticks.map((tick) => shown(tick, defaults)) }],
     bands,
@@ -129,7 +129,8 @@ function lines(box, panel, all, width, height) {
 }
 
 function table(box, panel, all) {
-  const columns = Object.entries(panel.transformations.find(({ id }) => id === 'organize').options.renameByName)
+  const { indexByName, renameByName } = panel.transformations.find(({ id }) => id === 'organize').options
+  const columns = Object.entries(renameByName).sort(([one], [other]) => indexByName[one] - indexByName[other])
   const rows = new Map()
   for (const { labels, points, query } of all) {
     const { __name__, ...key } = labels
