@@ -100,6 +100,8 @@ async fn observe(args: &Args) -> bool {
         // Prometheus looks once a second, and tells nobody by itself.
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
+    // An alert that has just ended must be seen to have.
+    tokio::time::sleep(Duration::from_secs(5)).await;
     let span = (from, now());
     let alarms = Alarms::read(&scene.prometheus, span).await;
     let answers = ask_all(&scene.prometheus, span).await;

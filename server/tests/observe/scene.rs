@@ -203,6 +203,17 @@ impl Scene {
         self.redis(&format!("CONFIG SET maxmemory {REDIS_MAX}"));
     }
 
+    /// Whether an alert fires now.
+    pub(crate) async fn fires(&self, alert: &str) -> bool {
+        self.prometheus.firing().await.contains_key(alert)
+    }
+
+    /// Waits until an alert fires, or has had the time to; the end of the run judges which.
+    pub(crate) async fn until_fires(&self, alert: &str) {
+        let waiting = until("an alert", 2 * LONG, async || self.fires(alert).await);
+        let _ = tokio::time::timeout(LONG, waiting).await;
+    }
+
     /// Posts to the API and expects this status.
     pub(crate) async fn tell(&self, path: &str, body: Value, status: u16) -> Value {
         self.fleet.client.http.post(path, &body).await.expect(status)

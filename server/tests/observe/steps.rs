@@ -1,6 +1,6 @@
 //! What happens while the fleet works, and when. A step more is a line more: it has the whole scene.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::LocalBoxFuture;
 use serde_json::{Value, json};
@@ -49,8 +49,7 @@ pub(crate) fn all() -> Vec<Step> {
         at(90, "answers get lost on a platform that forgets", |scene| {
             Box::pin(lose_answers(scene))
         }),
-        at(110, "Redis is nearly full", |scene| Box::pin(async move { scene.fill_redis(0.975) })),
-        at(135, "Redis has room again", |scene| Box::pin(async move { scene.free_redis() })),
+        at(110, "Redis is nearly full, for a while", |scene| Box::pin(fill(scene))),
         at(140, "the platform fails", |scene| {
             let failing = json!([{"op": "*", "action": "error", "status": 503}]);
             Box::pin(scene.fault("outage", failing))
@@ -106,11 +105,20 @@ async fn spike(scene: &mut Scene) {
     }
 }
 
-/// Holds a lock on the table of jobs, again and again.
+/// Leaves Redis hardly any room until somebody would be called.
+async fn fill(scene: &mut Scene) {
+    scene.fill_redis(0.975);
+    scene.until_fires("PostworksRedisMemoryFull").await;
+    scene.until_fires("PostworksRedisMemory").await;
+    scene.free_redis();
+}
+
+/// Holds a lock on the table of jobs, again and again, until somebody would be called.
 async fn lock(scene: &mut Scene) {
     let url = scene.fleet.postgres.url("postgres");
     let mut database = PgConnection::connect(&url).await.expect("the database");
-    for _ in 0..8 {
+    let end = Instant::now() + LONG;
+    while !scene.fires("PostworksDatabaseVerySlow").await && Instant::now() < end {
         let held = "BEGIN; LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(1.5); COMMIT";
         sqlx::raw_sql(held).execute(&mut database).await.expect("a lock");
     }
@@ -172,10 +180,19 @@ async fn look(scene: &mut Scene) {
     assert!(again.status < 300, "{}", again.body);
 }
 
+/// Works on some of the dead letters, and leaves the rest lying.
 async fn redrive(scene: &mut Scene) {
     scene.mend("doom").await;
-    let queue = "queue=post_publication.sandbox";
-    scene.command(&["dlq", "export", "--filter", queue]).await;
-    scene.command(&["dlq", "retry", "--filter", queue, "--yes"]).await;
-    scene.command(&["dlq", "discard", "--all", "--yes", "--reason", "the run is over"]).await;
+    let list = ["-o", "json", "dlq", "list", "--filter", "category=invalid", "--limit", "20"];
+    let letters: Value = serde_json::from_str(&scene.command(&list).await).expect("JSON");
+    let ids: Vec<&str> = letters["items"]
+        .as_array()
+        .expect("a page")
+        .iter()
+        .map(|letter| letter["id"].as_str().expect("an id"))
+        .collect();
+    let (again, never) = ids.split_at(10);
+    scene.command(&["dlq", "export", "--filter", "category=invalid"]).await;
+    scene.command(&[&["dlq", "retry", "--yes"], again].concat()).await;
+    scene.command(&[&["dlq", "discard", "--yes", "--reason", "too late"], never].concat()).await;
 }
