@@ -32,7 +32,7 @@ pub enum Operation {
     /// Giving an office to one node.
     Elect,
     /// Saying who lives, and asking who does.
-    Announce,
+    Roster,
     /// Cheap looks.
     Look,
 }
@@ -54,7 +54,7 @@ impl Operation {
         Self::Limit,
         Self::Window,
         Self::Elect,
-        Self::Announce,
+        Self::Roster,
         Self::Look,
     ];
 
@@ -75,7 +75,7 @@ impl Operation {
             Self::Limit => "limit",
             Self::Window => "window",
             Self::Elect => "elect",
-            Self::Announce => "announce",
+            Self::Roster => "roster",
             Self::Look => "look",
         }
     }

@@ -83,8 +83,8 @@ scripts! {
     permits: "permits.lua", Look;
     elect: "elect.lua", Elect;
     office: "office.lua", Elect;
-    announce: "announce.lua", Announce;
-    roster: "roster.lua", Announce;
+    announce: "announce.lua", Roster;
+    roster: "roster.lua", Roster;
     block: "block.lua", Limit;
     reserve: "reserve.lua", Limit;
     room: "room.lua", Limit;
