@@ -52,6 +52,7 @@ mod service;
 mod spike;
 mod start;
 mod tenants;
+mod top;
 mod trace;
 mod wiped;
 mod world;
