@@ -44,6 +44,8 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     ("zip", &["server/src/api"]),
     ("argon2", &["server/src/auth"]),
     ("jsonwebtoken", &["server/src/auth"]),
+    ("ratatui", &["server/src/cli/top"]),
+    ("crossterm", &["server/src/cli/top"]),
 ];
 
 /// A folder and the modules of ours that it must not name.

@@ -112,7 +112,7 @@ pub struct Node {
     pub accounts: Accounts,
     /// The database, for those whose calls must not queue behind handlers.
     reserved: Db,
-    has_keys: bool,
+    key_ids: Vec<String>,
     pub(crate) id: WorkerId,
     calls: Arc<Calls>,
     blocks: Arc<Blocks>,
@@ -214,7 +214,7 @@ impl Node {
         if !environment.rate_limit {
             config.api.rate_limit = 0;
         }
-        let has_keys = !keys.is_empty();
+        let key_ids = keys.ids().map(str::to_owned).collect();
         // Stamps, verdicts and the reaper must not queue behind hundreds of handlers.
         let reserved = db.reserved();
         let sql: Arc<dyn Ledger> = Arc::new(SqlLedger::new(reserved.clone()));
@@ -255,7 +255,7 @@ impl Node {
             network,
             accounts,
             reserved,
-            has_keys,
+            key_ids,
             id,
             calls,
             blocks,
@@ -306,7 +306,12 @@ impl Node {
     /// # Errors
     /// [`Error::NoKeys`].
     pub fn check_keys(&self) -> Result<(), Error> {
-        if self.has_keys { Ok(()) } else { Err(Error::NoKeys) }
+        if self.key_ids.is_empty() { Err(Error::NoKeys) } else { Ok(()) }
+    }
+
+    /// The ids of the master keys; the first is the current one.
+    pub fn key_ids(&self) -> &[String] {
+        &self.key_ids
     }
 
     /// Lets every counter of this node's queues start at zero.

@@ -1,10 +1,11 @@
 //! Asks the API over HTTP.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use postworks::job::JobId;
-use reqwest::{Client, Method, RequestBuilder};
+use reqwest::{Client, Method, RequestBuilder, Response};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -15,10 +16,10 @@ use super::failure::{Exit, Failure};
 use super::target::{Sink, Target};
 use crate::api::{Problem, chain};
 use crate::app::types::{
-    AddConnector, AuditQuery, AuditView, CancelledJob, Connector, Created, DeadDiscard, DeadEdit,
-    DeadGroupView, DeadLetterView, DeadQuery, DeadRetry, Discarded, EffectResolved, EffectView,
-    EnqueueJob, Enqueued, GateView, JobView, JobsQuery, Page, PageQuery, Planned, QueueView,
-    RedriveView, ResolveEffect, Why, WhyView,
+    AddConnector, AuditQuery, AuditView, AutoscaleQuery, AutoscaleView, CancelledJob, Connector,
+    Created, DeadDiscard, DeadEdit, DeadGroupView, DeadLetterView, DeadQuery, DeadRetry, Discarded,
+    EffectResolved, EffectView, EnqueueJob, Enqueued, GateView, JobView, JobsQuery, Page,
+    PageQuery, Planned, QueueView, RedriveView, ResolveEffect, Why, WhyView,
 };
 
 /// An address that does not answer is told soon.
@@ -84,15 +85,9 @@ impl HttpTarget {
     }
 
     async fn answer<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Failure> {
-        let mut response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
         let status = response.status();
-        let mut bytes = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
-            bytes.extend_from_slice(&chunk);
-            if bytes.len() > ANSWER_BYTES_MAX {
-                return Err(self.strange("it is longer than any answer of the API"));
-            }
-        }
+        let bytes = self.read(response).await?;
         if status.is_success() {
             return serde_json::from_slice(&bytes)
                 .map_err(|error| self.strange(&error.to_string()));
@@ -101,6 +96,17 @@ impl HttpTarget {
             Ok(problem) => self.refused(&problem),
             Err(_) => self.strange(&format!("status {status}")),
         })
+    }
+
+    async fn read(&self, mut response: Response) -> Result<Vec<u8>, Failure> {
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
+            bytes.extend_from_slice(&chunk);
+            if bytes.len() > ANSWER_BYTES_MAX {
+                return Err(self.strange("it is longer than any answer of the API"));
+            }
+        }
+        Ok(bytes)
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Failure {
@@ -280,6 +286,16 @@ impl Target for HttpTarget {
 
     async fn queues(&self) -> Result<Page<QueueView>, Failure> {
         self.get("/api/queues", &()).await
+    }
+
+    async fn autoscale(&self, query: &AutoscaleQuery) -> Result<AutoscaleView, Failure> {
+        self.get("/api/autoscale", query).await
+    }
+
+    async fn runs_ended(&self) -> Option<BTreeMap<String, u64>> {
+        let request = self.request(Method::GET, "/metrics");
+        let page = self.read(request.send().await.ok()?.error_for_status().ok()?).await.ok()?;
+        super::metrics_page::runs_ended(&String::from_utf8_lossy(&page))
     }
 
     async fn why(&self, id: JobId) -> Result<WhyView, Failure> {

@@ -18,12 +18,14 @@ mod failure;
 mod http;
 mod ingress;
 mod job;
+mod metrics_page;
 mod output;
 mod queue;
 mod roles;
 mod secret_file;
 mod target;
 mod tenant;
+mod top;
 mod up;
 mod user;
 mod wiring;
@@ -239,6 +241,18 @@ Examples:
   postworks breaker close connector_sync.bluesky"
     )]
     Breaker(breaker::BreakerCommand),
+    /// Watch queues, breakers and dead letters, and act on them
+    #[command(after_help = "\
+Keys: arrows select, p and r pause and resume the queue, o and c open and close its breaker, d shows
+its dead letters by cause, R puts those of a cause back, / filters, ? explains, q quits. Whatever
+changes something asks first. NO_COLOR takes the colours away. Where stdout is no terminal, one
+picture is printed.
+
+Examples:
+  postworks top
+  postworks --server http://10.0.0.7:7000 top --every 5s
+  postworks -o json top")]
+    Top(top::TopArgs),
     /// People who may log in to the API
     #[command(
         subcommand,
@@ -413,6 +427,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::Audit(command) => audit::run(&context, command).await,
         Verb::Queue(command) => queue::run(&context, command).await,
         Verb::Breaker(command) => breaker::run(&context, command).await,
+        Verb::Top(args) => top::run(&context, args).await,
         Verb::User(command) => user::run(&context, command).await,
         Verb::Apikey(command) => apikey::run(&context, command).await,
         Verb::Tenant(command) => tenant::run(&context, command).await,

@@ -68,7 +68,7 @@ pub(crate) fn list(pairs: &[(&str, String)]) -> String {
 }
 
 /// Text from elsewhere must not move the cursor or ring the bell.
-fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 

@@ -1,8 +1,12 @@
 //! Whom a command talks to: the API over HTTP, or the stores directly.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
+use postworks::config::Environment;
 use postworks::job::JobId;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use url::Url;
 use uuid::Uuid;
 
 use super::Context;
@@ -11,10 +15,10 @@ use super::http::HttpTarget;
 use super::wiring;
 use crate::app::App;
 use crate::app::types::{
-    AddConnector, AuditQuery, AuditView, CancelledJob, Connector, Created, DeadDiscard, DeadEdit,
-    DeadGroupView, DeadLetterView, DeadQuery, DeadRetry, Discarded, EffectResolved, EffectView,
-    EnqueueJob, Enqueued, GateView, JobView, JobsQuery, Page, PageQuery, Planned, QueueView,
-    RedriveView, ResolveEffect, Why, WhyView,
+    AddConnector, AuditQuery, AuditView, AutoscaleQuery, AutoscaleView, CancelledJob, Connector,
+    Created, DeadDiscard, DeadEdit, DeadGroupView, DeadLetterView, DeadQuery, DeadRetry, Discarded,
+    EffectResolved, EffectView, EnqueueJob, Enqueued, GateView, JobView, JobsQuery, Page,
+    PageQuery, Planned, QueueView, RedriveView, ResolveEffect, Why, WhyView,
 };
 
 /// Where the API is unless somebody says otherwise.
@@ -72,6 +76,13 @@ pub trait Target: Send + Sync {
     ) -> Result<EffectResolved, Failure>;
     /// Lists queues.
     async fn queues(&self) -> Result<Page<QueueView>, Failure>;
+    /// How many workers there are, and should be, for some queues.
+    async fn autoscale(&self, query: &AutoscaleQuery) -> Result<AutoscaleView, Failure>;
+    /// How many runs have ended, by queue, since the process that answers began, and in it; nothing
+    /// if it runs none.
+    async fn runs_ended(&self) -> Option<BTreeMap<String, u64>> {
+        None
+    }
     /// Why a job does not run.
     async fn why(&self, id: JobId) -> Result<WhyView, Failure>;
     /// Lets nothing more be claimed from a queue.
@@ -91,24 +102,38 @@ pub trait Target: Send + Sync {
 /// Chooses: `--server`, else the stores if their addresses are set, else the API on this machine.
 pub(crate) async fn choose(context: &Context) -> Result<Box<dyn Target>, Failure> {
     let environment = context.environment()?;
-    let server = context.server.clone().or_else(|| environment.server.clone());
-    if server.is_none() && environment.stores.is_some() {
+    let Some(server) = server(context, &environment)? else {
         let config = context.config(|sources| sources)?;
         let app = wiring::open(&config, &environment).await?;
         let app = wiring::of_tenant(context, app).await?;
         return Ok(Box::new(app.acting_as(super::audit::actor())));
-    }
+    };
     if context.tenant.is_some() {
         let message = "--tenant is for commands that talk to the stores themselves";
         let advice =
             "the API knows the tenant by the key: set POSTWORKS_API_KEY to one of that tenant";
         return Err(Failure::new(Exit::Usage, message).advise(advice));
     }
-    let server = match server {
-        Some(server) => server,
-        None => SERVER_DEFAULT.parse().map_err(std::io::Error::other)?,
-    };
     Ok(Box::new(HttpTarget::new(server, environment.api_key)?))
+}
+
+/// The API's address; none if the stores are talked to.
+fn server(context: &Context, environment: &Environment) -> Result<Option<Url>, Failure> {
+    match context.server.as_ref().or(environment.server.as_ref()) {
+        Some(server) => Ok(Some(server.clone())),
+        None if environment.stores.is_some() => Ok(None),
+        None => Ok(Some(SERVER_DEFAULT.parse().map_err(std::io::Error::other)?)),
+    }
+}
+
+/// Whom [`choose`] chooses, for a person; no password.
+pub(super) fn named(context: &Context) -> Result<String, Failure> {
+    let Some(mut server) = server(context, &context.environment()?)? else {
+        return Ok("PostgreSQL and Redis".to_owned());
+    };
+    // An address that has no place for a password has none.
+    let _ = server.set_password(None);
+    Ok(server.as_str().trim_end_matches('/').to_owned())
 }
 
 #[async_trait]
@@ -210,6 +235,10 @@ impl Target for App {
 
     async fn queues(&self) -> Result<Page<QueueView>, Failure> {
         Ok(self.queues().await?)
+    }
+
+    async fn autoscale(&self, query: &AutoscaleQuery) -> Result<AutoscaleView, Failure> {
+        Ok(self.autoscale(query).await?)
     }
 
     async fn why(&self, id: JobId) -> Result<WhyView, Failure> {

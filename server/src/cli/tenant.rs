@@ -29,7 +29,7 @@ pub(super) fn check(verb: &Verb, name: Option<&str>) -> Result<(), Failure> {
         Verb::Ingress(_) | Verb::Enqueue(_) | Verb::Connector(_) | Verb::Job(_) => true,
         Verb::Dlq(_) | Verb::Effects(_) | Verb::Audit(_) => true,
         // These refuse others than the house.
-        Verb::Queue(_) | Verb::Breaker(_) => true,
+        Verb::Queue(_) | Verb::Breaker(_) | Verb::Top(_) => true,
         _ => false,
     };
     if name.is_none() || chooses {

@@ -58,6 +58,7 @@ mod service;
 mod spike;
 mod start;
 mod tenants;
+mod top;
 mod trace;
 mod watching;
 mod wiped;

@@ -146,9 +146,24 @@ async fn doctor_says_what_is_wrong_with_the_stores_and_what_to_do() {
     let (code, found) = doctor().await;
     assert_eq!(code, 0, "{found:?}");
     assert!(found.iter().all(|found| found["status"] != "fail"), "{found:?}");
-    for check in ["environment", "keys", "tables", "postgres version", "redis version"] {
+    let good = [
+        "postworks",
+        "environment",
+        "keys",
+        "tables",
+        "postgres version",
+        "postgres rights",
+        "redis version",
+        "queues",
+    ];
+    for check in good {
         assert_eq!(of(&found, check)["status"], "ok", "{found:?}");
     }
+    assert_eq!(of(&found, "keys")["detail"], "test seals and signs");
+    let workers = of(&found, "workers");
+    assert_eq!(workers["status"], "warn");
+    assert!(workers["detail"].as_str().unwrap().contains("none is connected"), "{workers}");
+    assert!(found.iter().any(|found| found["check"] == "disk"), "{found:?}");
     let persistence = of(&found, "redis persistence");
     assert_eq!(persistence["status"], "warn");
     assert!(persistence["advice"].as_str().unwrap().contains("CONFIG SET appendonly yes"));
@@ -159,11 +174,21 @@ async fn doctor_says_what_is_wrong_with_the_stores_and_what_to_do() {
     let eviction = of(&found, "redis eviction");
     assert_eq!(eviction["status"], "fail");
     assert!(eviction["advice"].as_str().unwrap().contains("maxmemory-policy noeviction"));
-    let worker = fleet.worker(&[]).await;
+    let worker = fleet.worker(&["--queues", "post_publication.*"]).await;
     until("the policy is not in the log", LONG, async || {
         logged(&worker, "CONFIG SET maxmemory-policy noeviction") == 1
     })
     .await;
+    until("the worker is not seen", LONG, async || {
+        let workers = of(&doctor().await.1, "workers")["detail"].to_string();
+        workers.contains("data_cleanup") && !workers.contains("post_publication")
+    })
+    .await;
+    let paused = run(&["queue", "pause", "data_cleanup", "--reason", "a look"], &vars).await;
+    assert_eq!(paused.code, 0, "{}", paused.stderr);
+    let (_, found) = doctor().await;
+    let advice = of(&found, "queues")["advice"].clone();
+    assert_eq!(advice, "`postworks queue resume data_cleanup`", "{found:?}");
 
     tokio::task::block_in_place(|| fleet.redis.stop());
     let (code, found) = doctor().await;

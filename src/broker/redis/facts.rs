@@ -17,6 +17,8 @@ const NEARLY: u64 = 80;
 pub struct ServerFacts {
     /// Its version, as in `7.0.15`; of a Valkey, the Redis version it is compatible with.
     pub version: String,
+    /// Its own version if it is a Valkey; empty if it is a Redis.
+    pub valkey_version: String,
     /// Changes with every start.
     pub run_id: String,
     /// `master` or `slave`.
@@ -53,6 +55,7 @@ impl ServerFacts {
         let works = |name: &str| facts.get(name).is_none_or(|status| *status == "ok");
         Self {
             version: text("redis_version"),
+            valkey_version: text("valkey_version"),
             run_id: text("run_id"),
             role: text("role"),
             used_memory: number("used_memory"),
@@ -90,7 +93,13 @@ impl ServerFacts {
     fn of_version(&self) -> Finding {
         const CHECK: &str = "redis version";
         if self.is_recent() {
-            return Finding::ok(CHECK, &self.version);
+            return Finding::ok(
+                CHECK,
+                match self.valkey_version.as_str() {
+                    "" => self.version.clone(),
+                    valkey => format!("Valkey {valkey}, which works as Redis {}", self.version),
+                },
+            );
         }
         let found = format!("this Redis is {}: its scripts cannot do what ours need", self.version);
         Finding::fail(CHECK, found, format!("Redis {VERSION_MIN}.0 or later is needed")).unfit()
@@ -226,6 +235,9 @@ mod tests {
         let facts = ServerFacts::read(GOOD);
         assert_eq!(facts.version, "7.0.15");
         assert_eq!((facts.maxmemory, facts.appendonly), (1_024, true));
+        let valkey = GOOD.replace("run_id", "valkey_version:8.1.4\r\nrun_id");
+        let told = ServerFacts::read(&valkey).of_version();
+        assert_eq!(told, Finding::ok("redis version", "Valkey 8.1.4, which works as Redis 7.0.15"));
         let nothing = ServerFacts { disk_works: true, ..ServerFacts::default() };
         assert_eq!(ServerFacts::read(""), nothing);
     }

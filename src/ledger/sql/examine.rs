@@ -1,6 +1,6 @@
 //! What is right and wrong with the database: for the log at start and for the doctor.
 
-use sqlx::PgPool;
+use sqlx::{PgPool, Row as _};
 
 use crate::clock::{Clock as _, SystemClock};
 use crate::finding::{Finding, of_clock};
@@ -10,6 +10,30 @@ use crate::ledger::{Db, Error};
 const VERSION_MIN: i64 = 150_000;
 /// From this part of its connections on, in percent, a server counts as nearly full.
 const NEARLY: i64 = 80;
+
+/// Tables that every node reads and changes, of every part of the product.
+const TABLES: &[&str] = &[
+    "jobs",
+    "attempts",
+    "dead_letters",
+    "generations",
+    "connectors",
+    "connector_tokens",
+    "posts",
+    "publications",
+    "remote_posts",
+    "sync_cursors",
+    "audit",
+    "redriven",
+    "redrives",
+    "queue_holds",
+    "requests",
+    "users",
+    "api_keys",
+    "sessions",
+    "refresh_tokens",
+    "tenants",
+];
 
 /// Looks at what is below the tables.
 pub(super) async fn examine(db: &Db) -> Result<Vec<Finding>, Error> {
@@ -30,6 +54,10 @@ struct Facts {
     connections_max: i64,
     pool_size: i64,
     ahead_ms: i64,
+    /// Settings that let a power cut take what was committed.
+    careless: Option<String>,
+    /// Tables that the login may not read or change.
+    forbidden: Option<String>,
     /// The login, if it cannot see every tenant's rows, or not act for a tenant.
     misfit: Option<String>,
 }
@@ -44,17 +72,33 @@ impl Facts {
                  CASE WHEN coalesce(pg_has_role(to_regrole('postworks_tenant'), 'MEMBER') \
                      AND pg_has_role(to_regrole('postworks_engine'), 'USAGE'), false) \
                      THEN NULL ELSE current_user::text END, \
+                 (SELECT string_agg(name || '=' || setting, ', ' ORDER BY name) FROM pg_settings \
+                     WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit') \
+                     AND setting = 'off'), \
+                 (SELECT string_agg(relname, ', ' ORDER BY relname) FROM pg_class \
+                     WHERE oid IN (SELECT to_regclass(t) FROM unnest($1) AS t) \
+                     AND NOT (has_table_privilege(oid, 'SELECT') \
+                         AND has_table_privilege(oid, 'INSERT') \
+                         AND has_table_privilege(oid, 'UPDATE') \
+                         AND has_table_privilege(oid, 'DELETE'))), \
                  (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
         // The first query may have to connect.
         let mut conn = pool.acquire().await?;
         let asked = SystemClock.now().as_millis();
-        type Row = (i64, bool, i64, i64, Option<String>, i64);
-        let (version, is_standby, connections, connections_max, misfit, theirs): Row =
-            sqlx::query_as(SQL).fetch_one(&mut *conn).await?;
+        let row = sqlx::query(SQL).bind(TABLES).fetch_one(&mut *conn).await?;
         let ours = i64::midpoint(asked, SystemClock.now().as_millis());
-        let pool_size = i64::from(pool.options().get_max_connections());
-        let ahead_ms = theirs - ours;
-        Ok(Self { version, is_standby, connections, connections_max, pool_size, ahead_ms, misfit })
+        let theirs: i64 = row.try_get(7)?;
+        Ok(Self {
+            version: row.try_get(0)?,
+            is_standby: row.try_get(1)?,
+            connections: row.try_get(2)?,
+            connections_max: row.try_get(3)?,
+            pool_size: i64::from(pool.options().get_max_connections()),
+            misfit: row.try_get(4)?,
+            careless: row.try_get(5)?,
+            forbidden: row.try_get(6)?,
+            ahead_ms: theirs - ours,
+        })
     }
 }
 
@@ -63,6 +107,8 @@ fn of_postgres(facts: &Facts) -> Vec<Finding> {
         of_version(facts.version),
         of_role(facts.is_standby),
         of_connections(facts),
+        of_durability(facts.careless.as_deref()),
+        of_rights(facts.forbidden.as_deref()),
         of_tenants(facts.misfit.as_deref()),
         of_clock("postgres clock", facts.ahead_ms),
     ]
@@ -107,6 +153,30 @@ fn of_connections(facts: &Facts) -> Finding {
     Finding::ok(CHECK, detail)
 }
 
+fn of_durability(careless: Option<&str>) -> Finding {
+    const CHECK: &str = "postgres durability";
+    let Some(settings) = careless else {
+        return Finding::ok(CHECK, "what is committed is on the disk");
+    };
+    Finding::warn(
+        CHECK,
+        format!("{settings}: a power cut may take accepted jobs, or the whole database"),
+        "switch them on in postgresql.conf, unless this is a test",
+    )
+}
+
+fn of_rights(forbidden: Option<&str>) -> Finding {
+    const CHECK: &str = "postgres rights";
+    let Some(tables) = forbidden else {
+        return Finding::ok(CHECK, "all that is needed");
+    };
+    Finding::fail(
+        CHECK,
+        format!("the login of DATABASE_URL may not read and change {tables}"),
+        "let the tables' owner GRANT SELECT, INSERT, UPDATE, DELETE on them to it",
+    )
+}
+
 fn of_tenants(misfit: Option<&str>) -> Finding {
     const CHECK: &str = "postgres tenants";
     let Some(login) = misfit else {
@@ -137,6 +207,8 @@ mod tests {
             connections_max: 97,
             pool_size: 10,
             ahead_ms: 3,
+            careless: None,
+            forbidden: None,
             misfit: None,
         };
         let wrong = |facts: Facts| -> Vec<(&str, Status)> {
@@ -151,6 +223,10 @@ mod tests {
         for crowded in [Facts { connections: 90, ..good() }, Facts { pool_size: 98, ..good() }] {
             assert_eq!(wrong(crowded), [("postgres connections", Status::Warn)]);
         }
+        let careless = Facts { careless: Some("fsync=off".to_owned()), ..good() };
+        assert_eq!(wrong(careless), [("postgres durability", Status::Warn)]);
+        let barred = Facts { forbidden: Some("jobs".to_owned()), ..good() };
+        assert_eq!(wrong(barred), [("postgres rights", Status::Fail)]);
         let outside = Facts { misfit: Some("plain".to_owned()), ..good() };
         assert_eq!(wrong(outside), [("postgres tenants", Status::Fail)]);
         let early = Facts { ahead_ms: 61_000, ..good() };

@@ -51,11 +51,6 @@ impl KeyRing {
         Self(Arc::new([]))
     }
 
-    /// Whether it holds no key.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// Reads `id:base64,id:base64,…`.
     pub fn parse(text: &str) -> Result<Self, KeyRingError> {
         // Never empty: a text without a key has a fault.
@@ -100,6 +95,11 @@ impl KeyRing {
             kept.ok().map(|()| (key.id.clone(), derived))
         };
         self.0.iter().filter_map(derive).collect()
+    }
+
+    /// The ids of its keys, the current one first.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|key| key.id.as_str())
     }
 
     /// The id of the key that seals new values; empty if there is none.

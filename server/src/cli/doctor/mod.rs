@@ -1,5 +1,9 @@
 //! `postworks doctor`: looks at everything a person would look at first.
 
+mod disk;
+mod fleet;
+mod page;
+
 use std::time::Duration;
 
 use postworks::broker;
@@ -8,7 +12,6 @@ use postworks::finding::{Finding, Status};
 use postworks::ledger;
 
 use super::failure::{Exit, Failure};
-use super::output::table;
 use super::{Context, target, wiring};
 use crate::app::App;
 
@@ -43,30 +46,18 @@ impl Look {
 
 pub(super) async fn run(context: &Context) -> Result<(), Failure> {
     let (environment, config) = (context.environment(), context.config(|sources| sources));
-    let mut looks = vec![faults("environment", environment.as_ref().err())];
+    let mut looks = vec![Look::ok("postworks", env!("CARGO_PKG_VERSION"))];
+    looks.push(faults("environment", environment.as_ref().err()));
     looks.push(faults("configuration", config.as_ref().err()));
     if let (Ok(environment), Ok(config)) = (environment, config) {
         looks.extend(reach(context, &environment, &config).await?);
     }
     let findings: Vec<&Finding> = looks.iter().flat_map(|look| &look.findings).collect();
-    context.format.say(&findings, |findings| {
-        let rows = findings.iter().map(|found| row(found));
-        table(&["", "WHAT", "DETAIL"], rows, "")
-    })?;
+    context.format.say(&findings, |findings| page::of(findings))?;
     match looks.iter().find(|look| look.is_bad()) {
         None => Ok(()),
         Some(first) => Err(Failure::new(first.exit, "not everything is all right")),
     }
-}
-
-fn row(found: &Finding) -> Vec<String> {
-    let mark = match found.status {
-        Status::Ok => "ok",
-        Status::Warn => "warn",
-        Status::Fail => "FAIL",
-    };
-    let advice = found.advice.as_ref().map(|advice| format!("; {advice}")).unwrap_or_default();
-    vec![mark.to_owned(), found.check.to_owned(), format!("{}{advice}", found.detail)]
 }
 
 /// A finding for each fault, or one that there is none.
@@ -84,24 +75,52 @@ async fn reach(
     environment: &Environment,
     config: &Config,
 ) -> Result<Vec<Look>, Failure> {
-    if environment.stores.is_none() || context.server.is_some() || environment.server.is_some() {
-        return Ok(vec![match target::choose(context).await?.queues().await {
-            Ok(queues) => Look::ok("api", format!("answers; {} queues", queues.items.len())),
-            Err(failure) => Look::failed("api", failure),
-        }]);
+    let is_elsewhere = context.server.is_some() || environment.server.is_some();
+    if environment.stores.is_none() || is_elsewhere {
+        let mut looks = api(context).await?;
+        // The API of this machine, unless another was named, has its file there.
+        looks.extend((!is_elsewhere).then(|| disk::of(&environment.data_dir)).flatten());
+        return Ok(looks);
     }
     let app = match wiring::connect_only(config, environment) {
         Err(failure) => return Ok(vec![Look::failed("stores", failure)]),
         Ok(app) => app,
     };
     let keys = match app.node().check_keys() {
-        Ok(()) => Look::ok("keys", "there"),
+        Ok(()) => Look::at(vec![of_keys(app.node().key_ids())]),
         Err(error) => Look::failed("keys", error.into()),
     };
     let (ledger, broker) = tokio::join!(ledger(&app), broker(&app));
-    Ok(vec![keys, ledger.unwrap_or_else(|failure| Look::failed("ledger", failure)), {
-        broker.unwrap_or_else(|failure| Look::failed("broker", failure))
-    }])
+    let all_answer = ledger.is_ok() && broker.is_ok();
+    let mut looks = vec![keys];
+    looks.push(ledger.unwrap_or_else(|failure| Look::failed("ledger", failure)));
+    looks.push(broker.unwrap_or_else(|failure| Look::failed("broker", failure)));
+    if all_answer && !looks.iter().any(|look| look.exit == Exit::Config) {
+        looks.push(fleet::of_stores(&app).await);
+    }
+    looks.extend(disk::of(&environment.data_dir));
+    Ok(looks)
+}
+
+async fn api(context: &Context) -> Result<Vec<Look>, Failure> {
+    let target = target::choose(context).await?;
+    Ok(match target.queues().await {
+        Err(failure) => vec![Look::failed("api", failure)],
+        Ok(queues) => {
+            let answers = format!("answers; {} queues", queues.items.len());
+            vec![Look::ok("api", answers), fleet::held(target.as_ref()).await]
+        }
+    })
+}
+
+/// What seals, and what still opens.
+fn of_keys(ids: &[String]) -> Finding {
+    let Some((first, others)) = ids.split_first() else { return Finding::ok("keys", "there") };
+    let detail = match others {
+        [] => format!("{first} seals and signs"),
+        _ => format!("{first} seals and signs, {} open as well", others.join(", ")),
+    };
+    Finding::ok("keys", detail)
 }
 
 async fn ledger(app: &App) -> Result<Look, Failure> {
