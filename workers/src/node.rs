@@ -166,7 +166,7 @@ impl Node {
 
     /// A node on PostgreSQL and Redis. Opens no connection yet, so it starts before they do.
     ///
-    /// Whoever handles accounts asks [`check_keys`](Self::check_keys) next: who only looks at
+    /// Whoever handles accounts asks [`key_ids`](Self::key_ids) next: who only looks at
     /// jobs needs no keys.
     ///
     /// # Errors
@@ -301,17 +301,12 @@ impl Node {
         }
     }
 
-    /// Whether accounts' secrets can be sealed and opened here.
+    /// The ids of the keys that accounts' secrets are sealed with, the current one first.
     ///
     /// # Errors
     /// [`Error::NoKeys`].
-    pub fn check_keys(&self) -> Result<(), Error> {
-        if self.key_ids.is_empty() { Err(Error::NoKeys) } else { Ok(()) }
-    }
-
-    /// The ids of the master keys; the first is the current one.
-    pub fn key_ids(&self) -> &[String] {
-        &self.key_ids
+    pub fn key_ids(&self) -> Result<&[String], Error> {
+        if self.key_ids.is_empty() { Err(Error::NoKeys) } else { Ok(&self.key_ids) }
     }
 
     /// Lets every counter of this node's queues start at zero.

@@ -86,8 +86,8 @@ async fn reach(
         Err(failure) => return Ok(vec![Look::failed("stores", failure)]),
         Ok(app) => app,
     };
-    let keys = match app.node().check_keys() {
-        Ok(()) => Look::at(vec![of_keys(app.node().key_ids())]),
+    let keys = match app.node().key_ids() {
+        Ok(ids) => Look::at(vec![of_keys(ids)]),
         Err(error) => Look::failed("keys", error.into()),
     };
     let (ledger, broker) = tokio::join!(ledger(&app), broker(&app));
