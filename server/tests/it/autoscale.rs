@@ -84,7 +84,8 @@ async fn prometheus_finds_who_lives_and_loses_who_is_gone() {
     let _advertised = fleet.worker(&[]).await;
     let mut all = vec![page(&killed), page(&stopped), "worker-3.example:80".to_owned()];
     all.sort();
-    assert_eq!(pages(&fleet.client, "worker").await, all);
+    // A process says that it lives just after it listens.
+    until("all are known", LONG, async || pages(&fleet.client, "worker").await == all).await;
     assert_eq!(pages(&fleet.client, "api").await, [page(&fleet.api)]);
     // A Redis that forgets is told again.
     fleet.redis.command("FLUSHALL");
