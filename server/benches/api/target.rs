@@ -79,11 +79,6 @@ impl Target {
         self.send(load, Arc::new(make)).await
     }
 
-    /// An account on the sandbox.
-    pub(crate) fn account(&self) -> &str {
-        &self.connectors[0]
-    }
-
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
