@@ -30,8 +30,8 @@ use crate::telemetry::metrics::JOBS_RECLAIMED;
 /// it stays well below a second.
 const LOOK: Duration = Duration::from_millis(250);
 /// How often while nothing is: an idle worker stays below two commands a second in all, and what
-/// is claimed between two looks is seen by one more.
-const LOOK_IDLE: Duration = Duration::from_millis(650);
+/// is claimed between two looks is seen by one more, and sooner the more workers there are.
+const LOOK_IDLE: Duration = Duration::from_millis(1_100);
 /// After an error. Soon, since a worker whose places are all taken sends little else, and who has
 /// no connection looks dead.
 const RETRY: Duration = Duration::from_millis(100);

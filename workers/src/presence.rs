@@ -13,12 +13,14 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::node::Node;
 
-/// A process says that it lives so many times in a lease, after which nobody believes it any more.
-const TIMES_A_LEASE: u32 = 3;
+/// A process says that it lives so many times in a lease.
+const TIMES_A_LEASE: u32 = 2;
+/// It is believed until it has missed so many times: one may get lost.
+const MISSED: u32 = 3;
 
 impl Node {
     /// Lets others know of this process: what it is, where its metrics are, and how many workers run
-    /// here until `drain`. A process that goes without saying so is forgotten after a lease.
+    /// here until `drain`. A process that goes without saying so is soon forgotten.
     pub fn announce(
         &self,
         role: &str,
@@ -34,7 +36,7 @@ impl Node {
             presence: Presence { role: role.to_owned(), metrics, slots, ..Presence::default() },
             queues: if workers > 0 { self.queues() } else { Vec::new() },
             tempo: Arc::clone(&self.tempo),
-            lease: self.config.lease.duration,
+            every: self.config.lease.duration / TIMES_A_LEASE,
             drain: drain.clone(),
         };
         let stop = CancellationToken::new();
@@ -66,8 +68,8 @@ struct Announcer {
     /// The queues whose jobs run here, and how long these take.
     queues: Vec<Queue>,
     tempo: Arc<Tempo>,
-    /// For how long it is believed.
-    lease: Duration,
+    /// How often it is said.
+    every: Duration,
     drain: CancellationToken,
 }
 
@@ -83,14 +85,14 @@ impl Announcer {
             }
             self.presence.queues = self.tempo.of(&self.queues);
             // Whoever works says that the broker is away.
-            let said = self.broker.announce(&self.id, &self.presence, self.lease).await;
+            let said = self.broker.announce(&self.id, &self.presence, self.every * MISSED).await;
             if let Err(error) = said {
                 tracing::debug!(%error, "others do not know of this process");
             }
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = self.drain.cancelled(), if !draining => {}
-                () = tokio::time::sleep(self.lease / TIMES_A_LEASE) => {}
+                () = tokio::time::sleep(self.every) => {}
             }
         }
         let _ = self.broker.leave(&self.id).await;

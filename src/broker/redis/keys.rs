@@ -73,10 +73,9 @@ impl Keys {
         format!("{}:chore:{chore}", self.prefix)
     }
 
-    /// Who lives: a sorted set of processes by until when each is believed, in ms, and a hash of what
-    /// each says of itself. They go by themselves when nobody says anything any more.
-    pub(super) fn roster(&self) -> [String; 2] {
-        ["until", "said"].map(|part| format!("{}:{{roster}}:{part}", self.prefix))
+    /// Who lives: a hash of processes, with until when each is believed, in ms, and what it said.
+    pub(super) fn roster(&self) -> String {
+        format!("{}:roster", self.prefix)
     }
 
     /// The string that says until when an account is blocked, in ms; it goes by itself. All lie on

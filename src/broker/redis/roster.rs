@@ -19,14 +19,14 @@ impl RedisBroker {
                 .map_err(|error| Error::Protocol(format!("a presence has no form: {error}")))?,
             None => String::new(),
         };
-        let mut call = self.scripts.announce.call(&self.keys.roster());
+        let mut call = self.scripts.announce.call(&[self.keys.roster()]);
         call.arg(self.skew_ms()).arg(who.as_str()).arg(millis(lasts).max(1)).arg(text);
         self.commands.call(&self.scripts.announce, &call).await.map(drop)
     }
 
     /// What those say that live. What a newer program says in another form is left out.
     pub(super) async fn read_roster(&self) -> Result<Vec<Presence>, Error> {
-        let mut call = self.scripts.roster.call(&self.keys.roster());
+        let mut call = self.scripts.roster.call(&[self.keys.roster()]);
         call.arg(self.skew_ms()).arg(ROSTER_MAX);
         let said = reply::list(self.commands.call(&self.scripts.roster, &call).await?)?;
         let texts = said.into_iter().filter_map(|said| reply::text(said).ok());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use postworks::broker::redis::{RedisBroker, RedisOptions};
 use postworks::broker::{
-    Broker, Error, Gate, Place, Pushed, Reap, Removed, Settled, Settlement, Tally, Then,
+    Broker, Error, Gate, Place, Presence, Pushed, Reap, Removed, Settled, Settlement, Tally, Then,
 };
 use postworks::job::DecodeError;
 use postworks::testing::broker::{Harness, LEASE, envelope, fresh, queue, worker};
@@ -256,6 +256,24 @@ async fn a_gate_of_a_wrong_type_is_thrown_out_and_stops_nobody() {
     assert_eq!(gates, [Gate::default()]);
     on.push_due(1).await;
     on.claim_one("a").await;
+}
+
+#[tokio::test]
+async fn a_roster_keeps_nobody_for_ever_and_gives_way_to_nothing() {
+    let on = Harness::redis();
+    let present = Presence { role: "worker".to_owned(), ..Presence::default() };
+    command(&on, "SET postworks:roster nonsense");
+    assert_eq!(on.broker.roster().await.unwrap(), []);
+    for (name, count) in [("a", 1), ("b", 2)] {
+        on.broker.announce(&worker(name), &present, LEASE).await.unwrap();
+        assert_eq!(on.broker.roster().await.unwrap().len(), count);
+    }
+    command(&on, "HSET postworks:roster someone nonsense");
+    assert_eq!(on.broker.roster().await.unwrap().len(), 2);
+    on.advance(LEASE * 2);
+    on.broker.announce(&worker("a"), &present, LEASE).await.unwrap();
+    on.broker.announce(&worker("c"), &present, LEASE).await.unwrap();
+    assert!(command(&on, "HLEN postworks:roster").starts_with(":2"));
 }
 
 #[tokio::test]
