@@ -216,6 +216,7 @@ fn effects() -> Vec<Route> {
 
 fn queues() -> Vec<Route> {
     let pause = "Lets nothing more be claimed from a queue";
+    let no_queue = "There is no such queue. Taken for one without work, it would lose its workers.";
     vec![
         get(Read, "/api/queues", routes::queues)
             .says(Operations, "listQueues", "Lists queues and what is in them")
@@ -232,7 +233,8 @@ fn queues() -> Vec<Route> {
         get(Read, "/api/autoscale", routes::autoscale)
             .says(Operations, "getAutoscale", "Says how many workers there should be")
             .query::<AutoscaleQuery>()
-            .ok::<AutoscaleView>(),
+            .ok::<AutoscaleView>()
+            .refuses(NOT_FOUND, no_queue),
         get(Read, "/sd/prometheus", routes::scrape_targets)
             .says(Operations, "listScrapeTargets", "Lists the metrics pages of who lives")
             .more("As Prometheus' `http_sd_configs` reads it.")

@@ -53,12 +53,12 @@ impl App {
 
     /// A pattern that chooses a queue.
     fn pattern(&self, text: &str) -> Result<QueuePattern, Error> {
-        let wrong = |words: String| Error::field("/queue", words);
-        let pattern = QueuePattern::parse(text).map_err(|error| wrong(error.to_string()))?;
+        let pattern =
+            QueuePattern::parse(text).map_err(|error| Error::field("/queue", error.to_string()))?;
         if self.node.registry.queues().any(|queue| pattern.matches(queue)) {
             return Ok(pattern);
         }
         let hint = did_you_mean(text, self.node.registry.queues().map(Queue::as_str));
-        Err(wrong(format!("chooses no queue{hint}")))
+        Err(Error::NotFound(format!("{text:?} chooses no queue{hint}")))
     }
 }

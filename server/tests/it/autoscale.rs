@@ -34,7 +34,10 @@ async fn what_nobody_knows_is_null_and_a_queue_that_is_not_there_is_told() {
         })
     );
     assert_eq!(world.ask("GET", "/api/autoscale?queue=post_publication.*").await.status, 200);
-    for wrong in ["queue=data_cleanpu", "queue=a%20b", "queue=", "queu=data_cleanup"] {
+    let answer = world.ask("GET", "/api/autoscale?queue=data_cleanpu").await;
+    answer.assert_problem(404);
+    assert!(answer.body.to_string().contains("data_cleanup"), "{}", answer.body);
+    for wrong in ["queue=a%20b", "queue=data_cleanup**", "queue=", "queu=data_cleanup"] {
         let answer = world.ask("GET", &format!("/api/autoscale?{wrong}")).await;
         answer.assert_problem(422);
         assert_eq!(answer.fields().len(), 1, "{}", answer.body);

@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::words;
+
 /// Which queues to speak of.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AutoscaleQuery {
     /// A queue, or the start of queues' names and a `*`; all of them if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<words::QueuePattern>")]
     pub queue: Option<String>,
 }
 

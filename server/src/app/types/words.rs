@@ -104,6 +104,13 @@ formed! {
         "pattern": "^[a-z][a-z0-9_]{0,59}(\\.[a-z][a-z0-9_]{0,59})?$",
         "examples": ["post_publication.bluesky"]
     };
+    /// A queue's name, or the start of queues' names and a `*`.
+    QueuePattern: {
+        "type": "string",
+        "pattern": "^([a-z0-9_.]+\\*?|\\*)$",
+        "maxLength": 120,
+        "examples": ["post_publication.*"]
+    };
     /// A kind's name. Answers may have kinds that only newer programs know.
     Kind: { "type": "string", "pattern": "^[a-z][a-z0-9_]{0,59}$" };
     /// The cause of dead letters.
