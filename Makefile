@@ -63,7 +63,7 @@ fault-plants: setup ## Shows that the fault suite catches bugs that are put in o
 	$(FAULTS) --plants $(ROWS) $(if $(SEED),--seed $(SEED))
 
 # Debug builds, as the tests: what is proven is that figures and alerts are there, not how high they are.
-observe: setup-observe ## Proves dashboards and alerts on a fleet under load (9 minutes; pictures in target/observe)
+observe: setup-observe ## Proves dashboards and alerts on a fleet under load (12 minutes; pictures in target/observe)
 	cargo test --quiet --workspace --features postworks-server/observe --test observe --
 
 dashboards: ## Writes dashboards/*.json from config/dashboards

@@ -75,9 +75,9 @@ export default dashboard({
         runbook: DEEP,
       }),
       lines({
-        title: 'Workers',
-        says: 'Worker processes over time.',
-        queries: [['workers', 'count(postworks_worker_slots{state="busy"})']],
+        title: 'Workers: running, and called for',
+        says: 'Worker processes, and how many there should be by [autoscale]. Called for above running for long: nobody starts them, or max_workers is too low.',
+        queries: [['running', 'max(postworks_autoscale_running_workers)'], ['called for', 'max(postworks_autoscale_desired_workers)']],
         steps: true,
         decimals: 0,
         runbook: DEEP,

@@ -18,13 +18,9 @@ mod fleet;
 mod spike;
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use clap::Parser;
-use spike::{Row, Spike};
-
-/// The accounts that the jobs are spread over.
-const ACCOUNTS: usize = 20;
+use spike::{COLUMNS, Row, Spike};
 
 /// Lets a spike of jobs come, and shows how many workers there are meanwhile.
 #[derive(Debug, Parser)]
@@ -46,64 +42,23 @@ struct Args {
     bench: bool,
 }
 
-fn settings() -> Vec<(&'static str, &'static str)> {
-    vec![
-        // More than processors, since the jobs wait for the platform.
-        ("POSTWORKS__AUTOSCALE__MAX_WORKERS", "8"),
-        ("POSTWORKS__AUTOSCALE__DRAIN_WITHIN", "30s"),
-        ("POSTWORKS__AUTOSCALE__COOLDOWN", "20s"),
-        ("POSTWORKS__AUTOSCALE__EVERY", "2s"),
-        // The spike is the point, not who keeps it out.
-        ("POSTWORKS__ADMISSION__DEPTH", "0"),
-        ("POSTWORKS__ADMISSION__OLDEST", ""),
-        ("POSTWORKS__ADMISSION__POSTGRES_WAIT", ""),
-        // Ten processes share a server of a hundred connections; whoever waits for one is in no hurry.
-        ("POSTWORKS__LEDGER__POOL_SIZE", "8"),
-        ("POSTWORKS__LEDGER__ACQUIRE_TIMEOUT", "30s"),
-        ("POSTWORKS_LOG", "warn"),
-    ]
-}
-
 #[tokio::main]
 async fn main() {
     let args = Args::parse();
-    let spike = Spike {
-        jobs_each: args.jobs / ACCOUNTS,
-        accounts: ACCOUNTS,
-        run_ms: args.run_ms,
-        concurrency: args.concurrency,
-        settings: settings(),
-        every: Duration::from_secs(2),
-        within: Duration::from_secs(540),
-    };
     println!(
         "{} jobs of {} ms; a worker has {} slots; at most 8 workers, the cooldown is 20 s",
         args.jobs, args.run_ms, args.concurrency
     );
-    println!(
-        "{:>7} {:>8} {:>5} {:>6} {:>8} {:>8} {:>8}",
-        "time", "waiting", "busy", "slots", "done", "desired", "workers"
-    );
+    println!("{COLUMNS}");
     let mut csv = "seconds,ready,busy,slots,done,desired,workers\n".to_owned();
     let show = |row: &Row| {
         let Row { at, ready, busy, slots, workers, desired, done } = row;
         let at = at.as_secs_f64();
-        let bar = "#".repeat(usize::try_from(*workers).unwrap_or(0));
-        println!(
-            "{at:>5.1} s {ready:>8} {busy:>5} {slots:>6} {done:>8} {desired:>8} {workers:>8} {bar}"
-        );
+        println!("{row}");
         let _ = writeln!(csv, "{at:.1},{ready},{busy},{slots},{done},{desired},{workers}");
     };
-    let seen = spike.run(show).await;
-    let most = seen.rows.iter().map(|row| row.workers).max().unwrap_or(0);
-    println!(
-        "killed a worker after {:.1} s; drained after {:.1} s with up to {most} workers; one worker \
-         again after {:.1} s; all of {} jobs completed and were published once",
-        seen.killed.as_secs_f64(),
-        seen.drained.as_secs_f64(),
-        seen.fell_back.as_secs_f64(),
-        args.jobs,
-    );
+    let seen = Spike::of(args.jobs, args.run_ms, args.concurrency).run(show).await;
+    println!("{seen}");
     if let Some(file) = args.csv {
         std::fs::write(&file, csv).expect("the rows can be kept");
     }

@@ -2,6 +2,7 @@
 //! whether each job was done once although one of them was killed meanwhile.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -42,7 +43,22 @@ pub(crate) struct Row {
     pub(crate) done: usize,
 }
 
-/// What was seen.
+/// What is in a row's columns.
+pub(crate) const COLUMNS: &str = "   time  waiting  busy  slots     done  desired  workers";
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { at, ready, busy, slots, workers, desired, done } = self;
+        let at = at.as_secs_f64();
+        let bar = "#".repeat(usize::try_from(*workers).unwrap_or(0));
+        write!(
+            f,
+            "{at:>5.1} s {ready:>8} {busy:>5} {slots:>6} {done:>8} {desired:>8} {workers:>8} {bar}"
+        )
+    }
+}
+
+/// What was seen; all jobs completed and were published once, else there is nothing to tell.
 pub(crate) struct Seen {
     pub(crate) rows: Vec<Row>,
     /// When a worker was killed.
@@ -53,7 +69,52 @@ pub(crate) struct Seen {
     pub(crate) fell_back: Duration,
 }
 
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let most = self.rows.iter().map(|row| row.workers).max().unwrap_or(0);
+        write!(
+            f,
+            "killed a worker after {:.1} s; drained after {:.1} s with up to {most} workers; one \
+             worker again after {:.1} s; every job completed and was published once",
+            self.killed.as_secs_f64(),
+            self.drained.as_secs_f64(),
+            self.fell_back.as_secs_f64(),
+        )
+    }
+}
+
+/// The accounts that many jobs are spread over.
+const ACCOUNTS: usize = 20;
+
 impl Spike {
+    /// So many jobs, a multiple of twenty, on at most eight workers.
+    pub(crate) fn of(jobs: usize, run_ms: u32, concurrency: u32) -> Self {
+        Self {
+            jobs_each: jobs / ACCOUNTS,
+            accounts: ACCOUNTS,
+            run_ms,
+            concurrency,
+            settings: vec![
+                // More than processors, since the jobs wait for the platform.
+                ("POSTWORKS__AUTOSCALE__MAX_WORKERS", "8"),
+                ("POSTWORKS__AUTOSCALE__DRAIN_WITHIN", "30s"),
+                ("POSTWORKS__AUTOSCALE__COOLDOWN", "20s"),
+                ("POSTWORKS__AUTOSCALE__EVERY", "2s"),
+                // The spike is the point, not who keeps it out.
+                ("POSTWORKS__ADMISSION__DEPTH", "0"),
+                ("POSTWORKS__ADMISSION__OLDEST", ""),
+                ("POSTWORKS__ADMISSION__POSTGRES_WAIT", ""),
+                // Ten processes share a server of a hundred connections; whoever waits for one is in
+                // no hurry.
+                ("POSTWORKS__LEDGER__POOL_SIZE", "8"),
+                ("POSTWORKS__LEDGER__ACQUIRE_TIMEOUT", "30s"),
+                ("POSTWORKS_LOG", "warn"),
+            ],
+            every: Duration::from_secs(2),
+            within: Duration::from_secs(540),
+        }
+    }
+
     /// Lets it happen; tells `show` of each look.
     pub(crate) async fn run(&self, mut show: impl FnMut(&Row)) -> Seen {
         let (redis, postgres) = (RedisServer::start(), PostgresServer::launch().await);
@@ -160,8 +221,6 @@ async fn a_spike_raises_the_workers_and_they_go_after_the_cooldown_and_nothing_r
     let spike = Spike {
         jobs_each: 60,
         accounts: 5,
-        run_ms: 200,
-        concurrency: 4,
         settings: vec![
             ("POSTWORKS__AUTOSCALE__MAX_WORKERS", "4"),
             ("POSTWORKS__AUTOSCALE__DRAIN_WITHIN", "3s"),
@@ -173,9 +232,11 @@ async fn a_spike_raises_the_workers_and_they_go_after_the_cooldown_and_nothing_r
         ],
         every: Duration::from_millis(250),
         within: LONG,
+        ..Spike::of(300, 200, 4)
     };
-    let seen = spike.run(|row| println!("{row:?}")).await;
-    println!("killed {:?}, drained {:?}, back {:?}", seen.killed, seen.drained, seen.fell_back);
+    println!("{COLUMNS}");
+    let seen = spike.run(|row| println!("{row}")).await;
+    println!("{seen}");
     assert_eq!(seen.rows[0].workers, 1, "{:?}", seen.rows[0]);
     assert!(seen.rows.iter().all(|row| row.busy <= row.slots), "{:?}", seen.rows);
     assert!(seen.rows.iter().all(|row| (1..=4).contains(&row.desired)), "{:?}", seen.rows);

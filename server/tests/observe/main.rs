@@ -4,7 +4,7 @@
 //! Prometheus with our rules, on loopback. `steps` is what happens and when. At the end every panel
 //! must have had something to show, every alert that the steps provoke must have fired and, but for
 //! those that outlast the run by design, have ended; each dashboard is drawn into `target/observe`.
-//! Ctrl-C ends everything that was started.
+//! Then a fleet of its own, which scales itself, takes a spike of jobs. Ctrl-C ends everything that was started.
 
 #![allow(
     clippy::unwrap_used,
@@ -24,6 +24,9 @@ mod picture;
 #[allow(dead_code, reason = "the other tests use the rest")]
 mod prometheus;
 mod scene;
+#[path = "../it/spike.rs"]
+#[allow(dead_code, unused_imports, reason = "the other tests use the rest")]
+mod spike;
 mod steps;
 
 use std::path::{Path, PathBuf};
@@ -37,6 +40,7 @@ use crate::alarms::Alarms;
 use crate::dashboards::Answer;
 use crate::prometheus::Prometheus;
 use crate::scene::Scene;
+use crate::spike::{COLUMNS, Spike};
 
 /// How much sooner than in production an alert fires that must hold for a time, and ends that goes on
 /// for a time; expressions and thresholds are those of production.
@@ -45,6 +49,9 @@ const HASTE: u32 = 12;
 const LOAD: Duration = Duration::from_secs(300);
 /// The longest window of an alert that must end within the run, and some time for it to be seen.
 const CALM_MAX: Duration = Duration::from_secs(360);
+/// The jobs of the spike, how long the platform takes for each, in milliseconds, and the slots of a
+/// worker. Fewer than in `make observe-spike`, since nothing here was built to be fast.
+const SPIKE: (usize, u32, u32) = (4_000, 200, 10);
 
 /// Watches a fleet in good and bad moments.
 #[derive(Debug, Parser)]
@@ -109,6 +116,8 @@ async fn observe(args: &Args) -> bool {
     if !args.no_pictures {
         picture::draw_all(&folder, span, &answers).await;
     }
+    drop(scene);
+    take_a_spike(&folder).await;
     alarms.are_good() && answers.iter().all(Answer::has_data)
 }
 
@@ -118,6 +127,29 @@ async fn ask_all(prometheus: &Prometheus, span: (f64, f64)) -> Vec<Answer> {
         answers.extend(dashboard.ask(prometheus, span, 2.0).await);
     }
     answers
+}
+
+/// Lets many jobs come at once to workers that are started as they are needed, and shows these over
+/// time.
+///
+/// # Panics
+/// If a job is lost or published twice, or the workers do not go again.
+async fn take_a_spike(folder: &Path) {
+    let (jobs, run_ms, concurrency) = SPIKE;
+    let mut text = format!(
+        "a spike of {jobs} jobs of {run_ms} ms; a worker has {concurrency} slots\n{COLUMNS}\n"
+    );
+    print!("{text}");
+    let spike = Spike::of(jobs, run_ms, concurrency);
+    let seen = spike
+        .run(|row| {
+            println!("{row}");
+            text += &format!("{row}\n");
+        })
+        .await;
+    println!("{seen}");
+    text += &format!("{seen}\n");
+    std::fs::write(folder.join("spike.txt"), text).expect("a report");
 }
 
 fn report(folder: &Path, took: Duration, alarms: &Alarms, answers: &[Answer]) {

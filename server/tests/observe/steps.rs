@@ -91,8 +91,7 @@ async fn connect_in_vain(scene: &mut Scene) {
     scene.publish("what waits for its account", &[id]).await;
 }
 
-/// Asks for as much as the API takes, and for some more. The place for a fleet that scales itself:
-/// let it start the worker for clean-ups, and drop the step that does.
+/// Asks for as much as the API takes, and for some more.
 async fn spike(scene: &mut Scene) {
     let cleanup = json!({"kind": "data_cleanup", "args": {"dry_run": true, "scope": "jobs"}});
     let jobs = vec![cleanup.clone(); 1_000];
