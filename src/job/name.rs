@@ -21,11 +21,23 @@ pub struct Queue(Arc<str>);
 
 /// A name with characters that would not fit into keys, or none, or too many.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{what} {text:?} must be 1 to {PART_BYTES_MAX} of a-z, 0-9 and _, and start with a letter")]
+#[error("{what} {text:?} must be {rule}")]
 pub struct InvalidName {
     what: &'static str,
     text: String,
+    rule: &'static str,
 }
+
+impl InvalidName {
+    fn new(what: &'static str, text: &str, rule: &'static str) -> Self {
+        Self { what, text: text.chars().take(80).collect(), rule }
+    }
+}
+
+/// What a part of a name is.
+const PART: &str = "1 to 60 of a-z, 0-9 and _, and start with a letter";
+/// What a pattern is.
+const PATTERN: &str = "1 to 120 of a-z, 0-9, _ and ., where the last may be a *";
 
 fn check_part(what: &'static str, text: &str) -> Result<(), InvalidName> {
     let fits = (1..=PART_BYTES_MAX).contains(&text.len())
@@ -34,7 +46,7 @@ fn check_part(what: &'static str, text: &str) -> Result<(), InvalidName> {
     if fits {
         return Ok(());
     }
-    Err(InvalidName { what, text: text.chars().take(80).collect() })
+    Err(InvalidName::new(what, text, PART))
 }
 
 impl Kind {
@@ -136,14 +148,12 @@ pub struct QueuePattern(String);
 impl QueuePattern {
     /// Reads a pattern; a `*` is allowed at the end only.
     pub fn parse(text: &str) -> Result<Self, InvalidName> {
-        let invalid =
-            || InvalidName { what: "queue pattern", text: text.chars().take(80).collect() };
         let stem = text.strip_suffix('*').unwrap_or(text);
         let fits = stem
             .bytes()
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'.');
         if text.is_empty() || text.len() > 2 * PART_BYTES_MAX || !fits {
-            return Err(invalid());
+            return Err(InvalidName::new("queue pattern", text, PATTERN));
         }
         Ok(Self(text.to_owned()))
     }
