@@ -159,7 +159,10 @@ impl PostgresServer {
 impl Drop for PostgresServer {
     fn drop(&mut self) {
         // At once and without writing anything: the folder is about to go.
-        if let Ok(Some(running)) = self.running.get_mut().map(Option::take) {
+        if let Ok(Some(mut running)) = self.running.get_mut().map(Option::take) {
+            if std::thread::panicking() {
+                eprintln!("{}", running.last_words());
+            }
             running.end(Signal::SIGQUIT);
         }
     }

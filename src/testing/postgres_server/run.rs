@@ -1,11 +1,12 @@
 //! One run of a server's process.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -22,6 +23,8 @@ const OWNER: &str = "owner.lock";
 const STARTS_MAX: usize = 400;
 /// A folder younger than this is let be.
 const FRESH: Duration = Duration::from_secs(60);
+/// So many lines of what a server said are kept, to be shown when a test fails.
+const LINES_MAX: usize = 60;
 /// How long one start may take; crash recovery included.
 const START_MAX: Duration = Duration::from_secs(60);
 
@@ -93,7 +96,11 @@ fn serves(pid: i32, folder: &Path) -> bool {
 #[derive(Debug)]
 pub(super) struct Running {
     child: Child,
+    log: Log,
 }
+
+/// The last lines that a server said.
+type Log = Arc<Mutex<VecDeque<String>>>;
 
 impl Running {
     /// Starts a server on a data folder, with its socket in `socket`; returns when it answers.
@@ -134,12 +141,14 @@ impl Running {
             .expect("run the postgres program");
         let stderr = child.stderr.take().expect("it is piped");
         let (say, said) = mpsc::channel();
-        std::thread::spawn(move || follow(stderr, &say));
+        let log = Log::default();
+        let lines = Arc::clone(&log);
+        std::thread::spawn(move || follow(stderr, &lines, &say));
         match said.recv_timeout(START_MAX) {
-            Ok(Ok(())) => Ok(Self { child }),
-            Ok(Err(log)) => {
+            Ok(true) => Ok(Self { child, log }),
+            Ok(false) => {
                 let _ = child.wait();
-                Err(log)
+                Err(joined(&log))
             }
             Err(_) => {
                 let _ = child.kill();
@@ -147,6 +156,15 @@ impl Running {
                 Err(format!("not ready within {START_MAX:?}"))
             }
         }
+    }
+
+    /// How it is, and what it said last: for a test that failed.
+    pub(super) fn last_words(&mut self) -> String {
+        let state = match self.child.try_wait() {
+            Ok(Some(status)) => format!("ended with {status}"),
+            _ => "runs".to_owned(),
+        };
+        format!("the private PostgreSQL server {state}; it said last:\n{}", joined(&self.log))
     }
 
     /// Sends a signal and waits for the end.
@@ -186,23 +204,28 @@ fn children(parent: i32) -> Vec<i32> {
         .collect()
 }
 
-/// Reads what the server says: one message when it is ready, or with everything it said when it
-/// ended before. Reads on to the end, since a full pipe would stop the server.
-fn follow(stderr: ChildStderr, say: &mpsc::Sender<Result<(), String>>) {
-    let mut log = String::new();
+/// Reads what the server says: one message when it is ready, or when it ended before. Reads on to the
+/// end, since a full pipe would stop the server.
+fn follow(stderr: ChildStderr, log: &Log, say: &mpsc::Sender<bool>) {
     let mut ready = false;
-    for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-        if ready {
-            continue;
-        }
-        if line.contains("database system is ready to accept connections") {
+    for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
+        let line = String::from_utf8_lossy(&line).into_owned();
+        if !ready && line.contains("database system is ready to accept connections") {
             ready = true;
-            let _ = say.send(Ok(()));
+            let _ = say.send(true);
         }
-        log.push_str(&line);
-        log.push('\n');
+        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+        if log.len() == LINES_MAX {
+            log.pop_front();
+        }
+        log.push_back(line);
     }
     if !ready {
-        let _ = say.send(Err(log));
+        let _ = say.send(false);
     }
+}
+
+fn joined(log: &Log) -> String {
+    let log = log.lock().unwrap_or_else(PoisonError::into_inner);
+    log.iter().map(|line| format!("{line}\n")).collect()
 }
