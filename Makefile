@@ -53,8 +53,10 @@ else
 	cargo test --workspace --tests -- openapi_real_ --show-output
 endif
 
-# The whole workspace's features, so that everything but our own crates is built already.
-FAULTS := cargo test --quiet --workspace --features postworks-server/faults --test faults --
+# All that is in no normal build, in one second set of features for faults, observe and lint: the
+# workspace is built twice, and not once for each. Failpoints that nobody sets are a look at a flag.
+SECOND := --features postworks-server/faults,postworks-server/observe
+FAULTS := cargo test --quiet --workspace $(SECOND) --test faults --
 
 faults: setup ## Breaks real processes and servers on purpose and checks what is left (ROWS, SEED, MINUTES, JOBS)
 	$(FAULTS) $(ROWS) $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(JOBS),--jobs $(JOBS))
@@ -64,7 +66,7 @@ fault-plants: setup ## Shows that the fault suite catches bugs that are put in o
 
 # Debug builds, as the tests: what is proven is that figures and alerts are there, not how high they are.
 observe: setup-observe ## Proves dashboards and alerts on a fleet under load (12 minutes; pictures in target/observe)
-	cargo test --quiet --workspace --features postworks-server/observe --test observe --
+	cargo test --quiet --workspace $(SECOND) --test observe --
 
 dashboards: ## Writes dashboards/*.json from config/dashboards
 	node config/dashboards/build.mjs
@@ -72,7 +74,7 @@ dashboards: ## Writes dashboards/*.json from config/dashboards
 lint: ## Checks format, lints and documentation
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	cargo clippy --workspace --all-targets --features postworks-server/faults,postworks-server/observe -- -D warnings
+	cargo clippy --workspace --all-targets $(SECOND) -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 
 check-deploy: setup-deploy ## Checks compose, Kubernetes, systemd and the Dockerfile, offline
