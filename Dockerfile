@@ -9,6 +9,8 @@
 
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /build
+# What is in no normal build: postworks-server/otlp sends spans to a collector of OpenTelemetry.
+ARG FEATURES=""
 
 # The dependencies alone: this layer is built again only when they change. Cargo wants to see a file
 # for each of our targets; what is in it comes later.
@@ -21,7 +23,7 @@ RUN mkdir -p src benches/engine tests/workers migrations workers/src workers/tes
     && for file in benches/engine/main.rs tests/workers/fragile.rs workers/src/main.rs \
         workers/tests/it/main.rs server/src/main.rs server/benches/api/main.rs \
         server/benches/spike/main.rs server/tests/faults/main.rs; do echo 'fn main() {}' > "$file"; done \
-    && cargo build --locked --release --workspace --bins
+    && cargo build --locked --release --workspace --bins --features "$FEATURES"
 
 COPY config/default.toml config/
 COPY migrations migrations
@@ -30,7 +32,7 @@ COPY workers/src workers/src
 COPY server/src server/src
 # Cargo goes by the time of files, and those above are younger than what was copied.
 RUN find src workers/src server/src -name '*.rs' -exec touch {} + \
-    && cargo build --locked --release --workspace --bins \
+    && cargo build --locked --release --workspace --bins --features "$FEATURES" \
     && strip target/release/postworks target/release/postworks-worker
 
 FROM debian:bookworm-slim

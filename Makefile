@@ -1,7 +1,7 @@
 # Everything a person or CI does with the project. `make` alone explains itself.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-platforms setup-openapi setup-deploy setup-observe build test test-platforms test-openapi faults fault-plants observe dashboards lint fmt bench bench-api observe-spike check-deploy demo
+.PHONY: help setup setup-platforms setup-openapi setup-deploy setup-observe setup-otlp build test test-platforms test-openapi test-otlp faults fault-plants observe dashboards lint fmt bench bench-api observe-spike check-deploy demo
 
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 # What runs against other people's programs has "real_" in its name.
@@ -21,6 +21,9 @@ setup-platforms: ## Installs the real platform servers that test-platforms runs 
 
 setup-openapi: ## Installs schemathesis, which test-openapi runs (needs Python 3.10)
 	@.ci/setup openapi
+
+setup-otlp: ## Installs Rotel, a collector of OpenTelemetry, to which test-otlp sends (needs Python 3)
+	@.ci/setup otlp
 
 setup-deploy: ## Installs the linters of what Postworks is deployed with (needs Python 3)
 	@.ci/setup deploy
@@ -53,8 +56,10 @@ else
 	cargo test --workspace --tests -- openapi_real_ --show-output
 endif
 
-# The whole workspace's features, so that everything but our own crates is built already.
-FAULTS := cargo test --quiet --workspace --features postworks-server/faults --test faults --
+# All that is in no normal build, in one second set of features for faults, test-otlp, observe and lint: the
+# workspace is built twice, and not once for each. Failpoints that nobody sets are a look at a flag.
+SECOND := --features postworks-server/faults,postworks-server/observe,postworks-server/otlp
+FAULTS := cargo test --quiet --workspace $(SECOND) --test faults --
 
 faults: setup ## Breaks real processes and servers on purpose and checks what is left (ROWS, SEED, MINUTES, JOBS)
 	$(FAULTS) $(ROWS) $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(JOBS),--jobs $(JOBS))
@@ -62,9 +67,12 @@ faults: setup ## Breaks real processes and servers on purpose and checks what is
 fault-plants: setup ## Shows that the fault suite catches bugs that are put in on purpose
 	$(FAULTS) --plants $(ROWS) $(if $(SEED),--seed $(SEED))
 
+test-otlp: setup setup-otlp ## Tests the export of spans, which is behind a feature, with a real collector
+	cargo test --quiet --workspace $(SECOND) --test otlp
+
 # Debug builds, as the tests: what is proven is that figures and alerts are there, not how high they are.
 observe: setup-observe ## Proves dashboards and alerts on a fleet under load (12 minutes; pictures in target/observe)
-	cargo test --quiet --workspace --features postworks-server/observe --test observe --
+	cargo test --quiet --workspace $(SECOND) --test observe --
 
 dashboards: ## Writes dashboards/*.json from config/dashboards
 	node config/dashboards/build.mjs
@@ -72,7 +80,7 @@ dashboards: ## Writes dashboards/*.json from config/dashboards
 lint: ## Checks format, lints and documentation
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	cargo clippy --workspace --all-targets --features postworks-server/faults,postworks-server/observe -- -D warnings
+	cargo clippy --workspace --all-targets $(SECOND) -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 
 check-deploy: setup-deploy ## Checks compose, Kubernetes, systemd and the Dockerfile, offline

@@ -47,12 +47,14 @@
 mod dispatch;
 #[cfg(feature = "http-client")]
 pub mod http;
+mod span;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
+use tracing::Instrument as _;
 
 use crate::broker::{self, Broker, Push, Pushed};
 use crate::clock::SharedClock;
@@ -166,6 +168,11 @@ impl Producer {
     /// See [`Error`]. After an error of the ledger nothing is recorded, unless the answer to the
     /// commit was lost; repeating the call with the same jobs is harmless.
     pub async fn enqueue(&self, jobs: Vec<NewJob>) -> Result<Vec<Enqueued>, Error> {
+        let sending = span::sending(&jobs);
+        self.record(jobs).instrument(sending).await
+    }
+
+    async fn record(&self, jobs: Vec<NewJob>) -> Result<Vec<Enqueued>, Error> {
         let mut answers: Vec<Enqueued> =
             jobs.iter().map(|job| Enqueued { id: job.id, created: true }).collect();
         let (recorded, unrecorded): (Vec<_>, Vec<_>) =
@@ -188,7 +195,7 @@ impl Producer {
                     }
                 }
             }
-            self.dispatch(fresh);
+            self.hand_over(fresh);
         }
         let unrecorded: Vec<NewJob> = unrecorded.into_iter().map(|(_, job)| job).collect();
         for job in &unrecorded {
@@ -202,6 +209,11 @@ impl Producer {
     /// Counts jobs that were just committed, for instance in a transaction of the caller's own,
     /// and tells the broker of them.
     pub fn dispatch(&self, committed: Vec<NewJob>) {
+        let sending = span::sending(&committed);
+        sending.in_scope(|| self.hand_over(committed));
+    }
+
+    fn hand_over(&self, committed: Vec<NewJob>) {
         if self.again {
             return;
         }

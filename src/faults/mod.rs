@@ -12,6 +12,9 @@
 //! A name that does not exist ends the process at once: a suite that misspells a point would pass
 //! without having tried anything.
 
+#[cfg(not(debug_assertions))]
+compile_error!("the feature `faults` is for tests: build releases without it");
+
 mod plant;
 mod point;
 

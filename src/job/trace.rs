@@ -30,6 +30,11 @@ impl TraceParent {
     pub fn trace_id(self) -> String {
         format!("{:032x}", self.trace_id)
     }
+
+    /// The ids of the trace and of the caller's span, and the trace's flags, for tracing systems.
+    pub fn parts(self) -> (u128, u64, u8) {
+        (self.trace_id, self.parent_id, self.flags)
+    }
 }
 
 impl fmt::Display for TraceParent {

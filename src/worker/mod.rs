@@ -38,6 +38,7 @@ mod settle;
 mod shares;
 mod solitude;
 mod spacing;
+mod span;
 mod stack;
 mod standstill;
 mod tempo;

@@ -25,6 +25,7 @@ use tracing::Instrument;
 use super::blocks::Blocks;
 use super::inflight::InFlight;
 use super::run::{Ended, Run};
+use super::span::{processed, processing};
 use crate::clock::SharedClock;
 use crate::job::{ErrorClass, JobError, TraceParent};
 
@@ -69,7 +70,7 @@ impl Service<Task<Arc<Run>>> for Attempts {
 /// Runs one attempt.
 async fn attempt(run: Arc<Run>, clock: SharedClock) -> Ended {
     let run = run.as_ref();
-    let span = tracing::info_span!(
+    let logged = tracing::info_span!(
         "attempt",
         job.id = %run.cx.id,
         job.kind = %run.cx.kind,
@@ -80,12 +81,15 @@ async fn attempt(run: Arc<Run>, clock: SharedClock) -> Ended {
     );
     let started_at = clock.now();
     let _ = run.started.set(Instant::now());
-    let answer = catch_panic(timeout(run)).instrument(span);
-    tokio::select! {
+    let traced = processing(&run.cx);
+    let answer = catch_panic(timeout(run)).instrument(logged).instrument(traced.clone());
+    let ended = tokio::select! {
         biased;
         () = run.cx.cancelled.cancelled() => Ended::TakenAway,
         result = answer => Ended::Answered { started_at, ended_at: clock.now(), result },
-    }
+    };
+    processed(&traced, &ended);
+    ended
 }
 
 async fn timeout(run: &Run) -> Result<(), JobError> {

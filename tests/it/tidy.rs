@@ -46,6 +46,10 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     ("jsonwebtoken", &["server/src/auth"]),
     ("ratatui", &["server/src/cli/top"]),
     ("crossterm", &["server/src/cli/top"]),
+    ("opentelemetry", &["workers/src/telemetry"]),
+    ("opentelemetry_otlp", &["workers/src/telemetry"]),
+    ("opentelemetry_sdk", &["workers/src/telemetry"]),
+    ("tracing_opentelemetry", &["workers/src/telemetry"]),
 ];
 
 /// A folder and the modules of ours that it must not name.

@@ -1,4 +1,4 @@
-//! Logs and metrics of the binaries: where they go and in what form.
+//! Logs, metrics and spans of the binaries: where they go and in what form.
 
 use std::io::IsTerminal as _;
 use std::time::Duration;
@@ -7,8 +7,16 @@ use metrics_exporter_prometheus::{
     BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
 use postworks::telemetry::metrics::{self as names, Form};
+use postworks::telemetry::traces;
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
+use tracing::Subscriber;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+use tracing_subscriber::{EnvFilter, Layer};
+
+#[cfg(feature = "otlp")]
+mod otlp;
 
 /// How often histograms are folded when nobody scrapes, so that they do not grow.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
@@ -22,19 +30,61 @@ pub fn install_logs() {
         .into_iter()
         .find_map(|name| std::env::var(name).ok().filter(|text| !text.is_empty()))
         .unwrap_or_else(|| "info".to_owned());
-    let (filter, fault) = match EnvFilter::try_new(&filter) {
+    let (filter, fault) = match EnvFilter::try_new(of_logs(&filter)) {
         Ok(filter) => (filter, None),
-        Err(error) => (EnvFilter::new("info"), Some(error)),
+        Err(error) => (EnvFilter::new(of_logs("info")), Some(error)),
     };
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let installed = if std::io::stderr().is_terminal() {
-        logs.with_target(false).try_init()
-    } else {
-        logs.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init()
-    };
-    if let (Ok(()), Some(error)) = (installed, fault) {
+    if let (Ok(()), Some(error)) = (install(filter), fault) {
         tracing::warn!(%error, "the log filter cannot be read; using info");
     }
+}
+
+/// Spans for tracing systems are no part of what is logged, whatever is asked for.
+fn of_logs(filter: &str) -> String {
+    format!("{filter},{}=off", traces::TARGET)
+}
+
+#[cfg(not(feature = "otlp"))]
+fn install(filter: EnvFilter) -> Result<(), TryInitError> {
+    install_logs_alone(filter)
+}
+
+/// Spans are sent whatever is logged, if the environment says where to.
+#[cfg(feature = "otlp")]
+fn install(filter: EnvFilter) -> Result<(), TryInitError> {
+    match otlp::layer() {
+        Ok(None) => install_logs_alone(filter),
+        Ok(Some(spans)) => {
+            tracing_subscriber::registry().with(logs().with_filter(filter)).with(spans).try_init()
+        }
+        Err(error) => {
+            install_logs_alone(filter)?;
+            tracing::error!(%error, "no spans are sent");
+            Ok(())
+        }
+    }
+}
+
+fn install_logs_alone(filter: EnvFilter) -> Result<(), TryInitError> {
+    tracing_subscriber::registry().with(filter).with(logs()).try_init()
+}
+
+fn logs<S>() -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    let logs = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    if std::io::stderr().is_terminal() {
+        logs.with_target(false).boxed()
+    } else {
+        logs.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed()
+    }
+}
+
+/// Sends the spans that were not sent yet, at the end of a process; waits two seconds at most.
+pub fn finish() {
+    #[cfg(feature = "otlp")]
+    otlp::finish();
 }
 
 /// Counts into a recorder whose text the handle writes. Before stores are opened, since what counts
@@ -81,6 +131,18 @@ pub async fn upkeep(handle: PrometheusHandle, stop: CancellationToken) {
 mod tests {
     use super::*;
     use postworks::job::Queue;
+
+    #[test]
+    fn a_log_of_everything_has_no_spans_of_tracing_systems() {
+        for everything in ["trace", "postworks=trace", "off,postworks::traces=info"] {
+            let filter = EnvFilter::new(of_logs(everything));
+            tracing::subscriber::with_default(tracing_subscriber::registry().with(filter), || {
+                assert!(tracing::info_span!(target: traces::TARGET, "send").is_disabled());
+                let logged = tracing::info_span!(target: "postworks::worker", "attempt");
+                assert_eq!(logged.is_disabled(), everything.starts_with("off"), "{everything}");
+            });
+        }
+    }
 
     #[test]
     fn counters_start_at_zero_and_histograms_have_buckets() {

@@ -39,6 +39,7 @@ use clap_complete::Shell;
 use postworks::config::{Config, ConfigErrors, Environment, Sources, parse_number};
 use postworks::job::JobId;
 use postworks_workers::role::WorkerArgs;
+use postworks_workers::telemetry;
 use url::Url;
 
 pub use failure::{Exit, Failure};
@@ -397,7 +398,9 @@ pub fn run() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return end(Err(error.into())),
     };
-    end(runtime.block_on(Box::pin(dispatch(cli))))
+    let result = runtime.block_on(Box::pin(dispatch(cli)));
+    telemetry::finish();
+    end(result)
 }
 
 fn end(result: Result<(), Failure>) -> ExitCode {
