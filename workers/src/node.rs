@@ -25,7 +25,7 @@ use uuid::Uuid;
 use crate::accounts::Accounts;
 use crate::handlers::Services;
 use crate::metrics_page::MetricsPage;
-use crate::platforms::http::Http;
+use crate::platforms::http::HttpOptions;
 use crate::platforms::{self, NetworkPolicy, Platforms, Windows};
 use crate::presence::host;
 use crate::readings::Product;
@@ -221,11 +221,12 @@ impl Node {
         let ledger: Arc<dyn Ledger> = Arc::new(GroupCommit::new(sql));
         let store = Store::new(db, keys, Arc::clone(&clock));
         let network = NetworkPolicy { allow_loopback: environment.allow_loopback };
-        let http = Http::new(network).map_err(|error| Error::Http(Box::new(error)))?;
         let blocks = Blocks::new(Arc::clone(&broker), Arc::clone(&clock));
         let closing = Arc::clone(&blocks);
         let windows = Windows::new(move |account, until| closing.block(account, until));
-        let platforms = platforms::all(http.telling(windows), Arc::clone(&clock));
+        let http = HttpOptions::new(network).telling(windows);
+        let platforms = platforms::all(&http, &clock);
+        let platforms = platforms.map_err(|error| Error::Http(Box::new(error)))?;
         let accounts = Accounts::new(store.clone(), platforms.clone(), Arc::clone(&clock));
         let mut registry = registry(Services {
             store: store.clone(),
