@@ -80,6 +80,15 @@ pub enum Error {
         /// The queues there are.
         known: String,
     },
+    /// Patterns that serve only what is switched off.
+    #[error(
+        "worker.queues (--queues) chooses only queues of platforms that are switched off: {queues}; \
+         choose others, or set enabled = true in their [platforms.NAME]"
+    )]
+    AllSwitchedOff {
+        /// What they choose.
+        queues: String,
+    },
     /// No keys were given, and nobody here may make them up.
     #[error(
         "POSTWORKS_KEYS is missing: give it id:base64 of 32 random bytes, for example \
@@ -286,22 +295,6 @@ impl Node {
         }
     }
 
-    /// Whether every configured pattern chooses a queue. One that chooses none is a slip of the
-    /// pen that would leave a queue to nobody.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchQueue`].
-    pub fn check_queues(&self) -> Result<(), Error> {
-        let chooses = |pattern| !self.registry.chosen(std::slice::from_ref(pattern)).is_empty();
-        match self.config.worker.queues.iter().find(|pattern| !chooses(pattern)) {
-            None => Ok(()),
-            Some(pattern) => {
-                let known: Vec<&str> = self.registry.queues().map(Queue::as_str).collect();
-                Err(Error::NoSuchQueue { pattern: pattern.to_string(), known: known.join(", ") })
-            }
-        }
-    }
-
     /// The ids of the keys that accounts' secrets are sealed with, the current one first.
     ///
     /// # Errors
@@ -337,11 +330,6 @@ impl Node {
         }));
         let (broker, clock) = (Arc::clone(&self.broker), Arc::clone(&self.clock));
         Collector { broker, clock, sources, collected }.run(stop).await;
-    }
-
-    /// The queues that the configured patterns choose.
-    pub fn queues(&self) -> Vec<Queue> {
-        self.registry.chosen(&self.config.worker.queues)
     }
 
     /// The quotas that all workers keep together.

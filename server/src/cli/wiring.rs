@@ -248,7 +248,8 @@ impl From<node::Error> for Failure {
             | node::Error::Unfit(_)
             | node::Error::Keys(_)
             | node::Error::NoKeys
-            | node::Error::NoSuchQueue { .. } => Self::new(Exit::Config, message),
+            | node::Error::NoSuchQueue { .. }
+            | node::Error::AllSwitchedOff { .. } => Self::new(Exit::Config, message),
             node::Error::Http(_) | node::Error::Registry(_) => Self::new(Exit::Failed, message),
         }
     }
