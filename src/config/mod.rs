@@ -336,9 +336,14 @@ impl Config {
         environment.auth.or(self.api.auth).unwrap_or(environment.stores.is_some())
     }
 
-    /// Whether accounts on a platform may be connected.
+    /// Whether accounts on a platform may be connected, and its jobs run.
     pub fn platform_enabled(&self, name: &str) -> bool {
         self.platforms.get(name).is_none_or(|platform| platform.enabled)
+    }
+
+    /// Whether workers may serve a queue: its platform, if it has one, is not switched off.
+    pub fn serves(&self, queue: &Queue) -> bool {
+        queue.platform().is_none_or(|name| self.platform_enabled(name))
     }
 
     fn print_table(&self, text: &mut String, path: &mut Vec<String>, table: &Table) {

@@ -17,6 +17,7 @@ pub mod reconnected;
 pub mod registry;
 pub mod role;
 pub mod secrets;
+mod served;
 pub mod service;
 pub mod signals;
 pub mod store;

@@ -25,7 +25,7 @@ use uuid::Uuid;
 use crate::accounts::Accounts;
 use crate::handlers::Services;
 use crate::metrics_page::MetricsPage;
-use crate::platforms::http::Http;
+use crate::platforms::http::HttpOptions;
 use crate::platforms::{self, NetworkPolicy, Platforms, Windows};
 use crate::presence::host;
 use crate::readings::Product;
@@ -79,6 +79,15 @@ pub enum Error {
         pattern: String,
         /// The queues there are.
         known: String,
+    },
+    /// Patterns that serve only what is switched off.
+    #[error(
+        "worker.queues (--queues) chooses only queues of platforms that are switched off: {queues}; \
+         choose others, or set enabled = true in their [platforms.NAME]"
+    )]
+    AllSwitchedOff {
+        /// What they choose.
+        queues: String,
     },
     /// No keys were given, and nobody here may make them up.
     #[error(
@@ -221,11 +230,12 @@ impl Node {
         let ledger: Arc<dyn Ledger> = Arc::new(GroupCommit::new(sql));
         let store = Store::new(db, keys, Arc::clone(&clock));
         let network = NetworkPolicy { allow_loopback: environment.allow_loopback };
-        let http = Http::new(network).map_err(|error| Error::Http(Box::new(error)))?;
         let blocks = Blocks::new(Arc::clone(&broker), Arc::clone(&clock));
         let closing = Arc::clone(&blocks);
         let windows = Windows::new(move |account, until| closing.block(account, until));
-        let platforms = platforms::all(http.telling(windows), Arc::clone(&clock));
+        let http = HttpOptions::new(network).telling(windows);
+        let platforms = platforms::all(&http, &clock);
+        let platforms = platforms.map_err(|error| Error::Http(Box::new(error)))?;
         let accounts = Accounts::new(store.clone(), platforms.clone(), Arc::clone(&clock));
         let mut registry = registry(Services {
             store: store.clone(),
@@ -285,22 +295,6 @@ impl Node {
         }
     }
 
-    /// Whether every configured pattern chooses a queue. One that chooses none is a slip of the
-    /// pen that would leave a queue to nobody.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchQueue`].
-    pub fn check_queues(&self) -> Result<(), Error> {
-        let chooses = |pattern| !self.registry.chosen(std::slice::from_ref(pattern)).is_empty();
-        match self.config.worker.queues.iter().find(|pattern| !chooses(pattern)) {
-            None => Ok(()),
-            Some(pattern) => {
-                let known: Vec<&str> = self.registry.queues().map(Queue::as_str).collect();
-                Err(Error::NoSuchQueue { pattern: pattern.to_string(), known: known.join(", ") })
-            }
-        }
-    }
-
     /// The ids of the keys that accounts' secrets are sealed with, the current one first.
     ///
     /// # Errors
@@ -336,11 +330,6 @@ impl Node {
         }));
         let (broker, clock) = (Arc::clone(&self.broker), Arc::clone(&self.clock));
         Collector { broker, clock, sources, collected }.run(stop).await;
-    }
-
-    /// The queues that the configured patterns choose.
-    pub fn queues(&self) -> Vec<Queue> {
-        self.registry.chosen(&self.config.worker.queues)
     }
 
     /// The quotas that all workers keep together.

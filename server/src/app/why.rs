@@ -15,6 +15,8 @@ struct Facts {
     place: Option<Place>,
     seen: Observed,
     hold: Option<QueueHold>,
+    /// Whether its platform is switched off here.
+    is_off: bool,
     is_served: bool,
     ahead: Option<u64>,
     /// What keeps the job from its account's token.
@@ -68,6 +70,7 @@ impl App {
             place: broker.find(queue, &[row.job.id]).await?.into_iter().next().flatten(),
             seen: broker.observe(queue, Tally::default()).await?,
             hold: holds.into_iter().find(|hold| hold.queue == *queue),
+            is_off: !self.node.config.serves(queue),
             is_served: broker.served(queues).await?.into_iter().all(|workers| workers > 0),
             ahead: broker.ahead_of(queue, row.job.id).await?,
             renewal: match row.job.account {
@@ -137,6 +140,10 @@ fn waits(row: &JobRow, facts: &Facts) -> WhyView {
         let detail =
             format!("breaker {queue} was opened{}: postworks breaker close {queue}", by(holder));
         return answer("breaker_open", detail, None);
+    }
+    if let Some(platform) = queue.platform().filter(|_| facts.is_off) {
+        let detail = format!("{platform} is switched off here: platforms.{platform}.enabled");
+        return answer("platform_off", detail, None);
     }
     if !facts.is_served {
         let detail = format!("no worker serves queue {queue}: postworks worker --queues {queue}");

@@ -1,6 +1,7 @@
 //! The one place that puts stores, workers and platforms together for the commands.
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -175,6 +176,7 @@ pub(super) async fn serve(
     if auth.is_some() {
         tokio::spawn(say_if_closed(app.clone()));
     }
+    say_if_exposed(node, address);
     let router = api::router(app.clone(), auth, health, &node.config.api);
     ready("api", address)?;
     let found_at = advertised(address, node.config.api.advertise.as_deref());
@@ -203,6 +205,23 @@ async fn say_if_closed(app: App) {
              `postworks user create` lets a person log in"
         );
     }
+}
+
+/// Whoever may connect an account could let workers speak to the servers on their machine.
+fn say_if_exposed(node: &Node, address: SocketAddr) {
+    let local = node.platforms.descriptors().filter(|platform| platform.local);
+    let local = local.filter(|platform| node.config.platform_enabled(platform.name));
+    let names: Vec<&str> = local.map(|platform| platform.name).collect();
+    if names.is_empty() || api::check_listen(address).is_ok() {
+        return;
+    }
+    tracing::warn!(
+        %address,
+        platforms = names.join(", "),
+        "platforms for demos and tests are on, and this API listens where others can reach it: its \
+         callers can let workers speak to servers on the workers' own machine; switch them off with \
+         platforms.NAME.enabled = false, on every node"
+    );
 }
 
 /// Runs the sandbox platform until a signal.
@@ -248,7 +267,8 @@ impl From<node::Error> for Failure {
             | node::Error::Unfit(_)
             | node::Error::Keys(_)
             | node::Error::NoKeys
-            | node::Error::NoSuchQueue { .. } => Self::new(Exit::Config, message),
+            | node::Error::NoSuchQueue { .. }
+            | node::Error::AllSwitchedOff { .. } => Self::new(Exit::Config, message),
             node::Error::Http(_) | node::Error::Registry(_) => Self::new(Exit::Failed, message),
         }
     }

@@ -158,7 +158,7 @@ async fn see(node: &Node) -> Result<Fleet, DepthError> {
         ready: depth.ready,
         oldest: depth.oldest_ready_age,
         running: depth.running,
-        is_held: is_held(&gate, now),
+        is_held: !node.config.serves(queue) || is_held(&gate, now),
     });
     Ok(Fleet::new(at, seen.collect(), roster))
 }

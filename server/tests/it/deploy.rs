@@ -92,6 +92,29 @@ fn every_variable_and_setting_that_is_named_exists() {
 }
 
 #[test]
+fn platforms_for_demos_and_tests_are_off_where_it_is_deployed() {
+    let defaults: toml::Table = DEFAULTS.parse().unwrap();
+    let platforms = defaults["platforms"].as_table().unwrap().keys();
+    let sandboxes: Vec<&String> = platforms.filter(|name| name.starts_with("sandbox")).collect();
+    assert_eq!(sandboxes.len(), 3, "{sandboxes:?}");
+    let deployed = [
+        "compose.yaml",
+        "config/kubernetes/settings.yaml",
+        "config/systemd/postworks-api.service",
+        "config/systemd/postworks-worker@.service",
+    ];
+    for file in deployed {
+        let text = fs::read_to_string(root().join(file)).unwrap();
+        for name in &sandboxes {
+            let setting = format!("POSTWORKS__PLATFORMS__{}__ENABLED", name.to_uppercase());
+            let value = text.lines().find_map(|line| line.split_once(&setting)).unwrap().1;
+            let value = value.trim_matches([':', '=', ' ', '"']);
+            assert_eq!(value, "false", "{file}: {name}");
+        }
+    }
+}
+
+#[test]
 fn every_command_and_flag_that_is_named_exists() {
     let mut seen = 0;
     for (file, text) in files() {

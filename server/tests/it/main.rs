@@ -40,6 +40,7 @@ mod metrics;
 mod openapi;
 mod operator;
 mod outage;
+mod outbound;
 #[path = "../observe/prometheus.rs"]
 #[allow(dead_code, reason = "`make observe` uses the rest")]
 mod prometheus;

@@ -1,13 +1,16 @@
 //! What is made of a platform's answer: a value, or an error class read off the platform's table.
 
+use std::cmp::Reverse;
+
 use http::{HeaderMap, StatusCode};
 use postworks::clock::Clock;
 use postworks::job::{ErrorClass, JobError};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
+use url::form_urlencoded;
 use zeroize::Zeroizing;
 
-use super::http::{Call, Step};
+use super::call::{Call, Step};
 use super::meter::Took;
 use super::rate;
 
@@ -97,7 +100,10 @@ impl Answer {
         serde_json::from_slice(&self.body).map_err(|error| {
             // The cause is left out but for its place: it may quote the body.
             let place = format!("line {}, column {}", error.line(), error.column());
-            let words = format!("{} with an answer of another form ({place})", self.status);
+            let words = match self.packed() {
+                Some(how) => format!("{} with an answer that is packed ({how})", self.status),
+                None => format!("{} with an answer of another form ({place})", self.status),
+            };
             call.error(call.unanswered(), &words)
         })
     }
@@ -107,17 +113,25 @@ impl Answer {
         self.words().error
     }
 
+    /// How the body is packed, which no platform was asked to do.
+    fn packed(&self) -> Option<String> {
+        let how = self.headers.get(http::header::CONTENT_ENCODING)?.to_str().ok()?;
+        Some(printable(how, &[]))
+    }
+
     fn refusal(&self, call: Call<'_>, rules: &[Rule], clock: &dyn Clock) -> JobError {
         let words = self.words();
         let class = self.class(call, &words.error, rules, clock);
         let place = self.headers.get(http::header::LOCATION).and_then(|value| value.to_str().ok());
+        // What follows the path may be a code, or a token that was sent.
+        let place = place.and_then(|place| place.split(['?', '#']).next());
         let mut said = format!("{} {}", self.status.as_u16(), words.error);
         for part in [words.message.as_str(), place.unwrap_or_default()] {
             if !part.is_empty() {
                 said = format!("{}: {part}", said.trim_end());
             }
         }
-        call.error(class, &printable(said.trim_end(), call.secret.expose_secret()))
+        call.error(class, &printable(said.trim_end(), call.secrets))
     }
 
     fn class(&self, call: Call<'_>, error: &str, rules: &[Rule], clock: &dyn Clock) -> ErrorClass {
@@ -156,9 +170,16 @@ impl Answer {
     }
 }
 
-/// A platform's words without the secret that was sent, on one line, and not too long.
-fn printable(text: &str, secret: &str) -> String {
-    let text = if secret.is_empty() { text.to_owned() } else { text.replace(secret, "[secret]") };
+/// A platform's words without the secrets that were sent, on one line, and not too long.
+fn printable(text: &str, secrets: &[&SecretString]) -> String {
+    let spellings = secrets.iter().flat_map(|secret| spellings(secret));
+    let mut spellings: Zeroizing<Vec<String>> = Zeroizing::new(spellings.collect());
+    // One may be a part of another, whose rest would stay.
+    spellings.sort_by_key(|spelling| Reverse(spelling.len()));
+    let mut text = Zeroizing::new(text.to_owned());
+    for spelling in spellings.iter().filter(|spelling| !spelling.is_empty()) {
+        text = Zeroizing::new(text.replace(spelling.as_str(), "[secret]"));
+    }
     let mut line: String = text
         .chars()
         .map(|char| if char.is_control() { ' ' } else { char })
@@ -171,15 +192,38 @@ fn printable(text: &str, secret: &str) -> String {
     line
 }
 
+/// A secret as it is, and as it stands in a form or an address.
+fn spellings(secret: &SecretString) -> [String; 2] {
+    let secret = secret.expose_secret();
+    [secret.to_owned(), form_urlencoded::byte_serialize(secret.as_bytes()).collect()]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn said(text: &str, secrets: &[&str]) -> String {
+        let secrets: Vec<SecretString> = secrets.iter().map(|&text| text.into()).collect();
+        printable(text, &secrets.iter().collect::<Vec<_>>())
+    }
+
     #[test]
-    fn a_platforms_words_are_printed_without_the_secret_and_not_in_full() {
-        assert_eq!(printable("token s3cret\nis old", "s3cret"), "token [secret] is old");
-        let long = printable(&"é".repeat(1_000), "");
+    fn a_platforms_words_are_printed_without_the_secrets_and_not_in_full() {
+        assert_eq!(said("token s3cret\nis old", &["s3cret"]), "token [secret] is old");
+        assert_eq!(said("nothing was sent", &["", ""]), "nothing was sent");
+        let long = said(&"é".repeat(1_000), &[]);
         assert_eq!(long.chars().count(), WORDS_CHARS_MAX + 1);
         assert!(long.ends_with('…'));
+    }
+
+    #[test]
+    fn no_secret_of_several_is_left_in_any_spelling() {
+        let secrets = ["code", "code/+verifier=", "pass word"];
+        let text = "code/+verifier= for code%2F%2Bverifier%3D, code, pass word, pass+word";
+        assert_eq!(
+            said(text, &secrets),
+            "[secret] for [secret], [secret], [secret], [secret]",
+            "the longest first, or \"code\" would leave the rest of the verifier"
+        );
     }
 }

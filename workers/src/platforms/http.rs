@@ -4,28 +4,32 @@
 //! It knows no platform's wire format; `answer` says what an answer means.
 
 use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, Method, StatusCode};
+use http::header::ACCEPT_ENCODING;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use postworks::clock::{Clock as _, SystemClock};
 use postworks::job::{ErrorClass, JobError};
 pub(crate) use reqwest::RequestBuilder;
 use reqwest::{Client, redirect, retry};
-use secrecy::SecretString;
 use url::Url;
-use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::answer::Answer;
+use super::body::Body;
+use super::call::Call;
 use super::meter::{self, Took};
-use super::network::{GuardedResolver, NetworkPolicy, Reach, Refused};
+use super::network::{NetworkPolicy, Reach, Refused};
+use super::resolver::{GuardedResolver, Lookup, SystemLookup};
 use super::{Descriptor, Windows, rate};
 
-/// Longest answer read, in bytes. A page of posts is below half of this on every platform.
-const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 /// How long an idle connection is kept: shorter than the idle limits of common front servers,
 /// which would otherwise close it under a request.
 const IDLE_KEPT: Duration = Duration::from_secs(20);
+/// Most idle connections kept to one server: as many as a worker has places, unless told otherwise.
+const IDLE_MAX: usize = 100;
 
 /// How long a request may take.
 #[derive(Debug, Clone, Copy)]
@@ -43,55 +47,81 @@ impl Default for Timeouts {
     }
 }
 
-/// The HTTP clients that all platform clients share. Cloning shares their connections.
-#[derive(Debug, Clone)]
-pub struct Http {
-    public: Client,
-    loopback: Client,
+/// What the HTTP clients of all platforms have in common.
+#[derive(Clone)]
+pub struct HttpOptions {
     policy: NetworkPolicy,
+    timeouts: Timeouts,
+    lookup: Arc<dyn Lookup>,
+    windows: Windows,
+}
+
+impl HttpOptions {
+    /// The usual timeouts, the operating system's resolver, and nobody who is told of windows.
+    pub fn new(policy: NetworkPolicy) -> Self {
+        Self {
+            policy,
+            timeouts: Timeouts::default(),
+            lookup: Arc::new(SystemLookup),
+            windows: Windows::default(),
+        }
+    }
+
+    /// Timeouts of one's own.
+    #[must_use]
+    pub fn with_timeouts(self, timeouts: Timeouts) -> Self {
+        Self { timeouts, ..self }
+    }
+
+    /// A resolver of one's own. Its answers are checked as the operating system's are.
+    #[must_use]
+    pub fn with_lookup(self, lookup: Arc<dyn Lookup>) -> Self {
+        Self { lookup, ..self }
+    }
+
+    /// Says who is told of windows that answers of success say are used up.
+    #[must_use]
+    pub fn telling(self, windows: Windows) -> Self {
+        Self { windows, ..self }
+    }
+}
+
+impl fmt::Debug for HttpOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpOptions")
+            .field("policy", &self.policy)
+            .field("timeouts", &self.timeouts)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The HTTP client of one platform, with connections of its own.
+#[derive(Debug)]
+pub(crate) struct Http {
+    client: Client,
+    reach: Reach,
     timeouts: Timeouts,
     windows: Windows,
 }
 
 impl Http {
-    /// Clients with the usual timeouts.
-    pub fn new(policy: NetworkPolicy) -> Result<Self, reqwest::Error> {
-        Self::with_timeouts(policy, Timeouts::default())
-    }
-
-    /// Clients with timeouts of one's own, for tests.
-    pub fn with_timeouts(
-        policy: NetworkPolicy,
-        timeouts: Timeouts,
+    /// The client of this platform.
+    pub(crate) fn new(
+        descriptor: &'static Descriptor,
+        options: &HttpOptions,
     ) -> Result<Self, reqwest::Error> {
+        let reach = options.policy.reach(descriptor);
         Ok(Self {
-            public: build(Reach::Public, timeouts)?,
-            loopback: build(Reach::Loopback, timeouts)?,
-            policy,
-            timeouts,
-            windows: Windows::default(),
+            client: build(reach, options)?,
+            reach,
+            timeouts: options.timeouts,
+            windows: options.windows.clone(),
         })
     }
 
-    /// Says who is told of windows that answers of success say are used up.
-    #[must_use]
-    pub fn telling(mut self, windows: Windows) -> Self {
-        self.windows = windows;
-        self
-    }
-
-    /// Starts a request for a platform.
-    pub(crate) fn request(
-        &self,
-        descriptor: &Descriptor,
-        method: Method,
-        url: Url,
-    ) -> RequestBuilder {
-        let client = match self.policy.reach(descriptor) {
-            Reach::Public => &self.public,
-            Reach::Loopback => &self.loopback,
-        };
-        client.request(method, url)
+    /// Starts a request.
+    pub(crate) fn request(&self, method: Method, url: Url) -> RequestBuilder {
+        self.client.request(method, url)
     }
 
     /// Sends a request once and reads the whole answer.
@@ -123,26 +153,23 @@ impl Http {
                 .because(error.without_url())
         })?;
         // A literal address never reaches the resolver.
-        let reach = self.policy.reach(call.descriptor);
-        reach.check(request.url()).map_err(|refused| call.refused(&refused))?;
+        self.reach.check(request.url()).map_err(|refused| call.refused(&refused))?;
 
         let mut response =
             client.execute(request).await.map_err(|error| self.failed(call, error))?;
-        postworks::failpoint!(PublishAnswered if call.step == Step::Publish);
+        postworks::failpoint!(PublishAnswered if call.step == super::call::Step::Publish);
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
-        let mut body = Zeroizing::new(Vec::new());
+        let body = Body::expecting(response.content_length());
+        let mut body = body.map_err(|_too_long| call.endless_answer())?;
         while let Some(chunk) = response.chunk().await.map_err(|error| self.failed(call, error))? {
-            if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-                return Err(call.endless_answer());
-            }
-            body.extend_from_slice(&chunk);
+            body.push(&chunk).map_err(|_too_long| call.endless_answer())?;
         }
         if status.is_success()
             && let Some(until) = rate::used_up(&headers, SystemClock.now())
         {
             self.windows.close(call.account, until);
         }
-        Ok((status, headers, body))
+        Ok((status, headers, body.whole()))
     }
 
     /// What a failed exchange means: only a failure to connect proves that nothing was sent.
@@ -169,29 +196,41 @@ impl Http {
     }
 }
 
-fn build(reach: Reach, timeouts: Timeouts) -> Result<Client, reqwest::Error> {
+fn build(reach: Reach, options: &HttpOptions) -> Result<Client, reqwest::Error> {
+    // Tokens are small: unpacking saves nothing, and a small answer could unpack to a huge one.
+    let plain = (ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     let settings = || {
         Client::builder()
             .user_agent(concat!("postworks/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(timeouts.connect)
-            .timeout(timeouts.total)
+            .default_headers(HeaderMap::from_iter([plain.clone()]))
+            .connect_timeout(options.timeouts.connect)
+            .timeout(options.timeouts.total)
             .pool_idle_timeout(IDLE_KEPT)
+            .pool_max_idle_per_host(IDLE_MAX)
+            .https_only(reach == Reach::Public)
             // A redirect would carry a token to another server.
             .redirect(redirect::Policy::none())
             // A proxy from the environment would resolve names past our guard.
             .no_proxy()
             // Repeating is the engine's decision.
             .retry(retry::never())
-            .dns_resolver(GuardedResolver(reach))
+            // Also if another package of the build switches these on in the library.
+            .no_gzip()
+            .no_brotli()
+            .no_deflate()
+            .no_zstd()
+            .dns_resolver(GuardedResolver { reach, lookup: Arc::clone(&options.lookup) })
             .connector_layer(meter::counting())
     };
     settings().build().or_else(|error| {
         // A machine without root certificates can still run against local platforms.
         let client = settings().tls_certs_only([]).build()?;
-        tracing::warn!(
-            error = &error as &dyn StdError,
-            "no root certificates: platforms over https cannot be reached"
-        );
+        if reach != Reach::Loopback {
+            tracing::warn!(
+                error = &error as &dyn StdError,
+                "no root certificates: platforms over https cannot be reached"
+            );
+        }
         Ok(client)
     })
 }
@@ -202,88 +241,6 @@ fn refused(error: &reqwest::Error) -> Option<&Refused> {
         .find_map(|error| error.downcast_ref::<Refused>())
 }
 
-/// What a request is for: decides what its failure means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Step {
-    /// Getting the first tokens.
-    SignIn,
-    /// Getting the next tokens.
-    Refresh,
-    /// Publishing.
-    Publish,
-    /// Reading.
-    Read,
-}
-
-impl Step {
-    /// The label in metrics.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::SignIn => "sign_in",
-            Self::Refresh => "refresh",
-            Self::Publish => "publish",
-            Self::Read => "read",
-        }
-    }
-}
-
-/// A request's circumstances, for its errors.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Call<'a> {
-    /// Whose request.
-    pub(crate) descriptor: &'static Descriptor,
-    /// What for.
-    pub(crate) step: Step,
-    /// Our id of the account it is made for.
-    pub(crate) account: Uuid,
-    /// The secret it carries, kept out of its errors.
-    pub(crate) secret: &'a SecretString,
-}
-
-impl Call<'_> {
-    /// The class of a request that was sent and whose verdict is not known.
-    ///
-    /// A lost token answer counts as "later": the account's job tries again, and only the
-    /// platform's own refusal disconnects an account.
-    pub(crate) fn unanswered(self) -> ErrorClass {
-        let repeatable = self.descriptor.idempotency.repeatable();
-        match self.step {
-            Step::Publish => ErrorClass::Unknown { repeatable },
-            Step::SignIn | Step::Refresh | Step::Read => ErrorClass::Transient,
-        }
-    }
-
-    /// An error of this request.
-    pub(crate) fn error(self, class: ErrorClass, what: &str) -> JobError {
-        JobError::new(class, self.words(what))
-    }
-
-    /// What happened, after what was being done where.
-    pub(crate) fn words(self, what: &str) -> String {
-        let doing = match self.step {
-            Step::SignIn => "signing in to",
-            Step::Refresh => "getting new tokens from",
-            Step::Publish => "publishing on",
-            Step::Read => "reading from",
-        };
-        format!("{doing} {}: {what}", self.descriptor.name)
-    }
-
-    fn refused(self, refused: &Refused) -> JobError {
-        self.error(ErrorClass::Invalid, &refused.to_string())
-    }
-
-    /// An answer that is too long will be too long again, unless it was a publish: that one may
-    /// have been applied.
-    fn endless_answer(self) -> JobError {
-        let class = match self.step {
-            Step::Publish => self.unanswered(),
-            Step::SignIn | Step::Refresh | Step::Read => ErrorClass::Invalid,
-        };
-        self.error(class, "the answer is longer than 1 MiB")
-    }
-}
-
 /// The address of `path` on an account's server.
 pub(crate) fn endpoint(base: &Url, path: &str) -> Url {
     let mut url = base.clone();
@@ -292,52 +249,4 @@ pub(crate) fn endpoint(base: &Url, path: &str) -> Url {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::platforms::bluesky::DESCRIPTOR;
-
-    #[tokio::test]
-    async fn a_name_that_leads_to_this_machine_is_refused_for_good() {
-        let http = Http::new(NetworkPolicy::default()).unwrap();
-        let secret = SecretString::from("s");
-        let call = Call {
-            descriptor: &DESCRIPTOR,
-            step: Step::Publish,
-            account: Uuid::nil(),
-            secret: &secret,
-        };
-        // Past the check of the URL, as any other name with such an address would get.
-        let error = http.public.get("http://localhost:9/").send().await.unwrap_err();
-        let failed = http.failed(call, error);
-        assert_eq!(failed.class(), ErrorClass::Invalid);
-        assert!(failed.to_string().contains("localhost is this machine"), "{failed}");
-    }
-
-    #[tokio::test]
-    async fn a_name_that_does_not_exist_was_sent_nothing() {
-        let http = Http::new(NetworkPolicy::default()).unwrap();
-        let secret = SecretString::from("s");
-        let call = Call {
-            descriptor: &DESCRIPTOR,
-            step: Step::Publish,
-            account: Uuid::nil(),
-            secret: &secret,
-        };
-        // A label may have 63 characters, so the resolver refuses this without asking anybody.
-        let url = format!("https://{}.example/", "a".repeat(64)).parse().unwrap();
-        let request = http.request(&DESCRIPTOR, Method::POST, url);
-        let error = http.send(call, request).await.err().unwrap();
-        assert_eq!(error.class(), ErrorClass::NotSent, "{}", error.chain());
-    }
-
-    #[test]
-    fn a_path_is_added_to_the_address() {
-        for (base, url) in [
-            ("https://a.example", "https://a.example/xrpc/x"),
-            ("https://a.example/", "https://a.example/xrpc/x"),
-            ("https://a.example/pds/", "https://a.example/pds/xrpc/x"),
-        ] {
-            assert_eq!(endpoint(&base.parse().unwrap(), "xrpc/x").as_str(), url);
-        }
-    }
-}
+mod tests;

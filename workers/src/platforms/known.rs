@@ -6,21 +6,24 @@ use std::sync::Arc;
 
 use postworks::clock::SharedClock;
 
-use super::http::Http;
+use super::http::HttpOptions;
 use super::sandbox::{self, SandboxClient};
-use super::{Platform, bluesky::BlueskyClient};
+use super::{Descriptor, Platform, bluesky::BlueskyClient};
 
 /// How alike a name must be to be suggested, from 0 to 1; `strsim`'s customary threshold.
 const ALIKE_MIN: f64 = 0.75;
 
 /// Every platform of this build.
-pub fn all(http: Http, clock: SharedClock) -> Platforms {
+///
+/// # Errors
+/// An HTTP client cannot be built.
+pub fn all(options: &HttpOptions, clock: &SharedClock) -> Result<Platforms, reqwest::Error> {
     let mut platforms: Vec<Arc<dyn Platform>> = Vec::new();
     for descriptor in [&sandbox::SANDBOX, &sandbox::SANDBOX_LOOKUP, &sandbox::SANDBOX_BLIND] {
-        platforms.push(Arc::new(SandboxClient::new(descriptor, http.clone(), clock.clone())));
+        platforms.push(Arc::new(SandboxClient::new(descriptor, options, clock.clone())?));
     }
-    platforms.push(Arc::new(BlueskyClient::new(http, clock)));
-    Platforms::new(platforms)
+    platforms.push(Arc::new(BlueskyClient::new(options, clock.clone())?));
+    Ok(Platforms::new(platforms))
 }
 
 /// Platforms by name.
@@ -42,6 +45,11 @@ impl Platforms {
     /// All names, in order.
     pub fn names(&self) -> impl Iterator<Item = &'static str> + '_ {
         self.0.keys().copied()
+    }
+
+    /// What each platform is like, in the order of their names.
+    pub fn descriptors(&self) -> impl Iterator<Item = &'static Descriptor> + '_ {
+        self.0.values().map(|platform| platform.descriptor())
     }
 
     fn unknown(&self, name: &str) -> UnknownPlatform {
@@ -96,8 +104,8 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_answered_with_the_nearest_one() {
-        let http = Http::new(NetworkPolicy::default()).unwrap();
-        let platforms = all(http, SystemClock::shared());
+        let options = HttpOptions::new(NetworkPolicy::default());
+        let platforms = all(&options, &SystemClock::shared()).unwrap();
         assert_eq!(platforms.get("bluesky").unwrap().descriptor().name, "bluesky");
         assert_eq!(
             platforms.get("BlueSki").err().unwrap().to_string(),

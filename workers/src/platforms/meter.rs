@@ -8,7 +8,7 @@ use postworks::job::ErrorClass;
 use postworks::telemetry::metrics::{PLATFORM_CONNECTIONS, PLATFORM_REQUEST};
 use tower::util::MapFutureLayer;
 
-use super::http::{Call, Step};
+use super::call::{Call, Step};
 
 tokio::task_local! {
     /// The platform whose request is being sent.

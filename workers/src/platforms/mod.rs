@@ -5,11 +5,15 @@
 
 mod answer;
 pub mod bluesky;
+mod body;
+mod call;
 pub mod http;
 mod known;
 mod meter;
 mod network;
+mod ranges;
 mod rate;
+mod resolver;
 #[cfg(test)]
 mod responder;
 pub mod sandbox;
@@ -17,6 +21,7 @@ mod windows;
 
 pub use known::{Platforms, UnknownPlatform, all};
 pub use network::{NetworkPolicy, check_base_url};
+pub use resolver::{Lookup, SystemLookup};
 pub use windows::Windows;
 
 use std::time::Duration;
@@ -40,8 +45,8 @@ pub struct Descriptor {
     pub secret: Secret,
     /// Longest text of a post, in characters.
     pub text_chars_max: usize,
-    /// Whether the platform may be reached over plain HTTP and on loopback without
-    /// `POSTWORKS_ALLOW_LOOPBACK`.
+    /// Whether the platform is for demos and tests: reached on loopback alone, over plain HTTP too,
+    /// without `POSTWORKS_ALLOW_LOOPBACK`.
     pub local: bool,
 }
 

@@ -18,7 +18,7 @@ use super::{Account, Outgoing};
 pub(super) const SECRET: &str = "s3cr3t-token";
 
 /// Headers that say nothing about the client, or change with each run or release.
-const UNSTABLE: [&str; 4] = ["host", "user-agent", "content-length", "accept"];
+const UNSTABLE: [&str; 5] = ["host", "user-agent", "content-length", "accept", "accept-encoding"];
 
 /// What is answered to every request.
 #[derive(Clone)]

@@ -134,6 +134,14 @@ impl TryFrom<Row> for Connector {
     }
 }
 
+/// The same address without the slashes at its end: they lead to the same server.
+fn without_slashes(url: &Url) -> Url {
+    let mut url = url.clone();
+    let path = url.path().trim_end_matches('/').to_owned();
+    url.set_path(&path);
+    url
+}
+
 impl Store {
     /// Connects an account, or connects it again: then its secret is replaced, its tokens are
     /// forgotten and it is active. The caller releases the account's parked jobs; those it misses
@@ -148,6 +156,10 @@ impl Store {
         new: NewConnector,
         note: impl FnOnce(Uuid) -> Option<AuditEntry>,
     ) -> Result<Connected, Error> {
+        // The address as a row has it, which may have been written with slashes.
+        const KNOWN: &str = "SELECT base_url FROM connectors \
+             WHERE platform = $1 AND identifier = $2 AND rtrim(base_url, '/') = $3 \
+             ORDER BY created_at LIMIT 1";
         macro_rules! insert {
             ($conflict:literal) => {
                 concat!(
@@ -164,11 +176,18 @@ impl Store {
             Db::Sqlite(_) => insert!("platform, base_url, identifier"),
         };
         let fresh = self.new_id();
+        let base_url = without_slashes(&new.base_url);
         let mut tx = self.db.begin().await?;
+        let known: Option<String> = on_tx!(&mut tx, conn => sqlx::query_scalar(KNOWN)
+            .bind(&new.platform)
+            .bind(&new.identifier)
+            .bind(base_url.as_str().trim_end_matches('/'))
+            .fetch_optional(conn)
+            .await)?;
         let id: Uuid = on_tx!(&mut tx, conn => sqlx::query_scalar(sql)
             .bind(fresh)
             .bind(&new.platform)
-            .bind(new.base_url.as_str())
+            .bind(known.as_deref().unwrap_or(base_url.as_str()))
             .bind(&new.identifier)
             .bind(self.now().as_millis())
             .fetch_one(conn)

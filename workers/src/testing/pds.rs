@@ -21,7 +21,7 @@ use url::Url;
 
 use crate::platforms::NetworkPolicy;
 use crate::platforms::bluesky::DESCRIPTOR;
-use crate::platforms::http::{Http, RequestBuilder, endpoint};
+use crate::platforms::http::{Http, HttpOptions, RequestBuilder, endpoint};
 
 /// Starting takes about a second; this is for machines under load.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -71,7 +71,7 @@ impl PdsServer {
         let plc_port = free_port();
         let plc = spawn("plc.js", &[("PLC_PORT", plc_port.to_string())]).await;
         let policy = NetworkPolicy { allow_loopback: true };
-        let http = Http::new(policy).expect("HTTP clients");
+        let http = Http::new(&DESCRIPTOR, &HttpOptions::new(policy)).expect("an HTTP client");
         let (port, reserved) = (free_port(), None);
         let mut server = Self { pds: None, _plc: plc, data, plc_port, port, reserved, http };
         server.restart().await;
@@ -114,7 +114,7 @@ impl PdsServer {
             "password": password,
         });
         let url = endpoint(&self.url(), "xrpc/com.atproto.server.createAccount");
-        let request = self.http.request(&DESCRIPTOR, Method::POST, url).json(&body);
+        let request = self.http.request(Method::POST, url).json(&body);
         let account = answer(request).await;
         PdsAccount {
             handle: handle.to_owned(),
@@ -167,7 +167,7 @@ impl PdsServer {
 
     async fn get(&self, name: &str, query: &[(&str, &str)]) -> Value {
         let url = endpoint(&self.url(), &format!("xrpc/{name}"));
-        answer(self.http.request(&DESCRIPTOR, Method::GET, url).query(query)).await
+        answer(self.http.request(Method::GET, url).query(query)).await
     }
 }
 

@@ -13,5 +13,6 @@ mod requests;
 mod rows;
 mod scripted;
 mod sessions;
+mod ssrf;
 mod syncing;
 mod world;

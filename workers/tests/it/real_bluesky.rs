@@ -5,7 +5,7 @@ use std::time::Duration;
 use postworks::clock::{Clock, SystemClock};
 use postworks::job::{Category, ErrorClass, JobError, Timestamp};
 use postworks_workers::platforms::bluesky::BlueskyClient;
-use postworks_workers::platforms::http::{Http, Timeouts};
+use postworks_workers::platforms::http::{HttpOptions, Timeouts};
 use postworks_workers::platforms::{
     Account, NetworkPolicy, Outgoing, Platform, Published, TokenSet,
 };
@@ -57,8 +57,9 @@ impl World {
 }
 
 fn client(timeouts: Timeouts) -> BlueskyClient {
-    let http = Http::with_timeouts(NetworkPolicy { allow_loopback: true }, timeouts).unwrap();
-    BlueskyClient::new(http, SystemClock::shared())
+    let policy = NetworkPolicy { allow_loopback: true };
+    let options = HttpOptions::new(policy).with_timeouts(timeouts);
+    BlueskyClient::new(&options, SystemClock::shared()).unwrap()
 }
 
 fn post(text: &str) -> Outgoing {

@@ -7,10 +7,11 @@ use postworks::job::{
     CleanupScope, DataCleanup, Kind, PostPublication, Request, RequestPolicy, State,
 };
 use postworks::ledger::{AuditEntry, AuditFilter, Db, JobFilter, Ledger as _, SqlLedger};
+use postworks::on_tx;
 use postworks_workers::handlers::CleanUp;
 use postworks_workers::platforms::RemotePost;
 use postworks_workers::registry::registry;
-use postworks_workers::store::{Cursor, Error, PublicationState, Publish};
+use postworks_workers::store::{Cursor, Error, NewConnector, PublicationState, Publish};
 use uuid::Uuid;
 
 use crate::scripted::{BLIND, Fault, KEYED, SECRET};
@@ -19,9 +20,50 @@ use crate::world::{World, embedded, on_both};
 on_both! {
     a_post_is_published_with_its_jobs_or_not_at_all,
     a_job_goes_to_the_queue_of_its_accounts_platform,
+    a_server_is_one_with_and_without_a_slash_at_its_end,
     pages_are_newest_first_and_end,
     a_cleanup_takes_what_is_old_and_leaves_what_is_open,
     a_dry_run_only_counts,
+}
+
+async fn a_server_is_one_with_and_without_a_slash_at_its_end(db: Db) {
+    const OLD: &str = "UPDATE connectors SET base_url = $1 WHERE id = $2 RETURNING id";
+    let world = World::new(db, &KEYED).await;
+    let connect = async |base_url: &str, identifier: &str| {
+        let new = NewConnector {
+            platform: KEYED.name.to_owned(),
+            base_url: base_url.parse().unwrap(),
+            identifier: identifier.to_owned(),
+            secret: SECRET.into(),
+        };
+        world.store.add_connector(new).await.unwrap()
+    };
+    let first = connect("https://pds.example/a/", "bob").await;
+    assert!(!first.again);
+    for same in ["https://pds.example/a", "https://pds.example/a//", "https://PDS.example:443/a/"] {
+        let again = connect(same, "bob").await;
+        assert_eq!((again.id, again.again), (first.id, true), "{same}");
+    }
+    let kept = world.store.connector(first.id).await.unwrap().unwrap().base_url;
+    assert_eq!(kept.as_str(), "https://pds.example/a");
+    for other in ["https://pds.example/", "https://pds.example/a/b", "http://pds.example/a"] {
+        assert!(!connect(other, "bob").await.again, "{other}");
+    }
+    assert!(!connect("https://pds.example/a", "eve").await.again);
+
+    // A row of before.
+    let mut tx = world.db.begin().await.unwrap();
+    let old: Uuid = on_tx!(&mut tx, conn => sqlx::query_scalar(OLD)
+        .bind("https://pds.example/a/")
+        .bind(first.id)
+        .fetch_one(conn)
+        .await)
+    .unwrap();
+    assert_eq!(old, first.id);
+    tx.commit().await.unwrap();
+    for same in ["https://pds.example/a", "https://pds.example/a/"] {
+        assert_eq!(connect(same, "bob").await.id, first.id, "{same}");
+    }
 }
 
 const DAY_S: u64 = 24 * 3_600;

@@ -21,7 +21,8 @@ pub(super) async fn of_stores(app: &App) -> Look {
 }
 
 async fn served(app: &App) -> Result<Look, Failure> {
-    let queues = app.queues().await?.items;
+    let mut queues = app.queues().await?.items;
+    queues.retain(|queue| app.node().config.serves(&queue.queue));
     let names: Vec<Queue> = queues.iter().map(|queue| queue.queue.clone()).collect();
     let asked = tokio::time::timeout(PATIENCE, app.node().broker.served(&names)).await;
     let late = |_| Failure::new(Exit::Unavailable, "Redis does not answer");

@@ -12,6 +12,8 @@ mod tid;
 mod token;
 mod wire;
 
+use std::slice;
+
 use async_trait::async_trait;
 use http::Method;
 use postworks::clock::SharedClock;
@@ -20,7 +22,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 
 use self::wire::{Found, NewSession, Page, Post, Put, Session, Written};
-use super::http::{Call, Http, RequestBuilder, Step, endpoint};
+use super::call::{Call, Step};
+use super::http::{Http, HttpOptions, RequestBuilder, endpoint};
 use super::{
     Account, Descriptor, Idempotency, Outgoing, Platform, Published, RemotePost, Secret, SyncPage,
     TokenSet,
@@ -52,17 +55,20 @@ pub struct BlueskyClient {
 
 impl BlueskyClient {
     /// A client; each account names its own server.
-    pub fn new(http: Http, clock: SharedClock) -> Self {
-        Self { http, clock }
+    ///
+    /// # Errors
+    /// Its HTTP client cannot be built.
+    pub fn new(options: &HttpOptions, clock: SharedClock) -> Result<Self, reqwest::Error> {
+        Ok(Self { http: Http::new(&DESCRIPTOR, options)?, clock })
     }
 
-    fn call<'a>(account: &Account, step: Step, secret: &'a SecretString) -> Call<'a> {
-        Call { descriptor: &DESCRIPTOR, step, account: account.connector_id, secret }
+    fn call<'a>(account: &Account, step: Step, secrets: &'a [&'a SecretString]) -> Call<'a> {
+        Call { descriptor: &DESCRIPTOR, step, account: account.connector_id, secrets }
     }
 
     fn request(&self, account: &Account, method: Method, name: &str) -> RequestBuilder {
         let url = endpoint(&account.base_url, &format!("xrpc/{name}"));
-        self.http.request(&DESCRIPTOR, method, url)
+        self.http.request(method, url)
     }
 
     async fn exchange<T: DeserializeOwned>(
@@ -91,6 +97,7 @@ impl BlueskyClient {
     async fn compare(
         &self,
         account: &Account,
+        access: &SecretString,
         call: Call<'_>,
         post: &Outgoing,
         key: &str,
@@ -98,7 +105,7 @@ impl BlueskyClient {
         let request = self
             .request(account, Method::GET, "com.atproto.repo.getRecord")
             .query(&[("repo", repo(account)), ("collection", POSTS), ("rkey", key)])
-            .bearer_auth(call.secret.expose_secret());
+            .bearer_auth(access.expose_secret());
         let answer = self.http.send(call, request).await?;
         if answer.error_name() == errors::RECORD_NOT_FOUND {
             let words = "a record was there and is gone again; writing once more will tell";
@@ -136,7 +143,7 @@ impl Platform for BlueskyClient {
         account: &Account,
         secret: &SecretString,
     ) -> Result<TokenSet, JobError> {
-        let call = Self::call(account, Step::SignIn, secret);
+        let call = Self::call(account, Step::SignIn, slice::from_ref(&secret));
         let session =
             NewSession { identifier: &account.identifier, password: secret.expose_secret() };
         let request =
@@ -149,7 +156,7 @@ impl Platform for BlueskyClient {
         account: &Account,
         refresh_token: &SecretString,
     ) -> Result<TokenSet, JobError> {
-        let call = Self::call(account, Step::Refresh, refresh_token);
+        let call = Self::call(account, Step::Refresh, slice::from_ref(&refresh_token));
         let request = self
             .request(account, Method::POST, "com.atproto.server.refreshSession")
             .bearer_auth(refresh_token.expose_secret());
@@ -162,7 +169,7 @@ impl Platform for BlueskyClient {
         access: &SecretString,
         post: &Outgoing,
     ) -> Result<Published, JobError> {
-        let call = Self::call(account, Step::Publish, access);
+        let call = Self::call(account, Step::Publish, slice::from_ref(&access));
         let key = tid::record_key(post.publication_id, post.created_at);
         let record = Post { kind: POSTS, text: &post.text, created_at: post.created_at };
         let put =
@@ -173,7 +180,7 @@ impl Platform for BlueskyClient {
             .json(&put);
         let answer = self.http.send(call, request).await?;
         if answer.error_name() == errors::INVALID_SWAP {
-            return self.compare(account, call, post, &key).await;
+            return self.compare(account, access, call, post, &key).await;
         }
         let written: Written = answer.value(call, errors::RULES, self.clock.as_ref())?;
         Ok(published(written.uri, &key))
@@ -185,7 +192,7 @@ impl Platform for BlueskyClient {
         access: &SecretString,
         cursor: Option<&str>,
     ) -> Result<SyncPage, JobError> {
-        let call = Self::call(account, Step::Read, access);
+        let call = Self::call(account, Step::Read, slice::from_ref(&access));
         let mut request = self
             .request(account, Method::GET, "com.atproto.repo.listRecords")
             .query(&[("repo", repo(account)), ("collection", POSTS)])

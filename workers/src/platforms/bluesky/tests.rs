@@ -22,7 +22,9 @@ const UNKNOWN: ErrorClass = ErrorClass::Unknown { repeatable: true };
 
 fn class(step: Step, status: u16, error: &str) -> ErrorClass {
     let secret = SecretString::from(SECRET);
-    let call = Call { descriptor: &DESCRIPTOR, step, account: uuid::Uuid::nil(), secret: &secret };
+    let secrets = [&secret];
+    let call =
+        Call { descriptor: &DESCRIPTOR, step, account: uuid::Uuid::nil(), secrets: &secrets };
     let answer = Answer {
         status: StatusCode::from_u16(status).unwrap(),
         headers: HeaderMap::new(),
@@ -80,8 +82,8 @@ fn every_row_of_the_table_is_reached() {
 #[tokio::test]
 async fn requests_follow_the_lexicons() {
     let responder = Responder::start().await;
-    let http = Http::new(NetworkPolicy { allow_loopback: true }).unwrap();
-    let client = BlueskyClient::new(http, SystemClock::shared());
+    let options = HttpOptions::new(NetworkPolicy { allow_loopback: true });
+    let client = BlueskyClient::new(&options, SystemClock::shared()).unwrap();
     let (account, secret) = (responder.account(), SecretString::from(SECRET));
 
     let session = json!({ "accessJwt": "a", "refreshJwt": "r", "did": "did:plc:1" });
@@ -122,8 +124,8 @@ async fn requests_follow_the_lexicons() {
 #[tokio::test]
 async fn without_the_policy_a_loopback_server_is_refused_before_sending() {
     let responder = Responder::start().await;
-    let http = Http::new(NetworkPolicy::default()).unwrap();
-    let client = BlueskyClient::new(http, SystemClock::shared());
+    let options = HttpOptions::new(NetworkPolicy::default());
+    let client = BlueskyClient::new(&options, SystemClock::shared()).unwrap();
     let port = responder.url.port().unwrap();
     let secret = SecretString::from(SECRET);
     for host in ["127.0.0.1", "[::1]", "localhost"] {

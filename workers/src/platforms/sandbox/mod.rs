@@ -19,7 +19,8 @@ use url::Url;
 
 use self::wire::{Created, NewPost, Page, RefreshGrant, Tokens};
 use super::answer::{ALWAYS, FOR_TOKENS, Rule, Verdict, WITH_ACCESS};
-use super::http::{Call, Http, RequestBuilder, Step, endpoint};
+use super::call::{Call, Step};
+use super::http::{Http, HttpOptions, RequestBuilder, endpoint};
 use super::{
     Account, Descriptor, Idempotency, Outgoing, Platform, Published, RemotePost, Secret, SyncPage,
     TokenSet,
@@ -62,16 +63,23 @@ pub struct SandboxClient {
 
 impl SandboxClient {
     /// A client that behaves as `descriptor` says.
-    pub fn new(descriptor: &'static Descriptor, http: Http, clock: SharedClock) -> Self {
-        Self { descriptor, http, clock }
+    ///
+    /// # Errors
+    /// Its HTTP client cannot be built.
+    pub fn new(
+        descriptor: &'static Descriptor,
+        options: &HttpOptions,
+        clock: SharedClock,
+    ) -> Result<Self, reqwest::Error> {
+        Ok(Self { descriptor, http: Http::new(descriptor, options)?, clock })
     }
 
-    fn call<'a>(&self, account: &Account, step: Step, secret: &'a SecretString) -> Call<'a> {
-        Call { descriptor: self.descriptor, step, account: account.connector_id, secret }
+    fn call<'a>(&self, account: &Account, step: Step, secrets: &'a [&'a SecretString]) -> Call<'a> {
+        Call { descriptor: self.descriptor, step, account: account.connector_id, secrets }
     }
 
     fn request(&self, method: Method, url: Url) -> RequestBuilder {
-        self.http.request(self.descriptor, method, url)
+        self.http.request(method, url)
     }
 
     async fn exchange<T: DeserializeOwned>(
@@ -95,7 +103,7 @@ impl SandboxClient {
             RefreshGrant { grant_type: "refresh_token", refresh_token: token.expose_secret() };
         let request =
             self.request(Method::POST, endpoint(&account.base_url, "oauth/token")).form(&form);
-        let tokens: Tokens = self.exchange(self.call(account, step, token), request).await?;
+        let tokens: Tokens = self.exchange(self.call(account, step, &[token]), request).await?;
         Ok(TokenSet {
             access: tokens.access_token,
             refresh: tokens.refresh_token,
@@ -119,7 +127,7 @@ impl SandboxClient {
             }
         }
         let request = self.request(Method::GET, url).bearer_auth(access.expose_secret());
-        self.exchange(self.call(account, Step::Read, access), request).await
+        self.exchange(self.call(account, Step::Read, &[access]), request).await
     }
 
     fn published(account: &Account, id: String) -> Published {
@@ -169,7 +177,7 @@ impl Platform for SandboxClient {
             request = request.header("idempotency-key", &reference);
         }
         let created: Created =
-            self.exchange(self.call(account, Step::Publish, access), request).await?;
+            self.exchange(self.call(account, Step::Publish, &[access]), request).await?;
         Ok(Self::published(account, created.id))
     }
 
@@ -196,7 +204,9 @@ impl Platform for SandboxClient {
     ) -> Result<Option<Published>, JobError> {
         if !self.descriptor.look_up {
             let words = "posts carry no reference that could be looked up";
-            return Err(self.call(account, Step::Read, access).error(ErrorClass::Invalid, words));
+            return Err(self
+                .call(account, Step::Read, &[access])
+                .error(ErrorClass::Invalid, words));
         }
         let reference = post.publication_id.to_string();
         let page = self.list(account, access, &[("client_ref", Some(&reference))]).await?;

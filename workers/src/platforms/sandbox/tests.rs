@@ -16,8 +16,8 @@ const UNREPEATABLE: ErrorClass = ErrorClass::Unknown { repeatable: false };
 fn client(descriptor: &'static Descriptor) -> SandboxClient {
     let timeouts = Timeouts { total: Duration::from_secs(10), ..Timeouts::default() };
     // No policy is needed: the sandbox is local.
-    let http = Http::with_timeouts(NetworkPolicy::default(), timeouts).unwrap();
-    SandboxClient::new(descriptor, http, SystemClock::shared())
+    let options = HttpOptions::new(NetworkPolicy::default()).with_timeouts(timeouts);
+    SandboxClient::new(descriptor, &options, SystemClock::shared()).unwrap()
 }
 
 fn secret() -> SecretString {
@@ -201,7 +201,8 @@ async fn too_many_requests_say_until_when() {
 async fn a_redirect_is_not_followed_and_named() {
     let responder = Responder::start().await;
     let elsewhere = "https://elsewhere.example/posts";
-    responder.answer_with(Reply::new(307, "").header("location", elsewhere));
+    let with_code = "https://elsewhere.example/posts?code=abc#token";
+    responder.answer_with(Reply::new(307, "").header("location", with_code));
     let error = failure(&responder, &client(&SANDBOX), Step::Publish).await;
     assert_eq!(error.class(), ErrorClass::Invalid);
     assert_eq!(error.to_string(), format!("publishing on sandbox: 307: {elsewhere}"));

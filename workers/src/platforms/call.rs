@@ -1,0 +1,91 @@
+//! What a request is made for, and what its failure means by that.
+
+use postworks::job::{ErrorClass, JobError};
+use secrecy::SecretString;
+use uuid::Uuid;
+
+use super::Descriptor;
+use super::network::Refused;
+
+/// What a request is for: decides what its failure means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Getting the first tokens.
+    SignIn,
+    /// Getting the next tokens.
+    Refresh,
+    /// Publishing.
+    Publish,
+    /// Reading.
+    Read,
+}
+
+impl Step {
+    /// The label in metrics.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::SignIn => "sign_in",
+            Self::Refresh => "refresh",
+            Self::Publish => "publish",
+            Self::Read => "read",
+        }
+    }
+}
+
+/// A request's circumstances, for its errors.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Call<'a> {
+    /// Whose request.
+    pub(crate) descriptor: &'static Descriptor,
+    /// What for.
+    pub(crate) step: Step,
+    /// Our id of the account it is made for.
+    pub(crate) account: Uuid,
+    /// The secrets it carries, kept out of its errors.
+    pub(crate) secrets: &'a [&'a SecretString],
+}
+
+impl Call<'_> {
+    /// The class of a request that was sent and whose verdict is not known.
+    ///
+    /// A lost token answer counts as "later": the account's job tries again, and only the
+    /// platform's own refusal disconnects an account.
+    pub(crate) fn unanswered(self) -> ErrorClass {
+        let repeatable = self.descriptor.idempotency.repeatable();
+        match self.step {
+            Step::Publish => ErrorClass::Unknown { repeatable },
+            Step::SignIn | Step::Refresh | Step::Read => ErrorClass::Transient,
+        }
+    }
+
+    /// An error of this request.
+    pub(crate) fn error(self, class: ErrorClass, what: &str) -> JobError {
+        JobError::new(class, self.words(what))
+    }
+
+    /// What happened, after what was being done where.
+    pub(crate) fn words(self, what: &str) -> String {
+        let doing = match self.step {
+            Step::SignIn => "signing in to",
+            Step::Refresh => "getting new tokens from",
+            Step::Publish => "publishing on",
+            Step::Read => "reading from",
+        };
+        format!("{doing} {}: {what}", self.descriptor.name)
+    }
+
+    /// Nothing was sent, and never will be to that address.
+    pub(super) fn refused(self, refused: &Refused) -> JobError {
+        self.error(ErrorClass::Invalid, &refused.to_string())
+    }
+
+    /// An answer that is too long will be too long again, unless it was a publish: that one may
+    /// have been applied.
+    pub(super) fn endless_answer(self) -> JobError {
+        let class = match self.step {
+            Step::Publish => self.unanswered(),
+            Step::SignIn | Step::Refresh | Step::Read => ErrorClass::Invalid,
+        };
+        self.error(class, "the answer is longer than 1 MiB")
+    }
+}
