@@ -5,6 +5,7 @@
 //! first one got, and a request that has left is followed to its end by a task of its own,
 //! whatever becomes of the job.
 
+mod lease;
 mod refresh;
 
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! One renewal of one account's tokens, from the lease to the record of what came of it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use postworks::job::{ErrorClass, JobError, Timestamp};
 use postworks::ledger;
@@ -9,12 +9,10 @@ use postworks::telemetry::metrics::TOKEN_REFRESHES;
 use uuid::Uuid;
 
 use super::Inner;
+use super::lease::Lease;
 use crate::platforms::{Account, Platform, Secret, TokenSet};
 use crate::store::{Access, CoolDown, Error, Held, Renewed};
 
-/// How long the lease keeps others away: longer than a platform client's request may take
-/// (30 s), so that nobody sends the same token again while an answer may still come.
-const LEASE: Duration = Duration::from_secs(45);
 /// How long an answer that the database does not take is held on to. While it takes nothing,
 /// nobody else can get the lease either.
 const KEEP_FOR: Duration = Duration::from_secs(600);
@@ -40,9 +38,9 @@ pub(super) async fn refresh(inner: Arc<Inner>, seen: Access) -> Result<(), JobEr
     })?;
     let account = seen.connector.account();
     let flight = Flight { inner, seen, account, owner: Uuid::new_v4() };
-    let Some(held) = flight.acquire().await? else { return Ok(()) };
+    let Some((held, lease)) = flight.acquire().await? else { return Ok(()) };
     let name = platform.descriptor().name;
-    match flight.ask(platform.as_ref(), &held).await {
+    match flight.ask(platform.as_ref(), &held, lease).await {
         Ok(set) => {
             let kept = flight.keep(&renewed(set, held, platform.descriptor().secret)).await;
             count(name, if matches!(kept, Ok(true)) { "refreshed" } else { "lost" });
@@ -94,31 +92,54 @@ impl Flight {
     }
 
     /// Takes the lease, or prolongs it.
-    async fn acquire(&self) -> Result<Option<Held>, JobError> {
-        let until = self.now().after(LEASE);
-        let held = self.inner.store.acquire_refresh(&self.seen, self.owner, until).await;
-        held.map_err(|error| self.fault(error))
+    async fn acquire(&self) -> Result<Option<(Held, Lease)>, JobError> {
+        // Counted from before the database is asked: its answer may be long in coming.
+        let lease = Lease::from(self.now(), Instant::now());
+        let held = self.inner.store.acquire_refresh(&self.seen, self.owner, lease.until()).await;
+        let held = held.map_err(|error| self.fault(error))?;
+        Ok(held.map(|held| (held, lease)))
     }
 
-    async fn ask(&self, platform: &dyn Platform, held: &Held) -> Result<TokenSet, JobError> {
+    async fn ask(
+        &self,
+        platform: &dyn Platform,
+        held: &Held,
+        lease: Lease,
+    ) -> Result<TokenSet, JobError> {
         let account = &self.account;
         let Some(refresh) = &held.refresh else {
-            return match &held.secret {
-                Some(secret) => platform.sign_in(account, secret).await,
-                None => Err(JobError::new(ErrorClass::AuthRevoked, "no secret is kept")),
+            let Some(secret) = &held.secret else {
+                return Err(JobError::new(ErrorClass::AuthRevoked, "no secret is kept"));
             };
+            self.check(lease)?;
+            return platform.sign_in(account, secret).await;
         };
+        self.check(lease)?;
         let answer = platform.refresh(account, refresh).await;
         let refused = matches!(&answer, Err(error) if is_refusal(error));
         match &held.secret {
             // Sessions end when an account was idle for long; the password still opens a new one.
             // That is a second request, so the lease starts anew; who lost it must not send.
             Some(secret) if refused => match self.acquire().await? {
-                Some(_) => platform.sign_in(account, secret).await,
+                Some((_, lease)) => {
+                    self.check(lease)?;
+                    platform.sign_in(account, secret).await
+                }
                 None => answer,
             },
             _ => answer,
         }
+    }
+
+    /// Right before a request leaves: whoever was held up since the lease was asked for sends
+    /// nothing, for another one may have taken it since and used the token up.
+    fn check(&self, lease: Lease) -> Result<(), JobError> {
+        let now = self.now();
+        if lease.lets_send(now, Instant::now()) {
+            return Ok(());
+        }
+        let words = "was held up between taking the account's lease and sending";
+        Err(JobError::new(ErrorClass::Unavailable { until: now }, words))
     }
 
     /// Persists the answer, before anything else and with patience: the old tokens may be used
