@@ -49,7 +49,8 @@ const fn describe(name: &'static str, idempotency: Idempotency, look_up: bool) -
 const RULES: [Rule; 4] = [
     Rule::new(WITH_ACCESS, 401, "token_expired", Verdict::Expired),
     Rule::new(ALWAYS, 401, "token_revoked", Verdict::Revoked),
-    Rule::new(ALWAYS, 401, "invalid_token", Verdict::Revoked),
+    // With an access token it is any 401: RFC 6750 means expired ones by it, too.
+    Rule::new(FOR_TOKENS, 401, "invalid_token", Verdict::Revoked),
     Rule::new(FOR_TOKENS, 400, "invalid_grant", Verdict::Revoked),
 ];
 
