@@ -7,8 +7,6 @@
 
 mod wire;
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use http::Method;
 use postworks::clock::SharedClock;
@@ -100,7 +98,7 @@ impl SandboxClient {
         Ok(TokenSet {
             access: tokens.access_token,
             refresh: tokens.refresh_token,
-            expires_at: tokens.expires_in.map(|s| asked_at.after(Duration::from_secs(s))),
+            expires_at: tokens.expires_in.map(|life| asked_at.after(life)),
             remote_id: None,
         })
     }

@@ -1,5 +1,7 @@
 //! What the sandbox's client sends, and what it makes of each answer.
 
+use std::time::Duration;
+
 use postworks::clock::{Clock, SystemClock};
 use postworks::job::{Category, ErrorClass, JobError};
 use secrecy::SecretString;
