@@ -30,6 +30,11 @@ impl Lease {
         Self { until: now.after(Self::length()), asked_at }
     }
 
+    /// A lease that has ended already, and lets nobody send.
+    pub(super) fn ended(now: Timestamp, asked_at: Instant) -> Self {
+        Self { until: now, asked_at }
+    }
+
     /// Nobody else may take it before this.
     pub(super) const fn until(self) -> Timestamp {
         self.until
