@@ -84,7 +84,7 @@ export default dashboard({
       }),
       lines({
         title: 'Put off, by reason',
-        says: 'Runs that were put off at no attempt\'s cost, a second. rate_limited: a platform\'s window or a quota; needs_reauth: accounts to reconnect; newer_worker: a rolling deploy that is not finished.',
+        says: 'Runs that were put off at no attempt\'s cost, a second. rate_limited: a platform\'s window or a quota; token_refresh: accounts whose tokens are renewed, or could not be; needs_reauth: accounts to reconnect; newer_worker: a rolling deploy that is not finished.',
         queries: [['{{reason}}', `sum by (reason) (rate(postworks_jobs_snoozed_total{${OF_QUEUE}}[$__rate_interval]))`]],
         unit: 'ops',
         stack: true,

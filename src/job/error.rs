@@ -1,8 +1,10 @@
 //! What can go wrong with a job, sorted by the one question that matters: may it run again, when,
 //! and could it already have happened?
 
+use std::sync::Arc;
+
 use super::redact::redacted;
-use super::{Category, Timestamp};
+use super::{Category, SnoozeReason, Timestamp};
 
 /// What a platform's "too many requests" is about.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -83,14 +85,15 @@ impl ErrorClass {
 /// A failed attempt: its class, and words for a person.
 ///
 /// The message is kept in the ledger and shown to operators; it must hold no secret.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
 pub struct JobError {
     class: ErrorClass,
     category: Category,
+    waits_for: SnoozeReason,
     message: String,
     #[source]
-    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
 impl JobError {
@@ -105,7 +108,8 @@ impl JobError {
             message.truncate(cut);
             message.push('…');
         }
-        Self { class, category: class.category(), message, source: None }
+        let waits_for = SnoozeReason::Unavailable;
+        Self { class, category: class.category(), waits_for, message, source: None }
     }
 
     /// A failure whose cause was that time ran out.
@@ -120,8 +124,21 @@ impl JobError {
     /// The same failure with its cause.
     #[must_use]
     pub fn because(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
-        self.source = Some(Box::new(source));
+        self.source = Some(Arc::new(source));
         self
+    }
+
+    /// The same failure, and what the job waits for if its class is
+    /// [`Unavailable`](ErrorClass::Unavailable). Unless this says so, one of our own limits.
+    #[must_use]
+    pub fn waiting_for(mut self, what: SnoozeReason) -> Self {
+        self.waits_for = what;
+        self
+    }
+
+    /// What the job waits for if the class is [`Unavailable`](ErrorClass::Unavailable).
+    pub fn waits_for(&self) -> SnoozeReason {
+        self.waits_for
     }
 
     /// The failure's class.

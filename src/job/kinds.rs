@@ -58,6 +58,8 @@ impl Job for TokenRefresh {
     const KIND: &'static str = "token_refresh";
     /// A platform that is down for hours must not cost the account: tokens live long after.
     const RETRY: RetryPolicy = RetryPolicy { max_attempts: 20, ..RetryPolicy::DEFAULT };
+    /// A dead worker's lease on the account's tokens may have to end first, and then a request.
+    const TIMEOUT: Duration = Duration::from_secs(90);
     const CATCHES_UP: bool = true;
 
     fn account(&self) -> Option<Uuid> {

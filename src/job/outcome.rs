@@ -66,6 +66,8 @@ pub enum SnoozeReason {
     RateLimited,
     /// One of our own limits.
     Unavailable,
+    /// Another job renews the account's tokens, or that failed and is tried again later.
+    TokenRefresh,
     /// The worker is shutting down.
     Drain,
     /// A person must reconnect the account. The job is parked.
@@ -76,14 +78,21 @@ pub enum SnoozeReason {
 
 impl SnoozeReason {
     /// Every reason, for metrics that start at zero.
-    pub const ALL: [Self; 5] =
-        [Self::RateLimited, Self::Unavailable, Self::Drain, Self::NeedsReauth, Self::NewerWorker];
+    pub const ALL: [Self; 6] = [
+        Self::RateLimited,
+        Self::Unavailable,
+        Self::TokenRefresh,
+        Self::Drain,
+        Self::NeedsReauth,
+        Self::NewerWorker,
+    ];
 
     /// The reason's name in records and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::RateLimited => "rate_limited",
             Self::Unavailable => "unavailable",
+            Self::TokenRefresh => "token_refresh",
             Self::Drain => "drain",
             Self::NeedsReauth => "needs_reauth",
             Self::NewerWorker => "newer_worker",

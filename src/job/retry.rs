@@ -67,9 +67,7 @@ pub fn decide(result: Result<(), &JobError>, attempt: Attempt, policy: &RetryPol
         ErrorClass::RateLimited { until, .. } => {
             snooze(SnoozeReason::RateLimited, until, reason, attempt)
         }
-        ErrorClass::Unavailable { until } => {
-            snooze(SnoozeReason::Unavailable, until, reason, attempt)
-        }
+        ErrorClass::Unavailable { until } => snooze(error.waits_for(), until, reason, attempt),
         ErrorClass::AuthRevoked => Outcome::Snooze {
             until: attempt.now.after(REAUTH_LOOK).min(attempt.expires_at),
             why: SnoozeReason::NeedsReauth,

@@ -379,6 +379,7 @@ impl Node {
         let chores = CancellationToken::new();
         let _end_with_us = chores.clone().drop_guard();
         self.start_chores(&chores);
+        self.accounts.stopping_at(stop.drain.clone());
         let solitude = Solitude::default();
         let each = (0..workers.max(1)).map(|_| {
             let options = Options {

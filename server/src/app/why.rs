@@ -172,12 +172,7 @@ fn waits(row: &JobRow, facts: &Facts) -> WhyView {
         return not_refreshed(renewal);
     }
     if row.job.run_at > facts.now {
-        let again = match row.job.failed_attempts {
-            0 => String::new(),
-            n => format!(" after {n} failed attempts"),
-        };
-        let detail = format!("it waits for its time, {}{again}", row.job.run_at);
-        return answer("delayed", detail, Some(row.job.run_at));
+        return delayed(row, facts);
     }
     if let (Room::Full { until, .. }, Some((key, quota))) = (facts.room, &facts.quota) {
         let at = match facts.place {
@@ -192,6 +187,24 @@ fn waits(row: &JobRow, facts: &Facts) -> WhyView {
         return answer("breaker_half_open", detail, None);
     }
     behind(row, facts)
+}
+
+fn delayed(row: &JobRow, facts: &Facts) -> WhyView {
+    let run_at = row.job.run_at;
+    // A job that met a renewal under way comes back to see.
+    if let Some(renewal) = facts.renewal.filter(|it| it.under_way && it.until >= run_at) {
+        let detail = format!(
+            "its account's token is being refreshed, which takes until {} at most; it looks again \
+             at {run_at}",
+            renewal.until
+        );
+        return answer("token_refresh", detail, Some(run_at));
+    }
+    let again = match row.job.failed_attempts {
+        0 => String::new(),
+        n => format!(" after {n} failed attempts"),
+    };
+    answer("delayed", format!("it waits for its time, {run_at}{again}"), Some(run_at))
 }
 
 fn refreshed(worker: &WorkerId, renewal: Renewal) -> WhyView {

@@ -117,6 +117,11 @@ async fn a_job_that_waits_for_its_accounts_token_says_so() {
     let (owner, until) = (Uuid::new_v4(), SystemClock.now().after(Duration::from_secs(45)));
     store.acquire_refresh(&seen, owner, until).await.unwrap().unwrap();
     assert_eq!(why(&world, id).await["reason"], "waiting", "it has not started");
+    let args = json!({"connector_id": account});
+    let later = json!({"kind": "connector_sync", "args": args, "delay_ms": 20_000});
+    let later = world.post("/api/jobs", later).await.body;
+    let told = why(&world, serde_json::from_value(later["id"].clone()).unwrap()).await;
+    assert_eq!(told["reason"], "token_refresh", "it was put off for that: {told}");
     world.claim(&Queue::parse(name).unwrap(), id).await;
     let told = why(&world, id).await;
     assert_eq!((&told["reason"], &told["eta"]), (&json!("token_refresh"), &json!(until)));

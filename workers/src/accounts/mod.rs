@@ -5,24 +5,31 @@
 //! first one got, and a request that has left is followed to its end by a task of its own,
 //! whatever becomes of the job.
 
+mod flight;
+mod keep;
+mod lease;
+#[cfg(test)]
+mod model;
 mod refresh;
+mod takeover;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use postworks::clock::SharedClock;
-use postworks::job::{ErrorClass, JobError, Timestamp};
+use postworks::job::{ErrorClass, JobError, SnoozeReason, Timestamp};
 use secrecy::SecretString;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use self::flight::Flights;
 use crate::platforms::{Account, Platforms};
 use crate::store::{Access, ConnectorState, Error, Renewal, Store};
 
 /// A token that ends sooner than this is renewed first: it must last for a slow request.
 const MARGIN: Duration = Duration::from_secs(30);
-/// How long a caller waits before it looks again whether another one's refresh is done.
-const LOOK_MS: std::ops::RangeInclusive<u64> = 10..=30;
 
 /// The accounts' access tokens. Cheap to clone.
 #[derive(Clone)]
@@ -32,7 +39,9 @@ struct Inner {
     store: Store,
     platforms: Platforms,
     clock: SharedClock,
+    flights: Flights,
     refreshes: TaskTracker,
+    stop: Mutex<CancellationToken>,
 }
 
 /// What a caller needs of an access token.
@@ -60,7 +69,14 @@ impl Need {
 impl Accounts {
     /// The accounts in `store`, on these platforms.
     pub fn new(store: Store, platforms: Platforms, clock: SharedClock) -> Self {
-        Self(Arc::new(Inner { store, platforms, clock, refreshes: TaskTracker::new() }))
+        let (flights, refreshes) = (Flights::default(), TaskTracker::new());
+        let stop = Mutex::default();
+        Self(Arc::new(Inner { store, platforms, clock, flights, refreshes, stop }))
+    }
+
+    /// Begins no refresh once `stop` is cancelled: the process may be killed before its answer.
+    pub fn stopping_at(&self, stop: CancellationToken) {
+        *self.0.stop.lock().unwrap_or_else(PoisonError::into_inner) = stop;
     }
 
     /// Calls a platform with a valid access token, renewing it first if need be. If the platform
@@ -129,43 +145,53 @@ impl Accounts {
         Ok((access.version, call(access.connector.account(), token).await))
     }
 
-    /// An access token that meets the need. Others' refreshes are waited for; the job's own
-    /// deadline bounds that.
+    /// An access token that meets the need. A renewal is waited for, but not for long.
     async fn current(&self, connector_id: Uuid, need: Need) -> Result<Access, JobError> {
         let mut need = need;
         // A token that should be renewed but just now cannot be will do until its very end.
         let patient = matches!(need, Need::Usable);
+        let patience = flight::patience();
         loop {
             let access = self.access(connector_id).await?;
             let now = self.0.clock.now();
             if need.is_met_by(&access, now) {
                 return Ok(access);
             }
-            let nearly =
-                patient && access.token.is_some() && access.expires_at.is_none_or(|end| end > now);
             // From here on any newer token will do, whoever got it: one that seems to have ended
             // before it came, since two clocks differ, must not be renewed without end.
             need = Need::NewerThan(access.version);
-            let blocked = access.lease_until.filter(|until| *until > now);
-            match (blocked, access.lease_owner) {
-                (Some(_), Some(_)) => {
-                    let wait = rand::random_range(LOOK_MS);
-                    tokio::time::sleep(Duration::from_millis(wait)).await;
-                }
-                (Some(_), None) if nearly => return Ok(access),
-                (Some(until), None) => {
-                    let words = format!("tokens were refused {} times in a row", access.failures);
-                    return Err(JobError::new(ErrorClass::Unavailable { until }, words));
-                }
-                (None, _) => {
-                    let renewed = self.renew(access.clone()).await;
-                    if renewed.is_err() && nearly {
-                        return Ok(access);
-                    }
-                    renewed?;
-                }
+            let Err(error) = self.renewed(&access, now, patience).await else { continue };
+            let lasts = access.expires_at.is_none_or(|end| end > self.0.clock.now());
+            if patient && access.token.is_some() && lasts {
+                return Ok(access);
             }
+            return Err(error);
         }
+    }
+
+    /// Sees to it that the tokens as they were `seen` are renewed. `Ok` means: look again.
+    async fn renewed(
+        &self,
+        seen: &Access,
+        now: Timestamp,
+        patience: Instant,
+    ) -> Result<(), JobError> {
+        if let (Some(until), None) = (seen.lease_until.filter(|at| *at > now), seen.lease_owner) {
+            let last_error = seen.last_error.as_deref().unwrap_or("no reason known");
+            return Err(refresh::not_renewed(until, seen.failures, last_error));
+        }
+        let Some(flight) = self.0.fly(seen.clone()) else {
+            return Err(self.later(flight::come_back_after(Duration::ZERO)));
+        };
+        let landed = flight.landed(patience).await;
+        landed.unwrap_or_else(|| Err(self.later(flight.comes_back_after())))
+    }
+
+    /// What a job is told whose account's tokens are being renewed.
+    fn later(&self, wait: Duration) -> JobError {
+        let until = self.0.clock.now().after(wait);
+        JobError::new(ErrorClass::Unavailable { until }, "the account's tokens are being renewed")
+            .waiting_for(SnoozeReason::TokenRefresh)
     }
 
     async fn access(&self, connector_id: Uuid) -> Result<Access, JobError> {
@@ -184,27 +210,21 @@ impl Accounts {
         }
     }
 
-    /// Tries to renew the tokens as they were `seen`. `Ok` means: look again.
-    async fn renew(&self, seen: Access) -> Result<(), JobError> {
-        // A task of its own, the lease included: were this job cancelled while it waits for the
-        // database or the platform, nobody would keep the answer.
-        let task = self.0.refreshes.spawn(refresh::refresh(Arc::clone(&self.0), seen));
-        task.await.unwrap_or_else(|error| {
-            Err(JobError::new(ErrorClass::Bug, "the refresh ended unfinished").because(error))
-        })
-    }
-
     /// Records that the platform wants a person to connect the account again.
     async fn revoked(&self, connector_id: Uuid, version: i64, error: JobError) -> JobError {
         match self.0.store.revoke(connector_id, None, version, &error.to_string()).await {
             Ok(true) => error,
-            // Newer tokens are there or under way: the next attempt tells. Answering
-            // `AuthRevoked` would park the job behind an account that nobody has to connect.
-            Ok(false) => {
-                let words = "the token was refused while it was being replaced";
-                JobError::new(ErrorClass::AuthExpired, words).because(error)
-            }
+            // Newer tokens are there or under way: the next run tells. Answering `AuthRevoked`
+            // would park the job behind an account that nobody has to connect.
+            Ok(false) => self.later(flight::come_back_after(Duration::ZERO)).because(error),
             Err(fault) => fault.into_job_error(self.0.clock.now()),
         }
+    }
+}
+
+impl Inner {
+    /// Whether this process is to end.
+    fn drains(&self) -> bool {
+        self.stop.lock().unwrap_or_else(PoisonError::into_inner).is_cancelled()
     }
 }

@@ -1,34 +1,27 @@
 //! One renewal of one account's tokens, from the lease to the record of what came of it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use postworks::job::{ErrorClass, JobError, Timestamp};
-use postworks::ledger;
+use postworks::job::{ErrorClass, JobError, SnoozeReason, Timestamp};
 use postworks::telemetry::metrics::TOKEN_REFRESHES;
+use secrecy::SecretString;
 use uuid::Uuid;
 
 use super::Inner;
+use super::lease::Lease;
 use crate::platforms::{Account, Platform, Secret, TokenSet};
 use crate::store::{Access, CoolDown, Error, Held, Renewed};
 
-/// How long the lease keeps others away: longer than a platform client's request may take
-/// (30 s), so that nobody sends the same token again while an answer may still come.
-const LEASE: Duration = Duration::from_secs(45);
-/// How long an answer that the database does not take is held on to. While it takes nothing,
-/// nobody else can get the lease either.
-const KEEP_FOR: Duration = Duration::from_secs(600);
-const KEEP_WAIT: Duration = Duration::from_millis(50);
-const KEEP_WAIT_MAX: Duration = Duration::from_secs(2);
 /// After a failure nobody asks again before this, doubling up to the most.
 const COOL_DOWN: Duration = Duration::from_secs(1);
 const COOL_DOWN_MAX: Duration = Duration::from_secs(300);
 
-/// A renewal under way.
-struct Flight {
-    inner: Arc<Inner>,
-    seen: Access,
-    account: Account,
+/// Who renews an account's tokens.
+pub(super) struct Holder {
+    pub(super) inner: Arc<Inner>,
+    pub(super) seen: Access,
+    pub(super) account: Account,
     owner: Uuid,
 }
 
@@ -38,23 +31,22 @@ pub(super) async fn refresh(inner: Arc<Inner>, seen: Access) -> Result<(), JobEr
     let platform = platform.map_err(|error| {
         JobError::new(ErrorClass::Invalid, "the account's platform").because(error)
     })?;
-    let account = seen.connector.account();
-    let flight = Flight { inner, seen, account, owner: Uuid::new_v4() };
-    let Some(held) = flight.acquire().await? else { return Ok(()) };
+    let holder = Holder::new(inner, seen);
+    let Some((held, lease)) = holder.begin().await? else { return Ok(()) };
     let name = platform.descriptor().name;
-    match flight.ask(platform.as_ref(), &held).await {
+    match holder.ask(platform.as_ref(), &held, lease).await {
         Ok(set) => {
-            let kept = flight.keep(&renewed(set, held, platform.descriptor().secret)).await;
+            let kept = holder.keep(&renewed(set, held, platform.descriptor().secret)).await;
             count(name, if matches!(kept, Ok(true)) { "refreshed" } else { "lost" });
             kept.map(drop)
         }
         Err(error) if is_refusal(&error) => {
             count(name, "refused");
-            flight.give_up(&error).await
+            holder.give_up(&error).await
         }
         Err(error) => {
             count(name, "failed");
-            flight.cool_down(error).await
+            holder.cool_down(error).await
         }
     }
 }
@@ -84,69 +76,91 @@ fn renewed(set: TokenSet, held: Held, kind: Secret) -> Renewed {
     }
 }
 
-impl Flight {
-    fn now(&self) -> Timestamp {
+impl Holder {
+    pub(super) fn new(inner: Arc<Inner>, seen: Access) -> Self {
+        let account = seen.connector.account();
+        Self { inner, seen, account, owner: Uuid::new_v4() }
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
         self.inner.clock.now()
     }
 
-    fn fault(&self, error: Error) -> JobError {
+    pub(super) fn fault(&self, error: Error) -> JobError {
         error.into_job_error(self.now())
     }
 
-    /// Takes the lease, or prolongs it.
-    async fn acquire(&self) -> Result<Option<Held>, JobError> {
-        let until = self.now().after(LEASE);
-        let held = self.inner.store.acquire_refresh(&self.seen, self.owner, until).await;
-        held.map_err(|error| self.fault(error))
+    /// Takes the lease, unless somebody else has it or was first.
+    async fn begin(&self) -> Result<Option<(Held, Lease)>, JobError> {
+        match self.seen.lease_owner {
+            // Nobody gave it back.
+            Some(_) => self.take_over().await,
+            None => self.acquire().await,
+        }
     }
 
-    async fn ask(&self, platform: &dyn Platform, held: &Held) -> Result<TokenSet, JobError> {
+    /// Takes the lease, or prolongs it.
+    async fn acquire(&self) -> Result<Option<(Held, Lease)>, JobError> {
+        // Counted from before the database is asked: its answer may be long in coming.
+        let lease = Lease::from(self.now(), Instant::now());
+        self.try_acquire(lease).await.map_err(|error| self.fault(error))
+    }
+
+    pub(super) async fn try_acquire(&self, lease: Lease) -> Result<Option<(Held, Lease)>, Error> {
+        let held = self.inner.store.acquire_refresh(&self.seen, self.owner, lease.until()).await?;
+        Ok(held.map(|held| (held, lease)))
+    }
+
+    async fn ask(
+        &self,
+        platform: &dyn Platform,
+        held: &Held,
+        lease: Lease,
+    ) -> Result<TokenSet, JobError> {
         let account = &self.account;
         let Some(refresh) = &held.refresh else {
-            return match &held.secret {
-                Some(secret) => platform.sign_in(account, secret).await,
-                None => Err(JobError::new(ErrorClass::AuthRevoked, "no secret is kept")),
+            let Some(secret) = &held.secret else {
+                return Err(JobError::new(ErrorClass::AuthRevoked, "no secret is kept"));
             };
+            self.check(lease)?;
+            return platform.sign_in(account, secret).await;
         };
+        self.check(lease)?;
         let answer = platform.refresh(account, refresh).await;
         let refused = matches!(&answer, Err(error) if is_refusal(error));
         match &held.secret {
             // Sessions end when an account was idle for long; the password still opens a new one.
-            // That is a second request, so the lease starts anew; who lost it must not send.
-            Some(secret) if refused => match self.acquire().await? {
-                Some(_) => platform.sign_in(account, secret).await,
-                None => answer,
-            },
+            Some(secret) if refused => self.sign_in_again(platform, secret, answer).await,
             _ => answer,
         }
     }
 
-    /// Persists the answer, before anything else and with patience: the old tokens may be used
-    /// up already. Answers whether it was kept.
-    async fn keep(&self, renewed: &Renewed) -> Result<bool, JobError> {
-        let (id, version) = (self.account.connector_id, self.seen.version);
-        let give_up = self.now().after(KEEP_FOR);
-        let mut wait = KEEP_WAIT;
-        loop {
-            match self.inner.store.commit_refresh(id, self.owner, version, renewed).await {
-                Ok(true) => return Ok(true),
-                Ok(false) => {
-                    tracing::warn!(
-                        account = %id,
-                        "new tokens were not kept: the account was connected again, \
-                         or another worker has taken the lease"
-                    );
-                    return Ok(false);
-                }
-                Err(Error::Database(ledger::Error::Unavailable(_) | ledger::Error::Unsure(_)))
-                    if self.now() < give_up =>
-                {
-                    tokio::time::sleep(wait).await;
-                    wait = (wait * 2).min(KEEP_WAIT_MAX);
-                }
-                Err(error) => return Err(self.fault(error)),
-            }
+    /// A second request, so the lease starts anew; who lost it must not send.
+    async fn sign_in_again(
+        &self,
+        platform: &dyn Platform,
+        secret: &SecretString,
+        refused: Result<TokenSet, JobError>,
+    ) -> Result<TokenSet, JobError> {
+        if self.inner.drains() {
+            let words = "the worker ends before it could sign in again";
+            let until = self.now();
+            return Err(JobError::new(ErrorClass::Unavailable { until }, words));
         }
+        let Some((_, lease)) = self.acquire().await? else { return refused };
+        self.check(lease)?;
+        platform.sign_in(&self.account, secret).await
+    }
+
+    /// Right before a request leaves: whoever was held up since the lease was asked for sends
+    /// nothing, for another one may have taken it since and used the token up.
+    fn check(&self, lease: Lease) -> Result<(), JobError> {
+        let now = self.now();
+        if lease.lets_send(now, Instant::now()) {
+            return Ok(());
+        }
+        let words = "was held up between taking the account's lease and sending";
+        Err(JobError::new(ErrorClass::Unavailable { until: now }, words))
     }
 
     /// The account needs a person, unless there are newer tokens by now.
@@ -185,14 +199,24 @@ impl Flight {
         };
         let (id, version) = (self.account.connector_id, self.seen.version);
         let left = self.inner.store.cool_down(id, self.owner, version, &failure).await;
-        left.map_err(|error| self.fault(error))?;
+        // Somebody else has it, or there are other secrets by now: that is worth another look.
+        if !left.map_err(|error| self.fault(error))? {
+            return Ok(());
+        }
         Err(match error.class() {
-            // It is unknown what became of the refresh. Of the job's own work nothing has
-            // happened yet, and the next attempt starts with the same refresh.
-            ErrorClass::Unknown { .. } => {
-                JobError::new(ErrorClass::Transient, "no answer to a refresh").because(error)
-            }
-            _ => error,
+            // Free as well, and the platform's own word. A fault of ours is for a person.
+            ErrorClass::RateLimited { .. } | ErrorClass::Bug => error,
+            // Of the job's own work nothing has happened, so whatever this failed with is neither
+            // its fault nor a reason to give it up.
+            _ => not_renewed(failure.until, self.seen.failures + 1, &error.chain()),
         })
     }
+}
+
+/// What a job is told while nobody may ask for its account's tokens.
+pub(super) fn not_renewed(until: Timestamp, failures: u32, last_error: &str) -> JobError {
+    let words = format!(
+        "the account's tokens could not be renewed, {failures} times in a row by now: {last_error}"
+    );
+    JobError::new(ErrorClass::Unavailable { until }, words).waiting_for(SnoozeReason::TokenRefresh)
 }

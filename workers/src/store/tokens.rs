@@ -1,7 +1,8 @@
 //! The accounts' secrets, and the lease that lets one caller at a time renew them.
 //!
 //! A refresh is: acquire the lease on the version that was found stale, ask the platform, commit
-//! on that version while still the owner. Whoever lost the lease or the version changes nothing.
+//! on that version. Whoever lost the version changes nothing; whoever lost the lease may still keep
+//! an answer, and say nothing else.
 //! Leases are measured with our clocks, so machines whose clocks differ by most of a lease could
 //! both ask; the commit still keeps one answer.
 
@@ -35,6 +36,8 @@ pub struct Access {
     pub refresh_started_at: Option<Timestamp>,
     /// Renewals that failed in a row.
     pub failures: u32,
+    /// What the last one that failed failed with.
+    pub last_error: Option<String>,
 }
 
 /// What keeps callers from an account's access token for now.
@@ -97,6 +100,7 @@ struct Row {
     lease_until: Option<i64>,
     refresh_started_at: Option<i64>,
     failures: i64,
+    last_error: Option<String>,
 }
 
 /// A sealed column.
@@ -151,7 +155,7 @@ impl Store {
     /// An account with its access token.
     pub async fn access(&self, connector_id: Uuid) -> Result<Option<Access>, Error> {
         const SQL: &str = "SELECT c.*, t.access_ct, t.version, t.expires_at, t.refreshed_at, \
-             t.lease_owner, t.lease_until, t.refresh_started_at, t.failures \
+             t.lease_owner, t.lease_until, t.refresh_started_at, t.failures, t.last_error \
              FROM connectors c JOIN connector_tokens t ON t.connector_id = c.id WHERE c.id = $1";
         let row: Option<Row> = on_db!(&self.db, pool => {
             sqlx::query_as(SQL).bind(connector_id).fetch_optional(pool).await
@@ -168,6 +172,7 @@ impl Store {
             lease_until: row.lease_until.map(time),
             refresh_started_at: row.refresh_started_at.map(time),
             failures: u32::try_from(row.failures).unwrap_or(u32::MAX),
+            last_error: row.last_error,
         }))
     }
 
@@ -233,20 +238,22 @@ impl Store {
         Ok(Some(held))
     }
 
-    /// Keeps new tokens under the next version and gives the lease back. `false` if the owner
-    /// had lost the lease, or a person connected the account again: nothing was changed.
+    /// Keeps new tokens under the next version and ends the lease, whoever has it: who was answered
+    /// goes before who wants to ask, though his lease ran out while the database was away. `false`
+    /// if there are newer secrets than those of `version`, or a person has to enter some: nothing
+    /// was changed.
     pub async fn commit_refresh(
         &self,
         connector_id: Uuid,
-        owner: Uuid,
         version: i64,
         new: &Renewed,
     ) -> Result<bool, Error> {
-        const TOKENS: &str = "UPDATE connector_tokens SET access_ct = $4, refresh_ct = $5, \
-             secret_ct = $6, key_id = $7, version = version + 1, expires_at = $8, \
-             refreshed_at = $9, lease_owner = NULL, lease_until = NULL, \
+        const TOKENS: &str = "UPDATE connector_tokens SET access_ct = $3, refresh_ct = $4, \
+             secret_ct = $5, key_id = $6, version = version + 1, expires_at = $7, \
+             refreshed_at = $8, lease_owner = NULL, lease_until = NULL, \
              refresh_started_at = NULL, failures = 0 \
-             WHERE connector_id = $1 AND lease_owner = $2 AND version = $3";
+             WHERE connector_id = $1 AND version = $2 AND EXISTS \
+             (SELECT 1 FROM connectors WHERE id = $1 AND state = 'active')";
         const REMOTE_ID: &str = "UPDATE connectors SET remote_id = $2 WHERE id = $1";
         let next = |column| Place { connector_id, column, version: version + 1 };
         let seal = |column, value: &Option<SecretString>| {
@@ -266,7 +273,6 @@ impl Store {
         }
         let changed = on_tx!(&mut tx, conn => sqlx::query(TOKENS)
             .bind(connector_id)
-            .bind(owner)
             .bind(version)
             .bind(access)
             .bind(refresh)

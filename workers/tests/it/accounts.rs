@@ -76,7 +76,7 @@ async fn a_refresh_whose_lease_holder_died_is_tried_once_more(db: Db) {
     world.advance(TOKEN_LIFE_S);
     die_with_the_lease(&world, false).await;
     // The lease keeps everybody away until it ends.
-    let mut caller = Box::pin(world.use_token(&accounts));
+    let mut caller = Box::pin(world.use_token_in_time(&accounts));
     let early = tokio::time::timeout(Duration::from_millis(200), &mut caller).await;
     assert!(early.is_err());
     assert_eq!(world.platform.server().refreshes, 1);
@@ -92,7 +92,7 @@ async fn a_used_up_token_of_a_dead_holder_needs_a_person(db: Db) {
     world.advance(TOKEN_LIFE_S);
     die_with_the_lease(&world, true).await;
     world.advance(46);
-    let error = world.use_token(&accounts).await.unwrap_err();
+    let error = world.use_token_in_time(&accounts).await.unwrap_err();
     assert!(matches!(error.class(), ErrorClass::AuthRevoked), "{error}");
     let (state, reason) = state(&world).await;
     assert_eq!(state, ConnectorState::NeedsReauth);

@@ -9,6 +9,7 @@ mod overtaken;
 mod publishing;
 mod real_bluesky;
 mod reconnected;
+mod refreshes;
 mod requests;
 mod rows;
 mod scripted;

@@ -287,7 +287,7 @@ async fn tokens_appear_in_no_debug_output_and_not_in_the_database_file() {
     };
     let mut debug = printed().await;
     world.advance(1);
-    world.use_token(&worker.accounts).await.unwrap();
+    world.use_token_in_time(&worker.accounts).await.unwrap();
     debug += &printed().await;
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder.path()).unwrap() {

@@ -116,6 +116,8 @@ pub(crate) struct Scripted {
     pub(crate) gate: Semaphore,
     /// Released once for each refresh that has arrived at the gate.
     pub(crate) at_gate: Semaphore,
+    /// Released once for each refresh that the platform has answered.
+    pub(crate) refreshed: Semaphore,
     /// Where a refresh is before the platform has it.
     pub(crate) refreshing: Pause,
     /// Where a publish is before the platform has it.
@@ -149,6 +151,7 @@ impl Scripted {
             server: Mutex::new(server),
             gate: Semaphore::new(1_000),
             at_gate: Semaphore::new(0),
+            refreshed: Semaphore::new(0),
             refreshing: Pause::new(),
             publishing: Pause::new(),
             looked_up: Pause::new(),
@@ -243,6 +246,7 @@ impl Platform for Scripted {
         self.at_gate.add_permits(1);
         self.gate.acquire().await.unwrap().forget();
         self.refreshing.pass().await;
+        self.refreshed.add_permits(1);
         let mut server = self.server();
         match server.refresh_faults.pop_front() {
             Some(Fault::Fails(class)) => Err(failure(class)),

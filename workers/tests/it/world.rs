@@ -8,8 +8,8 @@ use std::time::Duration;
 use postworks::clock::{Clock as _, SharedClock, ShiftedClock};
 use postworks::config::{Config, Sources};
 use postworks::job::{
-    Catalog, InvalidRequest, Job, JobError, JobId, Kind, NewJob, PostPublication, Queue, Request,
-    Tenant, Token, WorkerId,
+    Catalog, ErrorClass, InvalidRequest, Job, JobError, JobId, Kind, NewJob, PostPublication,
+    Queue, Request, Tenant, Token, WorkerId,
 };
 use postworks::ledger::{Db, Ledger as _, SqlLedger};
 use postworks::worker::{BreakerView, EffectSlot, Handler, JobContext};
@@ -84,6 +84,16 @@ impl World {
             }
         };
         accounts.with_access(self.account, call).await
+    }
+
+    /// The same, as a job does that the engine runs again whenever its time has come.
+    pub(crate) async fn use_token_in_time(&self, accounts: &Accounts) -> Result<String, JobError> {
+        loop {
+            let used = self.use_token(accounts).await;
+            let Err(error) = &used else { return used };
+            let ErrorClass::Unavailable { until } = error.class() else { return used };
+            tokio::time::sleep(until.since(self.clock.now())).await;
+        }
     }
 
     pub(crate) fn advance(&self, seconds: u64) {

@@ -198,3 +198,33 @@ async fn a_retry_that_succeeds_is_counted_as_such_and_so_are_calls_that_fail() {
     .await;
     fleet.redis.thaw();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failing_token_endpoint_is_counted_and_costs_no_attempt_of_a_job() {
+    let fleet = Fleet::start().await;
+    let accounts = fleet.client.connect(&fleet.sandbox, "sandbox", 1).await;
+    let fails =
+        |status| json!({ "op": "refresh", "action": "error", "status": status, "times": 1 });
+    // The second is what a wrong configuration of ours is answered with.
+    fleet.sandbox.faults(json!([fails(503), fails(400), fails(500)])).await;
+    let publications = fleet.client.publish_many(10, &accounts).await;
+    let worker = fleet.worker(&[]).await;
+    fleet.client.until_published(&publications, LONG).await;
+    for publication in &publications {
+        fleet.client.until_job(&publication.job, "completed", LONG).await;
+        let job = fleet.client.http.get(&format!("/api/jobs/{}", publication.job)).await;
+        let attempts = job.expect(200)["attempts"].clone();
+        assert_eq!(
+            attempts.as_array().map(Vec::len),
+            Some(1),
+            "the first was the last: {attempts}"
+        );
+        assert_eq!(attempts[0]["outcome"], "completed", "{attempts}");
+    }
+    let page = Page::of(&worker).await;
+    let refreshes = |outcome| page.value("postworks_token_refreshes_total", &["sandbox", outcome]);
+    assert_eq!((refreshes("failed"), refreshes("refreshed")), (Some(3.0), Some(1.0)));
+    let put_off = ["post_publication.sandbox", "token_refresh"];
+    assert!(page.value("postworks_jobs_snoozed_total", &put_off) >= Some(3.0));
+    assert_eq!(refreshes("refused"), Some(0.0), "nobody was disconnected");
+}

@@ -17,12 +17,14 @@ pub(super) const RULES: &[Rule] = &[
     // session was deleted: then only signing in again helps.
     Rule::new(WITH_ACCESS, 400, "ExpiredToken", Verdict::Expired),
     Rule::new(FOR_TOKENS, 400, "ExpiredToken", Verdict::Revoked),
-    // "Token could not be verified": another server's token, or the server lost its key.
-    Rule::new(ALWAYS, 400, "InvalidToken", Verdict::Revoked),
-    Rule::new(ALWAYS, 401, "InvalidToken", Verdict::Revoked),
-    Rule::new(ALWAYS, 401, "AuthMissing", Verdict::Revoked),
+    // "Token could not be verified": another server's token, or the server lost its key. Of an
+    // access token that says nothing against the account: like any 401, it is renewed.
+    Rule::new(WITH_ACCESS, 400, "InvalidToken", Verdict::Expired),
+    Rule::new(FOR_TOKENS, 400, "InvalidToken", Verdict::Revoked),
+    Rule::new(FOR_TOKENS, 401, "InvalidToken", Verdict::Revoked),
+    Rule::new(FOR_TOKENS, 401, "AuthMissing", Verdict::Revoked),
     // A wrong identifier or password.
-    Rule::new(ALWAYS, 401, "AuthenticationRequired", Verdict::Revoked),
+    Rule::new(FOR_TOKENS, 401, "AuthenticationRequired", Verdict::Revoked),
     // (L) The main password of an account with a second factor: an app password is needed.
     Rule::new(FOR_TOKENS, 401, "AuthFactorTokenRequired", Verdict::Revoked),
     // (L) The account was taken down; signing in again will say so too.

@@ -7,8 +7,6 @@
 
 mod wire;
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use http::Method;
 use postworks::clock::SharedClock;
@@ -50,7 +48,8 @@ const fn describe(name: &'static str, idempotency: Idempotency, look_up: bool) -
 const RULES: [Rule; 4] = [
     Rule::new(WITH_ACCESS, 401, "token_expired", Verdict::Expired),
     Rule::new(ALWAYS, 401, "token_revoked", Verdict::Revoked),
-    Rule::new(ALWAYS, 401, "invalid_token", Verdict::Revoked),
+    // With an access token it is any 401: RFC 6750 means expired ones by it, too.
+    Rule::new(FOR_TOKENS, 401, "invalid_token", Verdict::Revoked),
     Rule::new(FOR_TOKENS, 400, "invalid_grant", Verdict::Revoked),
 ];
 
@@ -107,7 +106,7 @@ impl SandboxClient {
         Ok(TokenSet {
             access: tokens.access_token,
             refresh: tokens.refresh_token,
-            expires_at: tokens.expires_in.map(|s| asked_at.after(Duration::from_secs(s))),
+            expires_at: tokens.expires_in.map(|life| asked_at.after(life)),
             remote_id: None,
         })
     }

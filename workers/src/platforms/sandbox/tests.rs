@@ -1,5 +1,7 @@
 //! What the sandbox's client sends, and what it makes of each answer.
 
+use std::time::Duration;
+
 use postworks::clock::{Clock, SystemClock};
 use postworks::job::{Category, ErrorClass, JobError};
 use secrecy::SecretString;
@@ -139,7 +141,8 @@ async fn each_answer_has_its_class() {
     let rows: &[(&[Step], u16, String, ErrorClass)] = &[
         (&[Publish, Read], 401, error("token_expired"), ErrorClass::AuthExpired),
         (&[Publish, Read], 401, error("token_revoked"), ErrorClass::AuthRevoked),
-        (&[Publish, Read], 401, error("invalid_token"), ErrorClass::AuthRevoked),
+        (&[Publish, Read], 401, error("invalid_token"), ErrorClass::AuthExpired),
+        (&[SignIn, Refresh], 401, error("invalid_token"), ErrorClass::AuthRevoked),
         (&[Publish, Read], 401, String::new(), ErrorClass::AuthExpired),
         (&[SignIn, Refresh], 400, error("invalid_grant"), ErrorClass::AuthRevoked),
         // Our configuration is wrong, which is no reason to disconnect the account.
