@@ -2,9 +2,7 @@
 
 mod open;
 
-pub use open::provide_keys;
-
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use postworks::broker::{self, Broker};
@@ -23,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::accounts::Accounts;
 use crate::handlers::Services;
+use crate::keys::{KeyFault, Keyholder};
 use crate::metrics_page::MetricsPage;
 use crate::platforms::http::Http;
 use crate::platforms::{self, NetworkPolicy, Platforms, Windows};
@@ -51,6 +50,9 @@ pub enum Error {
     /// The master keys.
     #[error(transparent)]
     Keys(#[from] KeyRingError),
+    /// The master keys are not those that secrets are sealed with.
+    #[error(transparent)]
+    Unproved(#[from] KeyFault),
     /// The HTTP client.
     #[error("cannot set up the HTTP client")]
     Http(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -106,6 +108,9 @@ pub struct Node {
     /// The database, for those whose calls must not queue behind handlers.
     reserved: Db,
     key_ids: Vec<String>,
+    keyholder: Keyholder,
+    /// What was found to be wrong with the keys after the start.
+    key_fault: Arc<OnceLock<KeyFault>>,
     pub(crate) id: WorkerId,
     calls: Arc<Calls>,
     blocks: Arc<Blocks>,
@@ -138,6 +143,7 @@ impl Node {
         let sql: Arc<dyn Ledger> = Arc::new(SqlLedger::new(reserved.clone()));
         let ledger: Arc<dyn Ledger> = Arc::new(GroupCommit::new(sql));
         let store = Store::new(db, keys, Arc::clone(&clock));
+        let keyholder = Keyholder::new(store.clone(), id.to_string());
         let network = NetworkPolicy { allow_loopback: environment.allow_loopback };
         let http = Http::new(network).map_err(|error| Error::Http(Box::new(error)))?;
         let blocks = Blocks::new(Arc::clone(&broker), Arc::clone(&clock));
@@ -174,6 +180,8 @@ impl Node {
             accounts,
             reserved,
             key_ids,
+            keyholder,
+            key_fault: Arc::default(),
             id,
             calls,
             blocks,
@@ -225,6 +233,25 @@ impl Node {
     /// [`Error::NoKeys`].
     pub fn key_ids(&self) -> Result<&[String], Error> {
         if self.key_ids.is_empty() { Err(Error::NoKeys) } else { Ok(&self.key_ids) }
+    }
+
+    /// The key ring, for who proves it or seals anew with it.
+    pub fn keyholder(&self) -> &Keyholder {
+        &self.keyholder
+    }
+
+    /// Where it is noted that the keys turned out to be wrong after the start, which ends the role.
+    pub(crate) fn key_fault(&self) -> &Arc<OnceLock<KeyFault>> {
+        &self.key_fault
+    }
+
+    /// Whether the keys turned out to be wrong after the start, when the ledger could be asked: then
+    /// the role was told to stop.
+    ///
+    /// # Errors
+    /// What is wrong, and what to do.
+    pub fn found_keys_right(&self) -> Result<(), KeyFault> {
+        self.key_fault.get().map_or(Ok(()), |fault| Err(fault.clone()))
     }
 
     /// Lets every counter of this node's queues start at zero.

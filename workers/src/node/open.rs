@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use postworks::broker::Broker;
 use postworks::broker::memory::MemoryBroker;
@@ -14,36 +15,24 @@ use secrecy::ExposeSecret as _;
 use uuid::Uuid;
 
 use super::{Error, Node};
+use crate::keys::may_make_up;
 use crate::presence::host;
 use crate::secrets::{KeyRing, KeyRingError};
+use crate::store::{self, KeyBook, Store};
 
 /// The embedded ledger's file in the data folder.
 const LEDGER_FILE: &str = "postworks.db";
 /// The embedded key ring's file in the data folder.
 const KEYS_FILE: &str = "keys";
 
-/// Sees to it that the servers on this machine have keys: those of the environment, else a ring in
-/// the data folder, which is made if it is missing.
-///
-/// # Errors
-/// The file cannot be made or read.
-pub fn provide_keys(environment: &Environment) -> Result<(), KeyRingError> {
-    if !environment.keys.is_empty() {
-        return Ok(());
-    }
-    let file = environment.data_dir.join(KEYS_FILE);
-    KeyRing::load_or_create(&file)?;
-    tracing::warn!(
-        file = %file.display(),
-        "POSTWORKS_KEYS is not set: accounts' tokens are sealed, and access tokens of the API \
-         signed, with the ring in this file; nodes on other machines need the same keys, or they \
-         can neither use the accounts nor know who was logged in here"
-    );
-    Ok(())
-}
+/// The longest that a node without keys waits for the ledger's word on others' keys.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 impl Node {
     /// A node with its ledger in `folder` and its broker in memory: one process, no service.
+    ///
+    /// Without keys a ring is made up in the folder, unless accounts' secrets are sealed there with
+    /// another one: then the node has none, and [`checkup`](crate::checkup) finds them missing.
     ///
     /// # Errors
     /// See [`Error`]; [`ledger::Error::Locked`] if another process uses the folder.
@@ -56,9 +45,18 @@ impl Node {
         std::fs::create_dir_all(folder).map_err(fault)?;
         let db = Db::open_sqlite(&folder.join(LEDGER_FILE)).await.map_err(of_folder(folder))?;
         db.migrate().await.map_err(of_folder(folder))?;
-        let keys = match KeyRing::of(environment) {
+        let file = folder.join(KEYS_FILE);
+        let keys = match given(environment, &file)? {
             Some(keys) => keys,
-            None => KeyRing::load_or_create(&folder.join(KEYS_FILE))?,
+            None => {
+                let mut book = book_of(&db).await?;
+                // The folder has one user at a time: whoever held keys here is gone.
+                book.holders.clear();
+                match may_make_up(&book) {
+                    Ok(()) => KeyRing::load_or_create(&file)?,
+                    Err(_) => KeyRing::none(),
+                }
+            }
         };
         let clock = SystemClock::shared();
         let broker: Arc<dyn Broker> = Arc::new(
@@ -67,10 +65,8 @@ impl Node {
         Self::over(db, broker, worker_id(), keys, clock, config, environment)
     }
 
-    /// A node on PostgreSQL and Redis. Opens no connection yet, so it starts before they do.
-    ///
-    /// Whoever handles accounts asks [`key_ids`](Self::key_ids) next: who only looks at
-    /// jobs needs no keys.
+    /// A node on PostgreSQL and Redis, for who only looks, or brings its keys. Opens no connection
+    /// yet, so it starts before they do.
     ///
     /// # Errors
     /// See [`Error`].
@@ -79,18 +75,46 @@ impl Node {
         config: Config,
         environment: &Environment,
     ) -> Result<Self, Error> {
-        let options = PostgresOptions {
-            connections_max: config.ledger.pool_size,
-            reserved: config.ledger.pool_size * 2 / 5,
-            acquire_timeout: config.ledger.acquire_timeout,
-        };
-        let db = Db::connect_postgres(urls.database.expose_secret(), &options)?;
+        let db = connect(urls, &config)?;
+        let keys = given(environment, &environment.data_dir.join(KEYS_FILE))?;
+        Self::on_servers(db, urls, keys.unwrap_or_else(KeyRing::none), config, environment)
+    }
+
+    /// The same for a role, which handles accounts. Where nobody gave it keys, and nobody else has
+    /// any, it makes up a ring in the data folder; if the ledger cannot be asked now, it is asked
+    /// before the ring is used, see [`checkup`](crate::checkup).
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn for_role(
+        urls: &StoreUrls,
+        config: Config,
+        environment: &Environment,
+    ) -> Result<Self, Error> {
+        let db = connect(urls, &config)?;
         let file = environment.data_dir.join(KEYS_FILE);
+        if environment.keys.is_empty() && !file.exists() {
+            match tokio::time::timeout(PATIENCE, book_of(&db)).await {
+                Ok(Ok(book)) => may_make_up(&book)?,
+                Ok(Err(error @ ledger::Error::Migrations(_))) => return Err(error.into()),
+                // It is away.
+                Ok(Err(_)) | Err(_) => {}
+            }
+        }
         let keys = match KeyRing::of(environment) {
             Some(keys) => keys,
-            None if file.exists() => KeyRing::load_or_create(&file)?,
-            None => KeyRing::none(),
+            None => made_up(&file)?,
         };
+        Self::on_servers(db, urls, keys, config, environment)
+    }
+
+    fn on_servers(
+        db: Db,
+        urls: &StoreUrls,
+        keys: KeyRing,
+        config: Config,
+        environment: &Environment,
+    ) -> Result<Self, Error> {
         let id = worker_id();
         let options = RedisOptions::new(urls.redis.expose_secret(), id.clone())
             .with_prefix(config.broker.prefix.clone())
@@ -98,6 +122,45 @@ impl Node {
         let broker: Arc<dyn Broker> = Arc::new(RedisBroker::connect(options)?);
         Self::over(db, broker, id, keys, SystemClock::shared(), config, environment)
     }
+}
+
+fn connect(urls: &StoreUrls, config: &Config) -> Result<Db, ledger::Error> {
+    let options = PostgresOptions {
+        connections_max: config.ledger.pool_size,
+        reserved: config.ledger.pool_size * 2 / 5,
+        acquire_timeout: config.ledger.acquire_timeout,
+    };
+    Db::connect_postgres(urls.database.expose_secret(), &options)
+}
+
+/// The keys that the environment gives, else those in the file.
+fn given(environment: &Environment, file: &Path) -> Result<Option<KeyRing>, KeyRingError> {
+    match KeyRing::of(environment) {
+        Some(keys) => Ok(Some(keys)),
+        None if file.exists() => KeyRing::load_or_create(file).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The ring in the file, which is made if it is missing.
+fn made_up(file: &Path) -> Result<KeyRing, KeyRingError> {
+    let keys = KeyRing::load_or_create(file)?;
+    tracing::warn!(
+        file = %file.display(),
+        "POSTWORKS_KEYS is not set: accounts' tokens are sealed, and access tokens of the API \
+         signed, with the ring in this file; nodes on other machines need the same keys, and do not \
+         start without them"
+    );
+    Ok(keys)
+}
+
+/// What a ledger knows of keys, as nobody in particular sees it.
+async fn book_of(db: &Db) -> Result<KeyBook, ledger::Error> {
+    let store = Store::new(db.clone(), KeyRing::none(), SystemClock::shared());
+    store.key_book().await.map_err(|error| match error {
+        store::Error::Database(error) => error,
+        error => ledger::Error::Migrations(error.to_string()),
+    })
 }
 
 /// A file that cannot be used is the folder's fault: there is no server to look after.
