@@ -18,6 +18,7 @@ mod failure;
 mod http;
 mod ingress;
 mod job;
+mod keys;
 mod metrics_page;
 mod output;
 mod queue;

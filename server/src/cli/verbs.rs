@@ -7,7 +7,7 @@ use postworks_workers::role::WorkerArgs;
 use super::failure::Failure;
 use super::{
     Context, apikey, audit, breaker, config, connector, demo, dlq, doctor, effects, enqueue,
-    ingress, job, queue, roles, tenant, top, up, user,
+    ingress, job, keys, queue, roles, tenant, top, up, user,
 };
 
 /// What to do.
@@ -195,6 +195,27 @@ Examples:
   postworks apikey revoke 0198f3a0-…"
     )]
     Apikey(apikey::ApiKeyCommand),
+    /// Keys that accounts' secrets are sealed with
+    #[command(
+        subcommand,
+        after_help = "\
+Talks to the database itself, as `postworks user` does, and seals with the first key of
+POSTWORKS_KEYS, which must be those of the nodes.
+
+A key is changed while everything runs. Add the new one to the end of POSTWORKS_KEYS on every node,
+and start the nodes again one by one; put it first on every node, and do so again; rotate. The old
+one may go once the list says so.
+
+No role starts without a key that has sealed something. If one is lost for good, `give-up` deletes
+what it has sealed; those accounts wait for a person to connect them again.
+
+Examples:
+  postworks keys list
+  postworks keys rotate --dry-run
+  postworks keys rotate --reason 'ann has left'
+  postworks keys give-up k1 --yes"
+    )]
+    Keys(keys::KeysCommand),
     /// Tenants, whose rows are kept apart
     #[command(
         subcommand,
@@ -264,6 +285,7 @@ pub(super) async fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
         Verb::Top(args) => top::run(context, args).await,
         Verb::User(command) => user::run(context, command).await,
         Verb::Apikey(command) => apikey::run(context, command).await,
+        Verb::Keys(command) => keys::run(context, command).await,
         Verb::Tenant(command) => tenant::run(context, command).await,
         Verb::Migrate => roles::run_migrate(context).await,
         Verb::Doctor => doctor::run(context).await,
