@@ -8,6 +8,7 @@ pub mod accounts;
 pub mod checkup;
 pub mod handlers;
 pub mod health;
+pub mod keys;
 pub mod metrics_page;
 pub mod node;
 pub mod platforms;

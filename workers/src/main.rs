@@ -78,6 +78,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
             ),
             _,
         ) => UNAVAILABLE,
+        (_, Some(role::Error::Keys(_))) => CONFIG,
         (_, Some(role::Error::Listen { source, .. })) if source.kind() == ErrorKind::AddrInUse => {
             CONFLICT
         }
@@ -115,10 +116,9 @@ async fn run(told: Told) -> anyhow::Result<ExitCode> {
     }
     let urls = told.environment.stores_for("postworks-worker")?;
     let metrics = telemetry::install_metrics()?;
-    node::provide_keys(&told.environment)?;
-    let node = Node::connected(urls, told.config, &told.environment)?;
+    let node = Node::for_role(urls, told.config, &told.environment).await?;
     node.check_queues()?;
-    checkup::at_start(&node).await?;
+    checkup::at_start(&node, &signals.stop).await?;
     role::run(&node, metrics, signals.stop.clone(), announce).await?;
     Ok(match signals.forced().and_then(|code| u8::try_from(code).ok()) {
         Some(code) => ExitCode::from(code),

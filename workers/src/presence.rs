@@ -1,5 +1,5 @@
 //! Lets others know of this process for as long as it lives: where its metrics are, what it runs,
-//! and how long that takes.
+//! how long that takes, and which keys it has.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -40,7 +40,9 @@ impl Node {
             drain: drain.clone(),
         };
         let stop = CancellationToken::new();
-        Present { saying: tokio::spawn(announcer.run(stop.clone())), stop: stop.drop_guard() }
+        let holding = tokio::spawn(self.keyholder().clone().hold_until(stop.clone()));
+        let saying = tokio::spawn(announcer.run(stop.clone()));
+        Present { saying, holding, stop: stop.drop_guard() }
     }
 }
 
@@ -48,6 +50,7 @@ impl Node {
 #[must_use]
 pub struct Present {
     saying: JoinHandle<()>,
+    holding: JoinHandle<()>,
     stop: DropGuard,
 }
 
@@ -55,7 +58,7 @@ impl Present {
     /// Lets the others forget this process; returns when they were told, or cannot be.
     pub async fn leave(self) {
         drop(self.stop);
-        let _ = self.saying.await;
+        let _ = tokio::join!(self.saying, self.holding);
     }
 }
 

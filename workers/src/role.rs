@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::health::{Health, Probe};
+use crate::keys::KeyFault;
 use crate::node::Node;
 use crate::presence::advertised;
 use crate::service;
@@ -60,6 +61,9 @@ pub enum Error {
     /// The worker itself.
     #[error(transparent)]
     Worker(#[from] worker::Error),
+    /// The keys turned out wrong once the ledger could be asked.
+    #[error(transparent)]
+    Keys(#[from] KeyFault),
     /// The health pages' listener.
     #[error("cannot listen on {address}")]
     Listen {
@@ -104,6 +108,7 @@ pub async fn run(
         unsettled = drained.unsettled,
         "the worker has drained"
     );
+    node.found_keys_right()?;
     Ok(drained)
 }
 

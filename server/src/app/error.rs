@@ -102,6 +102,9 @@ impl From<store::Error> for Error {
             store::Error::Sealed { source: source @ SealError::NoKeys, .. } => {
                 Self::NotSetUp(source.to_string())
             }
+            error @ store::Error::Sealed { source: SealError::Unproved, .. } => {
+                Self::Unavailable { what: "the ledger", source: Box::new(error) }
+            }
             error => Self::Broken(Box::new(error)),
         }
     }

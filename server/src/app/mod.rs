@@ -15,6 +15,7 @@ mod error;
 mod fates;
 mod gates;
 mod jobs;
+mod keys;
 mod once;
 mod paging;
 mod queues;
@@ -43,6 +44,7 @@ use crate::scaling::Scaling;
 pub(crate) use dead_choice::category;
 pub use dead_letters::Export;
 pub use error::Error;
+pub use keys::KeyRotation;
 pub use once::{Ended, RequestKey};
 pub use take_over::Foreign;
 

@@ -18,6 +18,8 @@ use super::Role;
 pub(super) const LIFETIME: Duration = Duration::from_secs(15 * 60);
 /// So far the clocks of two API processes may be apart.
 const LEEWAY: Duration = Duration::from_secs(30);
+/// So long after a key last signed there may be tokens that are good by it.
+pub(crate) const KNOWN: Duration = Duration::from_secs(LIFETIME.as_secs() + LEEWAY.as_secs());
 const ISSUER: &str = "postworks";
 const AUDIENCE: &str = "postworks-api";
 /// What the keys are derived for.

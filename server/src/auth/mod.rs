@@ -24,6 +24,7 @@ use postworks_workers::node::Node;
 use postworks_workers::store::Store;
 use uuid::Uuid;
 
+pub(crate) use access_token::KNOWN as ACCESS_TOKEN_KNOWN;
 pub use error::Error;
 pub use login::{Client, Pair};
 pub(crate) use login::{EMAIL_BYTES_MAX, hashed_password, proper_email};

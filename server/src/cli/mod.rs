@@ -18,6 +18,7 @@ mod failure;
 mod http;
 mod ingress;
 mod job;
+mod keys;
 mod metrics_page;
 mod output;
 mod queue;
@@ -28,17 +29,16 @@ mod tenant;
 mod top;
 mod up;
 mod user;
+mod verbs;
 mod wiring;
 
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
-use clap_complete::Shell;
+use clap::{CommandFactory as _, Parser};
 use postworks::config::{Config, ConfigErrors, Environment, Sources, parse_number};
 use postworks::job::JobId;
-use postworks_workers::role::WorkerArgs;
 use postworks_workers::telemetry;
 use url::Url;
 
@@ -46,6 +46,7 @@ pub use failure::{Exit, Failure};
 pub use http::HttpTarget;
 pub use output::Format;
 pub use target::Target;
+use verbs::Verb;
 
 const EXAMPLES: &str = "\
 Start here:
@@ -99,239 +100,6 @@ fn parse_limit(text: &str) -> Result<u32, String> {
 
 fn parse_job_id(text: &str) -> Result<JobId, String> {
     text.parse().map_err(|_| "must be a job's id, a UUID such as 0198f3a0-…".to_owned())
-}
-
-#[derive(Debug, Subcommand)]
-enum Verb {
-    /// Run the API and workers in one process
-    #[command(after_help = "\
-Without DATABASE_URL and REDIS_URL everything is in one file below POSTWORKS_DATA_DIR
-(./.postworks), and anybody on this machine may use the API; with both, `up` uses PostgreSQL and
-Redis, and callers bring an API key or log in. POSTWORKS_AUTH=on|off says otherwise.
-
-With --workers auto (and both) workers are processes of their own, as many as the load calls for, up
-to one for each processor or autoscale.max_workers; they drain when `up` does.
-
-Examples:
-  postworks up
-  postworks up --listen 127.0.0.1:0 --concurrency 20
-  postworks up --workers auto")]
-    Up(up::UpArgs),
-    /// Publish to a sandbox platform that fails, and count what arrives
-    #[command(after_help = "\
-Everything lives in a temporary folder and is gone afterwards.
-
-Examples:
-  postworks demo
-  postworks demo --jobs 200 --seed 7")]
-    Demo(demo::DemoArgs),
-    /// Run the HTTP API
-    #[command(after_help = "\
-Needs DATABASE_URL and REDIS_URL. Callers bring an API key, or log in; with POSTWORKS_AUTH=off
-anybody may do anything, and it listens on loopback only.
-
-Examples:
-  postworks apikey create --role admin
-  postworks api --listen 127.0.0.1:7000")]
-    Api(roles::ApiArgs),
-    /// Run jobs
-    #[command(after_help = "\
-Needs DATABASE_URL and REDIS_URL. The first SIGTERM lets running jobs finish within the grace and
-hands back the rest; the second ends at once.
-
-Examples:
-  postworks worker
-  postworks worker --queues 'post_publication.*,data_cleanup' --concurrency 50")]
-    Worker(WorkerArgs),
-    /// Run the sandbox: a social platform for demos and tests
-    #[command(after_help = "\
-It is a test double: accounts and posts live in memory, and faults are made on demand.
-
-Example:
-  postworks sandbox --listen 127.0.0.1:7001 --journal journal.ndjson")]
-    Sandbox(roles::SandboxArgs),
-    /// Take over the tasks of other queues' producers
-    #[command(subcommand)]
-    Ingress(ingress::IngressCommand),
-    /// Enqueue a job
-    #[command(after_help = "\
-Examples:
-  postworks enqueue data_cleanup
-  postworks enqueue data_cleanup --arg scope=jobs --arg dry_run=true
-  postworks enqueue connector_sync --json '{\"connector_id\": \"0198f3a0-…\"}' --unique-key daily
-  postworks enqueue connector_sync --arg connector_id=0198f3a0-… --delay 5m")]
-    Enqueue(enqueue::EnqueueArgs),
-    /// Accounts on platforms
-    #[command(
-        subcommand,
-        after_help = "\
-Examples:
-  postworks connector add --platform bluesky --base-url https://bsky.social \\
-      --identifier ann.example.com --secret-file app-password.txt
-  postworks connector list -o json"
-    )]
-    Connector(connector::ConnectorCommand),
-    /// Jobs: show, why, list, cancel
-    #[command(
-        subcommand,
-        after_help = "\
-Examples:
-  postworks job list --state running
-  postworks job show 0198f3a0-…
-  postworks job why 0198f3a0-…
-  postworks job cancel 0198f3a0-…"
-    )]
-    Job(job::JobCommand),
-    /// Dead letters: jobs that need a person
-    #[command(
-        subcommand,
-        after_help = "\
-Examples:
-  postworks dlq groups
-  postworks dlq list --filter category=auth --filter died_after=2h
-  postworks dlq retry --filter queue=post_publication.bluesky --dry-run
-  postworks dlq retry 0198f3a0-… --reason 'the account is back'
-  postworks dlq retry --filter fingerprint=4f1c22aa90b3d7e1 --canary 10 --rate 50
-  postworks dlq retry 0198f3a0-… --arg connector_id=0198f3a1-…
-  postworks dlq discard --filter category=expired --filter died_before=7d
-  postworks dlq export > dead.jsonl"
-    )]
-    Dlq(dlq::DlqCommand),
-    /// Publications that may be out, which nobody knows
-    #[command(
-        subcommand,
-        after_help = "\
-Examples:
-  postworks effects list
-  postworks effects resolve 0198f3a0-… --as published --remote-id post_4711
-  postworks effects resolve 0198f3a0-… --as absent --retry"
-    )]
-    Effects(effects::EffectsCommand),
-    /// Who did what by hand, and why
-    #[command(
-        subcommand,
-        after_help = "\
-Every command that changes something by hand is noted with who did it (cli:user@host, user:email,
-apikey:id, or api where callers need not say) and how many things it changed; --reason TEXT adds why.
-
-Examples:
-  postworks audit list --since 8h
-  postworks audit list --action dlq.retry -o json"
-    )]
-    Audit(audit::AuditCommand),
-    /// Queues: what is in them, pause, resume
-    #[command(
-        subcommand,
-        after_help = "\
-Examples:
-  postworks queue list
-  postworks queue pause post_publication.bluesky --reason 'wrong text went out'
-  postworks queue resume post_publication.bluesky"
-    )]
-    Queue(queue::QueueCommand),
-    /// Circuit breakers, one for each queue: list, open, close
-    #[command(
-        subcommand,
-        after_help = "\
-A breaker opens by itself when half of a platform's calls fail, for the whole fleet, and tries a few
-calls after its cooldown. Nothing is claimed meanwhile, and no attempt is lost.
-
-Examples:
-  postworks breaker list
-  postworks breaker open connector_sync.bluesky --reason 'they are migrating'
-  postworks breaker close connector_sync.bluesky"
-    )]
-    Breaker(breaker::BreakerCommand),
-    /// Watch queues, breakers and dead letters, and act on them
-    #[command(after_help = "\
-Keys: arrows select, p and r pause and resume the queue, o and c open and close its breaker, d shows
-its dead letters by cause, R puts those of a cause back, / filters, ? explains, q quits. Whatever
-changes something asks first. NO_COLOR takes the colours away. Where stdout is no terminal, one
-picture is printed.
-
-Examples:
-  postworks top
-  postworks --server http://10.0.0.7:7000 top --every 5s
-  postworks -o json top")]
-    Top(top::TopArgs),
-    /// People who may log in to the API
-    #[command(
-        subcommand,
-        after_help = "\
-Talks to the database itself, never to an API: PostgreSQL if DATABASE_URL and REDIS_URL are set,
-else the embedded one below POSTWORKS_DATA_DIR.
-
-Roles: readonly looks; producer also enqueues, posts, connects accounts, publishes and cancels;
-operator looks, cancels, and runs dead letters, queues, breakers and unknown outcomes; admin may
-do everything.
-
-Examples:
-  postworks user create --email ann@example.org --password-file password.txt --role operator
-  postworks user list
-  postworks user disable ann@example.org"
-    )]
-    User(user::UserCommand),
-    /// Keys that programs ask the API with
-    #[command(
-        subcommand,
-        after_help = "\
-Talks to the database itself, as `postworks user` does, whose help explains the roles. Client
-commands send the key in POSTWORKS_API_KEY.
-
-Examples:
-  postworks apikey create --role producer --name 'the shop' > key.txt
-  POSTWORKS_API_KEY_FILE=key.txt postworks job list
-  postworks apikey list
-  postworks apikey revoke 0198f3a0-…"
-    )]
-    Apikey(apikey::ApiKeyCommand),
-    /// Tenants, whose rows are kept apart
-    #[command(
-        subcommand,
-        after_help = "\
-Whoever asks the API sees the rows of their own tenant, and no others. The tenant `default`, who is
-there from the start, also looks after queues and breakers. Needs PostgreSQL.
-
-Examples:
-  postworks tenant create acme
-  postworks apikey create --role admin --tenant acme
-  postworks job list --tenant acme"
-    )]
-    Tenant(tenant::TenantCommand),
-    /// Bring the database's tables up to date
-    #[command(
-        after_help = "Needs DATABASE_URL and REDIS_URL. Safe to run again, and while workers run."
-    )]
-    Migrate,
-    /// Look for what keeps things from working
-    #[command(after_help = "\
-Looks at the environment, the configuration, PostgreSQL and Redis, and says what each finding means
-and what to do. Exit codes: 0 nothing fails (there may be warnings), 1 a check fails, 69 a store
-cannot be reached, 78 the configuration or the tables.
-
-Examples:
-  postworks doctor
-  postworks -o json doctor")]
-    Doctor,
-    /// Check or print the configuration
-    #[command(
-        subcommand,
-        after_help = "\
-Defaults < a file (--config, POSTWORKS_CONFIG) < POSTWORKS__SECTION__KEY < flags.
-
-Examples:
-  postworks config print > postworks.toml
-  POSTWORKS__WORKER__CONCURRENCY=7 postworks config check"
-    )]
-    Config(config::ConfigCommand),
-    /// Print completions for a shell
-    #[command(
-        after_help = "Example:\n  postworks completions bash > /etc/bash_completion.d/postworks"
-    )]
-    Completions {
-        /// The shell
-        shell: Shell,
-    },
 }
 
 /// What every command knows.
@@ -415,30 +183,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
     // A variable that is set to nothing counts as not set, here as everywhere.
     let config = cli.config.filter(|path| !path.as_os_str().is_empty());
     let context = Context { config, format: cli.output, server: cli.server, tenant: cli.tenant };
-    match cli.verb {
-        Verb::Up(args) => up::run(&context, args).await,
-        Verb::Demo(args) => roles::run_demo(&context, args).await,
-        Verb::Api(args) => roles::run_api(&context, args).await,
-        Verb::Worker(args) => roles::run_worker(&context, args).await,
-        Verb::Sandbox(args) => roles::run_sandbox(args).await,
-        Verb::Ingress(command) => ingress::run(&context, command).await,
-        Verb::Enqueue(args) => enqueue::run(&context, args).await,
-        Verb::Connector(command) => connector::run(&context, command).await,
-        Verb::Job(command) => job::run(&context, command).await,
-        Verb::Dlq(command) => dlq::run(&context, command).await,
-        Verb::Effects(command) => effects::run(&context, command).await,
-        Verb::Audit(command) => audit::run(&context, command).await,
-        Verb::Queue(command) => queue::run(&context, command).await,
-        Verb::Breaker(command) => breaker::run(&context, command).await,
-        Verb::Top(args) => top::run(&context, args).await,
-        Verb::User(command) => user::run(&context, command).await,
-        Verb::Apikey(command) => apikey::run(&context, command).await,
-        Verb::Tenant(command) => tenant::run(&context, command).await,
-        Verb::Migrate => roles::run_migrate(&context).await,
-        Verb::Doctor => doctor::run(&context).await,
-        Verb::Config(command) => config::run(&context, command),
-        Verb::Completions { shell } => config::completions(shell),
-    }
+    verbs::run(&context, cli.verb).await
 }
 
 #[cfg(test)]

@@ -158,6 +158,8 @@ impl Target for App {
     }
 
     async fn add_connector(&self, connector: AddConnector) -> Result<Created, Failure> {
+        // What no node could open would be lost.
+        self.prove_keys().await?;
         Ok(self.add_connector(connector).await?)
     }
 

@@ -6,7 +6,8 @@ use super::apikey::ApiKeyCommand;
 use super::failure::{Exit, Failure};
 use super::output::table;
 use super::user::UserCommand;
-use super::{Context, Verb, audit, wiring};
+use super::verbs::Verb;
+use super::{Context, audit, wiring};
 use crate::app::types::{Page, TenantView};
 
 /// What to do with tenants.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use postworks::config::{Config, Environment, parse_listen, parse_number};
+use postworks_workers::checkup;
 use postworks_workers::role;
 use postworks_workers::signals::Signals;
 use postworks_workers::telemetry;
@@ -81,11 +82,13 @@ async fn within(
     let metrics = install_metrics()?;
     let signals = Signals::listen()?;
     let app = if environment.stores.is_some() {
-        open_role(config, environment).await?
+        open_role(config, environment, &signals.stop).await?
     } else {
         let folder = &environment.data_dir;
         tracing::info!(folder = %folder.display(), "embedded: one process, one file, no service");
-        embedded(config, environment).await?
+        let app = embedded(config, environment).await?;
+        checkup::keys_at_start(app.node(), &signals.stop).await?;
+        app
     };
     app.node().check_queues()?;
     let serving = CancellationToken::new();
@@ -123,7 +126,7 @@ async fn beside(
 ) -> Result<(), Failure> {
     let metrics = install_metrics()?;
     let signals = Signals::listen()?;
-    let app = open_role(config, environment).await?;
+    let app = open_role(config, environment, &signals.stop).await?;
     app.node().check_queues()?;
     let crew = Crew::new(Start::worker(config, file)?, config.autoscale.min_workers);
     // Also when nobody works.

@@ -8,6 +8,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use postworks::chore::Collected;
 use postworks::config::{Config, Environment, without_password};
 use postworks::ledger::{self, Db, PostgresOptions};
+use postworks::worker::Stop;
 use postworks_workers::checkup;
 use postworks_workers::health::Health;
 use postworks_workers::node::{self, Node};
@@ -44,18 +45,22 @@ fn connect(config: &Config, environment: &Environment) -> Result<Node, Failure> 
     Ok(Node::connected(urls, config.clone(), environment)?)
 }
 
-/// Opens the stores for a role that handles accounts.
-pub(crate) async fn open_role(config: &Config, environment: &Environment) -> Result<App, Failure> {
-    role_of(connect_role(config, environment)?).await
+/// Opens the stores for a role that handles accounts, and ends with `stop`.
+pub(crate) async fn open_role(
+    config: &Config,
+    environment: &Environment,
+    stop: &Stop,
+) -> Result<App, Failure> {
+    role_of(connect_role(config, environment).await?, stop).await
 }
 
-fn connect_role(config: &Config, environment: &Environment) -> Result<Node, Failure> {
-    node::provide_keys(environment).map_err(node::Error::from)?;
-    connect(config, environment)
+async fn connect_role(config: &Config, environment: &Environment) -> Result<Node, Failure> {
+    let urls = environment.stores_for("this command")?;
+    Ok(Node::for_role(urls, config.clone(), environment).await?)
 }
 
-async fn role_of(node: Node) -> Result<App, Failure> {
-    checkup::at_start(&node).await?;
+async fn role_of(node: Node, stop: &Stop) -> Result<App, Failure> {
+    checkup::at_start(&node, stop).await?;
     Ok(App::new(Arc::new(node)))
 }
 
@@ -77,8 +82,8 @@ pub(crate) async fn api(
     auth: bool,
 ) -> Result<(), Failure> {
     let metrics = install_metrics()?;
-    let app = role_of(connect_role(config, environment)?).await?;
     let signals = Signals::listen()?;
+    let app = open_role(config, environment, &signals.stop).await?;
     serve(&app, Serve { metrics, auth, workers: 0 }, signals.stop.drain.clone(), || ()).await?;
     ended(&signals)
 }
@@ -95,9 +100,9 @@ pub(crate) async fn worker(
     if supervised {
         signals.drain_when_stdin_ends()?;
     }
-    let node = connect_role(config, environment)?;
+    let node = connect_role(config, environment).await?;
     node.check_queues()?;
-    let app = role_of(node).await?;
+    let app = role_of(node, &signals.stop).await?;
     let announce = |address| drop(ready("worker", address));
     role::run(app.node(), metrics, signals.stop.clone(), announce).await?;
     ended(&signals)
@@ -194,7 +199,7 @@ pub(super) async fn serve(
     let serving = api::serve(listener, router, head_timeout, stop);
     let ((), (), ()) = tokio::join!(serving, upkeep, collecting);
     present.leave().await;
-    Ok(())
+    Ok(node.found_keys_right().map_err(node::Error::from)?)
 }
 
 /// Whoever starts an API for the first time is told what its callers will need.
@@ -266,6 +271,7 @@ impl From<node::Error> for Failure {
             node::Error::Broker(_)
             | node::Error::Unfit(_)
             | node::Error::Keys(_)
+            | node::Error::Unproved(_)
             | node::Error::NoKeys
             | node::Error::NoSuchQueue { .. }
             | node::Error::AllSwitchedOff { .. } => Self::new(Exit::Config, message),
@@ -297,6 +303,7 @@ impl From<role::Error> for Failure {
     fn from(error: role::Error) -> Self {
         match &error {
             role::Error::Listen { address, source } => cannot_listen(*address, source),
+            role::Error::Keys(_) => Self::new(Exit::Config, api::chain(&error)),
             _ => Self::new(Exit::Failed, api::chain(&error)),
         }
     }

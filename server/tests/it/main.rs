@@ -32,6 +32,7 @@ mod history;
 mod http_producer;
 mod ingress;
 mod inputs;
+mod keys;
 mod lean_worker;
 mod limits;
 mod login;

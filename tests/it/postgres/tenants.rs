@@ -60,7 +60,16 @@ async fn the_tenants_role_without_a_tenant_sees_nothing_and_writes_nothing() {
     assert_eq!(count(&mut conn).await, 0);
     let insert = "INSERT INTO posts (id, text, created_at) VALUES (gen_random_uuid(), 'x', 0)";
     assert!(run(&mut conn, insert).await.is_err(), "a row of nobody who is set was written");
-    for table in ["users", "api_keys", "sessions", "refresh_tokens", "tenants", "queue_holds"] {
+    for table in [
+        "users",
+        "api_keys",
+        "sessions",
+        "refresh_tokens",
+        "tenants",
+        "queue_holds",
+        "sealing_keys",
+        "key_holders",
+    ] {
         assert!(run(&mut conn, &format!("SELECT FROM {table}")).await.is_err(), "{table}");
     }
     run(&mut conn, "RESET ROLE").await.unwrap();
@@ -177,13 +186,15 @@ async fn tenants_that_take_turns_on_one_connection_never_see_each_others_rows() 
 }
 
 /// Tables that hold no tenant's rows, or that only the engine touches.
-const ENGINES_OWN: [&str; 10] = [
+const ENGINES_OWN: [&str; 12] = [
     "_sqlx_migrations",
     "api_keys",
     "generations",
+    "key_holders",
     "queue_holds",
     "refresh_tokens",
     "remote_posts",
+    "sealing_keys",
     "sessions",
     "sync_cursors",
     "tenants",

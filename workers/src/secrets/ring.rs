@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,13 +14,19 @@ use postworks::config::{Environment, MasterKey};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+use super::SealError;
+
 /// Keeps derived keys apart from those of sealed values.
 const DERIVED: &[u8] = b"postworks derived keys 1";
 
 /// Master keys by id. New values are sealed under the first; all of them open old ones. A ring
 /// without keys is for programs that handle no secrets.
 #[derive(Clone)]
-pub struct KeyRing(Arc<[MasterKey]>);
+pub struct KeyRing {
+    keys: Arc<[MasterKey]>,
+    /// Shared by all copies.
+    held_back: Arc<AtomicBool>,
+}
 
 /// A key ring that cannot be used. The texts hold no key material.
 #[derive(Debug, thiserror::Error)]
@@ -43,18 +50,42 @@ pub enum KeyRingError {
 impl KeyRing {
     /// The keys that the environment gives, if it gives any.
     pub fn of(environment: &Environment) -> Option<Self> {
-        (!environment.keys.is_empty()).then(|| Self(environment.keys.clone().into()))
+        (!environment.keys.is_empty()).then(|| Self::new(environment.keys.clone()))
     }
 
     /// A ring that seals and opens nothing.
     pub fn none() -> Self {
-        Self(Arc::new([]))
+        Self::new(Vec::new())
+    }
+
+    fn new(keys: Vec<MasterKey>) -> Self {
+        Self { keys: keys.into(), held_back: Arc::default() }
+    }
+
+    /// Lets this ring and its copies open and seal nothing, until it is known whether they are the
+    /// right keys.
+    pub(crate) fn hold_back(&self) {
+        self.held_back.store(true, Ordering::SeqCst);
+    }
+
+    /// Lets it be used: it has proved to be the right one.
+    pub(crate) fn let_go(&self) {
+        self.held_back.store(false, Ordering::SeqCst);
+    }
+
+    /// Whether it is held back.
+    pub(crate) fn is_held_back(&self) -> bool {
+        self.held_back.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn may_be_used(&self) -> Result<(), SealError> {
+        if self.is_held_back() { Err(SealError::Unproved) } else { Ok(()) }
     }
 
     /// Reads `id:base64,id:base64,…`.
     pub fn parse(text: &str) -> Result<Self, KeyRingError> {
         // Never empty: a text without a key has a fault.
-        Ok(Self(MasterKey::parse_all(text).map_err(KeyRingError::Malformed)?.into()))
+        Ok(Self::new(MasterKey::parse_all(text).map_err(KeyRingError::Malformed)?))
     }
 
     /// Reads the key ring in `path`, or makes one with a random key that only this user can read.
@@ -94,12 +125,12 @@ impl KeyRing {
                 .expand(purpose.as_bytes(), derived.as_mut_slice());
             kept.ok().map(|()| (key.id.clone(), derived))
         };
-        self.0.iter().filter_map(derive).collect()
+        self.keys.iter().filter_map(derive).collect()
     }
 
     /// The ids of its keys, the current one first.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|key| key.id.as_str())
+        self.keys.iter().map(|key| key.id.as_str())
     }
 
     /// The id of the key that seals new values; empty if there is none.
@@ -108,11 +139,11 @@ impl KeyRing {
     }
 
     pub(super) fn current(&self) -> Option<(&str, &[u8; 32])> {
-        self.0.first().map(|key| (key.id.as_str(), &*key.bytes))
+        self.keys.first().map(|key| (key.id.as_str(), &*key.bytes))
     }
 
     pub(super) fn get(&self, id: &str) -> Option<&[u8; 32]> {
-        self.0.iter().find(|key| key.id == id).map(|key| &*key.bytes)
+        self.keys.iter().find(|key| key.id == id).map(|key| &*key.bytes)
     }
 }
 
@@ -139,7 +170,7 @@ fn create(path: &Path) -> io::Result<()> {
 
 impl fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|key| &key.id)).finish()
+        f.debug_list().entries(self.keys.iter().map(|key| &key.id)).finish()
     }
 }
 

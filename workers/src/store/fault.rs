@@ -20,6 +20,9 @@ impl Error {
         let class = match &self {
             Self::Database(ledger::Error::Protocol(_)) | Self::Corrupt(_) => ErrorClass::Bug,
             Self::Database(_) => ErrorClass::Unavailable { until: now.after(DATABASE_WAIT) },
+            Self::Sealed { source: SealError::Unproved, .. } => {
+                ErrorClass::Unavailable { until: now.after(DATABASE_WAIT) }
+            }
             Self::Sealed { source: SealError::MissingKey(_) | SealError::NoKeys, .. } => {
                 ErrorClass::Unavailable { until: now.after(KEY_WAIT) }
             }

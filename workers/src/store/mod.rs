@@ -16,6 +16,7 @@ mod publications;
 mod requests;
 mod routes;
 mod schedule;
+mod sealing;
 mod sessions;
 mod tenants;
 mod tokens;
@@ -31,6 +32,7 @@ pub use publications::{Frozen, Publication, PublicationState};
 pub use requests::{Answered, Holding, Keyed, REQUESTS_KEPT, Taken};
 pub use routes::Route;
 pub use schedule::{Publish, Scheduled};
+pub use sealing::{HOLDER_BELIEVED, KeyBook, KeyHolder, Resealed, SealingKey, Stale};
 pub use sessions::{
     Exchange, Exchanged, NewRefresh, REFRESH_GRACE, SESSION_KEPT, SESSION_TOKENS_MAX,
 };

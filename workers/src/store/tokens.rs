@@ -106,9 +106,9 @@ struct Row {
 /// A sealed column.
 type Sealed = Option<Vec<u8>>;
 
-const ACCESS: &str = "access_ct";
-const REFRESH: &str = "refresh_ct";
-const SECRET: &str = "secret_ct";
+pub(super) const ACCESS: &str = "access_ct";
+pub(super) const REFRESH: &str = "refresh_ct";
+pub(super) const SECRET: &str = "secret_ct";
 
 impl Store {
     fn seal(&self, place: Place, value: &SecretString) -> Result<Vec<u8>, Error> {

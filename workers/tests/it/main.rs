@@ -5,6 +5,7 @@
 
 mod accounts;
 mod intents;
+mod keys;
 mod overtaken;
 mod publishing;
 mod real_bluesky;

@@ -2,6 +2,7 @@
 
 mod disk;
 mod fleet;
+mod keys;
 mod page;
 
 use std::time::Duration;
@@ -86,11 +87,7 @@ async fn reach(
         Err(failure) => return Ok(vec![Look::failed("stores", failure)]),
         Ok(app) => app,
     };
-    let keys = match app.node().key_ids() {
-        Ok(ids) => Look::at(vec![of_keys(ids)]),
-        Err(error) => Look::failed("keys", error.into()),
-    };
-    let (ledger, broker) = tokio::join!(ledger(&app), broker(&app));
+    let (keys, ledger, broker) = tokio::join!(keys::of(&app), ledger(&app), broker(&app));
     let all_answer = ledger.is_ok() && broker.is_ok();
     let mut looks = vec![keys];
     looks.push(ledger.unwrap_or_else(|failure| Look::failed("ledger", failure)));
@@ -111,16 +108,6 @@ async fn api(context: &Context) -> Result<Vec<Look>, Failure> {
             vec![Look::ok("api", answers), fleet::held(target.as_ref()).await]
         }
     })
-}
-
-/// What seals, and what still opens.
-fn of_keys(ids: &[String]) -> Finding {
-    let Some((first, others)) = ids.split_first() else { return Finding::ok("keys", "there") };
-    let detail = match others {
-        [] => format!("{first} seals and signs"),
-        _ => format!("{first} seals and signs, {} open as well", others.join(", ")),
-    };
-    Finding::ok("keys", detail)
 }
 
 async fn ledger(app: &App) -> Result<Look, Failure> {

@@ -109,6 +109,15 @@ impl Fleet {
         self.vars.push((name, value.to_owned()));
     }
 
+    /// Starts the API again, with the environment as it is set now.
+    pub(crate) async fn restart_api(&mut self) {
+        self.api.signal(nix::sys::signal::Signal::SIGTERM);
+        self.api.ended(LONG).await;
+        let args = ["api", "--listen", ANY];
+        self.api = Process::start("api", POSTWORKS, &args, &self.vars, self.folder.path());
+        self.client = Client::new(&self.api.listening("api").await);
+    }
+
     /// Starts a worker with these flags besides its health pages; returns when it says where
     /// those are.
     pub(crate) async fn worker(&self, flags: &[&str]) -> Process {

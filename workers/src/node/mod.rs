@@ -1,44 +1,36 @@
 //! A node: the stores, the handlers and the tasks that every role of a Postworks process shares.
 
-use std::path::Path;
-use std::sync::Arc;
+mod open;
+
+use std::sync::{Arc, OnceLock};
 
 use metrics_exporter_prometheus::PrometheusHandle;
-use postworks::broker::memory::MemoryBroker;
-use postworks::broker::redis::{RedisBroker, RedisOptions};
 use postworks::broker::{self, Broker};
 use postworks::chore::{Collected, Collector, Reaper, Refiller, Relay, Stores};
 use postworks::client::Producer;
-use postworks::clock::{SharedClock, SystemClock};
-use postworks::config::{Config, Environment, StoreUrls};
+use postworks::clock::SharedClock;
+use postworks::config::{Config, Environment};
 use postworks::gate::quota::Quotas;
 use postworks::job::{CatalogError, Queue, Tenant, WorkerId};
-use postworks::ledger::{self, Db, GroupCommit, Ledger, PostgresOptions, SqlLedger};
+use postworks::ledger::{self, Db, GroupCommit, Ledger, SqlLedger};
 use postworks::telemetry::metrics::{self, Known};
 use postworks::worker::{
     self, Blocks, Calls, Drained, Options, Registry, Solitude, Stop, Tempo, Worker,
 };
-use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use crate::accounts::Accounts;
 use crate::handlers::Services;
+use crate::keys::{KeyFault, Keyholder};
 use crate::metrics_page::MetricsPage;
 use crate::platforms::http::HttpOptions;
 use crate::platforms::{self, NetworkPolicy, Platforms, Windows};
-use crate::presence::host;
 use crate::readings::Product;
 use crate::reconnected::Reconnected;
 use crate::registry::registry;
 use crate::secrets::{KeyRing, KeyRingError};
 use crate::service;
 use crate::store::Store;
-
-/// The embedded ledger's file in the data folder.
-const LEDGER_FILE: &str = "postworks.db";
-/// The embedded key ring's file in the data folder.
-const KEYS_FILE: &str = "keys";
 
 /// Why a node cannot start. An outage of a store is no reason: the node waits for it.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +50,9 @@ pub enum Error {
     /// The master keys.
     #[error(transparent)]
     Keys(#[from] KeyRingError),
+    /// The master keys are not those that secrets are sealed with.
+    #[error(transparent)]
+    Unproved(#[from] KeyFault),
     /// The HTTP client.
     #[error("cannot set up the HTTP client")]
     Http(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -122,92 +117,20 @@ pub struct Node {
     /// The database, for those whose calls must not queue behind handlers.
     reserved: Db,
     key_ids: Vec<String>,
+    keyholder: Keyholder,
+    /// What was found to be wrong with the keys after the start.
+    key_fault: Arc<OnceLock<KeyFault>>,
     pub(crate) id: WorkerId,
     calls: Arc<Calls>,
     blocks: Arc<Blocks>,
     pub(crate) tempo: Arc<Tempo>,
 }
 
-/// Sees to it that the servers on this machine have keys: those of the environment, else a ring in
-/// the data folder, which is made if it is missing.
-///
-/// # Errors
-/// The file cannot be made or read.
-pub fn provide_keys(environment: &Environment) -> Result<(), KeyRingError> {
-    if !environment.keys.is_empty() {
-        return Ok(());
-    }
-    let file = environment.data_dir.join(KEYS_FILE);
-    KeyRing::load_or_create(&file)?;
-    tracing::warn!(
-        file = %file.display(),
-        "POSTWORKS_KEYS is not set: accounts' tokens are sealed, and access tokens of the API \
-         signed, with the ring in this file; nodes on other machines need the same keys, or they \
-         can neither use the accounts nor know who was logged in here"
-    );
-    Ok(())
-}
-
 impl Node {
-    /// A node with its ledger in `folder` and its broker in memory: one process, no service.
-    ///
-    /// # Errors
-    /// See [`Error`]; [`ledger::Error::Locked`] if another process uses the folder.
-    pub async fn embedded(
-        folder: &Path,
-        config: Config,
-        environment: &Environment,
-    ) -> Result<Self, Error> {
-        let fault = |source| Error::Folder { folder: folder.to_owned(), source };
-        std::fs::create_dir_all(folder).map_err(fault)?;
-        let db = Db::open_sqlite(&folder.join(LEDGER_FILE)).await.map_err(of_folder(folder))?;
-        db.migrate().await.map_err(of_folder(folder))?;
-        let keys = match KeyRing::of(environment) {
-            Some(keys) => keys,
-            None => KeyRing::load_or_create(&folder.join(KEYS_FILE))?,
-        };
-        let clock = SystemClock::shared();
-        let broker: Arc<dyn Broker> = Arc::new(
-            MemoryBroker::new(Arc::clone(&clock)).with_window(config.broker.window as usize),
-        );
-        Self::over(db, broker, worker_id(), keys, clock, config, environment)
-    }
-
-    /// A node on PostgreSQL and Redis. Opens no connection yet, so it starts before they do.
-    ///
-    /// Whoever handles accounts asks [`key_ids`](Self::key_ids) next: who only looks at
-    /// jobs needs no keys.
-    ///
-    /// # Errors
-    /// See [`Error`].
-    pub fn connected(
-        urls: &StoreUrls,
-        config: Config,
-        environment: &Environment,
-    ) -> Result<Self, Error> {
-        let options = PostgresOptions {
-            connections_max: config.ledger.pool_size,
-            reserved: config.ledger.pool_size * 2 / 5,
-            acquire_timeout: config.ledger.acquire_timeout,
-        };
-        let db = Db::connect_postgres(urls.database.expose_secret(), &options)?;
-        let file = environment.data_dir.join(KEYS_FILE);
-        let keys = match KeyRing::of(environment) {
-            Some(keys) => keys,
-            None if file.exists() => KeyRing::load_or_create(&file)?,
-            None => KeyRing::none(),
-        };
-        let id = worker_id();
-        let options = RedisOptions::new(urls.redis.expose_secret(), id.clone())
-            .with_prefix(config.broker.prefix.clone())
-            .with_window(config.broker.window as usize);
-        let broker: Arc<dyn Broker> = Arc::new(RedisBroker::connect(options)?);
-        Self::over(db, broker, id, keys, SystemClock::shared(), config, environment)
-    }
-
     /// A node over stores that were opened elsewhere, as tests and programs of their own do it.
     ///
-    /// `id` names this process to the broker; a [`RedisBroker`] must have been given the same.
+    /// `id` names this process to the broker; a [`RedisBroker`](postworks::broker::redis::RedisBroker)
+    /// must have been given the same.
     ///
     /// # Errors
     /// See [`Error`].
@@ -229,6 +152,7 @@ impl Node {
         let sql: Arc<dyn Ledger> = Arc::new(SqlLedger::new(reserved.clone()));
         let ledger: Arc<dyn Ledger> = Arc::new(GroupCommit::new(sql));
         let store = Store::new(db, keys, Arc::clone(&clock));
+        let keyholder = Keyholder::new(store.clone(), id.to_string());
         let network = NetworkPolicy { allow_loopback: environment.allow_loopback };
         let blocks = Blocks::new(Arc::clone(&broker), Arc::clone(&clock));
         let closing = Arc::clone(&blocks);
@@ -266,6 +190,8 @@ impl Node {
             accounts,
             reserved,
             key_ids,
+            keyholder,
+            key_fault: Arc::default(),
             id,
             calls,
             blocks,
@@ -301,6 +227,25 @@ impl Node {
     /// [`Error::NoKeys`].
     pub fn key_ids(&self) -> Result<&[String], Error> {
         if self.key_ids.is_empty() { Err(Error::NoKeys) } else { Ok(&self.key_ids) }
+    }
+
+    /// The key ring, for who proves it or seals anew with it.
+    pub fn keyholder(&self) -> &Keyholder {
+        &self.keyholder
+    }
+
+    /// Where it is noted that the keys turned out to be wrong after the start, which ends the role.
+    pub(crate) fn key_fault(&self) -> &Arc<OnceLock<KeyFault>> {
+        &self.key_fault
+    }
+
+    /// Whether the keys turned out to be wrong after the start, when the ledger could be asked: then
+    /// the role was told to stop.
+    ///
+    /// # Errors
+    /// What is wrong, and what to do.
+    pub fn found_keys_right(&self) -> Result<(), KeyFault> {
+        self.key_fault.get().map_or(Ok(()), |fault| Err(fault.clone()))
     }
 
     /// Lets every counter of this node's queues start at zero.
@@ -418,20 +363,4 @@ impl Node {
         self.accounts.finish().await;
         Ok(sum)
     }
-}
-
-/// A file that cannot be used is the folder's fault: there is no server to look after.
-fn of_folder(folder: &Path) -> impl Fn(ledger::Error) -> Error {
-    move |error| match error {
-        ledger::Error::Unavailable(source)
-        | ledger::Error::Refused(source)
-        | ledger::Error::Protocol(source) => {
-            Error::Folder { folder: folder.to_owned(), source: std::io::Error::other(source) }
-        }
-        error => Error::Ledger(error),
-    }
-}
-
-fn worker_id() -> WorkerId {
-    WorkerId::new(&host(), std::process::id(), Uuid::new_v4())
 }
