@@ -24,6 +24,7 @@ fn request(route: &Declared, rows: &Rows) -> (String, Value) {
         "/api/connectors" if route.method == "POST" => {
             let mut account = example(route);
             account["platform"] = "sandbox".into();
+            account["base_url"] = "http://127.0.0.1:1".into();
             (route.path.to_owned(), account)
         }
         "/api/publish" => {
