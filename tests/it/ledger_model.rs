@@ -5,12 +5,16 @@ use std::time::Duration;
 
 use postworks::job::{Category, JobId, Reason, State, Timestamp, Token};
 use postworks::ledger::{
-    Cancel, Db, DeadFilter, Ledger, Next, PutBack, Settled, SqlLedger, Standing, Unpark, Verdict,
+    Cancel, Db, DeadFilter, Ledger, Next, PostgresOptions, PutBack, Settled, SqlLedger, Standing,
+    Unpark, Verdict,
 };
 use postworks::testing::ledger::{NOW, at, job, token};
 use postworks::testing::postgres_server::PostgresServer;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+
+/// How long a story waits for a connection.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One thing that happens; the numbers are tokens.
 #[derive(Debug, Clone, Copy)]
@@ -217,7 +221,10 @@ fn postgresql_agrees_with_the_model_whatever_happens() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let (_server, db) = runtime.block_on(async {
         let server = PostgresServer::launch().await;
-        let db = server.db().await;
+        // Thousands of transactions in a row: on a busy machine one of them may have to wait for
+        // longer than a job would.
+        let patient = PostgresOptions { acquire_timeout: PATIENCE, ..PostgresOptions::default() };
+        let db = Db::connect_postgres(&server.database().await, &patient).unwrap();
         (server, db)
     });
     stories(&SqlLedger::new(db), &runtime);
