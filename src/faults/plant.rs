@@ -47,4 +47,6 @@ plants! {
         "A job that a stopping worker hands back has spent an attempt.";
     CountLostCommitTwice, "count_lost_commit_twice",
         "A verdict whose answer was lost counts again when it is repeated.";
+    TellToken, "tell_token",
+        "A new access token is written to the log.";
 }

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::process::Command;
 
 use serde_json::Value;
 use sqlx::PgConnection;
 
-use crate::fleet::{Client, Process};
+use crate::fleet::{Client, Process, secrets_told};
 use crate::history::{Change, Effect, History, Job, Publication, Usage};
 use crate::world::World;
 
@@ -113,7 +112,7 @@ fn series(page: &Value, name: &str, label: &str) -> f64 {
     values.sum()
 }
 
-/// Where one of the world's secrets can be read: logs, the broker's file, the tables.
+/// Where a secret can be read: logs, the broker's file, the tables.
 async fn leaks(world: &World, database: &mut PgConnection) -> Vec<String> {
     let appended = world.fleet.redis.folder().join("appendonlydir");
     for entry in fs::read_dir(appended).into_iter().flatten().flatten() {
@@ -128,10 +127,5 @@ async fn leaks(world: &World, database: &mut PgConnection) -> Vec<String> {
             .expect("a table");
         fs::write(world.folder().join(format!("{table}.table")), rows).expect("a copy of a table");
     }
-    let secrets = tempfile::NamedTempFile::new().expect("a file for the secrets");
-    fs::write(secrets.path(), world.secrets.join("\n")).expect("a file for the secrets");
-    let mut grep = Command::new("grep");
-    grep.args(["-r", "-l", "-F", "-a", "-f"]).arg(secrets.path()).arg(world.folder());
-    let found = grep.output().expect("grep");
-    String::from_utf8_lossy(&found.stdout).lines().map(str::to_owned).collect()
+    secrets_told(&world.fleet.redis, &world.fleet.postgres, world.folder())
 }

@@ -22,6 +22,7 @@ pub(crate) const CAUGHT_BY: [(Plant, &str); Plant::ALL.len()] = [
     (Plant::NoRenewal, "R7"),
     (Plant::BurnOnDrain, "W5"),
     (Plant::CountLostCommitTwice, "P5"),
+    (Plant::TellToken, "W2"),
 ];
 
 /// Runs the rows that must catch something; the report is good if all do. A row that broke off

@@ -49,8 +49,6 @@ pub(crate) struct World {
     pub(crate) sentinels: Option<SentinelServers>,
     /// The platform's account of each of ours.
     pub(crate) remote: BTreeMap<String, String>,
-    /// Canaries: must be found in no log and no store.
-    pub(crate) secrets: Vec<String>,
     folder: PathBuf,
 }
 
@@ -96,7 +94,6 @@ impl World {
             publish_calls,
             sentinels,
             remote: BTreeMap::new(),
-            secrets: vec!["AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".to_owned()],
             folder,
         };
         let mut witness = world.database().await;
@@ -183,7 +180,7 @@ impl World {
         let http = Client::new(self.fleet.sandbox.url()).http;
         let mut accounts = Vec::with_capacity(count);
         for n in 0..count {
-            let handle = format!("{platform}-{n}-{}", self.secrets.len());
+            let handle = format!("{platform}-{n}-{}", self.remote.len());
             let made = http.post("/accounts", &json!({ "handle": handle })).await.expect(201);
             let secret = text(&made["refresh_token"]);
             let connector = json!({
@@ -200,7 +197,6 @@ impl World {
             });
             let account = accounts.last().expect("it was just added");
             self.remote.insert(account.connector.clone(), account.remote.clone());
-            self.secrets.push(secret);
         }
         accounts
     }

@@ -173,10 +173,10 @@ async fn no_ring_is_invented_beside_sealed_rows() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_key_is_found_when_the_ledger_is_back() {
-    let fleet = Fleet::start().await;
+    let mut fleet = Fleet::start().await;
     fleet.client.connect(&fleet.sandbox, "sandbox", 1).await;
-    let Fleet { mut api, sandbox: _sandbox, redis, postgres, .. } = fleet;
-    api.kill9().await;
+    fleet.api.kill9().await;
+    let (redis, postgres) = (&fleet.redis, &fleet.postgres);
     let vars = |ring: &str| {
         vec![
             ("DATABASE_URL", postgres.url("postgres")),

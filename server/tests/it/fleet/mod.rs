@@ -5,6 +5,7 @@
 //! beside each other, and each may kill what it likes. Whatever a test starts ends with its value;
 //! when a test fails, the last words of its processes are shown.
 
+mod canary;
 mod client;
 mod process;
 mod sandbox;
@@ -18,6 +19,7 @@ use postworks_workers::secrets::KeyRing;
 use postworks_workers::store::Store;
 use tempfile::TempDir;
 
+pub(crate) use canary::secrets_told;
 pub(crate) use client::{Client, Http, Publication};
 pub(crate) use process::{Process, Ran, run};
 pub(crate) use sandbox::{Journal, Sandbox};
