@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use toml::{Table, Value};
+use url::Url;
 
 use crate::gate::breaker;
 use crate::job::{Catalog, Durability, Kind, Queue, QueuePattern};
@@ -83,6 +84,9 @@ pub struct Api {
     /// Where others find it: a host, or a host and a port; `None` for where it listens.
     #[serde(deserialize_with = "values::text_or_none")]
     pub advertise: Option<String>,
+    /// Where browsers find it; `None` for where it listens, if that is on loopback.
+    #[serde(deserialize_with = "values::url_or_none")]
+    pub public_url: Option<Url>,
     /// Whether callers must prove who they are; `None` leaves it to whether there are servers.
     #[serde(deserialize_with = "values::switch_or_none")]
     pub auth: Option<bool>,

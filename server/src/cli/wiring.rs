@@ -183,6 +183,7 @@ pub(super) async fn serve(
         tokio::spawn(say_if_closed(app.clone()));
     }
     say_if_exposed(node, address);
+    app.listens_on(address);
     let router = api::router(app.clone(), auth, health, &node.config.api);
     ready("api", address)?;
     let found_at = advertised(address, node.config.api.advertise.as_deref());

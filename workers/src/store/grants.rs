@@ -19,6 +19,9 @@ pub struct Grant {
     pub connector_id: Option<Uuid>,
     /// The platform's own id of the account that it is of.
     pub remote_id: String,
+    /// Its name there, if the platform says so: what a new account is listed under, unless another has
+    /// that name.
+    pub name: Option<String>,
     /// The tokens.
     pub tokens: Renewed,
 }
@@ -119,15 +122,16 @@ impl Store {
         grant: &Grant,
         fresh: Uuid,
     ) -> Result<Option<Uuid>, Error> {
+        // A name is not proof of an account, so nobody's row is taken for it.
         macro_rules! insert {
             ($conflict:literal) => {
                 concat!(
                     "INSERT INTO connectors (id, platform, base_url, identifier, remote_id, \
-                     created_at) VALUES ($1, $2, $3, $4, $4, $5) ON CONFLICT (",
+                     created_at) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (",
                     $conflict,
                     ") DO UPDATE SET state = 'active', state_reason = NULL, \
-                     remote_id = excluded.remote_id WHERE connectors.remote_id IS NULL \
-                     OR connectors.remote_id = excluded.remote_id RETURNING id"
+                     remote_id = excluded.remote_id WHERE connectors.remote_id = excluded.remote_id \
+                     OR (connectors.remote_id IS NULL AND connectors.identifier = $5) RETURNING id"
                 )
             };
         }
@@ -139,14 +143,21 @@ impl Store {
             Db::Postgres(_) => insert!("tenant_id, platform, base_url, identifier"),
             Db::Sqlite(_) => insert!("platform, base_url, identifier"),
         };
-        Ok(on_tx!(tx, conn => sqlx::query_scalar(sql)
-            .bind(fresh)
-            .bind(&grant.platform)
-            .bind(without_slashes(&grant.base_url).as_str())
-            .bind(&grant.remote_id)
-            .bind(self.now().as_millis())
-            .fetch_optional(conn)
-            .await)?)
+        for identifier in grant.name.iter().chain([&grant.remote_id]) {
+            let id: Option<Uuid> = on_tx!(&mut *tx, conn => sqlx::query_scalar(sql)
+                .bind(fresh)
+                .bind(&grant.platform)
+                .bind(without_slashes(&grant.base_url).as_str())
+                .bind(identifier)
+                .bind(&grant.remote_id)
+                .bind(self.now().as_millis())
+                .fetch_optional(conn)
+                .await)?;
+            if id.is_some() {
+                return Ok(id);
+            }
+        }
+        Ok(None)
     }
 
     /// The account on that server with that id of the platform's; else the one that has it for a name.
