@@ -38,6 +38,7 @@ mod limits;
 mod login;
 mod logs;
 mod metrics;
+mod oauth;
 mod openapi;
 mod operator;
 mod outage;
