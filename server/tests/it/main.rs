@@ -50,6 +50,7 @@ mod quotas;
 mod rate_windows;
 mod readme;
 mod real_bluesky;
+mod real_connect;
 mod redaction;
 mod redis_limits;
 mod redrive;
