@@ -58,3 +58,26 @@ fn what_is_wrong_with_a_section_of_oauth_is_named() {
     }
     assert_eq!(all.lines().count(), 2, "{all}");
 }
+
+#[test]
+fn browsers_find_an_api_by_https_or_on_this_machine() {
+    let load = |url: &str| {
+        let text = format!("[api]\npublic_url = \"{url}\"");
+        Config::load(&Sources::default().file("my.toml", text))
+    };
+    for url in ["https://app.example/jobs", "http://localhost:7000", "http://[::1]:7000", ""] {
+        let found = load(url).unwrap().api.public_url;
+        assert_eq!(found.is_some(), !url.is_empty(), "{url}");
+    }
+    for (url, words) in [
+        ("http://app.example", "must be https, or on loopback"),
+        ("http://127.0.0.1.evil.example", "must be https, or on loopback"),
+        ("https://ann@app.example", "without a user and a query"),
+        ("https://app.example/?a=b", "without a user and a query"),
+        ("app.example", "is no address"),
+        ("ftp://app.example", "is no address"),
+    ] {
+        let said = load(url).unwrap_err().to_string();
+        assert!(said.contains("api.public_url") && said.contains(words), "{url}: {said}");
+    }
+}
