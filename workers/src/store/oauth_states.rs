@@ -110,7 +110,6 @@ impl Store {
         sealed: &[u8],
         until: Timestamp,
     ) -> Result<bool, Error> {
-        // Repeated, it finds its own row, and there is one as good.
         macro_rules! insert {
             ($uuid:literal, $text:literal) => {
                 concat!(
@@ -122,7 +121,7 @@ impl Store {
                     $text,
                     ", $10 WHERE (SELECT count(*) FROM oauth_states WHERE actor = $3 \
                      AND expires_at > $11 AND state_hash <> $1) < $12 \
-                     ON CONFLICT (state_hash) DO UPDATE SET expires_at = excluded.expires_at"
+                     ON CONFLICT (state_hash) DO NOTHING"
                 )
             };
         }
@@ -148,8 +147,17 @@ impl Store {
             .execute(conn)
             .await
             .map(|done| done.rows_affected()))?;
+        if kept == 0 {
+            // Perhaps it is there: the answer to our own commit may have got lost.
+            const THERE: &str = "SELECT count(*) FROM oauth_states WHERE state_hash = $1";
+            let there: i64 = on_tx!(&mut tx, conn => sqlx::query_scalar(THERE)
+                .bind(new.state_hash.as_slice())
+                .fetch_one(conn)
+                .await)?;
+            return Ok(there > 0);
+        }
         tx.commit().await?;
-        Ok(kept > 0)
+        Ok(true)
     }
 
     /// Takes what was begun, for good; `None` if it is not there any more, or not theirs who show
