@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use url::{Host, Url};
+
 use super::Config;
 
 const fn seconds(n: u64) -> Duration {
@@ -27,6 +29,7 @@ pub(super) fn check(config: &Config) -> Vec<(String, String)> {
     autoscale(config, &mut faults);
     advertise(config, &mut faults);
     slots(config, &mut faults);
+    oauth(config, &mut faults);
     retention(config, &mut faults);
     faults.0
 }
@@ -64,11 +67,29 @@ fn api(config: &Config, faults: &mut Faults) {
         "api.bulk_body_limit",
         "must be at least api.body_limit and at most 16MiB",
     );
+    if let Some(url) = &api.public_url {
+        let plain = url.username().is_empty() && url.query().is_none();
+        let message = "must be an address without a user and a query, such as \
+                       https://postworks.example.org";
+        faults.unless(plain, "api.public_url", message);
+        let safe = url.scheme() == "https" || is_loopback(url);
+        let message = "must be https, or on loopback: what OAuth sends there is a secret";
+        faults.unless(safe, "api.public_url", message);
+    }
     faults.span("api.request_timeout", api.request_timeout, Duration::from_millis(100), HOUR);
     faults.span("api.head_timeout", api.head_timeout, Duration::from_millis(100), HOUR);
     faults.number("api.requests_max", api.requests_max, 1, 100_000);
     faults.number("api.rate_limit", api.rate_limit, 0, 1_000_000);
     faults.number("api.rate_burst", api.rate_burst, 1, 10_000_000);
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
 }
 
 fn worker(config: &Config, faults: &mut Faults) {
@@ -201,6 +222,15 @@ fn slots(config: &Config, faults: &mut Faults) {
     for (section, slots) in kinds.chain(platforms) {
         if let Some(slots) = slots {
             faults.number(&format!("{section}.slots"), slots, 1, 10_000);
+        }
+    }
+}
+
+fn oauth(config: &Config, faults: &mut Faults) {
+    for (name, oauth) in config.oauth() {
+        for key in oauth.missing() {
+            let key = format!("platforms.{name}.oauth.{key}");
+            faults.unless(false, &key, "must be set, as others of its section are");
         }
     }
 }

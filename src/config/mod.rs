@@ -11,6 +11,7 @@ mod environment;
 mod error;
 mod keys;
 mod layers;
+mod oauth;
 mod quotas;
 mod values;
 
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use toml::{Table, Value};
+use url::Url;
 
 use crate::gate::breaker;
 use crate::job::{Catalog, Durability, Kind, Queue, QueuePattern};
@@ -31,6 +33,7 @@ pub use error::{ConfigError, ConfigErrors, Origin};
 pub use keys::MasterKey;
 use layers::Layers;
 pub use layers::Sources;
+pub use oauth::{ClientAuth, OAuth};
 pub use quotas::{OptionalQuota, Percent, PlatformQuotas};
 pub use values::{ByteSize, parse_duration, parse_listen, parse_number};
 
@@ -81,6 +84,9 @@ pub struct Api {
     /// Where others find it: a host, or a host and a port; `None` for where it listens.
     #[serde(deserialize_with = "values::text_or_none")]
     pub advertise: Option<String>,
+    /// Where browsers find it; `None` for where it listens, if that is on loopback.
+    #[serde(deserialize_with = "values::url_or_none")]
+    pub public_url: Option<Url>,
     /// Whether callers must prove who they are; `None` leaves it to whether there are servers.
     #[serde(deserialize_with = "values::switch_or_none")]
     pub auth: Option<bool>,
@@ -225,6 +231,9 @@ pub struct Platform {
     /// The calls that all workers together may make.
     #[serde(default)]
     pub quotas: PlatformQuotas,
+    /// How its accounts are connected, if with OAuth 2.0.
+    #[serde(default)]
+    pub oauth: OAuth,
 }
 
 /// How long ended rows are kept.
@@ -370,5 +379,7 @@ impl Config {
     }
 }
 
+#[cfg(test)]
+mod oauth_tests;
 #[cfg(test)]
 mod tests;

@@ -99,11 +99,13 @@ pub enum CleanupScope {
     Requests,
     /// Expired sessions of the API's users, and their tokens.
     Sessions,
+    /// Accounts that somebody began to connect over OAuth, and did not in time.
+    OauthStates,
 }
 
 impl CleanupScope {
     /// Every scope.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Jobs,
         Self::DeadLetters,
         Self::RemotePosts,
@@ -112,12 +114,13 @@ impl CleanupScope {
         Self::Redrives,
         Self::Requests,
         Self::Sessions,
+        Self::OauthStates,
     ];
 }
 
 impl Job for DataCleanup {
     const KIND: &'static str = "data_cleanup";
-    /// 2: may clean the audit, redrives, requests and sessions.
-    const VERSION: u16 = 2;
+    /// 2: may clean the audit, redrives, requests and sessions. 3: and states of OAuth.
+    const VERSION: u16 = 3;
     const TIMEOUT: Duration = Duration::from_secs(300);
 }

@@ -9,6 +9,11 @@ pub(super) const OK: StatusCode = StatusCode::OK;
 pub(super) const CREATED: StatusCode = StatusCode::CREATED;
 pub(super) const ACCEPTED: StatusCode = StatusCode::ACCEPTED;
 pub(super) const NO_CONTENT: StatusCode = StatusCode::NO_CONTENT;
+pub(super) const BAD_GATEWAY: StatusCode = StatusCode::BAD_GATEWAY;
+pub(super) const FORBIDDEN: StatusCode = StatusCode::FORBIDDEN;
+pub(super) const UNPROCESSABLE_ENTITY: StatusCode = StatusCode::UNPROCESSABLE_ENTITY;
+pub(super) const INTERNAL_SERVER_ERROR: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
+pub(super) const URI_TOO_LONG: StatusCode = StatusCode::URI_TOO_LONG;
 pub(super) const PERMANENT_REDIRECT: StatusCode = StatusCode::PERMANENT_REDIRECT;
 pub(super) const UNAUTHORIZED: StatusCode = StatusCode::UNAUTHORIZED;
 pub(super) const NOT_FOUND: StatusCode = StatusCode::NOT_FOUND;
@@ -130,6 +135,8 @@ pub(super) enum Content {
     Lines,
     /// Text of one of these types.
     Text(&'static [&'static str]),
+    /// A page for a browser; or a problem, from what surrounds every route.
+    Page,
 }
 
 impl Said {

@@ -170,6 +170,10 @@ fn parameters(route: &Route, schemas: &mut Schemas) -> Vec<Value> {
                 schemas.taken.subschema_for::<words::Queue>().to_value(),
                 "The queue, which is also its breaker's name.",
             ),
+            "platform" => {
+                let form = "^[a-z][a-z0-9_]{0,59}$";
+                (json!({ "type": "string", "pattern": form }), "The platform's name.")
+            }
             _ => (json!({ "type": "string", "enum": page::FILES }), "The file's name."),
         };
         Some(json!({ "name": name, "in": "path", "required": true, "description": words,
@@ -279,6 +283,10 @@ fn response(route: &Route, answer: &Answer, schemas: &mut Schemas) -> Value {
             Map::from_iter([(JSON.to_owned(), json!({ "schema": schema }))])
         }
         Content::Lines => Map::from_iter([("application/jsonl".to_owned(), text)]),
+        Content::Page => {
+            let problem = json!({ "schema": { "$ref": "#/components/schemas/Problem" } });
+            Map::from_iter([("text/html".to_owned(), text), (PROBLEM.to_owned(), problem)])
+        }
         Content::Text(types) => types.iter().map(|&of| (of.to_owned(), text.clone())).collect(),
     };
     if !content.is_empty() {

@@ -16,7 +16,7 @@ use crate::auth::{self, Auth, Caller, Need};
 
 /// Longest header Authorization, in bytes. What is longer is none of ours.
 const AUTHORIZATION_BYTES_MAX: usize = 4_096;
-const NOT_THERE: &str = "send the header Authorization: Bearer, with an API key (`postworks apikey \
+pub(super) const NOT_THERE: &str = "send the header Authorization: Bearer, with an API key (`postworks apikey \
      create`) or an access token (POST /api/auth/login)";
 
 /// Lets in who may, notes who it is, and holds them to their rate.
@@ -39,7 +39,11 @@ pub(super) async fn admit(
     api.rates.hold(client, next.run(request)).await
 }
 
-async fn identified(auth: &Auth, headers: &HeaderMap, need: Need) -> Result<Caller, Problem> {
+pub(super) async fn identified(
+    auth: &Auth,
+    headers: &HeaderMap,
+    need: Need,
+) -> Result<Caller, Problem> {
     let caller = auth.identify(bearer(headers)?).await.map_err(refused)?;
     if caller.role.may(need) {
         return Ok(caller);

@@ -143,11 +143,20 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     Ok(document)
 }
 
-/// The request's query, strictly: unknown and repeated names are faults.
+/// The request's query, strictly: repeated names are faults, and so are unknown ones, unless the type
+/// takes them.
 pub(super) fn query<T: DeserializeOwned>(raw: Option<&str>) -> Result<T, Problem> {
+    query_within(raw, QUERY_BYTES_MAX)
+}
+
+/// The same, of another length.
+pub(super) fn query_within<T: DeserializeOwned>(
+    raw: Option<&str>,
+    bytes_max: usize,
+) -> Result<T, Problem> {
     let raw = raw.unwrap_or("");
-    if raw.len() > QUERY_BYTES_MAX {
-        let detail = format!("the query is longer than {QUERY_BYTES_MAX} bytes");
+    if raw.len() > bytes_max {
+        let detail = format!("the query is longer than {bytes_max} bytes");
         return Err(Problem::new(StatusCode::URI_TOO_LONG, detail));
     }
     let mut fields = Map::new();

@@ -126,6 +126,17 @@ impl Problem {
         Self { retry_after_s: Some(retry_after_s), ..Self::unavailable(cause) }
     }
 
+    /// What is wrong, for somebody who sees no fields.
+    pub(super) fn in_words(&self) -> String {
+        let word = |error: &FieldError| {
+            format!("{} {}", error.field.trim_start_matches('/'), error.message)
+        };
+        match self.errors.as_slice() {
+            [] => self.detail.clone(),
+            errors => errors.iter().map(word).collect::<Vec<_>>().join("; "),
+        }
+    }
+
     /// Somebody is not let in.
     pub fn challenge(challenge: Challenge, detail: impl Into<String>) -> Self {
         let status = match challenge {
@@ -143,6 +154,7 @@ impl From<app::Error> for Problem {
             app::Error::NotFound(detail) => Self::new(StatusCode::NOT_FOUND, detail),
             app::Error::Forbidden(detail) => Self::challenge(Challenge::Scope, detail),
             app::Error::Conflict(detail) => Self::new(StatusCode::CONFLICT, detail),
+            app::Error::Platform(detail) => Self::new(StatusCode::BAD_GATEWAY, detail),
             app::Error::Unavailable { what, source } => {
                 tracing::error!(error = chain(source.as_ref()), "{what} is unavailable");
                 Self::unavailable(format!("{what} is unavailable"))

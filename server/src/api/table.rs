@@ -8,12 +8,13 @@ use serde_json::json;
 
 use super::describe::Tag::{Jobs, Letters, Logins, Operations, Publishing, Service};
 use super::describe::{
-    ACCEPTED, CONFLICT, CREATED, Content, NO_CONTENT, NOT_FOUND, OK, PERMANENT_REDIRECT,
-    SERVICE_UNAVAILABLE, UNAUTHORIZED,
+    ACCEPTED, BAD_GATEWAY, CONFLICT, CREATED, Content, FORBIDDEN, INTERNAL_SERVER_ERROR,
+    NO_CONTENT, NOT_FOUND, OK, PERMANENT_REDIRECT, SERVICE_UNAVAILABLE, UNAUTHORIZED,
+    UNPROCESSABLE_ENTITY, URI_TOO_LONG,
 };
 use super::entry::admit;
 use super::route::{Route, delete, get, health_page, post};
-use super::{Api, document, login, page, routes};
+use super::{Api, document, login, oauth as connect, page, routes};
 use crate::app::types::{words, *};
 use crate::auth::Need::{self, Cancel, Operate, Produce, Read};
 
@@ -36,8 +37,17 @@ pub struct Declared {
 
 /// All of them.
 pub(super) fn table() -> Vec<Route> {
-    let chapters =
-        [jobs(), publishing(), letters(), redrives(), effects(), queues(), logins(), service()];
+    let chapters = [
+        jobs(),
+        publishing(),
+        oauth(),
+        letters(),
+        redrives(),
+        effects(),
+        queues(),
+        logins(),
+        service(),
+    ];
     chapters.into_iter().flatten().collect()
 }
 
@@ -124,6 +134,67 @@ fn publishing() -> Vec<Route> {
         get(Read, "/api/publications/{id}", routes::publication)
             .says(Publishing, "getPublication", "Shows a publication")
             .ok::<Publication>(),
+    ]
+}
+
+fn oauth() -> Vec<Route> {
+    let other = "It is another account than the one to connect again, or known by another name.";
+    let platform = "The platform did not answer, or not as it should. Begin anew.";
+    let off = "There is no such platform, or [platforms.NAME.oauth] is not set for it.";
+    let not_begun = "This browser has not begun it, or too long ago.";
+    let mut page = get(None, "/api/oauth/{platform}/callback", connect::show)
+        .says(
+            Publishing,
+            "finishOAuthInBrowser",
+            "Connects the account that a browser consented to",
+        )
+        .more(
+            "Where the platform sends a browser back to. It must be the one that began, within ten \
+             minutes: by the cookie that it got.",
+        )
+        .query::<OAuthAnswer>()
+        .answers_with(OK, "It is connected. A page that says so.", Content::Text(&["text/html"]));
+    for (status, words) in [
+        (FORBIDDEN, not_begun),
+        (NOT_FOUND, off),
+        (CONFLICT, other),
+        (URI_TOO_LONG, "The query is longer than the API takes."),
+        (UNPROCESSABLE_ENTITY, "The state or the code is not good, or consent was refused."),
+        (INTERNAL_SERVER_ERROR, "Something is broken in the server."),
+        (BAD_GATEWAY, platform),
+        (SERVICE_UNAVAILABLE, "Something is not there now."),
+    ] {
+        page = page.answers_with(status, words, Content::Page);
+    }
+    vec![
+        post(Produce, "/api/oauth/{platform}/start", connect::start)
+            .says(Publishing, "startOAuth", "Begins to connect an account over OAuth")
+            .more(
+                "Answers where its owner consents, and gives the browser a cookie. Whoever began \
+                 may also bring the platform's answer themselves.",
+            )
+            .optional_body::<StartOAuth>()
+            .ok::<OAuthStarted>()
+            .refuses(NOT_FOUND, off)
+            .refuses(
+                CONFLICT,
+                "api.public_url is not set, the platform is switched off, or too many are begun.",
+            ),
+        page,
+        post(None, "/api/oauth/{platform}/callback", connect::finish)
+            .says(Publishing, "finishOAuth", "Connects the account that was consented to")
+            .more(
+                "For programs that take the browser back themselves: with the key or the access \
+                 token of whoever began, or with the browser's cookie. One that is connected \
+                 already keeps its id, and its parked jobs run again.",
+            )
+            .body::<OAuthAnswer>(json!({ "state": "…", "code": "…" }))
+            .answers::<Created>(CREATED, "It is connected.")
+            .links("/id", &["syncConnector"])
+            .refuses(UNAUTHORIZED, "Nobody shows that it was they who began.")
+            .refuses(NOT_FOUND, off)
+            .refuses(CONFLICT, other)
+            .refuses(BAD_GATEWAY, platform),
     ]
 }
 

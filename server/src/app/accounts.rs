@@ -6,7 +6,7 @@ use std::time::Duration;
 use postworks::job::{ConnectorSync, FieldError, JobId, Request, TraceParent};
 use postworks::ledger::{AuditEntry, Unpark};
 use postworks_workers::platforms::check_base_url;
-use postworks_workers::store::{self, NewConnector};
+use postworks_workers::store::{self, Connected, NewConnector};
 use secrecy::ExposeSecret;
 use url::Url;
 use uuid::Uuid;
@@ -56,16 +56,22 @@ impl App {
         let new = NewConnector { platform, base_url, identifier, secret };
         let noted = |id: Uuid| Some(AuditEntry { subject: id.to_string(), ..note });
         let connected = self.store.add_connector_noted(new, noted).await?;
+        self.release(connected).await?;
+        Ok(Created { id: connected.id })
+    }
+
+    /// Lets the jobs run that wait for an account to be connected again.
+    pub(super) async fn release(&self, connected: Connected) -> Result<(), Error> {
         if connected.again {
             let (whose, now) = (Unpark::Account(connected.id), self.node.clock.now());
             let released = self.ledger.unpark(whose, now).await?;
             tracing::info!(connector_id = %connected.id, released, "an account is connected again");
         }
-        Ok(Created { id: connected.id })
+        Ok(())
     }
 
     /// Whether there is such a platform here, and it may have such an address.
-    fn check_platform(&self, name: &str, base_url: &Url) -> Result<(), Error> {
+    pub(super) fn check_platform(&self, name: &str, base_url: &Url) -> Result<(), Error> {
         let found = self.node.platforms.get(name);
         let platform = found.map_err(|error| Error::field("/platform", error.to_string()))?;
         if !self.node.config.platform_enabled(name) {
@@ -183,7 +189,7 @@ pub(super) fn text(faults: &mut Vec<FieldError>, field: &str, text: &str, bytes_
     }
 }
 
-fn base_url(text: &str) -> Result<Url, String> {
+pub(super) fn base_url(text: &str) -> Result<Url, String> {
     const FORM: &str = "must be an address such as https://bsky.social";
     let url = Url::parse(text).map_err(|_| FORM.to_owned())?;
     if !matches!(url.scheme(), "http" | "https")

@@ -21,6 +21,9 @@ pub enum Error {
     /// It cannot be done as things are.
     #[error("{0}")]
     Conflict(String),
+    /// A platform did not answer, or not as it should: what was asked of it is to be begun anew.
+    #[error("{0}")]
+    Platform(String),
     /// A server we need is not there. Trying later helps.
     #[error("{what} is unavailable")]
     Unavailable {

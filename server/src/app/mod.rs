@@ -16,6 +16,7 @@ mod fates;
 mod gates;
 mod jobs;
 mod keys;
+mod oauth;
 mod once;
 mod paging;
 mod queues;
@@ -27,7 +28,8 @@ mod tenants;
 pub mod types;
 mod why;
 
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
 
 use postworks::client::Producer;
 use postworks::job::{IdSource, Tenant};
@@ -45,6 +47,7 @@ pub(crate) use dead_choice::category;
 pub use dead_letters::Export;
 pub use error::Error;
 pub use keys::KeyRotation;
+pub use oauth::{OAuthBegun, OAuthCookie, OAuthReturn, oauth_cookie_name};
 pub use once::{Ended, RequestKey};
 pub use take_over::Foreign;
 
@@ -62,6 +65,8 @@ pub struct App {
     store: Store,
     admission: Arc<Admission>,
     scaling: Arc<Scaling>,
+    // Where the API does, once it does.
+    listens_on: Arc<OnceLock<SocketAddr>>,
 }
 
 impl App {
@@ -77,6 +82,7 @@ impl App {
             store: node.store.for_tenant(tenant),
             admission: Arc::new(Admission::new(&node.config.admission)),
             scaling: Arc::new(Scaling::new(&node.config)),
+            listens_on: Arc::default(),
             node,
         }
     }

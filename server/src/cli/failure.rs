@@ -91,6 +91,7 @@ impl From<app::Error> for Failure {
                 .advise("check DATABASE_URL and REDIS_URL with `postworks doctor`"),
             app::Error::Unsure(_) => Self::new(Exit::Unavailable, message)
                 .advise("repeated with the same unique key, it is not done twice"),
+            app::Error::Platform(_) => Self::new(Exit::Unavailable, message),
             app::Error::Forbidden(_) => Self::new(Exit::Failed, message),
             app::Error::NotSetUp(_) => Self::new(Exit::Config, message),
             app::Error::Broken(_) => Self::new(Exit::Failed, message),

@@ -94,8 +94,10 @@ async fn open_are_the_pages_for_machines_and_the_login_and_nothing_else() {
     let machines = ["/livez", "/readyz", "/health", "/api/health", "/metrics"];
     let logins = ["/api/auth/login", "/api/auth/refresh"];
     let document = ["/openapi.json", "/api/openapi.json"];
+    // Who comes back from a platform shows it in ways of its own.
+    let callback = ["/api/oauth/{platform}/callback"];
     let page = ["/api/docs", "/api/docs/", "/api/docs/{file}"];
-    let expected = machines.into_iter().chain(logins).chain(document).chain(page);
+    let expected = machines.into_iter().chain(logins).chain(document).chain(page).chain(callback);
     assert_eq!(open, expected.collect());
     let (world, _clock) = guarded().await;
     for path in machines {

@@ -78,7 +78,7 @@ async fn every_command_of_the_readme_works_from_top_to_bottom() {
     fs::write(&cargo, CARGO).unwrap();
     fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).unwrap();
 
-    let ports: Vec<u16> = (0..4).map(|_| free_port()).collect();
+    let ports: Vec<u16> = (0..5).map(|_| free_port()).collect();
     let mut replacements = vec![
         ("postgres://postworks:secret@127.0.0.1/postworks".to_owned(), postgres.database().await),
         ("redis://127.0.0.1:6379".to_owned(), redis.url()),

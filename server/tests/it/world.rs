@@ -110,11 +110,17 @@ impl World {
 
     /// A world over this database whose callers must prove who they are, at the time of `clock`.
     pub(crate) fn guarded(db: Db, clock: SharedClock) -> Self {
+        Self::guarded_with(db, clock, "")
+    }
+
+    /// The same, with these settings.
+    pub(crate) fn guarded_with(db: Db, clock: SharedClock, settings: &str) -> Self {
+        let config = Config::load(&Sources::default().file("test.toml", settings)).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let id = WorkerId::new("test", std::process::id(), Uuid::new_v4());
         let broker = Arc::new(MemoryBroker::new(Arc::clone(&clock))) as Arc<dyn Broker>;
         let keys = KeyRing::load_or_create(&folder.path().join("keys")).unwrap();
-        let node = Node::over(db, broker, id, keys, clock, config(), &environment()).unwrap();
+        let node = Node::over(db, broker, id, keys, clock, config, &environment()).unwrap();
         let auth = Auth::new(&node).unwrap();
         Self::serving(node, folder, Some(auth))
     }

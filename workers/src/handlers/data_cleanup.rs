@@ -27,7 +27,7 @@ fn kept_for(retention: &Retention, scope: CleanupScope) -> Duration {
         CleanupScope::Redrives => retention.redrives,
         CleanupScope::Requests => REQUESTS_KEPT,
         // Counted from when they expired.
-        CleanupScope::Sessions => Duration::ZERO,
+        CleanupScope::Sessions | CleanupScope::OauthStates => Duration::ZERO,
     }
 }
 
@@ -93,6 +93,9 @@ impl CleanUp {
             }
             CleanupScope::Requests => return store.prune_requests(before, batch, dry_run).await,
             CleanupScope::Sessions => return store.prune_sessions(before, batch, dry_run).await,
+            CleanupScope::OauthStates => {
+                return store.prune_oauth_states(before, batch, dry_run).await;
+            }
         };
         Ok(ledger.prune(what, before, batch, dry_run).await?)
     }

@@ -67,7 +67,27 @@ const SESSIONS: Dialects = Dialects {
          (SELECT id FROM sessions WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)",
 };
 
+const OAUTH_STATES: Dialects = Dialects {
+    postgres: "DELETE FROM oauth_states WHERE state_hash IN \
+         (SELECT state_hash FROM oauth_states WHERE expires_at < $1 \
+         ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
+    sqlite: "DELETE FROM oauth_states WHERE state_hash IN \
+         (SELECT state_hash FROM oauth_states WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)",
+};
+
 impl Store {
+    /// Deletes at most `limit` accounts that were about to be connected until `before`; answers how
+    /// many went, or, in a dry run, how many in all would go.
+    pub async fn prune_oauth_states(
+        &self,
+        before: Timestamp,
+        limit: u32,
+        dry_run: bool,
+    ) -> Result<u64, Error> {
+        const COUNT: &str = "SELECT COUNT(*) FROM oauth_states WHERE expires_at < $1";
+        self.prune_rows(&OAUTH_STATES, COUNT, before, limit, dry_run).await
+    }
+
     /// Deletes at most `limit` refresh tokens, and as many sessions, that expired before `before`;
     /// answers how many tokens went, or, in a dry run, how many in all would go.
     pub async fn prune_sessions(

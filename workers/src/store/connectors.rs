@@ -135,7 +135,7 @@ impl TryFrom<Row> for Connector {
 }
 
 /// The same address without the slashes at its end: they lead to the same server.
-fn without_slashes(url: &Url) -> Url {
+pub(super) fn without_slashes(url: &Url) -> Url {
     let mut url = url.clone();
     let path = url.path().trim_end_matches('/').to_owned();
     url.set_path(&path);

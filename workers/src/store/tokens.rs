@@ -129,19 +129,10 @@ impl Store {
         connector_id: Uuid,
         secret: &SecretString,
     ) -> Result<(), Error> {
-        // The first statement locks the row and tells the version to seal for; the second, on a
-        // row that only this transaction can see change, fills in what was sealed.
-        const NEXT: &str = "INSERT INTO connector_tokens (connector_id, key_id, version) \
-             VALUES ($1, $2, 1) ON CONFLICT (connector_id) \
-             DO UPDATE SET version = connector_tokens.version + 1, key_id = $2 RETURNING version";
         const FILL: &str = "UPDATE connector_tokens SET secret_ct = $2, access_ct = NULL, \
              refresh_ct = NULL, expires_at = NULL, lease_owner = NULL, lease_until = NULL, \
              refresh_started_at = NULL, failures = 0 WHERE connector_id = $1";
-        let version: i64 = on_tx!(&mut *tx, conn => sqlx::query_scalar(NEXT)
-            .bind(connector_id)
-            .bind(self.keys.current_id())
-            .fetch_one(conn)
-            .await)?;
+        let version = self.next_version(tx, connector_id).await?;
         let sealed = self.seal(Place { connector_id, column: SECRET, version }, secret)?;
         on_tx!(tx, conn => sqlx::query(FILL)
             .bind(connector_id)
@@ -150,6 +141,49 @@ impl Store {
             .await
             .map(drop))?;
         Ok(())
+    }
+
+    /// Replaces everything an account has by these tokens.
+    pub(super) async fn put_tokens(
+        &self,
+        tx: &mut Tx,
+        connector_id: Uuid,
+        new: &Renewed,
+    ) -> Result<(), Error> {
+        const FILL: &str = "UPDATE connector_tokens SET secret_ct = $2, access_ct = $3, \
+             refresh_ct = $4, expires_at = $5, refreshed_at = $6, lease_owner = NULL, \
+             lease_until = NULL, refresh_started_at = NULL, failures = 0 WHERE connector_id = $1";
+        let version = self.next_version(tx, connector_id).await?;
+        let seal = |column, value: &Option<SecretString>| {
+            let place = Place { connector_id, column, version };
+            value.as_ref().map(|value| self.seal(place, value)).transpose()
+        };
+        let access = self.seal(Place { connector_id, column: ACCESS, version }, &new.access)?;
+        let (refresh, secret) = (seal(REFRESH, &new.refresh)?, seal(SECRET, &new.secret)?);
+        on_tx!(tx, conn => sqlx::query(FILL)
+            .bind(connector_id)
+            .bind(secret)
+            .bind(access)
+            .bind(refresh)
+            .bind(new.expires_at.map(Timestamp::as_millis))
+            .bind(self.now().as_millis())
+            .execute(conn)
+            .await
+            .map(drop))?;
+        Ok(())
+    }
+
+    /// The version that an account's next secrets are sealed for. Locks the row, which only this
+    /// transaction can see change until they are filled in.
+    async fn next_version(&self, tx: &mut Tx, connector_id: Uuid) -> Result<i64, Error> {
+        const NEXT: &str = "INSERT INTO connector_tokens (connector_id, key_id, version) \
+             VALUES ($1, $2, 1) ON CONFLICT (connector_id) \
+             DO UPDATE SET version = connector_tokens.version + 1, key_id = $2 RETURNING version";
+        Ok(on_tx!(tx, conn => sqlx::query_scalar(NEXT)
+            .bind(connector_id)
+            .bind(self.keys.current_id())
+            .fetch_one(conn)
+            .await)?)
     }
 
     /// An account with its access token.

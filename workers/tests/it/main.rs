@@ -4,11 +4,13 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod accounts;
+mod grants;
 mod intents;
 mod keys;
 mod overtaken;
 mod publishing;
 mod real_bluesky;
+mod real_oidc;
 mod reconnected;
 mod refreshes;
 mod requests;

@@ -70,6 +70,14 @@ impl Http {
         answer(request).await.expect("an answer")
     }
 
+    /// The same, for who wants to see what else it says.
+    pub(crate) async fn post_for_headers(&self, path: &str, body: &Value) -> (Answer, HeaderMap) {
+        let request = self.client.post(format!("{}{path}", self.base)).json(body);
+        let response = request.send().await.expect("an answer");
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        (Answer { status, body: response.json().await.expect("JSON") }, headers)
+    }
+
     /// Posts to a server that may be down, or out of reach.
     pub(crate) async fn try_post(&self, path: &str, body: &Value) -> reqwest::Result<Answer> {
         answer(self.client.post(format!("{}{path}", self.base)).json(body)).await

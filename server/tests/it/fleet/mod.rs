@@ -20,7 +20,7 @@ use postworks_workers::store::Store;
 use tempfile::TempDir;
 
 pub(crate) use canary::secrets_told;
-pub(crate) use client::{Client, Http, Publication};
+pub(crate) use client::{Answer, Client, Http, Publication};
 pub(crate) use process::{Process, Ran, run};
 pub(crate) use sandbox::{Journal, Sandbox};
 pub(crate) use wait::{LONG, now_ms, seconds, until};
