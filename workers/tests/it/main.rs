@@ -11,6 +11,8 @@ mod publishing;
 mod real_bluesky;
 mod reconnected;
 mod refreshes;
+mod renewals;
+mod renewed_evenly;
 mod requests;
 mod rows;
 mod scripted;
