@@ -61,6 +61,8 @@ impl Job for TokenRefresh {
     /// A dead worker's lease on the account's tokens may have to end first, and then a request.
     const TIMEOUT: Duration = Duration::from_secs(90);
     const CATCHES_UP: bool = true;
+    /// A window for publishing may last for a day, and the tokens end in it.
+    const HEEDS_WINDOWS: bool = false;
 
     fn account(&self) -> Option<Uuid> {
         Some(self.connector_id)

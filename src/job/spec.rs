@@ -41,6 +41,9 @@ pub trait Job: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Whether any job of the kind for an account does all that an earlier one left undone, as a
     /// synchronisation does. A dead one is needless then once a later one has completed.
     const CATCHES_UP: bool = false;
+    /// Whether a job waits while the platform wants its account left alone. What keeps the account
+    /// usable must not: a window may outlast the account's tokens.
+    const HEEDS_WINDOWS: bool = true;
 
     /// The account whose jobs wait together when a person must reconnect it.
     fn account(&self) -> Option<Uuid> {
@@ -80,6 +83,8 @@ pub struct KindSpec {
     pub effect: bool,
     /// Whether any job of the kind for an account does what an earlier one left undone.
     pub catches_up: bool,
+    /// Whether a job waits while the platform wants its account left alone.
+    pub heeds_windows: bool,
     pub(super) check: fn(&str) -> Result<Checked, Vec<FieldError>>,
 }
 
@@ -99,6 +104,7 @@ impl KindSpec {
             durability: J::DURABILITY,
             effect: J::EFFECT,
             catches_up: J::CATCHES_UP,
+            heeds_windows: J::HEEDS_WINDOWS,
             check: check::<J>,
         })
     }

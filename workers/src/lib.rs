@@ -16,6 +16,7 @@ pub mod presence;
 pub mod readings;
 pub mod reconnected;
 pub mod registry;
+pub mod renewals;
 pub mod role;
 pub mod secrets;
 mod served;

@@ -25,6 +25,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use self::flight::Flights;
+use self::refresh::Reason;
 use crate::platforms::{Account, Platforms};
 use crate::store::{Access, ConnectorState, Error, Renewal, Store};
 
@@ -150,6 +151,10 @@ impl Accounts {
         let mut need = need;
         // A token that should be renewed but just now cannot be will do until its very end.
         let patient = matches!(need, Need::Usable);
+        let reason = match need {
+            Need::RenewedAfter(_) => Reason::Ahead,
+            Need::Usable | Need::NewerThan(_) => Reason::OnDemand,
+        };
         let patience = flight::patience();
         loop {
             let access = self.access(connector_id).await?;
@@ -160,7 +165,7 @@ impl Accounts {
             // From here on any newer token will do, whoever got it: one that seems to have ended
             // before it came, since two clocks differ, must not be renewed without end.
             need = Need::NewerThan(access.version);
-            let Err(error) = self.renewed(&access, now, patience).await else { continue };
+            let Err(error) = self.renewed(&access, reason, now, patience).await else { continue };
             let lasts = access.expires_at.is_none_or(|end| end > self.0.clock.now());
             if patient && access.token.is_some() && lasts {
                 return Ok(access);
@@ -173,6 +178,7 @@ impl Accounts {
     async fn renewed(
         &self,
         seen: &Access,
+        reason: Reason,
         now: Timestamp,
         patience: Instant,
     ) -> Result<(), JobError> {
@@ -180,7 +186,7 @@ impl Accounts {
             let last_error = seen.last_error.as_deref().unwrap_or("no reason known");
             return Err(refresh::not_renewed(until, seen.failures, last_error));
         }
-        let Some(flight) = self.0.fly(seen.clone()) else {
+        let Some(flight) = self.0.fly(seen.clone(), reason) else {
             return Err(self.later(flight::come_back_after(Duration::ZERO)));
         };
         let landed = flight.landed(patience).await;

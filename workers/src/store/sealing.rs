@@ -345,7 +345,8 @@ impl Store {
              WHERE id IN (SELECT connector_id FROM connector_tokens WHERE key_id = $1)";
         const TOKENS: &str = "UPDATE connector_tokens SET access_ct = NULL, refresh_ct = NULL, \
              secret_ct = NULL, key_id = $2, version = version + 1, lease_owner = NULL, \
-             lease_until = NULL, refresh_started_at = NULL WHERE key_id = $1";
+             lease_until = NULL, refresh_started_at = NULL, refresh_due_at = NULL, \
+             refresh_late_at = NULL WHERE key_id = $1";
         const KEY: &str = "UPDATE sealing_keys SET retired_at = coalesce(retired_at, $2) \
              WHERE id = $1";
         let reason = format!("the key {id} that sealed its secrets is lost");

@@ -139,7 +139,7 @@ async fn a_cleanup_takes_states_that_nobody_came_back_with(db: Db) {
     assert!(take(&world.store, 9, ANN).await.is_some());
 }
 
-fn grant(remote_id: &str, access: &str) -> Grant {
+pub(crate) fn grant(remote_id: &str, access: &str) -> Grant {
     Grant {
         platform: KEYED.name.to_owned(),
         base_url: "http://127.0.0.1:9/".parse().unwrap(),
@@ -169,12 +169,12 @@ fn note(world: &World) -> AuditEntry {
     }
 }
 
-async fn keep(world: &World, grant: &Grant) -> Granted {
+pub(crate) async fn keep(world: &World, grant: &Grant) -> Granted {
     world.store.keep_grant(grant, &note(world)).await.unwrap()
 }
 
 /// The account, if the grant was kept, and whether it was known.
-fn kept(granted: Granted) -> (Uuid, bool) {
+pub(crate) fn kept(granted: Granted) -> (Uuid, bool) {
     let Granted::Kept(connected) = granted else { panic!("{granted:?}") };
     (connected.id, connected.again)
 }

@@ -13,6 +13,8 @@ mod real_bluesky;
 mod real_oidc;
 mod reconnected;
 mod refreshes;
+mod renewals;
+mod renewed_evenly;
 mod requests;
 mod rows;
 mod scripted;

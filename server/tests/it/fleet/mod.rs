@@ -140,7 +140,7 @@ impl Fleet {
     }
 
     /// Connects `count` accounts of the sandbox in one of its characters. Each has published once
-    /// when this returns, so none needs a new token for an hour. Needs a worker.
+    /// when this returns, so none needs a new token. Needs a worker.
     pub(crate) async fn connect(&self, platform: &str, count: usize) -> Vec<String> {
         let connectors = self.client.connect(&self.sandbox, platform, count).await;
         let first = self.client.publish("a first post", &connectors).await;
