@@ -49,6 +49,7 @@ mod quotas;
 mod rate_windows;
 mod readme;
 mod real_bluesky;
+mod real_oidc;
 mod redaction;
 mod redis_limits;
 mod redrive;
