@@ -58,6 +58,7 @@ mod rolling;
 mod sandbox;
 mod sentinel;
 mod service;
+mod siblings;
 mod spike;
 mod start;
 mod tenants;
