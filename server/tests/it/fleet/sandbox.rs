@@ -45,8 +45,12 @@ impl Sandbox {
     /// Makes an account whose access tokens live for so many seconds; answers its first refresh
     /// token.
     pub(crate) async fn account_living(&self, handle: &str, token_ttl_s: u32) -> String {
-        let account = json!({ "handle": handle, "token_ttl_s": token_ttl_s });
-        let account = self.http.post("/accounts", &account).await;
+        self.account_as(&json!({ "handle": handle, "token_ttl_s": token_ttl_s })).await
+    }
+
+    /// The same, of an account that is like this.
+    pub(crate) async fn account_as(&self, account: &Value) -> String {
+        let account = self.http.post("/accounts", account).await;
         account.expect(201)["refresh_token"].as_str().expect("a token").to_owned()
     }
 
