@@ -27,6 +27,7 @@ pub(super) fn check(config: &Config) -> Vec<(String, String)> {
     autoscale(config, &mut faults);
     advertise(config, &mut faults);
     slots(config, &mut faults);
+    oauth(config, &mut faults);
     retention(config, &mut faults);
     faults.0
 }
@@ -201,6 +202,15 @@ fn slots(config: &Config, faults: &mut Faults) {
     for (section, slots) in kinds.chain(platforms) {
         if let Some(slots) = slots {
             faults.number(&format!("{section}.slots"), slots, 1, 10_000);
+        }
+    }
+}
+
+fn oauth(config: &Config, faults: &mut Faults) {
+    for (name, oauth) in config.oauth() {
+        for key in oauth.missing() {
+            let key = format!("platforms.{name}.oauth.{key}");
+            faults.unless(false, &key, "must be set, as others of its section are");
         }
     }
 }

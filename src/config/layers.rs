@@ -173,7 +173,13 @@ impl Layers {
 
     fn lay_env(&mut self, name: &str, value: &str) {
         let origin = Origin::Env(name.to_owned());
-        let (keys, value) = match name.strip_suffix(FILE_SUFFIX) {
+        let path_of = |name: &str| -> Vec<String> {
+            let keys = name.strip_prefix(ENV_PREFIX).unwrap_or(name).to_ascii_lowercase();
+            keys.split("__").map(str::to_owned).collect()
+        };
+        // A key may end so itself: its value is the file's name.
+        let is_key = self.template(&path_of(name)).is_ok();
+        let (keys, value) = match name.strip_suffix(FILE_SUFFIX).filter(|_| !is_key) {
             None => (name, value.to_owned()),
             Some(keys) => match std::fs::read_to_string(value) {
                 Ok(text) => (keys, text.trim().to_owned()),
@@ -183,9 +189,7 @@ impl Layers {
                 }
             },
         };
-        let keys = keys.strip_prefix(ENV_PREFIX).unwrap_or(keys).to_ascii_lowercase();
-        let path: Vec<String> = keys.split("__").map(str::to_owned).collect();
-        self.lay_text(&path, &value, &origin);
+        self.lay_text(&path_of(keys), &value, &origin);
     }
 
     /// Sets a value that came as text, reading it as the default's type.
@@ -221,7 +225,8 @@ impl Layers {
             let extra = named(&path[..depth]).and_then(|what| self.extra.get(what));
             let known = here
                 .get(name)
-                .or_else(|| extra?.contains(name).then(|| here.values().next()).flatten());
+                .or_else(|| extra?.contains(name).then(|| here.values().next()).flatten())
+                .or_else(|| self.of_another_platform(&path[..depth], name));
             let Some(value) = known else {
                 let names = here.keys().chain(extra.into_iter().flatten()).map(String::as_str);
                 return Err(format!("unknown key{}", hint(name, names)));
@@ -234,6 +239,15 @@ impl Layers {
             }
         }
         found.ok_or_else(|| "unknown key".to_owned())
+    }
+
+    /// A section that any platform may have, where one of the defaults has it.
+    fn of_another_platform(&self, path: &[String], name: &str) -> Option<&Value> {
+        let ["platforms", _] = path.iter().map(String::as_str).collect::<Vec<_>>()[..] else {
+            return None;
+        };
+        let platforms = self.defaults.get("platforms")?.as_table()?;
+        platforms.values().find_map(|platform| platform.get(name))
     }
 
     fn set(&mut self, path: &[String], value: Value, origin: Origin) {

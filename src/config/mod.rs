@@ -11,6 +11,7 @@ mod environment;
 mod error;
 mod keys;
 mod layers;
+mod oauth;
 mod quotas;
 mod values;
 
@@ -31,6 +32,7 @@ pub use error::{ConfigError, ConfigErrors, Origin};
 pub use keys::MasterKey;
 use layers::Layers;
 pub use layers::Sources;
+pub use oauth::{ClientAuth, OAuth};
 pub use quotas::{OptionalQuota, Percent, PlatformQuotas};
 pub use values::{ByteSize, parse_duration, parse_listen, parse_number};
 
@@ -225,6 +227,9 @@ pub struct Platform {
     /// The calls that all workers together may make.
     #[serde(default)]
     pub quotas: PlatformQuotas,
+    /// How its accounts are connected, if with OAuth 2.0.
+    #[serde(default)]
+    pub oauth: OAuth,
 }
 
 /// How long ended rows are kept.
@@ -370,5 +375,7 @@ impl Config {
     }
 }
 
+#[cfg(test)]
+mod oauth_tests;
 #[cfg(test)]
 mod tests;

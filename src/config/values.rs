@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use url::Url;
 
 use crate::job::QueuePattern;
 
@@ -87,6 +89,24 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 /// A text; `""` is none.
 pub(super) fn text_or_none<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     Ok(Some(String::deserialize(from)?.trim().to_owned()).filter(|text| !text.is_empty()))
+}
+
+/// A path; `""` is none.
+pub(super) fn path_or_none<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<PathBuf>, D::Error> {
+    Ok(text_or_none(from)?.map(PathBuf::from))
+}
+
+/// An address of HTTP; `""` is none.
+pub(super) fn url_or_none<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Url>, D::Error> {
+    let Some(text) = text_or_none(from)? else { return Ok(None) };
+    let url = Url::parse(&text).ok();
+    let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    let url = url.filter(|url| url.fragment().is_none() && url.password().is_none());
+    url.map(Some).ok_or_else(|| {
+        D::Error::custom(format!("{text:?} is no address such as https://example.org/token"))
+    })
 }
 
 pub(super) fn listen<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {

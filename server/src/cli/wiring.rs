@@ -12,6 +12,7 @@ use postworks::worker::Stop;
 use postworks_workers::checkup;
 use postworks_workers::health::Health;
 use postworks_workers::node::{self, Node};
+use postworks_workers::platforms::SetupError;
 use postworks_workers::presence::advertised;
 use postworks_workers::role;
 use postworks_workers::service;
@@ -275,7 +276,10 @@ impl From<node::Error> for Failure {
             | node::Error::NoKeys
             | node::Error::NoSuchQueue { .. }
             | node::Error::AllSwitchedOff { .. } => Self::new(Exit::Config, message),
-            node::Error::Http(_) | node::Error::Registry(_) => Self::new(Exit::Failed, message),
+            node::Error::Platforms(SetupError::Http(_)) | node::Error::Registry(_) => {
+                Self::new(Exit::Failed, message)
+            }
+            node::Error::Platforms(_) => Self::new(Exit::Config, message),
         }
     }
 }

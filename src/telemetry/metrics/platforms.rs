@@ -27,7 +27,7 @@ pub const PLATFORM_REQUEST: Metric = Metric::histogram(
     REQUEST_BUCKETS,
     &[
         PLATFORM,
-        Label::words("operation", &["sign_in", "refresh", "publish", "read"]),
+        Label::words("operation", &["sign_in", "refresh", "publish", "read", "revoke"]),
         Label::words("class", CLASSES),
     ],
     "How long requests to platforms took, in seconds, by what their answers meant.",

@@ -53,9 +53,9 @@ pub enum Error {
     /// The master keys are not those that secrets are sealed with.
     #[error(transparent)]
     Unproved(#[from] KeyFault),
-    /// The HTTP client.
-    #[error("cannot set up the HTTP client")]
-    Http(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The platforms' clients.
+    #[error(transparent)]
+    Platforms(#[from] platforms::SetupError),
     /// Two handlers for one kind.
     #[error(transparent)]
     Registry(#[from] CatalogError),
@@ -158,8 +158,7 @@ impl Node {
         let closing = Arc::clone(&blocks);
         let windows = Windows::new(move |account, until| closing.block(account, until));
         let http = HttpOptions::new(network).telling(windows);
-        let platforms = platforms::all(&http, &clock);
-        let platforms = platforms.map_err(|error| Error::Http(Box::new(error)))?;
+        let platforms = platforms::all(&http, &clock, config.oauth())?;
         let accounts = Accounts::new(store.clone(), platforms.clone(), Arc::clone(&clock));
         let mut registry = registry(Services {
             store: store.clone(),

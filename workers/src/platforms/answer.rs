@@ -108,6 +108,39 @@ impl Answer {
         })
     }
 
+    /// Whether it is a success, whatever its body says; else what the refusal means.
+    pub(crate) fn success(
+        &self,
+        call: Call<'_>,
+        rules: &[Rule],
+        clock: &dyn Clock,
+    ) -> Result<(), JobError> {
+        if self.status.is_success() {
+            return Ok(());
+        }
+        let error = self.refusal(call, rules, clock);
+        self.took.failed(error.class());
+        Err(error)
+    }
+
+    /// What it means that a success lacks what it is asked for: some platforms refuse with 200.
+    pub(crate) fn without(
+        &self,
+        what: &str,
+        call: Call<'_>,
+        rules: &[Rule],
+        clock: &dyn Clock,
+    ) -> JobError {
+        let error = if self.words().error.is_empty() {
+            let words = format!("{} with an answer of another form (no {what})", self.status);
+            call.error(call.unanswered(), &words)
+        } else {
+            self.refusal(call, rules, clock)
+        };
+        self.took.failed(error.class());
+        error
+    }
+
     /// The error's name in the body, if there is one.
     pub(crate) fn error_name(&self) -> String {
         self.words().error

@@ -18,6 +18,8 @@ pub(crate) enum Step {
     Publish,
     /// Reading.
     Read,
+    /// Giving tokens back.
+    Revoke,
 }
 
 impl Step {
@@ -28,6 +30,7 @@ impl Step {
             Self::Refresh => "refresh",
             Self::Publish => "publish",
             Self::Read => "read",
+            Self::Revoke => "revoke",
         }
     }
 }
@@ -54,7 +57,7 @@ impl Call<'_> {
         let repeatable = self.descriptor.idempotency.repeatable();
         match self.step {
             Step::Publish => ErrorClass::Unknown { repeatable },
-            Step::SignIn | Step::Refresh | Step::Read => ErrorClass::Transient,
+            Step::SignIn | Step::Refresh | Step::Read | Step::Revoke => ErrorClass::Transient,
         }
     }
 
@@ -70,6 +73,7 @@ impl Call<'_> {
             Step::Refresh => "getting new tokens from",
             Step::Publish => "publishing on",
             Step::Read => "reading from",
+            Step::Revoke => "giving tokens back to",
         };
         format!("{doing} {}: {what}", self.descriptor.name)
     }
@@ -84,7 +88,7 @@ impl Call<'_> {
     pub(super) fn endless_answer(self) -> JobError {
         let class = match self.step {
             Step::Publish => self.unanswered(),
-            Step::SignIn | Step::Refresh | Step::Read => ErrorClass::Invalid,
+            Step::SignIn | Step::Refresh | Step::Read | Step::Revoke => ErrorClass::Invalid,
         };
         self.error(class, "the answer is longer than 1 MiB")
     }

@@ -119,6 +119,11 @@ impl Http {
         })
     }
 
+    /// Whether requests to this address may leave, as far as it says by itself.
+    pub(crate) fn admits(&self, url: &Url) -> Result<(), String> {
+        self.reach.check(url).map_err(|refused| refused.to_string())
+    }
+
     /// Starts a request.
     pub(crate) fn request(&self, method: Method, url: Url) -> RequestBuilder {
         self.client.request(method, url)

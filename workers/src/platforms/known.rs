@@ -5,51 +5,100 @@ use std::fmt;
 use std::sync::Arc;
 
 use postworks::clock::SharedClock;
+use postworks::config::OAuth;
 
 use super::http::HttpOptions;
+use super::oauth::{OAuthClient, Profile, ProfileError};
 use super::sandbox::{self, SandboxClient};
 use super::{Descriptor, Platform, bluesky::BlueskyClient};
 
 /// How alike a name must be to be suggested, from 0 to 1; `strsim`'s customary threshold.
 const ALIKE_MIN: f64 = 0.75;
 
-/// Every platform of this build.
+/// Why the platforms cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// An HTTP client.
+    #[error("cannot set up the HTTP client")]
+    Http(#[from] reqwest::Error),
+    /// A platform's profile.
+    #[error("platforms.{platform}.oauth: {source}")]
+    OAuth {
+        /// The platform.
+        platform: String,
+        /// What is wrong with it.
+        source: ProfileError,
+    },
+    /// A profile of a platform whose client has no use for it.
+    #[error(
+        "platforms.{0}.oauth: accounts of {0} are not connected with OAuth 2.0: remove the section"
+    )]
+    NoOAuth(String),
+}
+
+/// Every platform of this build, with the profiles of those that have OAuth 2.0.
 ///
 /// # Errors
-/// An HTTP client cannot be built.
-pub fn all(options: &HttpOptions, clock: &SharedClock) -> Result<Platforms, reqwest::Error> {
+/// An HTTP client cannot be built, or a profile cannot be used.
+pub fn all<'a>(
+    options: &HttpOptions,
+    clock: &SharedClock,
+    profiles: impl IntoIterator<Item = (&'a str, &'a OAuth)>,
+) -> Result<Platforms, SetupError> {
+    let mut profiles: BTreeMap<&str, &OAuth> = profiles.into_iter().collect();
+    let mut oauth = BTreeMap::new();
     let mut platforms: Vec<Arc<dyn Platform>> = Vec::new();
     for descriptor in [&sandbox::SANDBOX, &sandbox::SANDBOX_LOOKUP, &sandbox::SANDBOX_BLIND] {
-        platforms.push(Arc::new(SandboxClient::new(descriptor, options, clock.clone())?));
+        let mut client = SandboxClient::new(descriptor, options, clock.clone())?;
+        if let Some(config) = profiles.remove(descriptor.name) {
+            let fault = |source| SetupError::OAuth { platform: descriptor.name.to_owned(), source };
+            let profile = Profile::read(config).map_err(fault)?;
+            let server = OAuthClient::new(descriptor, profile, options, clock.clone());
+            let server = Arc::new(server.map_err(fault)?);
+            client = client.with_oauth(Arc::clone(&server));
+            oauth.insert(descriptor.name, server);
+        }
+        platforms.push(Arc::new(client));
     }
     platforms.push(Arc::new(BlueskyClient::new(options, clock.clone())?));
-    Ok(Platforms::new(platforms))
+    match profiles.keys().next() {
+        Some(name) => Err(SetupError::NoOAuth((*name).to_owned())),
+        None => Ok(Platforms { oauth, ..Platforms::new(platforms) }),
+    }
 }
 
 /// Platforms by name.
 #[derive(Clone, Default)]
-pub struct Platforms(BTreeMap<&'static str, Arc<dyn Platform>>);
+pub struct Platforms {
+    clients: BTreeMap<&'static str, Arc<dyn Platform>>,
+    oauth: BTreeMap<&'static str, Arc<OAuthClient>>,
+}
 
 impl Platforms {
     /// These platforms, by the names in their descriptors.
     pub fn new(platforms: impl IntoIterator<Item = Arc<dyn Platform>>) -> Self {
         let named = platforms.into_iter().map(|platform| (platform.descriptor().name, platform));
-        Self(named.collect())
+        Self { clients: named.collect(), oauth: BTreeMap::new() }
     }
 
     /// The platform of that name; the error suggests what was meant.
     pub fn get(&self, name: &str) -> Result<&Arc<dyn Platform>, UnknownPlatform> {
-        self.0.get(name).ok_or_else(|| self.unknown(name))
+        self.clients.get(name).ok_or_else(|| self.unknown(name))
+    }
+
+    /// The OAuth 2.0 client of the platform of that name, if accounts are connected with it.
+    pub fn oauth(&self, name: &str) -> Option<&OAuthClient> {
+        self.oauth.get(name).map(Arc::as_ref)
     }
 
     /// All names, in order.
     pub fn names(&self) -> impl Iterator<Item = &'static str> + '_ {
-        self.0.keys().copied()
+        self.clients.keys().copied()
     }
 
     /// What each platform is like, in the order of their names.
     pub fn descriptors(&self) -> impl Iterator<Item = &'static Descriptor> + '_ {
-        self.0.values().map(|platform| platform.descriptor())
+        self.clients.values().map(|platform| platform.descriptor())
     }
 
     fn unknown(&self, name: &str) -> UnknownPlatform {
@@ -101,11 +150,12 @@ mod tests {
     use super::*;
     use crate::platforms::NetworkPolicy;
     use postworks::clock::SystemClock;
+    use postworks::config::{Config, Sources};
 
     #[test]
     fn an_unknown_name_is_answered_with_the_nearest_one() {
         let options = HttpOptions::new(NetworkPolicy::default());
-        let platforms = all(&options, &SystemClock::shared()).unwrap();
+        let platforms = all(&options, &SystemClock::shared(), []).unwrap();
         assert_eq!(platforms.get("bluesky").unwrap().descriptor().name, "bluesky");
         assert_eq!(
             platforms.get("BlueSki").err().unwrap().to_string(),
@@ -113,5 +163,33 @@ mod tests {
              (there are: bluesky, sandbox, sandbox_blind, sandbox_lookup)"
         );
         assert_eq!(platforms.get("fax").err().unwrap().nearest, None);
+    }
+
+    #[test]
+    fn a_profile_that_cannot_be_used_is_found_at_start() {
+        let servers = |base: &str| {
+            format!("authorize_url = \"{base}/a\"\ntoken_url = \"{base}/t\"\nclient_id = \"us\"\n")
+        };
+        let (here, there) = (servers("http://127.0.0.1:9"), servers("https://as.example"));
+        let all_with = |name: &str, lines: &str| {
+            let text = format!("[platforms.{name}.oauth]\n{lines}");
+            let config = Config::load(&Sources::default().file("test.toml", text)).unwrap();
+            let options = HttpOptions::new(NetworkPolicy::default());
+            all(&options, &SystemClock::shared(), config.oauth())
+        };
+        let platforms = all_with("sandbox_blind", &here).unwrap();
+        assert!(platforms.oauth("sandbox_blind").is_some());
+        assert!(platforms.oauth("sandbox").is_none());
+        let missing = format!("{here}client_secret_file = \"/no/such/file\"\n");
+        let empty = format!("{here}client_secret_file = \"/dev/null\"\n");
+        for (name, lines, words) in [
+            ("bluesky", &here, "accounts of bluesky are not connected with OAuth 2.0"),
+            ("sandbox", &there, "platforms.sandbox.oauth: authorize_url: as.example is not this"),
+            ("sandbox", &missing, "client_secret_file: the file \"/no/such/file\" cannot be read"),
+            ("sandbox", &empty, "client_secret_file: the file \"/dev/null\" is empty"),
+        ] {
+            let error = all_with(name, lines).err().unwrap().to_string();
+            assert!(error.contains(words), "{error}");
+        }
     }
 }

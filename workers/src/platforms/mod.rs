@@ -11,6 +11,7 @@ pub mod http;
 mod known;
 mod meter;
 mod network;
+pub mod oauth;
 mod ranges;
 mod rate;
 mod resolver;
@@ -19,7 +20,7 @@ mod responder;
 pub mod sandbox;
 mod windows;
 
-pub use known::{Platforms, UnknownPlatform, all};
+pub use known::{Platforms, SetupError, UnknownPlatform, all};
 pub use network::{NetworkPolicy, check_base_url};
 pub use resolver::{Lookup, SystemLookup};
 pub use windows::Windows;

@@ -15,6 +15,9 @@ use tokio::task::{JoinHandle, JoinSet};
 pub enum Loss {
     /// The request: the connection closes and the server never sees it.
     Request,
+    /// The request, and the connection stays open: whoever sent it waits, and can be killed before
+    /// the server hears of it.
+    RequestSilently,
     /// The answer: the server has acted, then the connection closes.
     Answer,
     /// The answer, and the connection stays open: the client runs into its timeout.
@@ -35,6 +38,7 @@ struct State {
     upstream: SocketAddr,
     losses: Mutex<Vec<Rule>>,
     forwarded: Mutex<Vec<String>>,
+    silenced: Mutex<Vec<SocketAddr>>,
 }
 
 #[derive(Debug)]
@@ -49,8 +53,12 @@ impl LossyProxy {
     pub async fn start(upstream: SocketAddr) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("bind a port");
         let address = listener.local_addr().expect("the port of a bound listener");
-        let state =
-            Arc::new(State { upstream, losses: Mutex::default(), forwarded: Mutex::default() });
+        let state = Arc::new(State {
+            upstream,
+            losses: Mutex::default(),
+            forwarded: Mutex::default(),
+            silenced: Mutex::default(),
+        });
         let accepting = tokio::spawn(accept(listener, state.clone()));
         Self { address, state, accepting }
     }
@@ -70,6 +78,11 @@ impl LossyProxy {
     pub fn forwarded(&self, path: &str) -> usize {
         lock(&self.state.forwarded).iter().filter(|seen| seen.contains(path)).count()
     }
+
+    /// The clients that were left waiting for an answer, by the addresses they came from.
+    pub fn silenced(&self) -> Vec<SocketAddr> {
+        lock(&self.state.silenced).clone()
+    }
 }
 
 impl Drop for LossyProxy {
@@ -85,6 +98,12 @@ impl State {
         let rule = losses.iter_mut().find(|rule| rule.left > 0 && path.contains(&rule.path))?;
         rule.left -= 1;
         Some(rule.loss)
+    }
+
+    /// Says nothing until the client gives up.
+    async fn leave_waiting(&self, mut client: TcpStream) -> std::io::Result<()> {
+        lock(&self.silenced).push(client.peer_addr()?);
+        client.read_to_end(&mut Vec::new()).await.map(drop)
     }
 }
 
@@ -102,8 +121,10 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
 async fn serve(mut client: TcpStream, state: &State) -> std::io::Result<()> {
     let Some((path, request)) = read_request(&mut client).await? else { return Ok(()) };
     let loss = state.loss(&path);
-    if loss == Some(Loss::Request) {
-        return Ok(());
+    match loss {
+        Some(Loss::Request) => return Ok(()),
+        Some(Loss::RequestSilently) => return state.leave_waiting(client).await,
+        _ => {}
     }
     let mut server = TcpStream::connect(state.upstream).await?;
     server.write_all(&request).await?;
@@ -112,11 +133,8 @@ async fn serve(mut client: TcpStream, state: &State) -> std::io::Result<()> {
     server.read_to_end(&mut answer).await?;
     match loss {
         None => client.write_all(&answer).await,
-        Some(Loss::AnswerSilently) => {
-            // Until the client gives up.
-            client.read_to_end(&mut Vec::new()).await.map(drop)
-        }
-        Some(Loss::Request | Loss::Answer) => Ok(()),
+        Some(Loss::AnswerSilently) => state.leave_waiting(client).await,
+        Some(_) => Ok(()),
     }
 }
 

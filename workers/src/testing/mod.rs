@@ -3,4 +3,6 @@
 #![expect(clippy::expect_used, reason = "a test that cannot be set up must stop, and say why")]
 
 pub mod lossy_proxy;
+pub mod oidc;
 pub mod pds;
+mod script;

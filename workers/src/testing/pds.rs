@@ -1,9 +1,7 @@
 //! A real Bluesky server (PDS) with its directory, private to a test, on loopback.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::Duration;
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,18 +12,22 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpSocket;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use url::Url;
 
+use super::script::{Script, answer, text};
 use crate::platforms::NetworkPolicy;
 use crate::platforms::bluesky::DESCRIPTOR;
-use crate::platforms::http::{Http, HttpOptions, RequestBuilder, endpoint};
+use crate::platforms::http::{Http, HttpOptions, endpoint};
 
-/// Starting takes about a second; this is for machines under load.
-const START_LIMIT: Duration = Duration::from_secs(60);
+const PLC: Script = of_folder(&["-r", "./lo.js", "plc.js"]);
+const PDS: Script = of_folder(&["-r", "./lo.js", "pds.js"]);
 const JWT_SECRET: &str = "test-jwt-secret";
+
+const fn of_folder(args: &'static [&'static str]) -> Script {
+    Script { folder: "pds", package: "@atproto/pds", args }
+}
 
 /// A running server. Dropping it, or the end of the test's process, ends it.
 #[derive(Debug)]
@@ -69,7 +71,7 @@ impl PdsServer {
     pub async fn start() -> Self {
         let data = TempDir::new().expect("a temporary folder");
         let plc_port = free_port();
-        let plc = spawn("plc.js", &[("PLC_PORT", plc_port.to_string())]).await;
+        let plc = spawn(&PLC, &[("PLC_PORT", plc_port.to_string())]).await;
         let policy = NetworkPolicy { allow_loopback: true };
         let http = Http::new(&DESCRIPTOR, &HttpOptions::new(policy)).expect("an HTTP client");
         let (port, reserved) = (free_port(), None);
@@ -101,7 +103,7 @@ impl PdsServer {
         self.kill().await;
         let env = environment(self.data.path(), self.port, self.plc_port);
         self.reserved = None;
-        self.pds = Some(spawn("pds.js", &env).await);
+        self.pds = Some(spawn(&PDS, &env).await);
         self.get("_health", &[]).await;
     }
 
@@ -178,49 +180,9 @@ impl PdsAccount {
     }
 }
 
-async fn answer(request: RequestBuilder) -> Value {
-    let answer = request.send().await.expect("the server answers");
-    let (status, body) = (answer.status(), answer.text().await.expect("a whole answer"));
-    assert!(status.is_success(), "the server refused: {status} {body}");
-    serde_json::from_str(&body).expect("an answer in JSON")
-}
-
-fn text(value: &Value, name: &str) -> String {
-    value[name].as_str().unwrap_or_default().to_owned()
-}
-
-/// Starts a script of `tests/servers/pds` and waits until it says that it listens.
-async fn spawn(script: &str, env: &[(&str, String)]) -> Child {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/servers/pds");
-    assert!(
-        folder.join("node_modules/@atproto/pds").is_dir(),
-        "the Bluesky test server is not installed: run `make setup-platforms`"
-    );
-    let mut child = Command::new("node")
-        .args(["-r", "./lo.js", script])
-        .current_dir(folder)
-        .envs(env.iter().map(|(name, value)| (name, value)))
-        // Its end tells the script to end, should we be killed.
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("node is installed");
-    let stdout = child.stdout.take().expect("a piped stdout");
-    let mut lines = BufReader::new(stdout).lines();
-    let ready = async {
-        while let Some(line) = lines.next_line().await.expect("read what the script says") {
-            if line == "listening" {
-                return true;
-            }
-        }
-        false
-    };
-    let ready = tokio::time::timeout(START_LIMIT, ready).await;
-    assert_eq!(ready, Ok(true), "{script} did not start");
-    // Read on: a script that writes to a closed pipe ends.
-    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-    child
+/// Starts one of the two servers and waits until it listens.
+async fn spawn(script: &Script, env: &[(&str, String)]) -> Child {
+    script.start(env).await.0
 }
 
 /// A port that was free a moment ago. Another process may take it first; then the start fails

@@ -9,6 +9,7 @@ mod keys;
 mod overtaken;
 mod publishing;
 mod real_bluesky;
+mod real_oidc;
 mod reconnected;
 mod refreshes;
 mod requests;

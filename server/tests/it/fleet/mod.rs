@@ -11,6 +11,7 @@ mod process;
 mod sandbox;
 mod wait;
 
+use futures_util::{StreamExt as _, stream};
 use postworks::clock::SystemClock;
 use postworks::ledger::{Db, PostgresOptions};
 use postworks::testing::postgres_server::PostgresServer;
@@ -29,6 +30,8 @@ pub(crate) use wait::{LONG, now_ms, seconds, until};
 pub(crate) const POSTWORKS: &str = env!("CARGO_BIN_EXE_postworks");
 /// Takes a free port of the loopback interface.
 pub(crate) const ANY: &str = "127.0.0.1:0";
+/// Workers that start at the same time, where a test has many.
+const STARTING: usize = 8;
 /// A key for stored tokens; it protects nothing here.
 pub(crate) const KEYS: &str = "test:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
@@ -124,6 +127,12 @@ impl Fleet {
     /// those are.
     pub(crate) async fn worker(&self, flags: &[&str]) -> Process {
         self.worker_of(POSTWORKS, &[&["worker"], flags].concat()).await
+    }
+
+    /// Starts so many workers with these flags, a few at a time.
+    pub(crate) async fn workers(&self, count: usize, flags: &[&str]) -> Vec<Process> {
+        let starting = (0..count).map(|_| self.worker(flags));
+        stream::iter(starting).buffer_unordered(STARTING).collect().await
     }
 
     /// Starts a worker that has a binary and arguments of its own.

@@ -38,7 +38,12 @@ impl Sandbox {
 
     /// Makes an account; answers its first refresh token.
     pub(crate) async fn account(&self, handle: &str) -> String {
-        let account = self.http.post("/accounts", &json!({ "handle": handle })).await;
+        self.account_as(&json!({ "handle": handle })).await
+    }
+
+    /// The same, of an account that is like this.
+    pub(crate) async fn account_as(&self, account: &Value) -> String {
+        let account = self.http.post("/accounts", account).await;
         account.expect(201)["refresh_token"].as_str().expect("a token").to_owned()
     }
 

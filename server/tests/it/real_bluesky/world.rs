@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::fleet::{Fleet, LONG, Process, Publication, until};
 
 /// Where the publications for this platform wait.
-const QUEUE: &str = "post_publication.bluesky";
+pub(super) const QUEUE: &str = "post_publication.bluesky";
 
 /// No account's password.
 pub(super) const WRONG: &str = "wrong horse";

@@ -50,6 +50,24 @@ async fn of_many_concurrent_refreshes_one_wins_and_the_grant_still_dies() {
 }
 
 #[tokio::test]
+async fn of_an_account_with_siblings_the_tokens_made_last_are_good() {
+    let world = World::start().await;
+    let account = json!({"handle": "ann", "rotation": "sibling"});
+    let (_, made) = world.post("/accounts", &account).await;
+    let first = made["refresh_token"].as_str().unwrap();
+    let answers = [world.refresh(first).await, world.refresh(first).await];
+    let token = |n: usize| answers[n].1["refresh_token"].as_str().unwrap().to_owned();
+    assert_refused(&world.refresh(&token(0)).await, 400, "invalid_grant");
+    assert_eq!(world.refresh(&token(1)).await.0, StatusCode::OK);
+    assert_refused(&world.refresh(first).await, 400, "invalid_grant");
+    assert_eq!(world.refresh(&token(1)).await.0, StatusCode::OK, "nothing else has ended");
+
+    let odd = json!({"handle": "bob", "rotation": "never"});
+    let (status, body) = world.post("/accounts", &odd).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{body}");
+}
+
+#[tokio::test]
 async fn an_expired_access_token_is_told_from_an_unknown_one() {
     let world = World::start().await;
     let mut ann = world.account("ann").await;

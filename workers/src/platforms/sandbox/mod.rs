@@ -7,6 +7,8 @@
 
 mod wire;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use http::Method;
 use postworks::clock::SharedClock;
@@ -15,10 +17,11 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use self::wire::{Created, NewPost, Page, RefreshGrant, Tokens};
+use self::wire::{Created, NewPost, Page, RefreshGrant};
 use super::answer::{ALWAYS, FOR_TOKENS, Rule, Verdict, WITH_ACCESS};
 use super::call::{Call, Step};
 use super::http::{Http, HttpOptions, RequestBuilder, endpoint};
+use super::oauth::{self, OAuthClient};
 use super::{
     Account, Descriptor, Idempotency, Outgoing, Platform, Published, RemotePost, Secret, SyncPage,
     TokenSet,
@@ -57,6 +60,8 @@ const RULES: [Rule; 4] = [
 pub struct SandboxClient {
     descriptor: &'static Descriptor,
     http: Http,
+    /// The servers that the tokens come from, if others than the account's own.
+    oauth: Option<Arc<OAuthClient>>,
     clock: SharedClock,
 }
 
@@ -70,7 +75,13 @@ impl SandboxClient {
         options: &HttpOptions,
         clock: SharedClock,
     ) -> Result<Self, reqwest::Error> {
-        Ok(Self { descriptor, http: Http::new(descriptor, options)?, clock })
+        Ok(Self { descriptor, http: Http::new(descriptor, options)?, oauth: None, clock })
+    }
+
+    /// Gets tokens from these servers; posts go to the account's own server as before.
+    #[must_use]
+    pub fn with_oauth(self, oauth: Arc<OAuthClient>) -> Self {
+        Self { oauth: Some(oauth), ..self }
     }
 
     fn call<'a>(&self, account: &Account, step: Step, secrets: &'a [&'a SecretString]) -> Call<'a> {
@@ -96,19 +107,20 @@ impl SandboxClient {
         account: &Account,
         token: &SecretString,
     ) -> Result<TokenSet, JobError> {
+        if let Some(oauth) = &self.oauth {
+            return oauth.renew(step, account, token).await;
+        }
         // Before sending, so that the new token never seems to live longer than it does.
         let asked_at = self.clock.now();
         let form =
             RefreshGrant { grant_type: "refresh_token", refresh_token: token.expose_secret() };
         let request =
             self.request(Method::POST, endpoint(&account.base_url, "oauth/token")).form(&form);
-        let tokens: Tokens = self.exchange(self.call(account, step, &[token]), request).await?;
-        Ok(TokenSet {
-            access: tokens.access_token,
-            refresh: tokens.refresh_token,
-            expires_at: tokens.expires_in.map(|life| asked_at.after(life)),
-            remote_id: None,
-        })
+        let secrets = [token];
+        let call = self.call(account, step, &secrets);
+        let answer = self.http.send(call, request).await?;
+        let told = oauth::tokens(&answer, call, &RULES, self.clock.as_ref())?;
+        Ok(told.into_set(asked_at))
     }
 
     async fn list(

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use postworks::clock::{Clock, SystemClock};
+use postworks::config::{Config, Sources};
 use postworks::job::{Category, ErrorClass, JobError};
 use secrecy::SecretString;
 
 use super::*;
-use crate::platforms::NetworkPolicy;
 use crate::platforms::http::Timeouts;
 use crate::platforms::responder::{Reply, Responder, SECRET, post};
+use crate::platforms::{self, NetworkPolicy};
 
 const TRANSIENT: ErrorClass = ErrorClass::Transient;
 const REPEATABLE: ErrorClass = ErrorClass::Unknown { repeatable: true };
@@ -34,6 +35,7 @@ async fn failure(responder: &Responder, client: &SandboxClient, step: Step) -> J
         Step::Refresh => client.refresh(&account, &secret).await.unwrap_err(),
         Step::Publish => client.publish(&account, &secret, &post()).await.unwrap_err(),
         Step::Read => client.posts(&account, &secret, None).await.unwrap_err(),
+        Step::Revoke => panic!("the sandbox takes nothing back"),
     };
     for text in [error.chain(), format!("{error:?}")] {
         assert!(!text.contains(SECRET), "{text}");
@@ -221,4 +223,31 @@ async fn a_platforms_words_are_passed_on_without_the_secret() {
         error.to_string(),
         "getting new tokens from sandbox: 400 invalid_grant: [secret] was used"
     );
+}
+
+#[tokio::test]
+async fn with_a_profile_tokens_come_from_its_servers_and_posts_go_where_they_went() {
+    let (servers, posts) = (Responder::start().await, Responder::start().await);
+    let base = &servers.url;
+    let text = format!(
+        "[platforms.sandbox.oauth]\nauthorize_url = \"{base}a\"\ntoken_url = \"{base}t\"\n\
+         client_id = \"us\"\n"
+    );
+    let config = Config::load(&Sources::default().file("test.toml", text)).unwrap();
+    let options = HttpOptions::new(NetworkPolicy::default());
+    let platforms = platforms::all(&options, &SystemClock::shared(), config.oauth()).unwrap();
+    let sandbox = platforms.get("sandbox").unwrap();
+    servers.answer_with(Reply::new(200, r#"{"access_token":"a2"}"#));
+    posts.answer_with(Reply::new(201, r#"{"id":"p1"}"#));
+    let account = posts.account();
+    sandbox.sign_in(&account, &secret()).await.unwrap();
+    let tokens = sandbox.refresh(&account, &secret()).await.unwrap();
+    sandbox.publish(&account, &tokens.access, &post()).await.unwrap();
+    assert_eq!(servers.take_requests().matches("POST /t\n").count(), 2);
+    let published = posts.take_requests();
+    assert!(published.starts_with("POST /posts\nauthorization: Bearer a2\n"), "{published}");
+
+    servers.answer_with(Reply::new(401, r#"{"error":"invalid_client"}"#));
+    let error = sandbox.refresh(&account, &secret()).await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Invalid, "our fault, and no account's");
 }

@@ -56,7 +56,7 @@ fn platforms(allow_loopback: bool, names: &Arc<Names>) -> Platforms {
     let options = HttpOptions::new(NetworkPolicy { allow_loopback })
         .with_timeouts(timeouts)
         .with_lookup(names.clone());
-    platforms::all(&options, &SystemClock::shared()).unwrap()
+    platforms::all(&options, &SystemClock::shared(), []).unwrap()
 }
 
 fn account(base_url: Url) -> Account {

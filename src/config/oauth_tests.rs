@@ -1,0 +1,60 @@
+//! The promises of `[platforms.NAME.oauth]`.
+
+use std::path::Path;
+
+use super::{ClientAuth, Config, Sources};
+
+const WHOLE: &str = "[platforms.bluesky.oauth]\n\
+    authorize_url = \"https://as.example/authorize?prompt=consent\"\n\
+    token_url = \"https://as.example/token\"\nclient_id = \"us\"\nscopes = [\"openid\", \"post\"]\n";
+
+fn env(sources: Sources, vars: &[(&str, &str)]) -> Sources {
+    let name = |key: &str| format!("POSTWORKS__PLATFORMS__BLUESKY__OAUTH__{key}");
+    sources.env(vars.iter().map(|(key, value)| (name(key), (*value).to_owned())))
+}
+
+fn faults(text: &str) -> String {
+    let error = Config::load(&Sources::default().file("my.toml", text)).unwrap_err();
+    error.0.iter().map(|fault| format!("{fault}\n")).collect()
+}
+
+#[test]
+fn any_platform_may_have_a_section_of_oauth_and_by_default_none_has() {
+    assert_eq!(Config::load(&Sources::default()).unwrap().oauth().count(), 0);
+    let sources = env(
+        Sources::default().file("my.toml", WHOLE),
+        &[("SCOPES", "openid, write"), ("CLIENT_SECRET_FILE", "/run/secrets/us")],
+    );
+    let config = Config::load(&sources).unwrap();
+    let (name, oauth) = config.oauth().next().unwrap();
+    assert_eq!(name, "bluesky");
+    assert_eq!(oauth.scopes, ["openid", "write"]);
+    assert_eq!(oauth.client_secret_file.as_deref(), Some(Path::new("/run/secrets/us")));
+    assert_eq!((oauth.client_auth, oauth.revoke_url.is_none()), (ClientAuth::Basic, true));
+    let printed = config.print();
+    assert!(printed.contains("[platforms.bluesky.oauth]\n"), "{printed}");
+    assert_eq!(Config::load(&Sources::default().file("p", printed)).unwrap().oauth().count(), 1);
+}
+
+#[test]
+fn what_is_wrong_with_a_section_of_oauth_is_named() {
+    for (line, expected) in [
+        ("token_url = \"as.example/token\"", "\"as.example/token\" is no address such as"),
+        ("revoke_url = \"ftp://as.example\"", "is no address such as"),
+        ("client_auth = \"jwt\"", "unknown variant `jwt`, expected `basic` or `post`"),
+        // It would be printed with the rest.
+        ("client_secret = \"x\"", "unknown key; did you mean client_secret_file?"),
+    ] {
+        let key = line.split(' ').next().unwrap();
+        let rest = WHOLE.lines().filter(|line| !line.starts_with(&format!("{key} ")));
+        let text = rest.chain([line]).collect::<Vec<_>>().join("\n");
+        let all = faults(&text);
+        assert!(all.contains(expected), "{all}");
+    }
+    let all = faults("[platforms.bluesky.oauth]\nclient_id = \"us\"\n");
+    for key in ["authorize_url", "token_url"] {
+        let expected = format!("platforms.bluesky.oauth.{key}");
+        assert!(all.contains(&expected), "{all}");
+    }
+    assert_eq!(all.lines().count(), 2, "{all}");
+}

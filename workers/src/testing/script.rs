@@ -1,0 +1,75 @@
+//! Servers from the npm registry: each is a script in a folder of `tests/servers`.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::platforms::http::RequestBuilder;
+
+/// Starting takes about a second; this is for machines under load.
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// A script, and what it needs to be installed.
+pub(super) struct Script {
+    /// Its folder in `tests/servers`.
+    pub(super) folder: &'static str,
+    /// A package without which it cannot run.
+    pub(super) package: &'static str,
+    /// What `node` is told.
+    pub(super) args: &'static [&'static str],
+}
+
+impl Script {
+    /// Starts it and waits until it says that it listens; answers where, if it says that too.
+    pub(super) async fn start(&self, env: &[(&str, String)]) -> (Child, String) {
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/servers");
+        let folder = folder.join(self.folder);
+        assert!(
+            folder.join("node_modules").join(self.package).is_dir(),
+            "{} is not installed: run `make setup-platforms`",
+            self.package
+        );
+        let mut child = Command::new("node")
+            .args(self.args)
+            .current_dir(folder)
+            .envs(env.iter().map(|(name, value)| (name, value)))
+            // Its end tells the script to end, should we be killed.
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("node is installed");
+        let stdout = child.stdout.take().expect("a piped stdout");
+        let mut lines = BufReader::new(stdout).lines();
+        let ready = async {
+            while let Some(line) = lines.next_line().await.expect("read what the script says") {
+                if let Some(place) = line.strip_prefix("listening") {
+                    return Some(place.trim().to_owned());
+                }
+            }
+            None
+        };
+        let place = tokio::time::timeout(START_LIMIT, ready).await.ok().flatten();
+        let place = place.unwrap_or_else(|| panic!("{:?} did not start", self.args));
+        // Read on: a script that writes to a closed pipe ends.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        (child, place)
+    }
+}
+
+/// The JSON that a server of ours answers with success.
+pub(super) async fn answer(request: RequestBuilder) -> Value {
+    let answer = request.send().await.expect("the server answers");
+    let (status, body) = (answer.status(), answer.text().await.expect("a whole answer"));
+    assert!(status.is_success(), "the server refused: {status} {body}");
+    serde_json::from_str(&body).expect("an answer in JSON")
+}
+
+/// A text in it, or nothing.
+pub(super) fn text(value: &Value, name: &str) -> String {
+    value[name].as_str().unwrap_or_default().to_owned()
+}
