@@ -99,11 +99,15 @@ pub enum CleanupScope {
     Requests,
     /// Expired sessions of the API's users, and their tokens.
     Sessions,
+    /// What happened to accounts.
+    Events,
+    /// The rows of disconnected accounts.
+    Connectors,
 }
 
 impl CleanupScope {
     /// Every scope.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Jobs,
         Self::DeadLetters,
         Self::RemotePosts,
@@ -112,12 +116,14 @@ impl CleanupScope {
         Self::Redrives,
         Self::Requests,
         Self::Sessions,
+        Self::Events,
+        Self::Connectors,
     ];
 }
 
 impl Job for DataCleanup {
     const KIND: &'static str = "data_cleanup";
-    /// 2: may clean the audit, redrives, requests and sessions.
-    const VERSION: u16 = 2;
+    /// 2: may clean the audit, redrives, requests and sessions. 3: events and disconnected accounts.
+    const VERSION: u16 = 3;
     const TIMEOUT: Duration = Duration::from_secs(300);
 }

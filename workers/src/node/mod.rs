@@ -20,6 +20,7 @@ use postworks::worker::{
 use tokio_util::sync::CancellationToken;
 
 use crate::accounts::Accounts;
+use crate::disconnected::Disconnected;
 use crate::handlers::Services;
 use crate::keys::{KeyFault, Keyholder};
 use crate::metrics_page::MetricsPage;
@@ -309,6 +310,9 @@ impl Node {
             ledger: Arc::clone(&self.ledger),
             clock: Arc::clone(&self.clock),
         };
+        let disconnected =
+            Disconnected { store: self.store.clone(), producer: self.producer.clone() };
+        tokio::spawn(disconnected.run(stop.clone()));
         tokio::spawn(reconnected.run(stop.clone()));
         tokio::spawn(relay.run(stop.clone()));
         tokio::spawn(refiller.run(stop.clone()));

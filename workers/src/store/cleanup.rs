@@ -67,7 +67,26 @@ const SESSIONS: Dialects = Dialects {
          (SELECT id FROM sessions WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)",
 };
 
+const EVENTS: Dialects = Dialects {
+    postgres: "DELETE FROM events WHERE id = ANY(ARRAY( \
+         SELECT id FROM events WHERE at < $1 ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED))",
+    sqlite: "DELETE FROM events WHERE id IN \
+         (SELECT id FROM events WHERE at < $1 ORDER BY at LIMIT $2)",
+};
+
 impl Store {
+    /// Deletes at most `limit` events of before `before`; answers how many went, or, in a dry run,
+    /// how many in all would go.
+    pub async fn prune_events(
+        &self,
+        before: Timestamp,
+        limit: u32,
+        dry_run: bool,
+    ) -> Result<u64, Error> {
+        const COUNT: &str = "SELECT COUNT(*) FROM events WHERE at < $1";
+        self.prune_rows(&EVENTS, COUNT, before, limit, dry_run).await
+    }
+
     /// Deletes at most `limit` refresh tokens, and as many sessions, that expired before `before`;
     /// answers how many tokens went, or, in a dry run, how many in all would go.
     pub async fn prune_sessions(

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod accounts;
+mod disconnecting;
 mod intents;
 mod keys;
 mod overtaken;
