@@ -103,11 +103,15 @@ pub enum CleanupScope {
     Sessions,
     /// Accounts that somebody began to connect over OAuth, and did not in time.
     OauthStates,
+    /// What happened to accounts.
+    Events,
+    /// The rows of disconnected accounts.
+    Connectors,
 }
 
 impl CleanupScope {
     /// Every scope.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Jobs,
         Self::DeadLetters,
         Self::RemotePosts,
@@ -117,12 +121,15 @@ impl CleanupScope {
         Self::Requests,
         Self::Sessions,
         Self::OauthStates,
+        Self::Events,
+        Self::Connectors,
     ];
 }
 
 impl Job for DataCleanup {
     const KIND: &'static str = "data_cleanup";
-    /// 2: may clean the audit, redrives, requests and sessions. 3: and states of OAuth.
+    /// 2: may clean the audit, redrives, requests and sessions. 3: states of OAuth, events and
+    /// disconnected accounts.
     const VERSION: u16 = 3;
     const TIMEOUT: Duration = Duration::from_secs(300);
 }

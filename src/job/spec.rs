@@ -7,6 +7,9 @@ use uuid::Uuid;
 
 use super::{FieldError, InvalidName, Kind, RetryPolicy};
 
+/// How long a job waits for a person to connect its account again: a weekend costs no posts.
+const REAUTH_WAIT: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// Where a kind's jobs are recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -77,6 +80,8 @@ pub struct KindSpec {
     pub timeout: Duration,
     /// How long after its time a job is still of use.
     pub expires_after: Duration,
+    /// How long a job waits for a person to connect its account again, at least.
+    pub reauth_wait: Duration,
     /// Where jobs are recorded.
     pub durability: Durability,
     /// Whether a run changes something outside that must not happen twice.
@@ -101,6 +106,7 @@ impl KindSpec {
             retry: J::RETRY,
             timeout: J::TIMEOUT,
             expires_after: J::EXPIRES_AFTER,
+            reauth_wait: REAUTH_WAIT,
             durability: J::DURABILITY,
             effect: J::EFFECT,
             catches_up: J::CATCHES_UP,

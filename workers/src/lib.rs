@@ -6,6 +6,7 @@
 
 pub mod accounts;
 pub mod checkup;
+pub mod disconnected;
 pub mod handlers;
 pub mod health;
 pub mod keys;

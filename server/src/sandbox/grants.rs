@@ -125,6 +125,16 @@ impl Grants {
         Ok((refresh.grant, grant.account))
     }
 
+    /// Ends the grant that a token came of, whichever of its tokens it is; one that is unknown ends
+    /// nothing.
+    pub(super) fn revoke(&mut self, token: &str) {
+        let refresh = self.refresh.get(token).map(|refresh| refresh.grant);
+        let grant = refresh.or_else(|| self.access.get(token).map(|access| access.grant));
+        if let Some(grant) = grant {
+            self.rows[grant].revoked = true;
+        }
+    }
+
     /// Uses a refresh token that [`Grants::redeemable`] has approved.
     pub(super) fn rotate(&mut self, grant: GrantNo, token: &str, now_ms: i64) -> Tokens {
         if self.rows[grant].rotation == Rotation::Strict {
@@ -203,6 +213,22 @@ mod tests {
         }
         assert_eq!(code(grants.redeemable(&second.refresh)), "invalid_grant");
         assert_eq!(grants.bearer(&other.access, 0).unwrap(), 1);
+    }
+
+    #[test]
+    fn any_token_of_a_grant_revokes_all_of_it_and_no_other_grant() {
+        for which in 0..3 {
+            let mut grants = Grants::default();
+            let other = grants.open(1, 60, Rotation::Strict, 0);
+            let first = grants.open(2, 60, Rotation::Strict, 0);
+            let second = rotate(&mut grants, &first.refresh);
+            grants.revoke("of nobody");
+            assert_eq!(grants.bearer(&second.access, 0).unwrap(), 2);
+            grants.revoke([&first.refresh, &second.refresh, &second.access][which]);
+            assert_eq!(code(grants.bearer(&second.access, 0)), "token_revoked");
+            assert_eq!(code(grants.redeemable(&second.refresh)), "invalid_grant");
+            assert_eq!(grants.bearer(&other.access, 0).unwrap(), 1);
+        }
     }
 
     #[test]

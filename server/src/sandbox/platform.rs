@@ -121,6 +121,11 @@ impl Platform {
         })
     }
 
+    /// Ends the grant of a token. No fault rule meets this, and no journal has it.
+    pub(super) fn revoke(&mut self, token: &str) {
+        self.grants.revoke(token);
+    }
+
     /// Publishes a post, or finds the one its key has already made; answers with its id.
     pub(super) fn publish(
         &mut self,

@@ -18,6 +18,7 @@ mod crash;
 mod dashboards;
 mod demo;
 mod deploy;
+mod disconnect;
 mod dlq_commands;
 mod drain;
 mod effects;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use postworks_workers::store::NewConnector;
 use postworks_workers::testing::lossy_proxy::{Loss, LossyProxy};
 
-use crate::fleet::{LONG, Process, seconds};
+use crate::fleet::{LONG, Process, run, seconds};
 use world::{QUEUE, WRONG, World};
 
 /// How long the server is away in the middle of the work.
@@ -116,6 +116,28 @@ async fn jobs_behind_a_wrong_password_wait_until_the_account_is_connected_again(
     for publication in &publications {
         world.fleet.client.until_job(&publication.job, "completed", LONG).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disconnected_accounts_session_is_gone_at_the_server_and_it_can_be_connected_anew() {
+    let world = World::start(&[]).await;
+    let connector = world.connect_owner().await;
+    let _worker = world.fleet.worker(&[]).await;
+    let mut publications = world.fleet.client.publish("post 0", slice::from_ref(&connector)).await;
+    world.fleet.client.until_published(&publications, LONG).await;
+    let refresh = world.refresh_token(&connector).await;
+
+    let removed = run(&["connector", "remove", &connector, "-o", "json"], world.fleet.vars()).await;
+    assert_eq!(removed.code, 0, "{}", removed.stderr);
+    assert_eq!(removed.json()["revoked"], true);
+    assert_eq!(world.pds.refresh(&refresh).await, 400, "the session lives on at the server");
+    assert_eq!(world.connector_state(&connector).await, "disconnecting");
+
+    let anew = world.connect_owner().await;
+    assert_ne!(anew, connector);
+    publications.extend(world.fleet.client.publish("post 1", &[anew]).await);
+    world.fleet.client.until_published(&publications[1..], LONG).await;
+    world.must_have_each_once(&publications).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

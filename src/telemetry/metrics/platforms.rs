@@ -68,7 +68,7 @@ pub const EFFECTS: Metric = Metric::gauge(
 pub const ACCOUNTS: Metric = Metric::gauge(
     Writer::Collector,
     "postworks_accounts",
-    &[PLATFORM, Label::words("state", &["active", "needs_reauth"])],
+    &[PLATFORM, Label::words("state", &["active", "needs_reauth", "disconnecting"])],
     "Connected accounts.",
 );
 

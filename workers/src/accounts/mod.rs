@@ -203,9 +203,7 @@ impl Accounts {
     async fn access(&self, connector_id: Uuid) -> Result<Access, JobError> {
         let found = self.0.store.access(connector_id).await;
         let found = found.map_err(|error| error.into_job_error(self.0.clock.now()))?;
-        let Some(access) = found else {
-            return Err(JobError::new(ErrorClass::Invalid, "no connector with this id"));
-        };
+        let Some(access) = found else { return Err(self.without_tokens(connector_id).await) };
         match access.connector.state {
             ConnectorState::Active => Ok(access),
             ConnectorState::NeedsReauth => {
@@ -213,6 +211,17 @@ impl Accounts {
                 let words = format!("the account must be connected again: {reason}");
                 Err(JobError::new(ErrorClass::AuthRevoked, words))
             }
+            ConnectorState::Disconnecting => Err(disconnected()),
+        }
+    }
+
+    /// Why an account has no tokens. Its jobs are cancelled if a person disconnected it: one that was
+    /// on its way meanwhile waits for that.
+    async fn without_tokens(&self, connector_id: Uuid) -> JobError {
+        match self.0.store.connector(connector_id).await {
+            Ok(Some(row)) if row.state == ConnectorState::Disconnecting => disconnected(),
+            Ok(_) => JobError::new(ErrorClass::Invalid, "no connector with this id"),
+            Err(error) => error.into_job_error(self.0.clock.now()),
         }
     }
 
@@ -226,6 +235,10 @@ impl Accounts {
             Err(fault) => fault.into_job_error(self.0.clock.now()),
         }
     }
+}
+
+fn disconnected() -> JobError {
+    JobError::new(ErrorClass::AuthRevoked, "the account is disconnected")
 }
 
 impl Inner {

@@ -20,6 +20,7 @@ use postworks::worker::{
 use tokio_util::sync::CancellationToken;
 
 use crate::accounts::Accounts;
+use crate::disconnected::Disconnected;
 use crate::handlers::Services;
 use crate::keys::{KeyFault, Keyholder};
 use crate::metrics_page::MetricsPage;
@@ -321,6 +322,9 @@ impl Node {
             producer: self.producer.clone(),
             platforms: self.switched_on(),
         };
+        let disconnected =
+            Disconnected { store: self.store.clone(), producer: self.producer.clone() };
+        tokio::spawn(disconnected.run(stop.clone()));
         tokio::spawn(reconnected.run(stop.clone()));
         tokio::spawn(renewals.run(stop.clone()));
         tokio::spawn(relay.run(stop.clone()));

@@ -13,6 +13,7 @@ use secrecy::SecretString;
 use uuid::Uuid;
 
 use super::due::{dice, plan};
+use super::events::EventKind;
 use super::{Connector, Error, Store, connectors, time};
 use crate::secrets::Place;
 
@@ -370,17 +371,19 @@ impl Store {
     ) -> Result<bool, Error> {
         const TOKENS: &str = "UPDATE connector_tokens SET lease_owner = NULL, lease_until = NULL, \
              refresh_started_at = NULL, failures = failures + 1, last_error = $4, \
-             last_failure_at = $5, refresh_due_at = NULL, refresh_late_at = NULL WHERE connector_id = $1 AND version = $3 \
+             last_failure_at = $5, refresh_due_at = NULL, refresh_late_at = NULL \
+             WHERE connector_id = $1 AND version = $3 \
              AND (lease_owner = $2 OR ($2 IS NULL AND (lease_owner IS NULL OR lease_until <= $5)))";
+        // It is told once, whoever else finds out.
         const STATE: &str = "UPDATE connectors SET state = 'needs_reauth', state_reason = $2 \
-             WHERE id = $1";
+             WHERE id = $1 AND state = 'active'";
         let mut tx = self.db.begin().await?;
-        on_tx!(&mut tx, conn => sqlx::query(STATE)
+        let found_out = on_tx!(&mut tx, conn => sqlx::query(STATE)
             .bind(connector_id)
             .bind(reason)
             .execute(conn)
             .await
-            .map(drop))?;
+            .map(|done| done.rows_affected() == 1))?;
         let changed = on_tx!(&mut tx, conn => sqlx::query(TOKENS)
             .bind(connector_id)
             .bind(owner)
@@ -390,6 +393,9 @@ impl Store {
             .execute(conn)
             .await
             .map(|done| done.rows_affected()))?;
+        if changed == 1 && found_out {
+            self.tell(&mut tx, EventKind::NeedsReauth, connector_id, Some(reason)).await?;
+        }
         finish(tx, changed).await
     }
 }

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod accounts;
+mod disconnecting;
 mod grants;
 mod intents;
 mod keys;

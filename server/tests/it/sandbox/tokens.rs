@@ -37,6 +37,22 @@ async fn a_reused_refresh_token_revokes_the_grant() {
 }
 
 #[tokio::test]
+async fn a_revoked_token_ends_its_grant_and_an_unknown_one_is_none() {
+    let world = World::start().await;
+    let (ann, bob) = (world.account("ann").await, world.account("bob").await);
+    for token in ["of nobody", &ann.refresh] {
+        let form = [("token", token), ("token_type_hint", "refresh_token")];
+        let answer = answer(world.request(Method::POST, "/oauth/revoke").form(&form)).await;
+        assert_eq!(answer.0, StatusCode::OK, "{}", answer.1);
+    }
+    let missing = world.request(Method::POST, "/oauth/revoke").form(&[("hint", "x")]);
+    assert_refused(&answer(missing).await, 400, "invalid_request");
+    assert_refused(&world.publish(&ann, "after").await, 401, "token_revoked");
+    assert_refused(&world.refresh(&ann.refresh).await, 400, "invalid_grant");
+    assert_eq!(world.publish(&bob, "untouched").await.0, StatusCode::CREATED);
+}
+
+#[tokio::test]
 async fn of_many_concurrent_refreshes_one_wins_and_the_grant_still_dies() {
     let world = World::start().await;
     let ann = world.account("ann").await;
