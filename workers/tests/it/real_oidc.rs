@@ -52,7 +52,7 @@ async fn code(
     assert!(back.as_str().starts_with(REDIRECT_URI), "{back}");
     assert_eq!(said("state").as_deref(), Some("a state"), "{back}");
     assert_eq!(said("iss").as_deref(), client.issuer(), "{back}");
-    said("code").expect("a code").into()
+    said("code").unwrap().into()
 }
 
 #[tokio::test]
