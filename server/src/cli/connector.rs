@@ -20,8 +20,7 @@ pub(crate) enum ConnectorCommand {
     Add(ConnectorAddArgs),
     /// List accounts, newest first, and how many jobs wait for a person to connect each again
     List {
-        /// Only those in this state: active, needs_reauth or disconnecting
-        #[arg(long)]
+        #[arg(long, help = "Only those in this state: active, needs_reauth or disconnecting")]
         state: Option<String>,
         /// At most this many, 1 to 100
         #[arg(long, value_name = "N", value_parser = super::parse_limit)]
