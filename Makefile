@@ -1,7 +1,7 @@
 # Everything a person or CI does with the project. `make` alone explains itself.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-platforms setup-openapi setup-deploy setup-observe setup-otlp build test test-platforms test-openapi test-otlp faults fault-plants observe dashboards lint fmt bench bench-api observe-spike check-deploy demo
+.PHONY: help setup setup-platforms setup-openapi setup-deploy setup-observe setup-otlp build test test-platforms test-openapi test-otlp faults fault-plants observe dashboards lint fmt bench bench-api observe-spike observe-renewals check-deploy demo
 
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 # What runs against other people's programs has "real_" in its name.
@@ -97,6 +97,9 @@ bench-api: setup ## Measures the HTTP API under load from another process (minut
 
 observe-spike: setup ## Lets 20,000 jobs come at once to `up --workers auto`, and shows its workers over time (minutes)
 	cargo bench --quiet --package postworks-server --bench spike -- $(if $(JOBS),--jobs $(JOBS)) $(if $(CSV),--csv $(CSV))
+
+observe-renewals: setup ## Lets the tokens of 1,000 accounts end together, renewed on demand and ahead, and shows the refreshes (9 minutes)
+	cargo bench --quiet --package postworks-server --bench renewals -- $(if $(ACCOUNTS),--accounts $(ACCOUNTS))
 
 demo: ## Runs a thousand jobs with nothing installed
 	cargo run --release -- demo

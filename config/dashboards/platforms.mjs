@@ -135,9 +135,9 @@ export default dashboard({
     ]],
     ['Accounts and outcomes', [
       lines({
-        title: 'Token refreshes, by outcome',
-        says: 'refused: the platform took the grant back. failed: it could not be asked. lost: no answer came; the account may need to be connected again.',
-        queries: [['{{platform}} {{outcome}}', `sum by (platform, outcome) (rate(postworks_token_refreshes_total{${OF_PLATFORM}}[$__rate_interval])) * 60`]],
+        title: 'Token refreshes, by reason and outcome',
+        says: 'on_demand is for new accounts; else a job waited for it. refused: the platform took the grant back. failed: it could not be asked. lost: no answer came; the account may need to be connected again.',
+        queries: [['{{platform}} {{reason}} {{outcome}}', `sum by (platform, reason, outcome) (rate(postworks_token_refreshes_total{${OF_PLATFORM}}[$__rate_interval])) * 60`]],
         unit: 'cpm',
         runbook: 'platforms.md#postworksaccountsneedreauth',
       }),
@@ -148,10 +148,15 @@ export default dashboard({
         runbook: 'platforms.md#postworksaccountsneedreauth',
       }),
       lines({
+        title: 'Tokens that are late',
+        says: 'They end soon, or have ended, and nobody has renewed them: the queue of the refreshes is held back, or they fail.',
+        queries: [['{{platform}}', `max by (platform) (postworks_tokens_late{${OF_PLATFORM}})`]],
+        runbook: 'platforms.md#postworkstokenslate',
+      }),
+      lines({
         title: 'Effects, by state',
         says: 'under_way: requests that have left. unsure: asked again, or looked up, by the product. needs_person: nobody but a person can tell.',
         queries: [['{{state}}', 'max by (state) (postworks_effects)']],
-        width: 24,
         runbook: 'platforms.md#postworkseffectsunknown',
       }),
     ]],

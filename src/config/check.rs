@@ -132,6 +132,7 @@ fn retry(config: &Config, faults: &mut Faults) {
     if let (Some(base), Some(cap)) = (retry.base, retry.cap) {
         faults.unless(base <= cap, "retry.base", "must not be more than retry.cap");
     }
+    faults.span("retry.reauth_wait", retry.reauth_wait, Duration::ZERO, 365 * DAY);
     for (name, kind) in &config.kinds {
         let key = |last: &str| format!("kinds.{name}.{last}");
         if let Some(timeout) = kind.timeout {
@@ -244,6 +245,7 @@ fn retention(config: &Config, faults: &mut Faults) {
         ("retention.publications", kept.publications),
         ("retention.audit", kept.audit),
         ("retention.redrives", kept.redrives),
+        ("retention.events", kept.events),
     ] {
         faults.unless(span <= FOR_EVER, key, "must be at most 36600d");
     }

@@ -171,6 +171,9 @@ pub struct Retry {
     /// What the bound doubles up to.
     #[serde(deserialize_with = "values::duration_or_none")]
     pub cap: Option<Duration>,
+    /// How long a job waits for a person to connect its account again, at least.
+    #[serde(deserialize_with = "values::duration")]
+    pub reauth_wait: Duration,
 }
 
 /// Circuit breakers, one for each queue.
@@ -258,6 +261,9 @@ pub struct Retention {
     /// Ended redrives.
     #[serde(deserialize_with = "values::duration")]
     pub redrives: Duration,
+    /// What happened to accounts.
+    #[serde(deserialize_with = "values::duration")]
+    pub events: Duration,
     /// Rows deleted at a time.
     pub batch: u32,
 }
@@ -318,6 +324,7 @@ impl Config {
             let Some(spec) = catalog.get_mut(&kind) else { continue };
             spec.retry.base = self.retry.base.unwrap_or(spec.retry.base);
             spec.retry.cap = self.retry.cap.unwrap_or(spec.retry.cap);
+            spec.reauth_wait = self.retry.reauth_wait;
             let Some(policy) = self.kinds.get(kind.as_str()) else { continue };
             spec.timeout = policy.timeout.unwrap_or(spec.timeout);
             spec.retry.max_attempts = policy.max_attempts.unwrap_or(spec.retry.max_attempts);

@@ -66,6 +66,12 @@ impl Catalog {
         self.specs.iter()
     }
 
+    /// The names of the kinds whose jobs do not wait for their accounts' windows.
+    pub(crate) fn heedless(&self) -> impl Iterator<Item = &Kind> {
+        let heedless = |at: usize| self.specs.get(at).is_some_and(|spec| !spec.heeds_windows);
+        self.names.iter().filter(move |&(_, &at)| heedless(at)).map(|(name, _)| name)
+    }
+
     /// "unknown kind …", with the nearest name or all of them.
     pub fn unknown(&self, name: &str) -> String {
         let shown: String = name.chars().take(60).collect();

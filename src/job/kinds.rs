@@ -61,6 +61,8 @@ impl Job for TokenRefresh {
     /// A dead worker's lease on the account's tokens may have to end first, and then a request.
     const TIMEOUT: Duration = Duration::from_secs(90);
     const CATCHES_UP: bool = true;
+    /// A window for publishing may last for a day, and the tokens end in it.
+    const HEEDS_WINDOWS: bool = false;
 
     fn account(&self) -> Option<Uuid> {
         Some(self.connector_id)
@@ -101,11 +103,15 @@ pub enum CleanupScope {
     Sessions,
     /// Accounts that somebody began to connect over OAuth, and did not in time.
     OauthStates,
+    /// What happened to accounts.
+    Events,
+    /// The rows of disconnected accounts.
+    Connectors,
 }
 
 impl CleanupScope {
     /// Every scope.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Jobs,
         Self::DeadLetters,
         Self::RemotePosts,
@@ -115,12 +121,15 @@ impl CleanupScope {
         Self::Requests,
         Self::Sessions,
         Self::OauthStates,
+        Self::Events,
+        Self::Connectors,
     ];
 }
 
 impl Job for DataCleanup {
     const KIND: &'static str = "data_cleanup";
-    /// 2: may clean the audit, redrives, requests and sessions. 3: and states of OAuth.
+    /// 2: may clean the audit, redrives, requests and sessions. 3: states of OAuth, events and
+    /// disconnected accounts.
     const VERSION: u16 = 3;
     const TIMEOUT: Duration = Duration::from_secs(300);
 }

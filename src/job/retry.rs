@@ -47,9 +47,10 @@ pub struct Attempt {
 /// A told-to-wait is never answered sooner than this, whatever the platform said.
 const WAIT_MIN: Duration = Duration::from_secs(1);
 
-/// A job whose account needs a person looks again after this, in case the account was connected
-/// just before the job parked. The look costs no call to the platform.
-const REAUTH_LOOK: Duration = Duration::from_secs(15 * 60);
+/// A job whose account needs a person looks again after this, a quarter more or less, so that many
+/// do not come at once. Connecting the account releases the job; the look is for what that missed,
+/// and costs no call to the platform.
+const REAUTH_LOOK: Duration = Duration::from_secs(3_600);
 
 /// Decides what becomes of a run that ended with `result`.
 pub fn decide(result: Result<(), &JobError>, attempt: Attempt, policy: &RetryPolicy) -> Outcome {
@@ -69,7 +70,10 @@ pub fn decide(result: Result<(), &JobError>, attempt: Attempt, policy: &RetryPol
         }
         ErrorClass::Unavailable { until } => snooze(error.waits_for(), until, reason, attempt),
         ErrorClass::AuthRevoked => Outcome::Snooze {
-            until: attempt.now.after(REAUTH_LOOK).min(attempt.expires_at),
+            until: attempt
+                .now
+                .after(REAUTH_LOOK.mul_f64(0.75 + 0.5 * attempt.jitter.clamp(0.0, 1.0)))
+                .min(attempt.expires_at),
             why: SnoozeReason::NeedsReauth,
         },
         ErrorClass::Unknown { repeatable: false } | ErrorClass::Invalid | ErrorClass::Bug => {
@@ -249,5 +253,15 @@ mod tests {
         let error = JobError::new(ErrorClass::AuthRevoked, "reconnect the account");
         let outcome = decide(Err(&error), attempt(1, 0, 9_000, 0.5), &POLICY);
         assert!(matches!(outcome, Outcome::Snooze { why: SnoozeReason::NeedsReauth, .. }));
+    }
+
+    #[test]
+    fn jobs_behind_a_revoked_account_look_again_in_about_an_hour_and_not_at_once() {
+        let error = JobError::new(ErrorClass::AuthRevoked, "reconnect the account");
+        for (jitter, minutes) in [(0.0, 45), (0.5, 60), (1.0, 75)] {
+            let outcome = decide(Err(&error), attempt(1, 0, i64::MAX, jitter), &POLICY);
+            let Outcome::Snooze { until, .. } = outcome else { panic!("{outcome:?}") };
+            assert_eq!(until, Timestamp::from_millis(minutes * 60_000));
+        }
     }
 }

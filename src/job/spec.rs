@@ -7,6 +7,9 @@ use uuid::Uuid;
 
 use super::{FieldError, InvalidName, Kind, RetryPolicy};
 
+/// How long a job waits for a person to connect its account again: a weekend costs no posts.
+const REAUTH_WAIT: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// Where a kind's jobs are recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -41,6 +44,9 @@ pub trait Job: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Whether any job of the kind for an account does all that an earlier one left undone, as a
     /// synchronisation does. A dead one is needless then once a later one has completed.
     const CATCHES_UP: bool = false;
+    /// Whether a job waits while the platform wants its account left alone. What keeps the account
+    /// usable must not: a window may outlast the account's tokens.
+    const HEEDS_WINDOWS: bool = true;
 
     /// The account whose jobs wait together when a person must reconnect it.
     fn account(&self) -> Option<Uuid> {
@@ -74,12 +80,16 @@ pub struct KindSpec {
     pub timeout: Duration,
     /// How long after its time a job is still of use.
     pub expires_after: Duration,
+    /// How long a job waits for a person to connect its account again, at least.
+    pub reauth_wait: Duration,
     /// Where jobs are recorded.
     pub durability: Durability,
     /// Whether a run changes something outside that must not happen twice.
     pub effect: bool,
     /// Whether any job of the kind for an account does what an earlier one left undone.
     pub catches_up: bool,
+    /// Whether a job waits while the platform wants its account left alone.
+    pub heeds_windows: bool,
     pub(super) check: fn(&str) -> Result<Checked, Vec<FieldError>>,
 }
 
@@ -96,9 +106,11 @@ impl KindSpec {
             retry: J::RETRY,
             timeout: J::TIMEOUT,
             expires_after: J::EXPIRES_AFTER,
+            reauth_wait: REAUTH_WAIT,
             durability: J::DURABILITY,
             effect: J::EFFECT,
             catches_up: J::CATCHES_UP,
+            heeds_windows: J::HEEDS_WINDOWS,
             check: check::<J>,
         })
     }

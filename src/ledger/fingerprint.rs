@@ -1,17 +1,23 @@
 //! Groups dead letters of the same cause, whatever ids, numbers and names their messages hold.
 
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
-use crate::job::{Kind, Reason};
+use crate::job::{Category, Kind, Reason};
 
 /// Longest quoted text that is taken for one; beyond it the quote stands for itself.
 const QUOTED_CHARS_MAX: usize = 300;
 
 /// The fingerprint of a death: 16 hexadecimal characters, the same for every death of the same
-/// kind, class and message but for numbers, ids and quoted texts.
-pub(super) fn fingerprint(kind: &Kind, reason: &Reason) -> String {
+/// kind, class and message but for numbers, ids and quoted texts. What ended for want of an
+/// account's credentials has that account as its cause, whatever it was to do there.
+pub(super) fn fingerprint(kind: &Kind, account: Option<Uuid>, reason: &Reason) -> String {
     let mut hash = Sha256::new();
-    for part in [kind.as_str(), &reason.class, &normalise(&reason.message)] {
+    let parts = match account.filter(|_| reason.category == Category::Auth) {
+        Some(account) => [Category::Auth.as_str().to_owned(), account.to_string(), String::new()],
+        None => [kind.as_str().to_owned(), reason.class.clone(), normalise(&reason.message)],
+    };
+    for part in parts {
         hash.update(part.as_bytes());
         hash.update([0]);
     }
@@ -86,7 +92,7 @@ mod tests {
             class: class.to_owned(),
             message: message.to_owned(),
         };
-        fingerprint(&Kind::parse("post_publication").unwrap(), &reason)
+        fingerprint(&Kind::parse("post_publication").unwrap(), None, &reason)
     }
 
     #[test]
@@ -101,6 +107,21 @@ mod tests {
     fn another_class_or_another_sentence_is_another_cause() {
         assert_ne!(of("transient", "no answer"), of("unknown", "no answer"));
         assert_ne!(of("transient", "no answer"), of("transient", "no route"));
+    }
+
+    #[test]
+    fn what_an_accounts_credentials_ended_is_one_group_an_account() {
+        let ended = |kind: &str, account: u128, category, message: &str| {
+            let reason =
+                Reason { category, class: "auth_revoked".to_owned(), message: message.to_owned() };
+            fingerprint(&Kind::parse(kind).unwrap(), Some(Uuid::from_u128(account)), &reason)
+        };
+        let post = ended("post_publication", 1, Category::Auth, "connect it again");
+        assert_eq!(post, ended("connector_sync", 1, Category::Auth, "it was refused"));
+        assert_ne!(post, ended("post_publication", 2, Category::Auth, "connect it again"));
+        // Of other causes the account is none.
+        let expired = |account| ended("post_publication", account, Category::Expired, "too late");
+        assert_eq!(expired(1), expired(2));
     }
 
     #[test]

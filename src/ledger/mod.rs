@@ -27,6 +27,7 @@ mod outage;
 mod redrives;
 mod sql;
 mod sure;
+mod unpark;
 
 pub use acting::Reading;
 pub use audit::{AuditEntry, AuditFilter};
@@ -47,6 +48,7 @@ pub use outage::GuardedPool;
 pub use redrives::{CauseCount, PutBackOnce, Redrive, RedriveState};
 pub use sql::SqlLedger;
 pub use sure::{MaybeUnsure, until_sure};
+pub use unpark::Unpark;
 
 use crate::finding::Finding;
 use crate::job::{JobId, Kind, NewJob, Queue, Reason, State, Timestamp, Token, Turn, WorkerId};
@@ -134,6 +136,9 @@ pub enum Next {
         until: Timestamp,
         /// What it waits for, in one word.
         why: &'static str,
+        /// It is of use until then at least, counted from when it parked first since a person was
+        /// here; `None` leaves that as it is.
+        kept_until: Option<Timestamp>,
     },
     /// For a person.
     Dead {
@@ -404,7 +409,8 @@ pub trait Ledger: Send + Sync + 'static {
         due_before: Timestamp,
     ) -> Result<Backlog, Error>;
 
-    /// Makes parked jobs live again. Answers how many.
+    /// Makes parked jobs live again. Answers how many. [`Unpark::Due`] also ends those that waited
+    /// for a person in vain until they expired.
     async fn unpark(&self, whose: Unpark, now: Timestamp) -> Result<u64, Error>;
 
     /// Bumps the queue's generation; answers the new one, greater than every one before and than
@@ -435,15 +441,4 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// Whether the ledger answers and has this program's tables.
     async fn check(&self) -> Result<(), Error>;
-}
-
-/// Whose parked jobs to release.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unpark {
-    /// Those of an account that was connected again.
-    Account(Uuid),
-    /// Those whose time came.
-    Due,
-    /// Those that wait for a newer worker, of these kinds and versions up to these.
-    Kinds(Vec<(Kind, u16)>),
 }

@@ -382,7 +382,8 @@ pub(super) fn put_off(delivery: Delivery, until: Timestamp) -> Judgement {
 }
 
 fn newer_worker(now: Timestamp) -> Next {
-    Next::Parked { until: now.after(PARK), why: SnoozeReason::NewerWorker.as_str() }
+    let why = SnoozeReason::NewerWorker.as_str();
+    Next::Parked { until: now.after(PARK), why, kept_until: None }
 }
 
 fn dead_as_bug(delivery: Delivery, message: String, job: NewJob, at: Timestamp) -> Judgement {

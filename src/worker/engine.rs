@@ -336,8 +336,12 @@ impl Worker {
         stop: &Stop,
     ) -> Fetcher {
         let opener = self.opener();
-        let waits =
-            Waits { broker: Arc::clone(&self.broker), blocks: self.blocks, quotas: self.quotas };
+        let waits = Waits {
+            broker: Arc::clone(&self.broker),
+            blocks: self.blocks,
+            quotas: self.quotas,
+            heedless: self.registry.catalog().heedless().cloned().collect(),
+        };
         Fetcher {
             broker: self.broker,
             opener,

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::run::{Ended, Judgement, Retry, Run};
 use crate::broker::Then;
-use crate::job::{Attempt, Durability, Envelope, NewJob, Outcome, Queue, Timestamp, decide};
+use crate::job::{
+    Attempt, Durability, Envelope, NewJob, Outcome, Queue, SnoozeReason, Timestamp, decide,
+};
 use crate::ledger::{FailedAttempt, Next, Verdict};
 
 /// Jobs due later than this wait in the ledger only; the relay brings them in time.
@@ -122,7 +124,9 @@ fn next(run: &Run, outcome: &Outcome, at: Timestamp) -> Next {
             Next::Waits { until: *at, failed_attempts: run.envelope.attempt() }
         }
         Outcome::Snooze { until, why } if why.parks() => {
-            Next::Parked { until: *until, why: why.as_str() }
+            let kept_until =
+                (*why == SnoozeReason::NeedsReauth).then(|| at.after(run.spec.reauth_wait));
+            Next::Parked { until: *until, why: why.as_str(), kept_until }
         }
         Outcome::Snooze { until, .. } => Next::Waits { until: *until, failed_attempts },
         Outcome::Dead { reason } => Next::Dead {

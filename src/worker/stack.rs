@@ -58,7 +58,8 @@ impl Service<Task<Arc<Run>>> for Attempts {
                 return Ok(Ended::TakenAway);
             }
             // Its account may have been blocked while it waited for its place.
-            match blocks.put_off(run.envelope.account) {
+            let heeded = run.envelope.account.filter(|_| run.spec.heeds_windows);
+            match blocks.put_off(heeded) {
                 Some(until) => Ok(Ended::PutOff(until)),
                 None => Ok(attempt(run, clock).await),
             }

@@ -3,22 +3,26 @@
 //! It costs them no attempt, and the ledger has nothing to learn of it. The broker is asked once
 //! for a batch, about both; jobs that have no account and no quota ask nobody.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::admit::put_off;
 use super::blocks::Blocks;
 use super::fetch::Fetcher;
 use crate::broker::{Broker, Call, Delivery, Room};
 use crate::gate::quota::Quotas;
-use crate::job::Timestamp;
+use crate::job::{Kind, Timestamp};
 
 /// Knows which jobs must wait.
 pub(super) struct Waits {
     pub(super) broker: Arc<dyn Broker>,
     pub(super) blocks: Arc<Blocks>,
     pub(super) quotas: Quotas,
+    /// Kinds whose jobs run also while their account is blocked.
+    pub(super) heedless: HashSet<Kind>,
 }
 
 impl Waits {
@@ -27,9 +31,9 @@ impl Waits {
     ///
     /// If the broker cannot be asked, jobs run: the platform says by itself what it does not want.
     async fn of(&self, jobs: &[&Delivery]) -> Vec<Option<Timestamp>> {
-        let put_off = |job: &&Delivery| self.blocks.put_off(job.account());
+        let put_off = |job: &&Delivery| self.blocks.put_off(self.heeded(job));
         if !jobs.iter().any(|job| self.quotas.limit(&job.queue)) {
-            self.blocks.ask(jobs.iter().filter_map(|job| job.account()).collect()).await;
+            self.blocks.ask(jobs.iter().filter_map(|job| self.heeded(job)).collect()).await;
             return jobs.iter().map(put_off).collect();
         }
         let known: Vec<Option<Timestamp>> = jobs.iter().map(put_off).collect();
@@ -54,7 +58,15 @@ impl Waits {
 
     fn call(&self, delivery: &Delivery) -> Call {
         let priority_s = delivery.envelope.as_ref().map_or(0, |envelope| envelope.priority_s);
-        self.quotas.call(&delivery.queue, delivery.account(), priority_s)
+        let call = self.quotas.call(&delivery.queue, delivery.account(), priority_s);
+        // It counts for the account's quota all the same.
+        Call { account: self.heeded(delivery), ..call }
+    }
+
+    /// The account whose block the job has to heed.
+    fn heeded(&self, delivery: &Delivery) -> Option<Uuid> {
+        let envelope = delivery.envelope.as_ref().ok()?;
+        envelope.account.filter(|_| !self.heedless.contains(&envelope.kind))
     }
 }
 

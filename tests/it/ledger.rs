@@ -75,6 +75,7 @@ promises! {
     a_job_keeps_its_callers_trace,
     a_redrive_pressed_twice_puts_each_job_back_once,
     a_parked_job_waits_for_its_account_or_its_time,
+    jobs_that_wait_for_a_person_outlive_a_weekend,
     a_job_parked_for_a_newer_worker_is_released_by_one,
     open_jobs_walks_every_live_job_once,
     live_jobs_are_read_in_the_order_of_their_turns,

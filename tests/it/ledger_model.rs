@@ -104,7 +104,9 @@ fn verdict(id: JobId, event: Event) -> Option<(Verdict, State)> {
         Event::Die(n) => {
             (n, Next::Dead { at: at(1), reason, failed_attempts: 2, job: None }, State::Dead)
         }
-        Event::Park(n) => (n, Next::Parked { until, why: "needs_reauth" }, State::Parked),
+        Event::Park(n) => {
+            (n, Next::Parked { until, why: "needs_reauth", kept_until: None }, State::Parked)
+        }
         _ => return None,
     };
     Some((Verdict { id, token: token(n), then, failed: None }, state))

@@ -6,6 +6,7 @@
 
 pub mod accounts;
 pub mod checkup;
+pub mod disconnected;
 pub mod handlers;
 pub mod health;
 pub mod keys;
@@ -16,6 +17,7 @@ pub mod presence;
 pub mod readings;
 pub mod reconnected;
 pub mod registry;
+pub mod renewals;
 pub mod role;
 pub mod secrets;
 mod served;

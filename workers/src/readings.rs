@@ -1,21 +1,23 @@
-//! What the collector reads of the product's rows: accounts, and publications whose outcome is not
-//! recorded.
+//! What the collector reads of the product's rows: accounts and their tokens, and publications whose
+//! outcome is not recorded.
 
 use std::collections::HashMap;
 
 use async_trait::async_trait;
 use postworks::chore::{Source, SourceError};
-use postworks::telemetry::metrics::{ACCOUNTS, EFFECTS, Reading};
+use postworks::telemetry::metrics::{ACCOUNTS, EFFECTS, Reading, TOKENS_LATE};
 
 use crate::platforms::{Platforms, Recourse};
 use crate::store::{ConnectorState, Over, Store};
 
-/// Counts accounts and unrecorded outcomes of all tenants.
+/// Counts accounts, late tokens and unrecorded outcomes of all tenants.
 pub struct Product {
     /// The rows.
     pub store: Store,
     /// The platforms there are.
     pub platforms: Platforms,
+    /// Those that are switched on: nobody renews the tokens of others.
+    pub switched_on: Vec<&'static str>,
 }
 
 #[async_trait]
@@ -26,6 +28,7 @@ impl Source for Product {
 
     async fn read(&self) -> Result<Vec<Reading>, SourceError> {
         let mut readings = self.accounts().await?;
+        readings.extend(self.late_tokens().await?);
         readings.extend(self.effects().await?);
         Ok(readings)
     }
@@ -44,6 +47,16 @@ impl Product {
             }
         }
         Ok(readings)
+    }
+
+    async fn late_tokens(&self) -> Result<Vec<Reading>, SourceError> {
+        let late: HashMap<String, u64> = self.store.late_tokens().await?.into_iter().collect();
+        let readings = self.platforms.names().map(|platform| {
+            let renewed = self.switched_on.contains(&platform);
+            let count = late.get(platform).copied().filter(|_| renewed).unwrap_or(0);
+            Reading::count(TOKENS_LATE, &[platform], count)
+        });
+        Ok(readings.collect())
     }
 
     async fn effects(&self) -> Result<Vec<Reading>, SourceError> {

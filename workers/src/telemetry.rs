@@ -164,7 +164,7 @@ mod tests {
             "postworks_jobs_reclaimed_total 0",
             "queue=\"post_publication.bluesky\",kind=\"post_publication\",outcome=\"dead\"} 0",
             "category=\"unknown_outcome\"} 0",
-            "postworks_token_refreshes_total{platform=\"bluesky\",outcome=\"lost\"} 0",
+            "postworks_token_refreshes_total{platform=\"bluesky\",reason=\"ahead\",outcome=\"lost\"} 0",
             "postworks_db_errors_total{class=\"settle\"} 0",
             "postworks_job_run_seconds_bucket{kind=\"post_publication\",le=\"0.25\"} 1",
             "# HELP postworks_job_run_seconds How long a run took",

@@ -21,7 +21,7 @@ pub(crate) async fn measure(plan: &Plan, target: &Target, report: &mut Report) {
     let engine = target.fleet.store();
     let tenant = engine.for_tenant(Tenant::DEFAULT);
     let post = engine.posts(None, 1).await.unwrap()[0].id;
-    let account = engine.connectors(None, 1).await.unwrap()[0].id;
+    let account = engine.connectors(None, None, 1).await.unwrap()[0].id;
     let lists = compared(plan.span, &engine, &tenant, list).await;
     say(report, "list", lists);
     let publishes = compared(plan.span, &engine, &tenant, async |store: &Store| {

@@ -70,6 +70,15 @@ pub(super) async fn connectors(By(api): By, RawQuery(raw): RawQuery) -> Answer {
     ok(api.app.connectors(&query(raw.as_deref())?).await?)
 }
 
+pub(super) async fn disconnect(By(api): By, segment: IdSegment, RawQuery(raw): RawQuery) -> Answer {
+    let connector = id::<Uuid>("connector", segment)?;
+    ok(api.app.disconnect(connector, &query(raw.as_deref())?).await?)
+}
+
+pub(super) async fn events(By(api): By, RawQuery(raw): RawQuery) -> Answer {
+    ok(api.app.events(&query(raw.as_deref())?).await?)
+}
+
 pub(super) async fn sync(By(api): By, headers: HeaderMap, segment: IdSegment) -> Answer {
     Work::Job.must_be_taken(&api.app, b"{}")?;
     let connector = id::<Uuid>("connector", segment)?;

@@ -24,6 +24,9 @@ const ID: &str = "0198f3a0-0000-7000-8000-000000000001";
 /// What is done with a job, once its id is known.
 const OF_JOB: &[&str] = &["getJob", "whyJobWaits", "cancelJob"];
 
+/// What is done with an account, once its id is known.
+const OF_CONNECTOR: &[&str] = &["syncConnector", "disconnectConnector"];
+
 /// What a route says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Declared {
@@ -100,20 +103,29 @@ fn publishing() -> Vec<Route> {
     vec![
         get(Read, "/api/connectors", routes::connectors)
             .says(Publishing, "listConnectors", "Lists accounts")
-            .query::<PageQuery>()
+            .more("With `state=needs_reauth`: those that a person must connect again.")
+            .query::<ConnectorsQuery>()
             .ok::<Page<Connector>>()
-            .links("/items/0/id", &["syncConnector"]),
+            .links("/items/0/id", OF_CONNECTOR),
         post(Produce, "/api/connectors", routes::add_connector)
             .says(Publishing, "addConnector", "Connects an account")
             .more("One that is connected already keeps its id, and its parked jobs run again.")
             .body::<AddConnector>(account)
             .answers::<Created>(CREATED, "It is connected.")
-            .links("/id", &["syncConnector"]),
+            .links("/id", OF_CONNECTOR),
         post(Produce, "/api/connectors/{id}/sync", routes::sync)
             .says(Publishing, "syncConnector", "Fetches an account's posts")
             .traced()
             .answers::<Enqueued>(ACCEPTED, "It will be synchronised.")
             .answers::<Enqueued>(OK, "It is being synchronised, or about to be: by this job."),
+        delete(Produce, "/api/connectors/{id}", routes::disconnect)
+            .says(Publishing, "disconnectConnector", "Disconnects an account")
+            .more(
+                "Its tokens are gone, and its jobs are cancelled. It is listed as `disconnecting` \
+                 until its rows have gone, too; disconnecting it again changes nothing.",
+            )
+            .query::<Why>()
+            .ok::<DisconnectedView>(),
         get(Read, "/api/posts", routes::posts)
             .says(Publishing, "listPosts", "Lists posts")
             .query::<PageQuery>()
@@ -278,6 +290,14 @@ fn effects() -> Vec<Route> {
             .body::<ResolveEffect>(found)
             .ok::<EffectResolved>()
             .refuses(CONFLICT, "Nothing is unknown about it, or a request may still be under way."),
+        get(Read, "/api/events", routes::events)
+            .says(Operations, "listEvents", "Tells what happened to accounts")
+            .more(
+                "Oldest first. Who asks again with `after` set to the last answer's `next` misses \
+                 nothing.",
+            )
+            .query::<EventsQuery>()
+            .ok::<EventFeed>(),
         get(Read, "/api/audit", routes::audits)
             .says(Operations, "listAudit", "Lists what people did")
             .query::<AuditQuery>()

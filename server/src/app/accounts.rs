@@ -6,15 +6,16 @@ use std::time::Duration;
 use postworks::job::{ConnectorSync, FieldError, JobId, Request, TraceParent};
 use postworks::ledger::{AuditEntry, Unpark};
 use postworks_workers::platforms::check_base_url;
-use postworks_workers::store::{self, Connected, NewConnector};
+use postworks_workers::store::{self, Connected, ConnectorState, NewConnector};
 use secrecy::ExposeSecret;
 use url::Url;
 use uuid::Uuid;
 
+use super::jobs::parse;
 use super::paging::Wanted;
 use super::types::{
-    Accepted, AddConnector, AddPost, Connector, Created, EnqueueJob, Enqueued, Page, PageQuery,
-    Post, Publication, Publications, Publish,
+    Accepted, AddConnector, AddPost, Connector, ConnectorsQuery, Created, EnqueueJob, Enqueued,
+    Page, PageQuery, Post, Publication, Publications, Publish,
 };
 use super::{App, Error};
 
@@ -81,11 +82,21 @@ impl App {
             .map_err(|message| Error::field("/base_url", message))
     }
 
-    /// Lists accounts.
-    pub async fn connectors(&self, query: &PageQuery) -> Result<Page<Connector>, Error> {
+    /// Lists accounts, and how many jobs wait for a person to connect each again.
+    pub async fn connectors(&self, query: &ConnectorsQuery) -> Result<Page<Connector>, Error> {
         let wanted = Wanted::read(query.limit, query.cursor.as_deref())?;
-        let found = self.store.connectors(wanted.before, wanted.probe()).await?;
-        Ok(wanted.page(found.into_iter().map(Connector::from).collect(), |row| row.id))
+        let state = parse("/state", query.state.as_deref(), |text| {
+            let names = || ConnectorState::ALL.map(ConnectorState::as_str).join(", ");
+            ConnectorState::parse(text).ok_or_else(|| format!("must be one of {}", names()))
+        })?;
+        let found = self.store.connectors(state, wanted.before, wanted.probe()).await?;
+        let mut page = wanted.page(found.into_iter().map(Connector::from).collect(), |row| row.id);
+        let ids: Vec<Uuid> = page.items.iter().map(|row| row.id).collect();
+        let waiting = self.store.waiting_for(&ids).await?;
+        for row in &mut page.items {
+            row.waiting = waiting.get(&row.id).copied().unwrap_or(0);
+        }
+        Ok(page)
     }
 
     /// Lets an account's posts be fetched soon. While that waits or runs, asking again changes
@@ -95,7 +106,8 @@ impl App {
         connector: Uuid,
         trace: Option<TraceParent>,
     ) -> Result<Enqueued, Error> {
-        if self.store.connector(connector).await?.is_none() {
+        let found = self.store.connector(connector).await?;
+        if found.is_none_or(|found| found.state == ConnectorState::Disconnecting) {
             return Err(Error::NotFound(format!("there is no connector {connector}")));
         }
         let job = Request::of(&ConnectorSync { connector_id: connector })
@@ -216,6 +228,7 @@ impl From<store::Connector> for Connector {
             identifier: row.identifier,
             state: row.state.to_string(),
             state_reason: row.state_reason,
+            waiting: 0,
             created_at: row.created_at,
         }
     }

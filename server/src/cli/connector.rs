@@ -1,22 +1,28 @@
 //! `postworks connector …`: accounts on platforms.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use uuid::Uuid;
 
-use super::failure::Failure;
-use super::output::table;
+use super::agreed::agreed;
+use super::failure::{Exit, Failure};
+use super::output::{list, or_dash, table};
 use super::secret_file::read_secret;
 use super::{Context, target};
-use crate::app::types::{AddConnector, Connector, Page, PageQuery};
+use crate::app::types::{AddConnector, Connector, ConnectorsQuery, Page, Why};
 
 /// What to do with accounts.
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum ConnectorCommand {
     /// Connect an account, or connect it again
     Add(ConnectorAddArgs),
-    /// List accounts, newest first
+    /// List accounts, newest first, and how many jobs wait for a person to connect each again
     List {
+        /// Only those in this state: active, needs_reauth or disconnecting
+        #[arg(long)]
+        state: Option<String>,
         /// At most this many, 1 to 100
         #[arg(long, value_name = "N", value_parser = super::parse_limit)]
         limit: Option<u32>,
@@ -24,6 +30,21 @@ pub(crate) enum ConnectorCommand {
         #[arg(long)]
         cursor: Option<String>,
     },
+    /// Disconnect an account: destroy its tokens, cancel its jobs, delete its rows
+    Remove(ConnectorRemoveArgs),
+}
+
+/// Arguments of `connector remove`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ConnectorRemoveArgs {
+    /// The account's id
+    id: Uuid,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    /// Why, for the audit
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
 }
 
 /// Arguments of `connector add`.
@@ -62,12 +83,33 @@ pub(super) async fn run(context: &Context, command: ConnectorCommand) -> Result<
             let created = target::choose(context).await?.add_connector(connector).await?;
             context.format.say(&created, |created| created.id.to_string())
         }
-        ConnectorCommand::List { limit, cursor } => {
-            let query = PageQuery { limit, cursor };
+        ConnectorCommand::List { state, limit, cursor } => {
+            let query = ConnectorsQuery { state, limit, cursor };
             let connectors = target::choose(context).await?.connectors(&query).await?;
             context.format.say(&connectors, page)
         }
+        ConnectorCommand::Remove(args) => remove(context, args).await,
     }
+}
+
+async fn remove(context: &Context, args: ConnectorRemoveArgs) -> Result<(), Failure> {
+    let ConnectorRemoveArgs { id, yes, reason } = args;
+    let plan = format!("{id}: its tokens are destroyed, its jobs cancelled, its rows deleted");
+    if !yes && std::io::stdin().is_terminal() && !agreed(&plan)? {
+        return Err(Failure::new(Exit::Failed, "nothing was disconnected"));
+    }
+    let removed = target::choose(context).await?.disconnect(id, &Why { reason }).await?;
+    context.format.say(&removed, |removed| {
+        list(&[
+            ("state", removed.state.clone()),
+            ("tokens taken back by the platform", said(removed.revoked)),
+            ("jobs cancelled", removed.cancelled_jobs.to_string()),
+        ])
+    })
+}
+
+fn said(yes: bool) -> String {
+    if yes { "yes" } else { "no" }.to_owned()
 }
 
 fn page(page: &Page<Connector>) -> String {
@@ -78,8 +120,10 @@ fn page(page: &Page<Connector>) -> String {
             connector.identifier.clone(),
             connector.base_url.clone(),
             connector.state.clone(),
+            connector.waiting.to_string(),
+            or_dash(connector.state_reason.as_ref()),
         ]
     });
-    let header = ["ID", "PLATFORM", "IDENTIFIER", "BASE URL", "STATE"];
+    let header = ["ID", "PLATFORM", "IDENTIFIER", "BASE URL", "STATE", "WAITING", "REASON"];
     super::paged(table(&header, rows, "no accounts"), page.next.as_deref())
 }

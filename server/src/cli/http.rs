@@ -17,9 +17,10 @@ use super::target::{Sink, Target};
 use crate::api::{Problem, chain};
 use crate::app::types::{
     AddConnector, AuditQuery, AuditView, AutoscaleQuery, AutoscaleView, CancelledJob, Connector,
-    Created, DeadDiscard, DeadEdit, DeadGroupView, DeadLetterView, DeadQuery, DeadRetry, Discarded,
-    EffectResolved, EffectView, EnqueueJob, Enqueued, GateView, JobView, JobsQuery, Page,
-    PageQuery, Planned, QueueView, RedriveView, ResolveEffect, Why, WhyView,
+    ConnectorsQuery, Created, DeadDiscard, DeadEdit, DeadGroupView, DeadLetterView, DeadQuery,
+    DeadRetry, Discarded, DisconnectedView, EffectResolved, EffectView, EnqueueJob, Enqueued,
+    GateView, JobView, JobsQuery, Page, PageQuery, Planned, QueueView, RedriveView, ResolveEffect,
+    Why, WhyView,
 };
 
 /// An address that does not answer is told soon.
@@ -212,8 +213,13 @@ impl Target for HttpTarget {
         self.post("/api/connectors", &body).await
     }
 
-    async fn connectors(&self, query: &PageQuery) -> Result<Page<Connector>, Failure> {
+    async fn connectors(&self, query: &ConnectorsQuery) -> Result<Page<Connector>, Failure> {
         self.get("/api/connectors", query).await
+    }
+
+    async fn disconnect(&self, id: Uuid, why: &Why) -> Result<DisconnectedView, Failure> {
+        let request = self.request(Method::DELETE, &format!("/api/connectors/{id}"));
+        self.answer(request.query(why)).await
     }
 
     async fn dead_letters(&self, query: &DeadQuery) -> Result<Page<DeadLetterView>, Failure> {

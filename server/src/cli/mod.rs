@@ -3,6 +3,7 @@
 //! stdout carries answers only, stderr everything else; how a command ended is in its exit code
 //! ([`Exit`]).
 
+mod agreed;
 mod apikey;
 mod audit;
 mod breaker;

@@ -16,9 +16,10 @@ use super::wiring;
 use crate::app::App;
 use crate::app::types::{
     AddConnector, AuditQuery, AuditView, AutoscaleQuery, AutoscaleView, CancelledJob, Connector,
-    Created, DeadDiscard, DeadEdit, DeadGroupView, DeadLetterView, DeadQuery, DeadRetry, Discarded,
-    EffectResolved, EffectView, EnqueueJob, Enqueued, GateView, JobView, JobsQuery, Page,
-    PageQuery, Planned, QueueView, RedriveView, ResolveEffect, Why, WhyView,
+    ConnectorsQuery, Created, DeadDiscard, DeadEdit, DeadGroupView, DeadLetterView, DeadQuery,
+    DeadRetry, Discarded, DisconnectedView, EffectResolved, EffectView, EnqueueJob, Enqueued,
+    GateView, JobView, JobsQuery, Page, PageQuery, Planned, QueueView, RedriveView, ResolveEffect,
+    Why, WhyView,
 };
 
 /// Where the API is unless somebody says otherwise.
@@ -41,7 +42,9 @@ pub trait Target: Send + Sync {
     /// Connects an account.
     async fn add_connector(&self, connector: AddConnector) -> Result<Created, Failure>;
     /// Lists accounts.
-    async fn connectors(&self, query: &PageQuery) -> Result<Page<Connector>, Failure>;
+    async fn connectors(&self, query: &ConnectorsQuery) -> Result<Page<Connector>, Failure>;
+    /// Disconnects an account.
+    async fn disconnect(&self, id: Uuid, why: &Why) -> Result<DisconnectedView, Failure>;
     /// Lists dead letters.
     async fn dead_letters(&self, query: &DeadQuery) -> Result<Page<DeadLetterView>, Failure>;
     /// A dead letter.
@@ -163,8 +166,12 @@ impl Target for App {
         Ok(self.add_connector(connector).await?)
     }
 
-    async fn connectors(&self, query: &PageQuery) -> Result<Page<Connector>, Failure> {
+    async fn connectors(&self, query: &ConnectorsQuery) -> Result<Page<Connector>, Failure> {
         Ok(self.connectors(query).await?)
+    }
+
+    async fn disconnect(&self, id: Uuid, why: &Why) -> Result<DisconnectedView, Failure> {
+        Ok(self.disconnect(id, why).await?)
     }
 
     async fn dead_letters(&self, query: &DeadQuery) -> Result<Page<DeadLetterView>, Failure> {

@@ -78,7 +78,8 @@ Examples:
 Examples:
   postworks connector add --platform bluesky --base-url https://bsky.social \\
       --identifier ann.example.com --secret-file app-password.txt
-  postworks connector list -o json"
+  postworks connector list --state needs_reauth
+  postworks connector remove 0198f3a0-0000-7000-8000-000000000001"
     )]
     Connector(connector::ConnectorCommand),
     /// Jobs: show, why, list, cancel

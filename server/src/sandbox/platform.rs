@@ -15,7 +15,7 @@ use super::{
     clock::rfc3339,
     error::ApiError,
     faults::{Call, Faults, Outcome},
-    grants::{Grants, Tokens},
+    grants::{Grants, Rotation, Tokens},
     journal::{Entry, Journal, Op},
     posts::Posts,
     room::Room,
@@ -85,11 +85,12 @@ impl Platform {
         &mut self,
         handle: String,
         ttl_s: i64,
+        rotation: Rotation,
         now_ms: i64,
     ) -> Result<(String, Tokens), ApiError> {
         self.room.take(handle.len())?;
         let account = self.accounts.create(handle)?;
-        let tokens = self.grants.open(account, ttl_s, now_ms);
+        let tokens = self.grants.open(account, ttl_s, rotation, now_ms);
         Ok((self.accounts.get(account).id.clone(), tokens))
     }
 
@@ -118,6 +119,11 @@ impl Platform {
             journal.append(entry).map_err(journal_failed)?;
             Ok(grants.rotate(grant, token, now_ms))
         })
+    }
+
+    /// Ends the grant of a token. No fault rule meets this, and no journal has it.
+    pub(super) fn revoke(&mut self, token: &str) {
+        self.grants.revoke(token);
     }
 
     /// Publishes a post, or finds the one its key has already made; answers with its id.

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use postworks_workers::store::NewConnector;
 use postworks_workers::testing::lossy_proxy::{Loss, LossyProxy};
 
-use crate::fleet::LONG;
-use world::{WRONG, World};
+use crate::fleet::{LONG, Process, run, seconds};
+use world::{QUEUE, WRONG, World};
 
 /// How long the server is away in the middle of the work.
 const OUTAGE: Duration = Duration::from_secs(20);
@@ -119,6 +119,28 @@ async fn jobs_behind_a_wrong_password_wait_until_the_account_is_connected_again(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_disconnected_accounts_session_is_gone_at_the_server_and_it_can_be_connected_anew() {
+    let world = World::start(&[]).await;
+    let connector = world.connect_owner().await;
+    let _worker = world.fleet.worker(&[]).await;
+    let mut publications = world.fleet.client.publish("post 0", slice::from_ref(&connector)).await;
+    world.fleet.client.until_published(&publications, LONG).await;
+    let refresh = world.refresh_token(&connector).await;
+
+    let removed = run(&["connector", "remove", &connector, "-o", "json"], world.fleet.vars()).await;
+    assert_eq!(removed.code, 0, "{}", removed.stderr);
+    assert_eq!(removed.json()["revoked"], true);
+    assert_eq!(world.pds.refresh(&refresh).await, 400, "the session lives on at the server");
+    assert_eq!(world.connector_state(&connector).await, "disconnecting");
+
+    let anew = world.connect_owner().await;
+    assert_ne!(anew, connector);
+    publications.extend(world.fleet.client.publish("post 1", &[anew]).await);
+    world.fleet.client.until_published(&publications[1..], LONG).await;
+    world.must_have_each_once(&publications).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn parked_jobs_run_though_the_api_died_before_it_released_them() {
     let world = World::start(&[]).await;
     let (connector, publications) = world.publish_in_vain(3).await;
@@ -136,4 +158,37 @@ async fn parked_jobs_run_though_the_api_died_before_it_released_them() {
     assert_eq!(connected.id.to_string(), connector);
     world.fleet.client.until_published(&publications, LONG).await;
     world.must_have_each_once(&publications).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_with_new_tokens_that_is_swallowed_is_made_up_for_and_all_jobs_proceed() {
+    const WORKERS: usize = 32;
+    let world = World::start(&[("POSTWORKS__LEDGER__POOL_SIZE", "2")]).await;
+    let proxy = LossyProxy::start(world.pds.address()).await;
+    let address = format!("http://{}", proxy.address());
+    let connector = world.connect(&address, world.owner.exposed_password()).await;
+    let mut workers = world.fleet.workers(WORKERS, &FEW).await;
+    world.run_job("token_refresh", &connector).await;
+    let version = world.expire_access(&connector).await;
+    let asked_before = proxy.forwarded("Session");
+    proxy.lose(Loss::Answer, "refreshSession", 1);
+
+    world.fleet.client.gate(QUEUE, "pause").await;
+    let publications = world.fleet.client.publish_many(WORKERS, slice::from_ref(&connector)).await;
+    let started = Instant::now();
+    world.fleet.client.gate(QUEUE, "resume").await;
+    world.fleet.client.until_published(&publications, LONG).await;
+    let took = started.elapsed();
+    world.must_have_each_once(&publications).await;
+    assert_eq!(world.connector_state(&connector).await, "active");
+    assert_eq!(world.access(&connector).await.version, version + 1, "tokens were kept once");
+    let asked = proxy.forwarded("Session") - asked_before;
+    assert_eq!(asked, 2, "the lost answer was asked for once more, with the same token");
+    workers.iter_mut().for_each(Process::must_run);
+    println!(
+        "a swallowed answer on a server that forgives: {WORKERS} workers, {} jobs published in \
+         {}: {asked} requests for tokens, none refused",
+        publications.len(),
+        seconds(took),
+    );
 }

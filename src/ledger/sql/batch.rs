@@ -98,8 +98,8 @@ each! {
     fences(ids: &[Uuid]) -> Vec<Fence>
 }
 each! {
-    /// The kinds of jobs.
-    kinds(ids: &[Uuid]) -> Vec<(Uuid, String)>
+    /// The kinds and accounts of jobs.
+    about(ids: &[Uuid]) -> Vec<(Uuid, String, Option<Uuid>)>
 }
 each! {
     /// Adds failed attempts, leaving out those that are there.

@@ -3,6 +3,7 @@
 //! Statements over whole batches have a text for each database (`postgres`: arrays, `sqlite`:
 //! JSON); every other statement has one text for both.
 
+mod account;
 mod audit;
 mod batch;
 mod crash;
@@ -15,6 +16,7 @@ mod generation;
 mod hold;
 mod list;
 mod open;
+mod parked;
 #[cfg(feature = "faults")]
 mod planted;
 mod postgres;

@@ -147,8 +147,11 @@ pub(super) async fn fences(conn: &mut PgConnection, ids: &[Uuid]) -> Answer<Vec<
     sqlx::query_as(SQL).bind(ids).fetch_all(conn).await
 }
 
-pub(super) async fn kinds(conn: &mut PgConnection, ids: &[Uuid]) -> Answer<Vec<(Uuid, String)>> {
-    const SQL: &str = "SELECT id, kind FROM jobs WHERE id = ANY($1)";
+pub(super) async fn about(
+    conn: &mut PgConnection,
+    ids: &[Uuid],
+) -> Answer<Vec<(Uuid, String, Option<Uuid>)>> {
+    const SQL: &str = "SELECT id, kind, account FROM jobs WHERE id = ANY($1)";
     sqlx::query_as(SQL).bind(ids).fetch_all(conn).await
 }
 

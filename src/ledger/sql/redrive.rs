@@ -7,7 +7,7 @@ use sqlx::QueryBuilder;
 use uuid::Uuid;
 
 use super::stored::{StoredJob, job_columns};
-use super::{SqlLedger, dead, redrives};
+use super::{SqlLedger, dead, parked, redrives};
 use crate::job::{JobId, SnoozeReason, Timestamp};
 use crate::ledger::{AuditEntry, Db, DeadFilter, Error, PutBack, Redriven, Tx, Unpark};
 use crate::on_tx;
@@ -88,7 +88,7 @@ async fn revive_keyless(
     Ok(on_tx!(tx, conn => {
         let mut query = QueryBuilder::new(
             "UPDATE jobs SET state = 'open', failed_attempts = 0, crashes = 0, \
-             finished_at = NULL, run_at = ",
+             kept_until = NULL, finished_at = NULL, run_at = ",
         );
         query.push_bind(how.now.as_millis()).push(", expires_at = ");
         query.push_bind(how.now.after(how.renewed_for).as_millis());
@@ -122,7 +122,7 @@ async fn forget(tx: &mut Tx, ids: &[Uuid]) -> Result<(), Error> {
 /// whoever ran it before stays fenced out.
 async fn revive(tx: &mut Tx, id: Uuid, how: &PutBack<'_>) -> Result<Option<StoredJob>, Error> {
     const REVIVE: &str = concat!(
-        "UPDATE jobs SET state = 'open', failed_attempts = 0, crashes = 0, run_at = $2, \
+        "UPDATE jobs SET state = 'open', failed_attempts = 0, crashes = 0, kept_until = NULL, run_at = $2, \
              expires_at = $3, finished_at = NULL, args = coalesce($4, args), \
              kind_version = coalesce($5, kind_version), queue = coalesce($6, queue), \
              account = coalesce($7, account) \
@@ -156,17 +156,19 @@ async fn is_dead(tx: &mut Tx, id: Uuid) -> Result<bool, Error> {
 
 /// Makes parked jobs live again; answers how many.
 pub(super) async fn unpark(db: &Db, whose: Unpark, now: Timestamp) -> Result<u64, Error> {
-    const ACCOUNT: &str = "UPDATE jobs SET state = 'open', parked_for = NULL, run_at = $1 \
+    // Whoever connected it has been here: if it is lost again, its jobs wait as long once more.
+    const ACCOUNT: &str = "UPDATE jobs SET state = 'open', parked_for = NULL, run_at = $1, \
+             kept_until = NULL \
          WHERE state = 'parked' AND account = $2";
     const KIND: &str = "UPDATE jobs SET state = 'open', parked_for = NULL, run_at = $1 \
          WHERE state = 'parked' AND kind = $2 AND kind_version <= $3 AND parked_for = $4";
     const DUE: &str = "UPDATE jobs SET state = 'open', parked_for = NULL \
          WHERE state = 'parked' AND run_at <= $1";
-    let now = now.as_millis();
     let mut tx = db.begin().await?;
     let mut released = 0;
     match whose {
         Unpark::Account(account) => {
+            let now = now.as_millis();
             released += on_tx!(&mut tx, conn => sqlx::query(ACCOUNT)
                 .bind(now)
                 .bind(account)
@@ -175,11 +177,14 @@ pub(super) async fn unpark(db: &Db, whose: Unpark, now: Timestamp) -> Result<u64
                 .map(|done| done.rows_affected()))?;
         }
         Unpark::Due => {
+            parked::end(&mut tx, now).await?;
+            let now = now.as_millis();
             released += on_tx!(&mut tx, conn => {
                 sqlx::query(DUE).bind(now).execute(conn).await.map(|done| done.rows_affected())
             })?;
         }
         Unpark::Kinds(mut kinds) => {
+            let now = now.as_millis();
             // Several workers start at once, and all lock in the same order.
             kinds.sort_unstable();
             for (kind, version) in kinds {

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
 use super::batch::{self, AttemptRow, LetterRow, SettledRow};
+use super::parked;
 use super::stored::{Fence, nonsense, number, plain};
 use crate::job::{Category, Kind, NewJob, Reason};
 use crate::ledger::fingerprint::fingerprint;
@@ -101,6 +102,7 @@ async fn round(
         answers[at] = Settled::Done;
     }
     let counted: Vec<&Verdict> = counted.into_iter().map(|at| &verdicts[at]).collect();
+    parked::keep(tx, &counted).await?;
     insert_attempts(tx, &counted).await?;
     insert_letters(tx, &counted).await?;
 
@@ -153,7 +155,7 @@ fn row(verdict: &Verdict) -> SettledRow {
             failed_attempts: Some(number(*failed_attempts)),
             ..blank
         },
-        Next::Parked { until, why } => SettledRow {
+        Next::Parked { until, why, .. } => SettledRow {
             state: "parked",
             run_at: Some(until.as_millis()),
             parked_for: Some(why),
@@ -201,18 +203,22 @@ async fn insert_letters(tx: &mut Tx, counted: &[&Verdict]) -> Result<(), Error> 
     if dead.is_empty() {
         return Ok(());
     }
-    let kinds: HashMap<Uuid, String> = batch::kinds(tx, &dead).await?.into_iter().collect();
+    let about: HashMap<Uuid, (String, Option<Uuid>)> = batch::about(tx, &dead)
+        .await?
+        .into_iter()
+        .map(|(id, kind, account)| (id, (kind, account)))
+        .collect();
     let mut rows = Vec::with_capacity(dead.len());
     for verdict in counted {
         let Next::Dead { at, reason, failed_attempts, .. } = &verdict.then else { continue };
-        let Some(kind) = kinds.get(&verdict.id.as_uuid()) else { continue };
+        let Some((kind, account)) = about.get(&verdict.id.as_uuid()) else { continue };
         let kind = Kind::parse(kind).map_err(nonsense)?;
         rows.push(LetterRow {
             job_id: verdict.id.as_uuid(),
             category: reason.category.as_str(),
             class: plain(&reason.class),
             message: plain(&reason.message),
-            fingerprint: fingerprint(&kind, reason),
+            fingerprint: fingerprint(&kind, *account, reason),
             attempts: number(*failed_attempts),
             died_at: at.as_millis(),
         });

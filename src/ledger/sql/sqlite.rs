@@ -150,12 +150,12 @@ pub(super) async fn fences(conn: &mut SqliteConnection, ids: &[Uuid]) -> Answer<
     sqlx::query_as(SQL).bind(ids_json(ids)?).fetch_all(conn).await
 }
 
-pub(super) async fn kinds(
+pub(super) async fn about(
     conn: &mut SqliteConnection,
     ids: &[Uuid],
-) -> Answer<Vec<(Uuid, String)>> {
+) -> Answer<Vec<(Uuid, String, Option<Uuid>)>> {
     const SQL: &str =
-        "SELECT id, kind FROM jobs WHERE id IN (SELECT unhex(value) FROM json_each($1))";
+        "SELECT id, kind, account FROM jobs WHERE id IN (SELECT unhex(value) FROM json_each($1))";
     sqlx::query_as(SQL).bind(ids_json(ids)?).fetch_all(conn).await
 }
 

@@ -43,8 +43,19 @@ pub const PLATFORM_CONNECTIONS: Metric = Metric::counter(
 pub const TOKEN_REFRESHES: Metric = Metric::counter(
     Writer::Process,
     "postworks_token_refreshes_total",
-    &[PLATFORM, Label::words("outcome", &["refreshed", "refused", "failed", "lost"])],
-    "Refreshes of accounts' tokens.",
+    &[
+        PLATFORM,
+        Label::words("reason", &["ahead", "on_demand"]),
+        Label::words("outcome", &["refreshed", "refused", "failed", "lost"]),
+    ],
+    "Refreshes of accounts' tokens, ahead of their end or when a job needed them.",
+);
+/// Tokens that were not renewed in time.
+pub const TOKENS_LATE: Metric = Metric::gauge(
+    Writer::Collector,
+    "postworks_tokens_late",
+    &[PLATFORM],
+    "Accounts that work and whose tokens end soon, or have ended, and were not renewed in time.",
 );
 /// Requests that cannot be taken back and whose outcome is not recorded.
 pub const EFFECTS: Metric = Metric::gauge(
@@ -57,12 +68,12 @@ pub const EFFECTS: Metric = Metric::gauge(
 pub const ACCOUNTS: Metric = Metric::gauge(
     Writer::Collector,
     "postworks_accounts",
-    &[PLATFORM, Label::words("state", &["active", "needs_reauth"])],
+    &[PLATFORM, Label::words("state", &["active", "needs_reauth", "disconnecting"])],
     "Connected accounts.",
 );
 
 pub(super) const ALL: &[Metric] =
-    &[PLATFORM_REQUEST, PLATFORM_CONNECTIONS, TOKEN_REFRESHES, EFFECTS, ACCOUNTS];
+    &[PLATFORM_REQUEST, PLATFORM_CONNECTIONS, TOKEN_REFRESHES, TOKENS_LATE, EFFECTS, ACCOUNTS];
 
 #[cfg(test)]
 mod tests {

@@ -63,7 +63,7 @@ pub async fn a_count_is_taken_back_once_when_the_worker_lives_after_all(ledger: 
 
 /// Crashes in a row count, not those of a lifetime.
 pub async fn a_run_that_ends_in_good_order_forgives_earlier_crashes(ledger: &SqlLedger) {
-    let parked = Next::Parked { until: at(2), why: "needs_reauth" };
+    let parked = Next::Parked { until: at(2), why: "needs_reauth", kept_until: None };
     let id = created(ledger, job()).await;
     for (n, verdict) in
         [waits(id, token(2), at(2)), verdict(id, token(5), parked)].into_iter().enumerate()

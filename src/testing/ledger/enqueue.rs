@@ -51,7 +51,7 @@ pub async fn a_unique_key_gives_the_first_jobs_id_while_it_lives(ledger: &SqlLed
     assert_eq!(recorded, [Recorded::Existing(first), Recorded::Created]);
     assert!(ledger.job(again[0].id).await.expect("read").is_none());
 
-    let park = Next::Parked { until: at(60), why: "needs_reauth" };
+    let park = Next::Parked { until: at(60), why: "needs_reauth", kept_until: None };
     let park = Verdict { id: first, token: token(1), then: park, failed: None };
     assert_eq!(settled(ledger, park).await, Settled::Done);
     let recorded = ledger.enqueue(&[unique("a")]).await.expect("enqueue");

@@ -41,7 +41,11 @@ pub async fn a_repeated_verdict_does_not_undo_what_happened_since(ledger: &SqlLe
 
     let account = uuid::Uuid::from_u128(7);
     let parked = created(ledger, NewJob { account: Some(account), ..job() }).await;
-    let park = verdict(parked, token(1), Next::Parked { until: at(99), why: "needs_reauth" });
+    let park = verdict(
+        parked,
+        token(1),
+        Next::Parked { until: at(99), why: "needs_reauth", kept_until: None },
+    );
     assert_eq!(settled(ledger, park.clone()).await, Settled::Done);
     let whose = crate::ledger::Unpark::Account(account);
     assert_eq!(ledger.unpark(whose, at(9)).await.expect("unpark"), 1);
@@ -58,7 +62,7 @@ pub async fn a_zombie_cannot_settle_a_job_that_was_stamped_by_another(ledger: &S
         waits(id, token(1), at(60)),
         dead(id, token(1), "broke"),
         verdict(id, token(1), Next::Cancelled { at: at(1) }),
-        verdict(id, token(1), Next::Parked { until: at(9), why: "needs_reauth" }),
+        verdict(id, token(1), Next::Parked { until: at(9), why: "needs_reauth", kept_until: None }),
     ] {
         assert_eq!(settled(ledger, zombie).await, Settled::Stale);
     }
@@ -120,8 +124,15 @@ pub async fn a_stamp_tells_where_the_job_stands(ledger: &SqlLedger) {
     let waiting = created(ledger, job()).await;
     settled(ledger, waits(waiting, token(1), at(30))).await;
     let parked = created(ledger, job()).await;
-    settled(ledger, verdict(parked, token(1), Next::Parked { until: at(9), why: "newer_worker" }))
-        .await;
+    settled(
+        ledger,
+        verdict(
+            parked,
+            token(1),
+            Next::Parked { until: at(9), why: "newer_worker", kept_until: None },
+        ),
+    )
+    .await;
     let ended = created(ledger, job()).await;
     settled(ledger, completed(ended, token(1))).await;
     let unknown = job().id;

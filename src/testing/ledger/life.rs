@@ -7,7 +7,7 @@ use super::{
     NOW, all, at, at_once, completed, created, dead, is_yours, job, put_back, settled, stamped,
     state, token, unique, verdict,
 };
-use crate::job::{JobId, Kind, NewJob, State};
+use crate::job::{Category, JobId, Kind, NewJob, State};
 use crate::ledger::{
     DeadFilter, Ledger, Next, Prune, Recorded, Settled, SqlLedger, Standing, Unpark,
 };
@@ -95,7 +95,7 @@ pub async fn a_parked_job_waits_for_its_account_or_its_time(ledger: &SqlLedger) 
     let of_account = NewJob { account: Some(account), ..job() };
     let ids = [created(ledger, of_account).await, created(ledger, job()).await];
     for id in ids {
-        let park = Next::Parked { until: at(60), why: "needs_reauth" };
+        let park = Next::Parked { until: at(60), why: "needs_reauth", kept_until: None };
         assert_eq!(settled(ledger, verdict(id, token(1), park)).await, Settled::Done);
     }
     let row = ledger.job(ids[0]).await.expect("read").expect("there");
@@ -114,12 +114,77 @@ pub async fn a_parked_job_waits_for_its_account_or_its_time(ledger: &SqlLedger) 
     assert_eq!(state(ledger, ids[1]).await, State::Ready);
 }
 
+/// Jobs that wait for a person outlive their expiry, once as long as their verdict says and not for
+/// ever; what ends there is one group an account, whatever it was to do.
+pub async fn jobs_that_wait_for_a_person_outlive_a_weekend(ledger: &SqlLedger) {
+    const WEEK: u64 = 7 * 86_400;
+    let sync = Kind::parse("connector_sync").expect("a kind");
+    let mut ids = Vec::new();
+    for (n, account) in [1, 1, 2].into_iter().enumerate() {
+        let kind = if n == 1 { sync.clone() } else { job().kind };
+        let account = Some(uuid::Uuid::from_u128(account));
+        ids.push(created(ledger, NewJob { kind, account, ..job() }).await);
+    }
+    let look = 3_600;
+    let park = |at_s: u64| Next::Parked {
+        until: at(at_s + look),
+        why: "needs_reauth",
+        kept_until: Some(at(at_s + WEEK)),
+    };
+    // Every hour each looks again, finds the account as it was, and parks again.
+    for hour in 0..WEEK / look {
+        let now = hour * look;
+        for id in &ids {
+            let stamped = stamped(ledger, *id, token(hour + 1), at(now)).await;
+            assert_eq!(stamped, is_yours(0), "in hour {hour}");
+            assert_eq!(
+                settled(ledger, verdict(*id, token(hour + 1), park(now))).await,
+                Settled::Done
+            );
+            let row = ledger.job(*id).await.expect("read").expect("there");
+            assert_eq!(row.job.expires_at, at(WEEK), "counted from the first time");
+        }
+        if hour + 1 < WEEK / look {
+            assert_eq!(ledger.unpark(Unpark::Due, at(now + look)).await.expect("unpark"), 3);
+        }
+    }
+    // A person saves one account's jobs: they wait as long once more if it is lost again.
+    let second = Unpark::Account(uuid::Uuid::from_u128(2));
+    assert_eq!(ledger.unpark(second, at(WEEK - 60)).await.expect("unpark"), 1);
+    assert_eq!(stamped(ledger, ids[2], token(900), at(WEEK - 60)).await, is_yours(0));
+    let parked = verdict(ids[2], token(900), park(WEEK - 60));
+    assert_eq!(settled(ledger, parked).await, Settled::Done);
+    let row = ledger.job(ids[2]).await.expect("read").expect("there");
+    assert_eq!(row.job.expires_at, at(2 * WEEK - 60));
+
+    assert_eq!(ledger.unpark(Unpark::Due, at(WEEK)).await.expect("unpark"), 0);
+    assert_eq!(state(ledger, ids[2]).await, State::Parked);
+    let letters = ledger.dead_letters(&all()).await.expect("letters");
+    assert_eq!(letters.len(), 2);
+    for letter in &letters {
+        assert_eq!(letter.reason.category, Category::Auth);
+        assert_eq!(letter.reason.class, "auth_revoked");
+        let account = uuid::Uuid::from_u128(1).to_string();
+        assert!(letter.reason.message.contains(&account), "{}", letter.reason.message);
+    }
+    let groups = ledger.dead_groups(&all()).await.expect("groups");
+    assert_eq!(groups.iter().map(|group| group.count).collect::<Vec<_>>(), [2]);
+    // Put back, they have a life of their own again.
+    let back = ledger.redrive(&all(), put_back(at(WEEK + 9), DAY)).await.expect("redrive");
+    assert_eq!(back.jobs.len(), 2);
+    assert_eq!(stamped(ledger, ids[0], token(999), at(WEEK + 9)).await, is_yours(0));
+    let parked = verdict(ids[0], token(999), park(WEEK + 9));
+    assert_eq!(settled(ledger, parked).await, Settled::Done);
+    let row = ledger.job(ids[0]).await.expect("read").expect("there");
+    assert_eq!(row.job.expires_at, at(2 * WEEK + 9));
+}
+
 /// A newer worker releases what it knows, and nothing that waits for something else.
 pub async fn a_job_parked_for_a_newer_worker_is_released_by_one(ledger: &SqlLedger) {
     let mut ids = Vec::new();
     for (kind_version, why) in [(2, "newer_worker"), (3, "newer_worker"), (2, "needs_reauth")] {
         let id = created(ledger, NewJob { kind_version, ..job() }).await;
-        let park = Next::Parked { until: at(60), why };
+        let park = Next::Parked { until: at(60), why, kept_until: None };
         assert_eq!(settled(ledger, verdict(id, token(1), park)).await, Settled::Done);
         ids.push(id);
     }
@@ -140,7 +205,7 @@ pub async fn a_job_parked_for_a_newer_worker_is_released_by_one(ledger: &SqlLedg
         stamped(ledger, ids[0], token(2), at(6)).await,
         Standing::Yours { failed_attempts: 0, crashes: 0 }
     );
-    let park = Next::Parked { until: at(60), why: "newer_worker" };
+    let park = Next::Parked { until: at(60), why: "newer_worker", kept_until: None };
     assert_eq!(settled(ledger, verdict(ids[0], token(2), park)).await, Settled::Done);
     assert_eq!(ledger.unpark(known(3), at(7)).await.expect("unpark"), 2);
 }

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use postworks::clock::{Clock, SystemClock};
+use postworks::gate::quota::{QueueQuotas, Quotas};
 use postworks::job::{
-    ErrorClass, Job, JobError, JobId, Queue, RateScope, Request, RetryPolicy, Timestamp,
+    ErrorClass, Job, JobError, JobId, Queue, Quota, RateScope, Request, RetryPolicy, State,
+    Timestamp, TokenRefresh,
 };
 use postworks::testing::broker::queue;
-use postworks::worker::{Handler, JobContext, Registry};
+use postworks::worker::{Blocks, Handler, JobContext, Registry};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -58,6 +60,7 @@ impl Platform {
     fn registry(&self) -> Registry {
         let mut registry = Registry::default();
         registry.add::<Post>(self.clone(), [posts()]).unwrap();
+        registry.add::<TokenRefresh>(self.clone(), [queue(TokenRefresh::KIND)]).unwrap();
         registry
     }
 }
@@ -77,12 +80,23 @@ impl Handler<Post> for Platform {
     }
 }
 
+#[async_trait]
+impl Handler<TokenRefresh> for Platform {
+    async fn handle(&self, _: TokenRefresh, _: &JobContext) -> Result<(), JobError> {
+        Ok(())
+    }
+}
+
 fn posts() -> Queue {
     queue(Post::KIND)
 }
 
 fn post(account: Uuid) -> Request {
     Request::of(&Post { account }).unwrap()
+}
+
+fn refresh() -> Request {
+    Request::of(&TokenRefresh { connector_id: ANN }).unwrap()
 }
 
 async fn nothing_was_burnt(world: &World, ids: &[JobId]) {
@@ -157,4 +171,31 @@ async fn an_apps_limit_shuts_the_queue_and_blocks_no_account() {
     let later = [&platform.calls(ANN)[1..], &platform.calls(BOB)[..]].concat();
     assert!(later.iter().all(|call| *call >= closed_until), "{later:?}, {closed_until}");
     nothing_was_burnt(&world, &others).await;
+}
+
+/// Its tokens may end before the window does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_window_of_an_account_does_not_put_its_refresh_off() {
+    let account = Some("100/1s".parse::<Quota>().unwrap().flow(10));
+    let of_account = QueueQuotas { account, ..QueueQuotas::default() };
+    let limited = [posts(), queue(TokenRefresh::KIND)].map(|queue| (queue, of_account));
+    // Quotas and windows are asked for in one question, where there are any.
+    for quotas in [Quotas::default(), Quotas::new(limited)] {
+        let world = World::start(Platform::limiting(RateScope::Account).registry()).await;
+        let ends = world.clock.now().after(Duration::from_secs(24 * 3_600));
+        let blocks = Blocks::new(Arc::clone(&world.broker), Arc::clone(&world.clock));
+        blocks.block(ANN, ends);
+        world.broker.block(ANN, ends).await.unwrap();
+        let posts = world.enqueue_for(Some(ANN), [post(ANN)]).await;
+        let refreshes = world.enqueue_for(Some(ANN), [refresh()]).await;
+        world.run(world.worker(1).within(quotas.clone()).heeding(&blocks));
+        world.all_completed(&refreshes).await;
+        let waits = async || world.ledger.job(posts[0]).await.unwrap().unwrap().state;
+        assert_ne!(waits().await, State::Completed, "{quotas:?}");
+        // Another process knows of the window from the broker alone.
+        let other = world.enqueue_for(Some(ANN), [refresh()]).await;
+        world.run(world.worker(1).within(quotas.clone()));
+        world.all_completed(&other).await;
+        assert_ne!(waits().await, State::Completed, "{quotas:?}");
+    }
 }

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::refresh::Reason;
 use super::{Inner, refresh};
 use crate::store::{Access, ConnectorState};
 
@@ -74,9 +75,9 @@ pub(super) fn come_back_after(age: Duration) -> Duration {
 }
 
 impl Inner {
-    /// The account's flight: the one under way, or a new one from the tokens as they were `seen`.
-    /// `None` if this process ends: who is not under way by now would be cut off.
-    pub(super) fn fly(self: &Arc<Self>, seen: Access) -> Option<Flight> {
+    /// The account's flight: the one under way, or a new one, for this reason, from the tokens as
+    /// they were `seen`. `None` if this process ends: who is not under way by now would be cut off.
+    pub(super) fn fly(self: &Arc<Self>, seen: Access, reason: Reason) -> Option<Flight> {
         let id = seen.connector.id;
         let mut flights = self.flights.under_way();
         if let Some(flight) = flights.get(&id) {
@@ -90,7 +91,7 @@ impl Inner {
         flights.insert(id, flight.clone());
         let ends = Ends { inner: Arc::clone(self), id };
         self.refreshes.spawn(async move {
-            let landed = ends.inner.renew(seen).await;
+            let landed = ends.inner.renew(seen, reason).await;
             // Gone first: who hears that it has landed, and is not content, starts another.
             drop(ends);
             landing.send_replace(Some(landed));
@@ -99,12 +100,12 @@ impl Inner {
     }
 
     /// Waits for others, and renews the tokens if they leave that to us.
-    async fn renew(self: &Arc<Self>, mut seen: Access) -> Landed {
+    async fn renew(self: &Arc<Self>, mut seen: Access, reason: Reason) -> Landed {
         let mut wait = LOOK;
         loop {
             let blocked = seen.lease_until.is_some_and(|until| until > self.clock.now());
             if !blocked {
-                return refresh::refresh(Arc::clone(self), seen).await;
+                return refresh::refresh(Arc::clone(self), seen, reason).await;
             }
             // Without an owner it cools down, of which the row tells everybody.
             if seen.lease_owner.is_none() || self.drains() {

@@ -8,7 +8,8 @@ use postworks::ledger;
 use secrecy::ExposeSecret as _;
 
 use super::refresh::Holder;
-use crate::store::{Error, Renewed};
+use crate::platforms;
+use crate::store::{ConnectorState, Error, Renewed};
 
 /// How long an answer that the database does not take is held on to.
 const FOR: Duration = Duration::from_secs(600);
@@ -35,9 +36,10 @@ impl Holder {
                 Ok(Ok(false)) => {
                     tracing::warn!(
                         account = %self.account.connector_id,
-                        "new tokens were not kept: the account was connected again, \
-                         or another worker was first"
+                        "new tokens were not kept: the account was connected again or \
+                         disconnected, or another worker was first"
                     );
+                    self.give_back(renewed).await;
                     return Ok(false);
                 }
                 Ok(Err(error)) if !is_outage(&error) => return Err(self.fault(error)),
@@ -50,6 +52,22 @@ impl Holder {
                     wait = (wait * 2).min(WAIT_MAX);
                 }
             }
+        }
+    }
+
+    /// Tokens of an account that was disconnected meanwhile are good for nobody: whoever disconnected
+    /// it could only give back those of before.
+    async fn give_back(&self, renewed: &Renewed) {
+        let Some(token) = &renewed.refresh else { return };
+        let found = self.inner.store.connector(self.account.connector_id).await;
+        let gone = match found {
+            Ok(found) => found.is_none_or(|row| row.state == ConnectorState::Disconnecting),
+            Err(_) => false,
+        };
+        if let (true, Ok(platform)) =
+            (gone, self.inner.platforms.get(&self.seen.connector.platform))
+        {
+            platforms::revoke(platform.as_ref(), &self.account, token).await;
         }
     }
 

@@ -25,6 +25,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use self::flight::Flights;
+use self::refresh::Reason;
 use crate::platforms::{Account, Platforms};
 use crate::store::{Access, ConnectorState, Error, Renewal, Store};
 
@@ -150,6 +151,10 @@ impl Accounts {
         let mut need = need;
         // A token that should be renewed but just now cannot be will do until its very end.
         let patient = matches!(need, Need::Usable);
+        let reason = match need {
+            Need::RenewedAfter(_) => Reason::Ahead,
+            Need::Usable | Need::NewerThan(_) => Reason::OnDemand,
+        };
         let patience = flight::patience();
         loop {
             let access = self.access(connector_id).await?;
@@ -160,7 +165,7 @@ impl Accounts {
             // From here on any newer token will do, whoever got it: one that seems to have ended
             // before it came, since two clocks differ, must not be renewed without end.
             need = Need::NewerThan(access.version);
-            let Err(error) = self.renewed(&access, now, patience).await else { continue };
+            let Err(error) = self.renewed(&access, reason, now, patience).await else { continue };
             let lasts = access.expires_at.is_none_or(|end| end > self.0.clock.now());
             if patient && access.token.is_some() && lasts {
                 return Ok(access);
@@ -173,6 +178,7 @@ impl Accounts {
     async fn renewed(
         &self,
         seen: &Access,
+        reason: Reason,
         now: Timestamp,
         patience: Instant,
     ) -> Result<(), JobError> {
@@ -180,7 +186,7 @@ impl Accounts {
             let last_error = seen.last_error.as_deref().unwrap_or("no reason known");
             return Err(refresh::not_renewed(until, seen.failures, last_error));
         }
-        let Some(flight) = self.0.fly(seen.clone()) else {
+        let Some(flight) = self.0.fly(seen.clone(), reason) else {
             return Err(self.later(flight::come_back_after(Duration::ZERO)));
         };
         let landed = flight.landed(patience).await;
@@ -197,9 +203,7 @@ impl Accounts {
     async fn access(&self, connector_id: Uuid) -> Result<Access, JobError> {
         let found = self.0.store.access(connector_id).await;
         let found = found.map_err(|error| error.into_job_error(self.0.clock.now()))?;
-        let Some(access) = found else {
-            return Err(JobError::new(ErrorClass::Invalid, "no connector with this id"));
-        };
+        let Some(access) = found else { return Err(self.without_tokens(connector_id).await) };
         match access.connector.state {
             ConnectorState::Active => Ok(access),
             ConnectorState::NeedsReauth => {
@@ -207,6 +211,17 @@ impl Accounts {
                 let words = format!("the account must be connected again: {reason}");
                 Err(JobError::new(ErrorClass::AuthRevoked, words))
             }
+            ConnectorState::Disconnecting => Err(disconnected()),
+        }
+    }
+
+    /// Why an account has no tokens. Its jobs are cancelled if a person disconnected it: one that was
+    /// on its way meanwhile waits for that.
+    async fn without_tokens(&self, connector_id: Uuid) -> JobError {
+        match self.0.store.connector(connector_id).await {
+            Ok(Some(row)) if row.state == ConnectorState::Disconnecting => disconnected(),
+            Ok(_) => JobError::new(ErrorClass::Invalid, "no connector with this id"),
+            Err(error) => error.into_job_error(self.0.clock.now()),
         }
     }
 
@@ -220,6 +235,10 @@ impl Accounts {
             Err(fault) => fault.into_job_error(self.0.clock.now()),
         }
     }
+}
+
+fn disconnected() -> JobError {
+    JobError::new(ErrorClass::AuthRevoked, "the account is disconnected")
 }
 
 impl Inner {

@@ -17,6 +17,24 @@ use crate::store::{Access, CoolDown, Error, Held, Renewed};
 const COOL_DOWN: Duration = Duration::from_secs(1);
 const COOL_DOWN_MAX: Duration = Duration::from_secs(300);
 
+/// Why tokens are renewed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// A job for that has come, as a rule ahead of their end.
+    Ahead,
+    /// A job needs them for its own work.
+    OnDemand,
+}
+
+impl Reason {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ahead => "ahead",
+            Self::OnDemand => "on_demand",
+        }
+    }
+}
+
 /// Who renews an account's tokens.
 pub(super) struct Holder {
     pub(super) inner: Arc<Inner>,
@@ -26,7 +44,11 @@ pub(super) struct Holder {
 }
 
 /// Renews the tokens as they were `seen`, if nobody else does. `Ok` means: look again.
-pub(super) async fn refresh(inner: Arc<Inner>, seen: Access) -> Result<(), JobError> {
+pub(super) async fn refresh(
+    inner: Arc<Inner>,
+    seen: Access,
+    reason: Reason,
+) -> Result<(), JobError> {
     let platform = inner.platforms.get(&seen.connector.platform).cloned();
     let platform = platform.map_err(|error| {
         JobError::new(ErrorClass::Invalid, "the account's platform").because(error)
@@ -34,28 +56,27 @@ pub(super) async fn refresh(inner: Arc<Inner>, seen: Access) -> Result<(), JobEr
     let holder = Holder::new(inner, seen);
     let Some((held, lease)) = holder.begin().await? else { return Ok(()) };
     let name = platform.descriptor().name;
+    let count = |outcome| {
+        TOKEN_REFRESHES.count(&[name, reason.as_str(), outcome]).increment(1);
+    };
     match holder.ask(platform.as_ref(), &held, lease).await {
         Ok(set) => {
             if postworks::planted!(TellToken) {
                 tracing::info!(access = set.access.expose_secret(), "tokens were renewed");
             }
             let kept = holder.keep(&renewed(set, held, platform.descriptor().secret)).await;
-            count(name, if matches!(kept, Ok(true)) { "refreshed" } else { "lost" });
+            count(if matches!(kept, Ok(true)) { "refreshed" } else { "lost" });
             kept.map(drop)
         }
         Err(error) if is_refusal(&error) => {
-            count(name, "refused");
+            count("refused");
             holder.give_up(&error).await
         }
         Err(error) => {
-            count(name, "failed");
+            count("failed");
             holder.cool_down(error).await
         }
     }
-}
-
-fn count(platform: &str, outcome: &str) {
-    TOKEN_REFRESHES.count(&[platform, outcome]).increment(1);
 }
 
 /// Whether the platform has refused the secret itself. For a refresh, "expired" is as final as

@@ -25,9 +25,12 @@ fn kept_for(retention: &Retention, scope: CleanupScope) -> Duration {
         CleanupScope::Publications => retention.publications,
         CleanupScope::Audit => retention.audit,
         CleanupScope::Redrives => retention.redrives,
+        CleanupScope::Events => retention.events,
         CleanupScope::Requests => REQUESTS_KEPT,
         // Counted from when they expired.
         CleanupScope::Sessions | CleanupScope::OauthStates => Duration::ZERO,
+        // Soon after they were disconnected, which the store knows.
+        CleanupScope::Connectors => Duration::ZERO,
     }
 }
 
@@ -61,12 +64,14 @@ impl CleanUp {
         deadline: Timestamp,
     ) -> Result<u64, Error> {
         let batch = self.0.retention.batch.max(1);
+        // An account has rows of several kinds, and a batch is of one.
+        let whole = if scope == CleanupScope::Connectors { 1 } else { u64::from(batch) };
         let mut rows = 0;
         loop {
             let gone = self.prune(scope, before, batch, dry_run).await?;
             rows += gone;
             let time_is_up = self.0.now() >= deadline.before(SPARE);
-            if dry_run || gone < u64::from(batch) || time_is_up {
+            if dry_run || gone < whole || time_is_up {
                 return Ok(rows);
             }
         }
@@ -96,6 +101,8 @@ impl CleanUp {
             CleanupScope::OauthStates => {
                 return store.prune_oauth_states(before, batch, dry_run).await;
             }
+            CleanupScope::Events => return store.prune_events(before, batch, dry_run).await,
+            CleanupScope::Connectors => return store.prune_disconnected(batch, dry_run).await,
         };
         Ok(ledger.prune(what, before, batch, dry_run).await?)
     }

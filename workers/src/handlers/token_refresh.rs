@@ -1,8 +1,9 @@
 //! Renews an account's tokens.
 //!
-//! A job that somebody enqueued refreshes even if the token is still good: that is what was asked
-//! for. It leaves alone a token that was renewed after the job was enqueued, so a job that waited,
-//! or runs a second time, does not refresh twice.
+//! Most such jobs come from the chore [`Renewals`](crate::renewals::Renewals), ahead of the token's
+//! end. A job refreshes even if the token is still good: that is what was asked for. It leaves alone
+//! a token that was renewed after the job was enqueued, so a job that waited, or runs a second time,
+//! does not refresh twice.
 
 use async_trait::async_trait;
 use postworks::job::{JobError, TokenRefresh};

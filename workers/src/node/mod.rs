@@ -20,6 +20,7 @@ use postworks::worker::{
 use tokio_util::sync::CancellationToken;
 
 use crate::accounts::Accounts;
+use crate::disconnected::Disconnected;
 use crate::handlers::Services;
 use crate::keys::{KeyFault, Keyholder};
 use crate::metrics_page::MetricsPage;
@@ -28,6 +29,7 @@ use crate::platforms::{self, NetworkPolicy, Platforms, Windows};
 use crate::readings::Product;
 use crate::reconnected::Reconnected;
 use crate::registry::registry;
+use crate::renewals::Renewals;
 use crate::secrets::{KeyRing, KeyRingError};
 use crate::service;
 use crate::store::Store;
@@ -271,9 +273,15 @@ impl Node {
         sources.push(Box::new(Product {
             store: self.store.clone(),
             platforms: self.platforms.clone(),
+            switched_on: self.switched_on(),
         }));
         let (broker, clock) = (Arc::clone(&self.broker), Arc::clone(&self.clock));
         Collector { broker, clock, sources, collected }.run(stop).await;
+    }
+
+    /// The platforms that are switched on here.
+    fn switched_on(&self) -> Vec<&'static str> {
+        self.platforms.names().filter(|name| self.config.platform_enabled(name)).collect()
     }
 
     /// The quotas that all workers keep together.
@@ -309,7 +317,16 @@ impl Node {
             ledger: Arc::clone(&self.ledger),
             clock: Arc::clone(&self.clock),
         };
+        let renewals = Renewals {
+            store: self.store.clone(),
+            producer: self.producer.clone(),
+            platforms: self.switched_on(),
+        };
+        let disconnected =
+            Disconnected { store: self.store.clone(), producer: self.producer.clone() };
+        tokio::spawn(disconnected.run(stop.clone()));
         tokio::spawn(reconnected.run(stop.clone()));
+        tokio::spawn(renewals.run(stop.clone()));
         tokio::spawn(relay.run(stop.clone()));
         tokio::spawn(refiller.run(stop.clone()));
         tokio::spawn(reaper.run(stop.clone()));

@@ -17,12 +17,14 @@ mod rate;
 mod resolver;
 #[cfg(test)]
 mod responder;
+mod revoke;
 pub mod sandbox;
 mod windows;
 
 pub use known::{Platforms, SetupError, UnknownPlatform, all};
 pub use network::{NetworkPolicy, check_base_url};
 pub use resolver::{Lookup, SystemLookup};
+pub use revoke::{REVOKE_WITHIN, revoke};
 pub use windows::Windows;
 
 use std::time::Duration;
@@ -190,6 +192,18 @@ pub trait Platform: Send + Sync + 'static {
         account: &Account,
         refresh_token: &SecretString,
     ) -> Result<TokenSet, JobError>;
+
+    /// Ends what a refresh token is good for, when its account is disconnected; also what a person
+    /// entered, if that is a refresh token. Answers whether the platform did: `false` if it has
+    /// nothing of the kind.
+    async fn revoke(
+        &self,
+        account: &Account,
+        refresh_token: &SecretString,
+    ) -> Result<bool, JobError> {
+        let _ = (account, refresh_token);
+        Ok(false)
+    }
 
     /// Publishes: the one request that cannot be taken back.
     async fn publish(

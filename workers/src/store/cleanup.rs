@@ -75,6 +75,13 @@ const OAUTH_STATES: Dialects = Dialects {
          (SELECT state_hash FROM oauth_states WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)",
 };
 
+const EVENTS: Dialects = Dialects {
+    postgres: "DELETE FROM events WHERE id = ANY(ARRAY( \
+         SELECT id FROM events WHERE at < $1 ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED))",
+    sqlite: "DELETE FROM events WHERE id IN \
+         (SELECT id FROM events WHERE at < $1 ORDER BY at LIMIT $2)",
+};
+
 impl Store {
     /// Deletes at most `limit` accounts that were about to be connected until `before`; answers how
     /// many went, or, in a dry run, how many in all would go.
@@ -86,6 +93,18 @@ impl Store {
     ) -> Result<u64, Error> {
         const COUNT: &str = "SELECT COUNT(*) FROM oauth_states WHERE expires_at < $1";
         self.prune_rows(&OAUTH_STATES, COUNT, before, limit, dry_run).await
+    }
+
+    /// Deletes at most `limit` events of before `before`; answers how many went, or, in a dry run,
+    /// how many in all would go.
+    pub async fn prune_events(
+        &self,
+        before: Timestamp,
+        limit: u32,
+        dry_run: bool,
+    ) -> Result<u64, Error> {
+        const COUNT: &str = "SELECT COUNT(*) FROM events WHERE at < $1";
+        self.prune_rows(&EVENTS, COUNT, before, limit, dry_run).await
     }
 
     /// Deletes at most `limit` refresh tokens, and as many sessions, that expired before `before`;

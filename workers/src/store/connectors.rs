@@ -1,5 +1,6 @@
 //! Connected accounts.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use postworks::job::{SnoozeReason, Timestamp};
@@ -10,6 +11,7 @@ use serde::Serialize;
 use url::Url;
 use uuid::Uuid;
 
+use super::events::EventKind;
 use super::{Error, PAGE_MAX, Store, below, page_limit, time};
 use crate::platforms::Account;
 
@@ -64,22 +66,25 @@ pub enum ConnectorState {
     Active,
     /// A person must connect it again.
     NeedsReauth,
+    /// A person disconnected it: its tokens are gone, and its rows go.
+    Disconnecting,
 }
 
 impl ConnectorState {
     /// Every state.
-    pub const ALL: [Self; 2] = [Self::Active, Self::NeedsReauth];
+    pub const ALL: [Self; 3] = [Self::Active, Self::NeedsReauth, Self::Disconnecting];
 
     /// The state of that name.
-    pub(super) fn parse(name: &str) -> Option<Self> {
+    pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str() == name)
     }
 
-    /// The name in the API and in the database.
+    /// The name in the API, and in the database but for accounts that are disconnected.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Active => "active",
             Self::NeedsReauth => "needs_reauth",
+            Self::Disconnecting => "disconnecting",
         }
     }
 }
@@ -113,6 +118,27 @@ pub(super) struct Row {
     state: String,
     state_reason: Option<String>,
     created_at: i64,
+    disconnected_at: Option<i64>,
+}
+
+/// An account's state, whose column cannot say all: what does not know the other one must take a
+/// disconnected account for one that cannot be used.
+macro_rules! state {
+    () => {
+        "CASE WHEN disconnected_at IS NULL THEN state ELSE 'disconnecting' END"
+    };
+}
+pub(super) use state;
+
+/// The name of an account that is disconnected, as its row has it: nobody else's.
+pub(super) fn hidden(identifier: &str, id: Uuid) -> String {
+    format!("{identifier}#{id}")
+}
+
+/// The name of an account as a person knows it.
+pub(super) fn shown(identifier: &str, id: Uuid) -> &str {
+    let name = identifier.strip_suffix(id.to_string().as_str());
+    name.and_then(|name| name.strip_suffix('#')).unwrap_or(identifier)
 }
 
 impl TryFrom<Row> for Connector {
@@ -124,10 +150,14 @@ impl TryFrom<Row> for Connector {
             platform: row.platform,
             base_url: Url::parse(&row.base_url)
                 .map_err(|_| Error::Corrupt(format!("the base_url {:?}", row.base_url)))?,
-            identifier: row.identifier,
+            identifier: shown(&row.identifier, row.id).to_owned(),
             remote_id: row.remote_id,
-            state: ConnectorState::parse(&row.state)
-                .ok_or_else(|| Error::Corrupt(format!("the connector state {:?}", row.state)))?,
+            state: match row.disconnected_at {
+                Some(_) => ConnectorState::Disconnecting,
+                None => ConnectorState::parse(&row.state).ok_or_else(|| {
+                    Error::Corrupt(format!("the connector state {:?}", row.state))
+                })?,
+            },
             state_reason: row.state_reason,
             created_at: time(row.created_at),
         })
@@ -166,7 +196,8 @@ impl Store {
                     "INSERT INTO connectors (id, platform, base_url, identifier, created_at) \
                      VALUES ($1, $2, $3, $4, $5) ON CONFLICT (",
                     $conflict,
-                    ") DO UPDATE SET state = 'active', state_reason = NULL RETURNING id"
+                    ") DO UPDATE SET state = 'active', state_reason = NULL \
+                     WHERE connectors.disconnected_at IS NULL RETURNING id"
                 )
             };
         }
@@ -184,18 +215,23 @@ impl Store {
             .bind(base_url.as_str().trim_end_matches('/'))
             .fetch_optional(conn)
             .await)?;
-        let id: Uuid = on_tx!(&mut tx, conn => sqlx::query_scalar(sql)
+        let id: Option<Uuid> = on_tx!(&mut tx, conn => sqlx::query_scalar(sql)
             .bind(fresh)
             .bind(&new.platform)
             .bind(known.as_deref().unwrap_or(base_url.as_str()))
             .bind(&new.identifier)
             .bind(self.now().as_millis())
-            .fetch_one(conn)
+            .fetch_optional(conn)
             .await)?;
+        let Some(id) = id else {
+            return Err(Error::field("/identifier", "is that of an account that is being deleted"));
+        };
         self.put_secret(&mut tx, id, &new.secret).await?;
         if let Some(note) = note(id) {
             SqlLedger::audit_in(&mut tx, &note).await?;
         }
+        let kind = if id == fresh { EventKind::Connected } else { EventKind::Reconnected };
+        self.tell(&mut tx, kind, id, None).await?;
         tx.commit().await?;
         Ok(Connected { id, again: id != fresh })
     }
@@ -224,16 +260,46 @@ impl Store {
         })?)
     }
 
-    /// Accounts, newest first; those older than `before`, the last one of the page before.
+    /// Accounts, newest first: all or those in a state, older than `before`, the last one of the page
+    /// before.
     pub async fn connectors(
         &self,
+        state: Option<ConnectorState>,
         before: Option<Uuid>,
         limit: u32,
     ) -> Result<Vec<Connector>, Error> {
-        const SQL: &str = "SELECT * FROM connectors WHERE id < $1 ORDER BY id DESC LIMIT $2";
+        const SQL: &str = concat!(
+            "SELECT * FROM connectors WHERE id < $1 AND ($3 IS NULL OR ",
+            state!(),
+            " = $3) ORDER BY id DESC LIMIT $2"
+        );
         let rows: Vec<Row> = on_db!(&self.db, pool => {
-            sqlx::query_as(SQL).bind(below(before)).bind(page_limit(limit)).fetch_all(pool).await
+            sqlx::query_as(SQL)
+                .bind(below(before))
+                .bind(page_limit(limit))
+                .bind(state.map(ConnectorState::as_str))
+                .fetch_all(pool)
+                .await
         })?;
         rows.into_iter().map(Connector::try_from).collect()
+    }
+
+    /// How many jobs wait for a person to connect each of these accounts again.
+    pub async fn waiting_for(&self, accounts: &[Uuid]) -> Result<HashMap<Uuid, u64>, Error> {
+        if accounts.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let rows: Vec<(Uuid, i64)> = on_db!(&self.db, pool => {
+            let mut query = sqlx::QueryBuilder::new(
+                "SELECT account, COUNT(*) FROM jobs WHERE state = 'parked' AND parked_for = ",
+            );
+            query.push_bind(SnoozeReason::NeedsReauth.as_str()).push(" AND account IN (");
+            let mut list = query.separated(", ");
+            for id in accounts {
+                list.push_bind(*id);
+            }
+            query.push(") GROUP BY account").build_query_as().fetch_all(pool).await
+        })?;
+        Ok(rows.into_iter().map(|(id, count)| (id, count.unsigned_abs())).collect())
     }
 }

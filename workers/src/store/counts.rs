@@ -5,7 +5,7 @@ use std::time::Duration;
 use postworks::job::Timestamp;
 use postworks::on_db;
 
-use super::connectors::ConnectorState;
+use super::connectors::{ConnectorState, state};
 use super::effects::age_on_arrival;
 use super::{Error, Store};
 
@@ -36,7 +36,7 @@ impl Store {
     /// How many accounts there are, by platform and state.
     pub async fn account_counts(&self) -> Result<Vec<(String, ConnectorState, u64)>, Error> {
         const SQL: &str =
-            "SELECT platform, state, count(*) FROM connectors GROUP BY platform, state";
+            concat!("SELECT platform, ", state!(), ", count(*) FROM connectors GROUP BY 1, 2");
         let rows: Vec<(String, String, i64)> =
             on_db!(&self.db, pool => sqlx::query_as(SQL).fetch_all(pool).await)?;
         let count = |(platform, state, count): (String, String, i64)| {

@@ -245,7 +245,10 @@ impl Store {
         })?;
         rows.into_iter()
             .map(|OpenRow { row, platform, identifier }| {
-                Ok(OpenEffect { publication: row.try_into()?, platform, identifier })
+                let publication: Publication = row.try_into()?;
+                let identifier =
+                    super::connectors::shown(&identifier, publication.connector_id).to_owned();
+                Ok(OpenEffect { publication, platform, identifier })
             })
             .collect()
     }

@@ -6,6 +6,7 @@ use url::Url;
 use uuid::Uuid;
 
 use super::connectors::without_slashes;
+use super::events::EventKind;
 use super::{Connected, Error, Renewed, Store};
 
 /// What a platform granted.
@@ -83,6 +84,8 @@ impl Store {
         self.put_tokens(&mut tx, id, &grant.tokens).await?;
         let note = AuditEntry { subject: id.to_string(), ..note.clone() };
         SqlLedger::audit_in(&mut tx, &note).await?;
+        let kind = if id == fresh { EventKind::Connected } else { EventKind::Reconnected };
+        self.tell(&mut tx, kind, id, None).await?;
         tx.commit().await?;
         Ok(Granted::Kept(Connected { id, again: id != fresh }))
     }
@@ -94,7 +97,8 @@ impl Store {
         id: Uuid,
         grant: &Grant,
     ) -> Result<Result<Uuid, Granted>, Error> {
-        const LOOK: &str = "SELECT id, remote_id FROM connectors WHERE id = $1 AND platform = $2";
+        const LOOK: &str = "SELECT id, remote_id FROM connectors \
+             WHERE id = $1 AND platform = $2 AND disconnected_at IS NULL";
         let asked: Option<Known> = on_tx!(&mut *tx, conn => sqlx::query_as(LOOK)
             .bind(id)
             .bind(&grant.platform)
@@ -130,8 +134,9 @@ impl Store {
                      created_at) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (",
                     $conflict,
                     ") DO UPDATE SET state = 'active', state_reason = NULL, \
-                     remote_id = excluded.remote_id WHERE connectors.remote_id = excluded.remote_id \
-                     OR (connectors.remote_id IS NULL AND connectors.identifier = $5) RETURNING id"
+                     remote_id = excluded.remote_id WHERE connectors.disconnected_at IS NULL \
+                     AND (connectors.remote_id = excluded.remote_id \
+                     OR (connectors.remote_id IS NULL AND connectors.identifier = $5)) RETURNING id"
                 )
             };
         }
@@ -164,6 +169,7 @@ impl Store {
     async fn known(&self, tx: &mut Tx, grant: &Grant) -> Result<Option<Known>, Error> {
         const SQL: &str = "SELECT id, remote_id FROM connectors WHERE platform = $1 \
              AND rtrim(base_url, '/') = $2 AND (remote_id = $3 OR identifier = $3) \
+             AND disconnected_at IS NULL \
              ORDER BY CASE WHEN remote_id = $3 THEN 0 ELSE 1 END, created_at LIMIT 1";
         let base_url = without_slashes(&grant.base_url);
         Ok(on_tx!(tx, conn => sqlx::query_as(SQL)
@@ -179,7 +185,7 @@ impl Store {
 /// whoever connects it does.
 async fn activate(tx: &mut Tx, id: Uuid, remote_id: &str) -> Result<bool, Error> {
     const SQL: &str = "UPDATE connectors SET state = 'active', state_reason = NULL, remote_id = $2 \
-         WHERE id = $1 AND (remote_id IS NULL OR remote_id = $2)";
+         WHERE id = $1 AND disconnected_at IS NULL AND (remote_id IS NULL OR remote_id = $2)";
     Ok(on_tx!(tx, conn => sqlx::query(SQL)
         .bind(id)
         .bind(remote_id)

@@ -119,8 +119,9 @@ impl Store {
 }
 
 const PUBLICATIONS: &str = "SELECT p.id, c.id, c.platform FROM publications p \
-     JOIN connectors c ON c.id = p.connector_id WHERE p.id IN (";
-const CONNECTORS: &str = "SELECT id, id, platform FROM connectors WHERE id IN (";
+     JOIN connectors c ON c.id = p.connector_id WHERE c.disconnected_at IS NULL AND p.id IN (";
+const CONNECTORS: &str = "SELECT id, id, platform FROM connectors \
+     WHERE disconnected_at IS NULL AND id IN (";
 
 /// A kind that speaks to no platform has one queue.
 fn plain(kind: &Kind) -> Route {

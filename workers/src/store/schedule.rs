@@ -129,7 +129,8 @@ fn check(connector_ids: &[Uuid]) -> Result<(), Error> {
 /// The platform of each account, in order; every id that is none is named.
 async fn platforms(tx: &mut Tx, publish: &Publish) -> Result<Vec<String>, Error> {
     const POST: &str = "SELECT id FROM posts WHERE id = $1";
-    const CONNECTOR: &str = "SELECT platform FROM connectors WHERE id = $1";
+    const CONNECTOR: &str =
+        "SELECT platform FROM connectors WHERE id = $1 AND disconnected_at IS NULL";
     let mut faults = Vec::new();
     let post: Option<Uuid> = on_tx!(&mut *tx, conn => {
         sqlx::query_scalar(POST).bind(publish.post_id).fetch_optional(conn).await

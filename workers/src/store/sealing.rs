@@ -13,6 +13,7 @@ use postworks::{on_db, on_tx};
 use secrecy::SecretString;
 use uuid::Uuid;
 
+use super::events::EventKind;
 use super::tokens::{ACCESS, REFRESH, SECRET};
 use super::{Error, Store, time};
 use crate::secrets::{KeyProof, Place, SealError};
@@ -342,17 +343,22 @@ impl Store {
     /// connect again, and the key is retired. Answers how many accounts those are.
     pub async fn give_up_key(&self, id: &str, note: &AuditEntry) -> Result<u64, Error> {
         const ACCOUNTS: &str = "UPDATE connectors SET state = 'needs_reauth', state_reason = $2 \
-             WHERE id IN (SELECT connector_id FROM connector_tokens WHERE key_id = $1)";
+             WHERE state = 'active' \
+             AND id IN (SELECT connector_id FROM connector_tokens WHERE key_id = $1) RETURNING id";
         const TOKENS: &str = "UPDATE connector_tokens SET access_ct = NULL, refresh_ct = NULL, \
              secret_ct = NULL, key_id = $2, version = version + 1, lease_owner = NULL, \
-             lease_until = NULL, refresh_started_at = NULL WHERE key_id = $1";
+             lease_until = NULL, refresh_started_at = NULL, refresh_due_at = NULL, \
+             refresh_late_at = NULL WHERE key_id = $1";
         const KEY: &str = "UPDATE sealing_keys SET retired_at = coalesce(retired_at, $2) \
              WHERE id = $1";
         let reason = format!("the key {id} that sealed its secrets is lost");
         let mut tx = self.db.begin().await?;
-        on_tx!(&mut tx, conn => {
-            sqlx::query(ACCOUNTS).bind(id).bind(reason).execute(conn).await.map(drop)
+        let lost: Vec<Uuid> = on_tx!(&mut tx, conn => {
+            sqlx::query_scalar(ACCOUNTS).bind(id).bind(&reason).fetch_all(conn).await
         })?;
+        for account in lost {
+            self.tell(&mut tx, EventKind::NeedsReauth, account, Some(&reason)).await?;
+        }
         let given_up = on_tx!(&mut tx, conn => sqlx::query(TOKENS)
             .bind(id)
             .bind(self.keys.current_id())

@@ -12,6 +12,8 @@ use postworks::{on_db, on_tx};
 use secrecy::SecretString;
 use uuid::Uuid;
 
+use super::due::{dice, plan};
+use super::events::EventKind;
 use super::{Connector, Error, Store, connectors, time};
 use crate::secrets::Place;
 
@@ -131,7 +133,8 @@ impl Store {
     ) -> Result<(), Error> {
         const FILL: &str = "UPDATE connector_tokens SET secret_ct = $2, access_ct = NULL, \
              refresh_ct = NULL, expires_at = NULL, lease_owner = NULL, lease_until = NULL, \
-             refresh_started_at = NULL, failures = 0 WHERE connector_id = $1";
+             refresh_started_at = NULL, failures = 0, refresh_due_at = NULL, \
+             refresh_late_at = NULL WHERE connector_id = $1";
         let version = self.next_version(tx, connector_id).await?;
         let sealed = self.seal(Place { connector_id, column: SECRET, version }, secret)?;
         on_tx!(tx, conn => sqlx::query(FILL)
@@ -143,7 +146,7 @@ impl Store {
         Ok(())
     }
 
-    /// Replaces everything an account has by these tokens.
+    /// Replaces everything an account has by these tokens, and plans when they are renewed.
     pub(super) async fn put_tokens(
         &self,
         tx: &mut Tx,
@@ -152,8 +155,11 @@ impl Store {
     ) -> Result<(), Error> {
         const FILL: &str = "UPDATE connector_tokens SET secret_ct = $2, access_ct = $3, \
              refresh_ct = $4, expires_at = $5, refreshed_at = $6, lease_owner = NULL, \
-             lease_until = NULL, refresh_started_at = NULL, failures = 0 WHERE connector_id = $1";
+             lease_until = NULL, refresh_started_at = NULL, failures = 0, refresh_due_at = $7, \
+             refresh_late_at = $8 WHERE connector_id = $1";
         let version = self.next_version(tx, connector_id).await?;
+        let now = self.now();
+        let ahead = new.expires_at.and_then(|end| plan(now, end, dice(connector_id, version)));
         let seal = |column, value: &Option<SecretString>| {
             let place = Place { connector_id, column, version };
             value.as_ref().map(|value| self.seal(place, value)).transpose()
@@ -166,7 +172,9 @@ impl Store {
             .bind(access)
             .bind(refresh)
             .bind(new.expires_at.map(Timestamp::as_millis))
-            .bind(self.now().as_millis())
+            .bind(now.as_millis())
+            .bind(ahead.map(|plan| plan.due_at.as_millis()))
+            .bind(ahead.map(|plan| plan.late_at.as_millis()))
             .execute(conn)
             .await
             .map(drop))?;
@@ -272,10 +280,10 @@ impl Store {
         Ok(Some(held))
     }
 
-    /// Keeps new tokens under the next version and ends the lease, whoever has it: who was answered
-    /// goes before who wants to ask, though his lease ran out while the database was away. `false`
-    /// if there are newer secrets than those of `version`, or a person has to enter some: nothing
-    /// was changed.
+    /// Keeps new tokens under the next version, plans when those are renewed, and ends the lease,
+    /// whoever has it: who was answered goes before who wants to ask, though his lease ran out while
+    /// the database was away. `false` if there are newer secrets than those of `version`, or a person
+    /// has to enter some: nothing was changed.
     pub async fn commit_refresh(
         &self,
         connector_id: Uuid,
@@ -285,7 +293,7 @@ impl Store {
         const TOKENS: &str = "UPDATE connector_tokens SET access_ct = $3, refresh_ct = $4, \
              secret_ct = $5, key_id = $6, version = version + 1, expires_at = $7, \
              refreshed_at = $8, lease_owner = NULL, lease_until = NULL, \
-             refresh_started_at = NULL, failures = 0 \
+             refresh_started_at = NULL, failures = 0, refresh_due_at = $9, refresh_late_at = $10 \
              WHERE connector_id = $1 AND version = $2 AND EXISTS \
              (SELECT 1 FROM connectors WHERE id = $1 AND state = 'active')";
         const REMOTE_ID: &str = "UPDATE connectors SET remote_id = $2 WHERE id = $1";
@@ -295,6 +303,8 @@ impl Store {
         };
         let access = self.seal(next(ACCESS), &new.access)?;
         let (refresh, secret) = (seal(REFRESH, &new.refresh)?, seal(SECRET, &new.secret)?);
+        let now = self.now();
+        let ahead = new.expires_at.and_then(|end| plan(now, end, dice(connector_id, version)));
         // `connectors` first, as everywhere: connecting again locks the rows in that order too.
         let mut tx = self.db.begin().await?;
         if let Some(remote_id) = &new.remote_id {
@@ -313,7 +323,9 @@ impl Store {
             .bind(secret)
             .bind(self.keys.current_id())
             .bind(new.expires_at.map(Timestamp::as_millis))
-            .bind(self.now().as_millis())
+            .bind(now.as_millis())
+            .bind(ahead.map(|plan| plan.due_at.as_millis()))
+            .bind(ahead.map(|plan| plan.late_at.as_millis()))
             .execute(conn)
             .await
             .map(|done| done.rows_affected()))?;
@@ -359,17 +371,19 @@ impl Store {
     ) -> Result<bool, Error> {
         const TOKENS: &str = "UPDATE connector_tokens SET lease_owner = NULL, lease_until = NULL, \
              refresh_started_at = NULL, failures = failures + 1, last_error = $4, \
-             last_failure_at = $5 WHERE connector_id = $1 AND version = $3 \
+             last_failure_at = $5, refresh_due_at = NULL, refresh_late_at = NULL \
+             WHERE connector_id = $1 AND version = $3 \
              AND (lease_owner = $2 OR ($2 IS NULL AND (lease_owner IS NULL OR lease_until <= $5)))";
+        // It is told once, whoever else finds out.
         const STATE: &str = "UPDATE connectors SET state = 'needs_reauth', state_reason = $2 \
-             WHERE id = $1";
+             WHERE id = $1 AND state = 'active'";
         let mut tx = self.db.begin().await?;
-        on_tx!(&mut tx, conn => sqlx::query(STATE)
+        let found_out = on_tx!(&mut tx, conn => sqlx::query(STATE)
             .bind(connector_id)
             .bind(reason)
             .execute(conn)
             .await
-            .map(drop))?;
+            .map(|done| done.rows_affected() == 1))?;
         let changed = on_tx!(&mut tx, conn => sqlx::query(TOKENS)
             .bind(connector_id)
             .bind(owner)
@@ -379,6 +393,9 @@ impl Store {
             .execute(conn)
             .await
             .map(|done| done.rows_affected()))?;
+        if changed == 1 && found_out {
+            self.tell(&mut tx, EventKind::NeedsReauth, connector_id, Some(reason)).await?;
+        }
         finish(tx, changed).await
     }
 }

@@ -167,6 +167,14 @@ impl PdsServer {
         }
     }
 
+    /// Asks for the next tokens of a session; answers the status. A session that has not ended is
+    /// renewed.
+    pub async fn refresh(&self, token: &SecretString) -> u16 {
+        let url = endpoint(&self.url(), "xrpc/com.atproto.server.refreshSession");
+        let request = self.http.request(Method::POST, url).bearer_auth(token.expose_secret());
+        request.send().await.expect("the server answers").status().as_u16()
+    }
+
     async fn get(&self, name: &str, query: &[(&str, &str)]) -> Value {
         let url = endpoint(&self.url(), &format!("xrpc/{name}"));
         answer(self.http.request(Method::GET, url).query(query)).await

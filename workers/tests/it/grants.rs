@@ -6,8 +6,8 @@ use postworks::ledger::{AuditEntry, AuditFilter, Db, Ledger as _};
 use postworks_workers::handlers::CleanUp;
 use postworks_workers::secrets::KeyRing;
 use postworks_workers::store::{
-    Connector, Grant, Granted, NewOAuthState, OAUTH_STATE_KEPT, OAUTH_STATES_MAX, OAuthProof,
-    OAuthState, Renewed, Store,
+    Connector, ConnectorState, Grant, Granted, NewOAuthState, OAUTH_STATE_KEPT, OAUTH_STATES_MAX,
+    OAuthProof, OAuthState, Renewed, Store,
 };
 use secrecy::ExposeSecret as _;
 use uuid::Uuid;
@@ -26,6 +26,7 @@ on_both! {
     a_name_gives_nobody_another_ones_account,
     a_grant_goes_before_a_refresh_that_is_under_way,
     a_grant_that_is_kept_again_is_noted_once,
+    a_grant_revives_no_disconnected_account_and_is_told_of_as_others_are,
 }
 
 fn new(n: u32) -> NewOAuthState {
@@ -139,7 +140,7 @@ async fn a_cleanup_takes_states_that_nobody_came_back_with(db: Db) {
     assert!(take(&world.store, 9, ANN).await.is_some());
 }
 
-fn grant(remote_id: &str, access: &str) -> Grant {
+pub(crate) fn grant(remote_id: &str, access: &str) -> Grant {
     Grant {
         platform: KEYED.name.to_owned(),
         base_url: "http://127.0.0.1:9/".parse().unwrap(),
@@ -169,12 +170,12 @@ fn note(world: &World) -> AuditEntry {
     }
 }
 
-async fn keep(world: &World, grant: &Grant) -> Granted {
+pub(crate) async fn keep(world: &World, grant: &Grant) -> Granted {
     world.store.keep_grant(grant, &note(world)).await.unwrap()
 }
 
 /// The account, if the grant was kept, and whether it was known.
-fn kept(granted: Granted) -> (Uuid, bool) {
+pub(crate) fn kept(granted: Granted) -> (Uuid, bool) {
     let Granted::Kept(connected) = granted else { panic!("{granted:?}") };
     (connected.id, connected.again)
 }
@@ -287,4 +288,34 @@ async fn a_grant_that_is_kept_again_is_noted_once(db: Db) {
     let filter = AuditFilter { limit: 9, ..AuditFilter::default() };
     let audits = world.ledger().audits(&filter).await.unwrap();
     assert_eq!(audits, [AuditEntry { subject: account.to_string(), ..note }]);
+}
+
+async fn a_grant_revives_no_disconnected_account_and_is_told_of_as_others_are(db: Db) {
+    let world = World::new(db, &KEYED).await;
+    let named = Grant { name: Some("Ann".to_owned()), ..grant("17", "one") };
+    let (account, _) = kept(keep(&world, &named).await);
+    assert_eq!(kept(keep(&world, &named).await), (account, true));
+    world.store.disconnect(account, &note(&world)).await.unwrap();
+
+    let asked = Grant { connector_id: Some(account), ..grant("17", "two") };
+    assert_eq!(keep(&world, &asked).await, Granted::Gone);
+    let (anew, again) = kept(keep(&world, &named).await);
+    assert!(anew != account && !again, "{anew} {again}");
+    assert_eq!(row(&world, account).await.state, ConnectorState::Disconnecting);
+    assert_eq!(row(&world, anew).await.identifier, "Ann");
+    assert_eq!(token(&world, anew).await.as_deref(), Some("one"));
+
+    let events = world.store.events(None, 9).await.unwrap().into_iter();
+    let of_grants = events.filter(|event| event.subject != world.account);
+    let told: Vec<(String, Uuid)> = of_grants.map(|event| (event.kind, event.subject)).collect();
+    let told: Vec<(&str, Uuid)> = told.iter().map(|(kind, of)| (kind.as_str(), *of)).collect();
+    assert_eq!(
+        told,
+        [
+            ("connector.connected", account),
+            ("connector.reconnected", account),
+            ("connector.disconnected", account),
+            ("connector.connected", anew),
+        ]
+    );
 }

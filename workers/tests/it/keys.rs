@@ -256,6 +256,8 @@ async fn what_a_lost_key_has_sealed_waits_for_a_person(db: Db) {
     let row = world.store.connector(world.account).await.unwrap().unwrap();
     assert_eq!(row.state, ConnectorState::NeedsReauth);
     assert_eq!(row.state_reason.unwrap(), "the key test that sealed its secrets is lost");
+    let told = world.store.events(None, 9).await.unwrap().pop().unwrap();
+    assert_eq!((told.kind.as_str(), told.subject), ("connector.needs_reauth", world.account));
     // Connected again, it is as good as new.
     world.store = store(&world, &[NEW]);
     assert_eq!(world.connect("ada", SECRET).await.id, world.account);

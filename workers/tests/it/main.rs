@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod accounts;
+mod disconnecting;
 mod grants;
 mod intents;
 mod keys;
@@ -13,6 +14,8 @@ mod real_bluesky;
 mod real_oidc;
 mod reconnected;
 mod refreshes;
+mod renewals;
+mod renewed_evenly;
 mod requests;
 mod rows;
 mod scripted;

@@ -186,6 +186,21 @@ async fn an_expired_token_is_told_apart_and_refreshed() {
 }
 
 #[tokio::test]
+async fn a_session_that_was_given_back_is_gone() {
+    let world = World::start().await;
+    let (tokens, other) = (world.sign_in().await, world.sign_in().await);
+    let refresh = tokens.refresh.as_ref().unwrap();
+    for _ in 0..2 {
+        // Given back twice, it is as gone.
+        let revoked = world.client.revoke(&world.account, refresh).await;
+        assert!(revoked.unwrap_or(false), "the server does not end it");
+    }
+    assert_eq!(class(world.client.refresh(&world.account, refresh).await), ErrorClass::AuthRevoked);
+    // Sessions are each their own.
+    world.client.refresh(&world.account, other.refresh.as_ref().unwrap()).await.unwrap();
+}
+
+#[tokio::test]
 async fn wrong_credentials_need_a_person() {
     let world = World::start().await;
     let tokens = world.sign_in().await;

@@ -29,7 +29,7 @@ async fn park(world: &World, why: SnoozeReason) -> JobId {
     let publication = world.publication("hello").await;
     let id = JobId::from_uuid(world.row(publication).await.job_id);
     let until = world.clock.now().after(std::time::Duration::from_secs(3600));
-    let then = Next::Parked { until, why: why.as_str() };
+    let then = Next::Parked { until, why: why.as_str(), kept_until: None };
     let token = Token { generation: 1, sequence: 1 };
     let verdict = Verdict { id, token, then, failed: None };
     SqlLedger::new(world.db.clone()).settle(&[verdict]).await.unwrap();

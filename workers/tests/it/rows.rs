@@ -172,7 +172,7 @@ async fn pages_are_newest_first_and_end(db: Db) {
     }
     let mut seen = Vec::new();
     loop {
-        let page = world.store.connectors(seen.last().copied(), 2).await.unwrap();
+        let page = world.store.connectors(None, seen.last().copied(), 2).await.unwrap();
         if page.is_empty() {
             break;
         }

@@ -63,6 +63,8 @@ pub(crate) struct Server {
     pub(crate) calls: u32,
     pub(crate) refreshes: u32,
     pub(crate) sign_ins: u32,
+    /// Every token that was given back, in order.
+    pub(crate) revoked_tokens: Vec<String>,
     /// Every post that was sent, in order.
     pub(crate) sent: Vec<Outgoing>,
     /// What people see: keyed repeats show once.
@@ -138,6 +140,7 @@ impl Scripted {
             calls: 0,
             refreshes: 0,
             sign_ins: 0,
+            revoked_tokens: Vec::new(),
             sent: Vec::new(),
             shown: HashMap::new(),
             pages: HashMap::new(),
@@ -256,6 +259,11 @@ impl Platform for Scripted {
             }
             None => server.rotate(token.expose_secret()),
         }
+    }
+
+    async fn revoke(&self, _: &Account, token: &SecretString) -> Result<bool, JobError> {
+        self.server().revoked_tokens.push(token.expose_secret().to_owned());
+        Ok(true)
     }
 
     async fn publish(

@@ -26,6 +26,11 @@ use crate::scripted::{SECRET, Scripted};
 
 const KEYS: &str = "test:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
 
+/// A key ring that protects nothing.
+pub(crate) fn key_ring() -> KeyRing {
+    KeyRing::parse(KEYS).unwrap()
+}
+
 /// A database, a platform and an account on it.
 pub(crate) struct World {
     pub(crate) db: Db,
@@ -41,7 +46,7 @@ impl World {
         let clock = Arc::new(ShiftedClock::default());
         let shared: SharedClock = clock.clone();
         let platform = Scripted::new(descriptor, shared.clone());
-        let store = Store::new(db.clone(), KeyRing::parse(KEYS).unwrap(), shared);
+        let store = Store::new(db.clone(), key_ring(), shared);
         let (account, claims) = (Uuid::nil(), AtomicU64::new(0));
         let mut world = Self { db, clock, platform, store, account, claims };
         world.account = world.connect("ada", SECRET).await.id;

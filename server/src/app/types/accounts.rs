@@ -10,6 +10,7 @@ use super::words;
 use crate::app::accounts::{
     BASE_URL_BYTES_MAX, CONNECTORS_MAX, IDENTIFIER_BYTES_MAX, SECRET_BYTES_MAX, TEXT_CHARS_MAX,
 };
+use crate::app::paging::LIMIT_MAX;
 
 /// An account to connect.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -33,6 +34,38 @@ pub struct AddConnector {
     pub reason: Option<String>,
 }
 
+/// Which accounts to list.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConnectorsQuery {
+    /// Only those in this state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<words::ConnectorState>")]
+    pub state: Option<String>,
+    /// At most this many, 1 to 100.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = LIMIT_MAX))]
+    pub limit: Option<u32>,
+    /// Where the page before ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<words::Cursor>")]
+    pub cursor: Option<String>,
+}
+
+/// An account that was disconnected.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "DisconnectedConnector")]
+pub struct DisconnectedView {
+    /// `disconnecting`, until its rows are gone.
+    #[schemars(with = "words::ConnectorState")]
+    pub state: String,
+    /// Whether the platform took the tokens back just now; else they end there by themselves. Here
+    /// they are gone either way.
+    pub revoked: bool,
+    /// How many jobs were cancelled just now.
+    pub cancelled_jobs: u64,
+}
+
 /// A connected account.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Connector {
@@ -45,11 +78,14 @@ pub struct Connector {
     pub base_url: String,
     /// The handle or address.
     pub identifier: String,
-    /// `active` or `needs_reauth`.
+    /// `active`, `needs_reauth` or `disconnecting`.
     #[schemars(with = "words::ConnectorState")]
     pub state: String,
     /// Why it needs a person.
     pub state_reason: Option<String>,
+    /// How many jobs wait for a person to connect it again.
+    #[serde(default)]
+    pub waiting: u64,
     /// When it was connected.
     #[schemars(with = "words::Time")]
     pub created_at: Timestamp,

@@ -51,8 +51,10 @@ closed! {
     CleanupScope: job::CleanupScope::ALL;
     /// Whether a redrive goes on.
     RedriveState: ledger::RedriveState::ALL;
-    /// Whether an account can be worked for, or a person must connect it again.
+    /// Whether an account can be worked for, a person must connect it again, or one disconnected it.
     ConnectorState: store::ConnectorState::ALL.map(store::ConnectorState::as_str);
+    /// What happened to an account.
+    EventKind: store::EventKind::ALL.map(store::EventKind::as_str);
     /// How far a publication is: `sending` may be out, `failed` surely is not.
     PublicationState: store::PublicationState::ALL.map(store::PublicationState::as_str);
     /// How a breaker stands: all calls pass, some do, or none do.

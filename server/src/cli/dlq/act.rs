@@ -1,6 +1,6 @@
 //! `dlq retry`, `dlq discard`: asks where a slip would be dear, acts, and says what became of it.
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 
 use clap::Args;
 use postworks::clock::{Clock as _, SystemClock};
@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::filter::ChoiceArgs;
 use super::{SUPERSEDED, UNKNOWN, redrive};
 use crate::app::types::{AuditQuery, DeadDiscard, DeadEdit, DeadRetry, Discarded, Plan, Planned};
+use crate::cli::agreed::agreed;
 use crate::cli::enqueue::{arguments, parse_arg};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::output::list;
@@ -171,15 +172,6 @@ fn check_named(args: &ChoiceArgs, plan: Plan) -> Result<(), Failure> {
         return Err(Failure::new(Exit::NotFound, "none of these jobs is a dead letter"));
     }
     Ok(())
-}
-
-fn agreed(plan: &str) -> Result<bool, Failure> {
-    let mut err = std::io::stderr().lock();
-    write!(err, "{plan}\nGo on? [y/N] ")?;
-    err.flush()?;
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 const NONE: &str = "no dead letter fits";

@@ -9,6 +9,7 @@ use super::Sandbox;
 use crate::sandbox::{
     error::ApiError,
     extract::{JsonBody, name},
+    grants::Rotation,
 };
 
 const DEFAULT_TTL_S: i64 = 3_600;
@@ -21,6 +22,8 @@ const MAX_TTL_S: i64 = 315_360_000;
 pub(super) struct NewAccount {
     handle: String,
     token_ttl_s: Option<i64>,
+    #[serde(default)]
+    rotation: Rotation,
 }
 
 #[derive(Serialize)]
@@ -44,8 +47,9 @@ pub(super) async fn create(
         let message = format!("must be between 1 and {MAX_TTL_S} seconds");
         return Err(ApiError::field("token_ttl_s", message));
     }
+    let rotation = input.rotation;
     let (account, tokens) =
-        sandbox.operate(|platform, now| platform.create_account(handle, ttl_s, now))?;
+        sandbox.operate(|platform, now| platform.create_account(handle, ttl_s, rotation, now))?;
     let created = Created { account, access_token: tokens.access, refresh_token: tokens.refresh };
     Ok((StatusCode::CREATED, Json(created)))
 }

@@ -94,6 +94,7 @@ pub(super) fn router(sandbox: Arc<Sandbox>) -> Router {
     Router::new()
         .route("/accounts", post(accounts::create))
         .route("/oauth/token", post(oauth::token))
+        .route("/oauth/revoke", post(oauth::revoke))
         .route("/posts", get(posts::list).post(posts::publish))
         .route("/_control/faults", faults)
         .route("/_control/journal", get(control::journal))

@@ -1,4 +1,5 @@
-//! The token endpoint of OAuth 2.0 (RFC 6749), as far as a publisher needs it.
+//! The endpoints of OAuth 2.0 for tokens (RFC 6749) and their end (RFC 7009), as far as a publisher
+//! needs them.
 
 use std::sync::Arc;
 
@@ -21,6 +22,25 @@ struct TokenAnswer {
     refresh_token: String,
     expires_in: i64,
     token_type: &'static str,
+}
+
+/// What kind of token it is follows from the token; the hint is ignored, as the RFC permits.
+#[derive(Deserialize)]
+pub(super) struct RevocationRequest {
+    token: Option<String>,
+}
+
+/// `POST /oauth/revoke`: a token that is unknown is as good as revoked.
+pub(super) async fn revoke(
+    State(sandbox): State<Arc<Sandbox>>,
+    FormBody(request): FormBody<RevocationRequest>,
+) -> Result<StatusCode, ApiError> {
+    let Some(token) = request.token else {
+        let words = "token is missing";
+        return Err(ApiError::new(StatusCode::BAD_REQUEST, "invalid_request", words));
+    };
+    sandbox.operate(|platform, _| platform.revoke(&token));
+    Ok(StatusCode::OK)
 }
 
 /// `POST /oauth/token`.

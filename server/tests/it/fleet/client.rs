@@ -195,6 +195,14 @@ impl Client {
         accepted.concat()
     }
 
+    /// Lets nothing be claimed from a queue (`pause`), or again (`resume`).
+    pub(crate) async fn gate(&self, queue: &str, act: &str) {
+        let path = format!("/api/queues/{queue}/{act}");
+        let why = json!({ "reason": "all jobs at once" });
+        let gate = self.http.post(&path, &why).await.expect(200);
+        assert_eq!(gate["applied"], true, "{gate}");
+    }
+
     /// Waits until every publication is out.
     pub(crate) async fn until_published(&self, publications: &[Publication], within: Duration) {
         let mut open: Vec<&Publication> = publications.iter().collect();

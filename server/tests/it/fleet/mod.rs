@@ -11,6 +11,7 @@ mod process;
 mod sandbox;
 mod wait;
 
+use futures_util::{StreamExt as _, stream};
 use postworks::clock::SystemClock;
 use postworks::ledger::{Db, PostgresOptions};
 use postworks::testing::postgres_server::PostgresServer;
@@ -29,6 +30,8 @@ pub(crate) use wait::{LONG, now_ms, seconds, until};
 pub(crate) const POSTWORKS: &str = env!("CARGO_BIN_EXE_postworks");
 /// Takes a free port of the loopback interface.
 pub(crate) const ANY: &str = "127.0.0.1:0";
+/// Workers that start at the same time, where a test has many.
+const STARTING: usize = 8;
 /// A key for stored tokens; it protects nothing here.
 pub(crate) const KEYS: &str = "test:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
@@ -126,6 +129,12 @@ impl Fleet {
         self.worker_of(POSTWORKS, &[&["worker"], flags].concat()).await
     }
 
+    /// Starts so many workers with these flags, a few at a time.
+    pub(crate) async fn workers(&self, count: usize, flags: &[&str]) -> Vec<Process> {
+        let starting = (0..count).map(|_| self.worker(flags));
+        stream::iter(starting).buffer_unordered(STARTING).collect().await
+    }
+
     /// Starts a worker that has a binary and arguments of its own.
     pub(crate) async fn worker_of(&self, program: &str, args: &[&str]) -> Process {
         let args = [args, &["--metrics-listen", ANY]].concat();
@@ -140,7 +149,7 @@ impl Fleet {
     }
 
     /// Connects `count` accounts of the sandbox in one of its characters. Each has published once
-    /// when this returns, so none needs a new token for an hour. Needs a worker.
+    /// when this returns, so none needs a new token. Needs a worker.
     pub(crate) async fn connect(&self, platform: &str, count: usize) -> Vec<String> {
         let connectors = self.client.connect(&self.sandbox, platform, count).await;
         let first = self.client.publish("a first post", &connectors).await;

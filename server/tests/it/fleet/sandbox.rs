@@ -36,9 +36,21 @@ impl Sandbox {
         self.http.base()
     }
 
-    /// Makes an account; answers its first refresh token.
+    /// Makes an account whose access tokens live for longer than any test; answers its first refresh
+    /// token.
     pub(crate) async fn account(&self, handle: &str) -> String {
-        let account = self.http.post("/accounts", &json!({ "handle": handle })).await;
+        self.account_living(handle, 24 * 3_600).await
+    }
+
+    /// Makes an account whose access tokens live for so many seconds; answers its first refresh
+    /// token.
+    pub(crate) async fn account_living(&self, handle: &str, token_ttl_s: u32) -> String {
+        self.account_as(&json!({ "handle": handle, "token_ttl_s": token_ttl_s })).await
+    }
+
+    /// The same, of an account that is like this.
+    pub(crate) async fn account_as(&self, account: &Value) -> String {
+        let account = self.http.post("/accounts", account).await;
         account.expect(201)["refresh_token"].as_str().expect("a token").to_owned()
     }
 

@@ -166,7 +166,8 @@ async fn connections_to_a_platform_are_counted_once_for_many_requests() {
         page.value("postworks_platform_connections_total", &["sandbox"]).expect("connections");
     assert_eq!(requests, 11.0, "each publish was one request");
     assert!((1.0..6.0).contains(&opened), "{opened} connections for {requests} requests");
-    let refreshed = page.value("postworks_token_refreshes_total", &["sandbox", "refreshed"]);
+    let first = ["sandbox", "on_demand", "refreshed"];
+    let refreshed = page.value("postworks_token_refreshes_total", &first);
     assert_eq!(refreshed, Some(1.0));
 }
 
@@ -222,7 +223,8 @@ async fn a_failing_token_endpoint_is_counted_and_costs_no_attempt_of_a_job() {
         assert_eq!(attempts[0]["outcome"], "completed", "{attempts}");
     }
     let page = Page::of(&worker).await;
-    let refreshes = |outcome| page.value("postworks_token_refreshes_total", &["sandbox", outcome]);
+    let refreshes =
+        |outcome| page.value("postworks_token_refreshes_total", &["sandbox", "on_demand", outcome]);
     assert_eq!((refreshes("failed"), refreshes("refreshed")), (Some(3.0), Some(1.0)));
     let put_off = ["post_publication.sandbox", "token_refresh"];
     assert!(page.value("postworks_jobs_snoozed_total", &put_off) >= Some(3.0));

@@ -8,13 +8,14 @@ use nix::sys::signal::Signal;
 use postworks::clock::{Clock as _, SystemClock};
 use postworks_workers::store::{Access, Renewed};
 use postworks_workers::testing::pds::{PdsAccount, PdsServer};
+use secrecy::SecretString;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::fleet::{Fleet, LONG, Process, Publication, until};
 
 /// Where the publications for this platform wait.
-const QUEUE: &str = "post_publication.bluesky";
+pub(super) const QUEUE: &str = "post_publication.bluesky";
 
 /// No account's password.
 pub(super) const WRONG: &str = "wrong horse";
@@ -137,6 +138,16 @@ impl World {
         let kept = store.commit_refresh(connector, seen.version, &expired).await;
         assert!(kept.expect("the database answers"), "somebody was first");
         seen.version + 1
+    }
+
+    /// What the account's session is renewed with, as the database has it.
+    pub(super) async fn refresh_token(&self, connector: &str) -> SecretString {
+        let store = self.fleet.store();
+        let seen = store.access(id(connector)).await.expect("tokens can be read");
+        let seen = seen.expect("the connector is there");
+        let held = store.acquire_refresh(&seen, Uuid::new_v4(), SystemClock.now()).await;
+        let held = held.expect("the database answers").expect("nobody else refreshes now");
+        held.refresh.expect("there is a session")
     }
 
     /// How many of the server's posts were found by syncing.

@@ -37,6 +37,22 @@ async fn a_reused_refresh_token_revokes_the_grant() {
 }
 
 #[tokio::test]
+async fn a_revoked_token_ends_its_grant_and_an_unknown_one_is_none() {
+    let world = World::start().await;
+    let (ann, bob) = (world.account("ann").await, world.account("bob").await);
+    for token in ["of nobody", &ann.refresh] {
+        let form = [("token", token), ("token_type_hint", "refresh_token")];
+        let answer = answer(world.request(Method::POST, "/oauth/revoke").form(&form)).await;
+        assert_eq!(answer.0, StatusCode::OK, "{}", answer.1);
+    }
+    let missing = world.request(Method::POST, "/oauth/revoke").form(&[("hint", "x")]);
+    assert_refused(&answer(missing).await, 400, "invalid_request");
+    assert_refused(&world.publish(&ann, "after").await, 401, "token_revoked");
+    assert_refused(&world.refresh(&ann.refresh).await, 400, "invalid_grant");
+    assert_eq!(world.publish(&bob, "untouched").await.0, StatusCode::CREATED);
+}
+
+#[tokio::test]
 async fn of_many_concurrent_refreshes_one_wins_and_the_grant_still_dies() {
     let world = World::start().await;
     let ann = world.account("ann").await;
@@ -47,6 +63,24 @@ async fn of_many_concurrent_refreshes_one_wins_and_the_grant_still_dies() {
     let successor = won[0].1["refresh_token"].as_str().unwrap();
     assert_refused(&world.refresh(successor).await, 400, "invalid_grant");
     assert_eq!(world.journalled(), ["(refresh)"]);
+}
+
+#[tokio::test]
+async fn of_an_account_with_siblings_the_tokens_made_last_are_good() {
+    let world = World::start().await;
+    let account = json!({"handle": "ann", "rotation": "sibling"});
+    let (_, made) = world.post("/accounts", &account).await;
+    let first = made["refresh_token"].as_str().unwrap();
+    let answers = [world.refresh(first).await, world.refresh(first).await];
+    let token = |n: usize| answers[n].1["refresh_token"].as_str().unwrap().to_owned();
+    assert_refused(&world.refresh(&token(0)).await, 400, "invalid_grant");
+    assert_eq!(world.refresh(&token(1)).await.0, StatusCode::OK);
+    assert_refused(&world.refresh(first).await, 400, "invalid_grant");
+    assert_eq!(world.refresh(&token(1)).await.0, StatusCode::OK, "nothing else has ended");
+
+    let odd = json!({"handle": "bob", "rotation": "never"});
+    let (status, body) = world.post("/accounts", &odd).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{body}");
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ fn request(route: &Declared, rows: &Rows) -> (String, Value) {
     let (connector, post) = (rows.connector, rows.post);
     match route.path {
         "/api/jobs/{id}" | "/api/jobs/{id}/why" => (of(rows.job), Value::Null),
+        "/api/connectors/{id}" => (of(rows.spare), Value::Null),
         "/api/connectors/{id}/sync" => (of(connector), Value::Null),
         "/api/connectors" if route.method == "POST" => {
             let mut account = example(route);

@@ -36,6 +36,8 @@ struct Tenant {
 
 /// What a tenant has.
 struct Rows {
+    /// For who gives one up.
+    spare: Uuid,
     connector: Uuid,
     post: Uuid,
     publication: Uuid,
@@ -165,6 +167,9 @@ impl House {
         let sending = "UPDATE publications SET state = 'sending', begun_at = 1, send_by = 1";
         self.sql(&format!("{sending} WHERE id = '{effect}'")).await;
         let redrive = id_of(&retry["redrive"]);
-        Rows { connector, post, publication, job, dead, redrive, effect }
+        let spare = json!({"platform": "sandbox", "base_url": "http://127.0.0.1:1",
+            "identifier": "spare", "secret": "hush"});
+        let spare = id_of(&self.done(by, "POST", "/api/connectors", spare).await);
+        Rows { connector, spare, post, publication, job, dead, redrive, effect }
     }
 }

@@ -12,6 +12,7 @@ const OF_THE_FLEET: [&str; 4] =
 fn address(route: &Declared, rows: &Rows) -> (String, Value) {
     let (id, body) = match route.path {
         "/api/jobs/{id}" | "/api/jobs/{id}/why" => (rows.job, Value::Null),
+        "/api/connectors/{id}" => (rows.spare, Value::Null),
         "/api/connectors/{id}/sync" => (rows.connector, Value::Null),
         "/api/publications/{id}" => (rows.publication, Value::Null),
         "/api/dlq/redrives/{id}" | "/api/dlq/redrives/{id}/stop" => (rows.redrive, Value::Null),

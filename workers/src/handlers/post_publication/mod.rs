@@ -24,7 +24,7 @@ use secrecy::SecretString;
 use self::sending::Sending;
 use super::Services;
 use crate::platforms::{Account, Outgoing, Platform, Published, Recourse};
-use crate::store::{Begun, Earlier, Publication, PublicationState, SEND_WITHIN};
+use crate::store::{Begun, ConnectorState, Earlier, Publication, PublicationState, SEND_WITHIN};
 
 /// Time an attempt needs for the request. With less left it does not start, since being cut off
 /// in the middle leaves the outcome unknown. Where attempts are configured to be short, half of
@@ -63,11 +63,29 @@ impl Handler<PostPublication> for PublishPost {
             return Ok(());
         }
         let connector = services.connector(publication.connector_id).await?;
+        if connector.state == ConnectorState::Disconnecting {
+            return Err(disconnected(&publication, services.now()));
+        }
         let platform = services.platform(&connector)?;
         let room = cx.deadline.since(services.now());
         let start_by = cx.deadline.before(SEND_TIME.min(room / 2));
         Attempt { services, cx, platform, publication, start_by, sending }.run().await
     }
+}
+
+/// Nobody can send or ask any more. Of a request that may have left only a person can tell what
+/// became of it, once it cannot be under way any more; else the job is cancelled where it waits.
+fn disconnected(publication: &Publication, now: Timestamp) -> JobError {
+    if publication.state != PublicationState::Sending {
+        return JobError::new(ErrorClass::AuthRevoked, "the account is disconnected");
+    }
+    if let Some(until) = publication.proof_from().filter(|from| now < *from) {
+        let words = "an earlier attempt of an account that is disconnected may be under way";
+        return JobError::new(ErrorClass::Unavailable { until }, words);
+    }
+    let words = "the account was disconnected before an earlier attempt's outcome was known; look \
+         at the account";
+    JobError::new(ErrorClass::Unknown { repeatable: false }, words)
 }
 
 impl Attempt<'_> {

@@ -163,6 +163,20 @@ impl Platform for BlueskyClient {
         Self::tokens(account, call, self.exchange(call, request).await?)
     }
 
+    /// Ends the session. The password for apps stays good: only its owner can end that.
+    async fn revoke(
+        &self,
+        account: &Account,
+        refresh_token: &SecretString,
+    ) -> Result<bool, JobError> {
+        let call = Self::call(account, Step::Revoke, slice::from_ref(&refresh_token));
+        let request = self
+            .request(account, Method::POST, "com.atproto.server.deleteSession")
+            .bearer_auth(refresh_token.expose_secret());
+        let answer = self.http.send(call, request).await?;
+        answer.success(call, errors::RULES, self.clock.as_ref()).map(|()| true)
+    }
+
     async fn publish(
         &self,
         account: &Account,

@@ -1,6 +1,6 @@
 //! What a platform's OAuth 2.0 servers are, and what they know us by.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use postworks::config::{ClientAuth, OAuth};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -82,7 +82,7 @@ impl Profile {
         else {
             return Err(ProfileError::Incomplete);
         };
-        let secret = config.client_secret_file.as_ref().map(secret_in).transpose()?;
+        let secret = config.client_secret_file.as_deref().map(secret_in).transpose()?;
         Ok(Self {
             issuer: config.issuer.clone(),
             authorize_url: authorize_url.clone(),
@@ -136,14 +136,11 @@ fn encoded(text: &str) -> String {
     form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
-fn secret_in(path: &PathBuf) -> Result<SecretString, ProfileError> {
-    let path = path.clone();
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => Zeroizing::new(text),
-        Err(source) => return Err(ProfileError::SecretFile { path, source }),
-    };
+fn secret_in(path: &Path) -> Result<SecretString, ProfileError> {
+    let fault = |source| ProfileError::SecretFile { path: path.to_owned(), source };
+    let text = Zeroizing::new(std::fs::read_to_string(path).map_err(fault)?);
     match text.trim() {
-        "" => Err(ProfileError::NoSecret { path }),
+        "" => Err(ProfileError::NoSecret { path: path.to_owned() }),
         secret => Ok(secret.into()),
     }
 }

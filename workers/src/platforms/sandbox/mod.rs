@@ -17,7 +17,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use self::wire::{Created, NewPost, Page, RefreshGrant};
+use self::wire::{Created, NewPost, Page, RefreshGrant, Revocation};
 use super::answer::{ALWAYS, FOR_TOKENS, Rule, Verdict, WITH_ACCESS};
 use super::call::{Call, Step};
 use super::http::{Http, HttpOptions, RequestBuilder, endpoint};
@@ -170,6 +170,25 @@ impl Platform for SandboxClient {
         refresh_token: &SecretString,
     ) -> Result<TokenSet, JobError> {
         self.grant(Step::Refresh, account, refresh_token).await
+    }
+
+    /// RFC 7009: a token that the server does not know is as good as revoked.
+    async fn revoke(
+        &self,
+        account: &Account,
+        refresh_token: &SecretString,
+    ) -> Result<bool, JobError> {
+        if let Some(oauth) = &self.oauth {
+            return oauth.revoke(account.connector_id, refresh_token).await;
+        }
+        let secrets = [refresh_token];
+        let call = self.call(account, Step::Revoke, &secrets);
+        let form =
+            Revocation { token: refresh_token.expose_secret(), token_type_hint: "refresh_token" };
+        let request =
+            self.request(Method::POST, endpoint(&account.base_url, "oauth/revoke")).form(&form);
+        let answer = self.http.send(call, request).await?;
+        answer.success(call, &RULES, self.clock.as_ref()).map(|()| true)
     }
 
     async fn publish(

@@ -9,6 +9,13 @@ pub(super) struct RefreshGrant<'a> {
     pub(super) refresh_token: &'a str,
 }
 
+/// The form of `POST /oauth/revoke`.
+#[derive(Serialize)]
+pub(super) struct Revocation<'a> {
+    pub(super) token: &'a str,
+    pub(super) token_type_hint: &'static str,
+}
+
 /// The body of `POST /posts`.
 #[derive(Serialize)]
 pub(super) struct NewPost<'a> {

@@ -1,0 +1,103 @@
+//! Jobs that wait for a person to connect their account again: for how long, and how that ends.
+
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use super::batch::{self, LetterRow};
+use super::stored::{nonsense, plain};
+use crate::job::{Category, ErrorClass, Kind, Reason, SnoozeReason, Timestamp};
+use crate::ledger::fingerprint::fingerprint;
+use crate::ledger::{Error, Next, Tx, Verdict};
+use crate::on_tx;
+
+/// Most jobs that one look ends.
+const BATCH: i64 = 500;
+
+/// Makes parked jobs last as long as their verdicts say. Only the first one since a person was here
+/// counts: a job that looks again and again must not wait for ever.
+pub(super) async fn keep(tx: &mut Tx, counted: &[&Verdict]) -> Result<(), Error> {
+    const SQL: &str = "UPDATE jobs SET kept_until = coalesce(kept_until, $2), \
+             expires_at = CASE WHEN expires_at < coalesce(kept_until, $2) \
+                 THEN coalesce(kept_until, $2) ELSE expires_at END \
+         WHERE id = $1";
+    for verdict in counted {
+        let Next::Parked { kept_until: Some(until), .. } = &verdict.then else { continue };
+        on_tx!(&mut *tx, conn => {
+            sqlx::query(SQL)
+                .bind(verdict.id.as_uuid())
+                .bind(until.as_millis())
+                .execute(conn)
+                .await
+                .map(drop)
+        })?;
+    }
+    Ok(())
+}
+
+#[derive(Debug, FromRow)]
+struct Overdue {
+    id: Uuid,
+    kind: String,
+    account: Option<Uuid>,
+    failed_attempts: i32,
+    expires_at: i64,
+}
+
+/// Ends the jobs that waited for a person until they expired: they are one group of dead letters an
+/// account. Left to a worker, each would only be found too old.
+pub(super) async fn end(tx: &mut Tx, now: Timestamp) -> Result<(), Error> {
+    macro_rules! overdue {
+        ($lock:literal) => {
+            concat!(
+                "SELECT id, kind, account, failed_attempts, expires_at FROM jobs \
+                 WHERE state = 'parked' AND parked_for = $1 AND run_at <= $2 \
+                     AND expires_at <= $2 ORDER BY id LIMIT $3",
+                $lock
+            )
+        };
+    }
+    const END: &str = "UPDATE jobs SET state = 'dead', finished_at = $2, parked_for = NULL \
+         WHERE id = $1 AND state = 'parked'";
+    let sql = match tx {
+        Tx::Postgres(_) => overdue!(" FOR UPDATE SKIP LOCKED"),
+        Tx::Sqlite(_) => overdue!(""),
+    };
+    let rows: Vec<Overdue> = on_tx!(&mut *tx, conn => {
+        sqlx::query_as(sql)
+            .bind(SnoozeReason::NeedsReauth.as_str())
+            .bind(now.as_millis())
+            .bind(BATCH)
+            .fetch_all(conn)
+            .await
+    })?;
+    let mut letters = Vec::with_capacity(rows.len());
+    for row in rows {
+        on_tx!(&mut *tx, conn => {
+            sqlx::query(END).bind(row.id).bind(now.as_millis()).execute(conn).await.map(drop)
+        })?;
+        letters.push(letter(&row, now)?);
+    }
+    if letters.is_empty() { Ok(()) } else { batch::insert_letters(tx, &letters).await }
+}
+
+fn letter(row: &Overdue, now: Timestamp) -> Result<LetterRow, Error> {
+    let account = row.account.map_or_else(String::new, |id| format!(" {id}"));
+    let until = Timestamp::from_millis(row.expires_at);
+    let reason = Reason {
+        category: Category::Auth,
+        class: ErrorClass::AuthRevoked.as_str().to_owned(),
+        message: format!(
+            "its account{account} must be connected again, and nobody did so until {until}"
+        ),
+    };
+    let kind = Kind::parse(&row.kind).map_err(nonsense)?;
+    Ok(LetterRow {
+        job_id: row.id,
+        category: reason.category.as_str(),
+        fingerprint: fingerprint(&kind, row.account, &reason),
+        class: plain(&reason.class),
+        message: plain(&reason.message),
+        attempts: row.failed_attempts,
+        died_at: now.as_millis(),
+    })
+}
