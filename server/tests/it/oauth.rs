@@ -21,7 +21,8 @@ use url::Url;
 use crate::auth::assert_challenged;
 use crate::world::{Answer, World};
 
-const SETTINGS: &str = r#"
+/// An API that connects accounts of the sandbox over OAuth, at servers that are not there.
+pub(crate) const SETTINGS: &str = r#"
 [api]
 public_url = "https://app.example/jobs/"
 [platforms.sandbox.oauth]

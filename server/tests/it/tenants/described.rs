@@ -37,6 +37,7 @@ fn request(route: &Declared, rows: &Rows) -> (String, Value) {
         "/api/dlq/redrives/{id}" | "/api/dlq/redrives/{id}/stop" => (of(rows.redrive), Value::Null),
         "/api/effects/{id}/resolve" => (of(rows.effect), json!({ "as": "absent" })),
         "/api/docs/{file}" => ("/api/docs/start.js".to_owned(), Value::Null),
+        "/api/oauth/{platform}/start" => (route.path.replace("{platform}", "sandbox"), Value::Null),
         path => (path.replace("{name}", "data_cleanup"), example(route)),
     }
 }
@@ -51,7 +52,8 @@ async fn every_route_does_what_it_is_for_and_answers_as_the_document_says() {
     let mut refresh_token = Value::Null;
     let routes = api::declared();
     assert!(routes.len() > 40, "{}", routes.len());
-    for route in &routes {
+    // Who comes back has what only a provider gives: `real_connect` has one.
+    for route in routes.iter().filter(|route| !route.path.ends_with("/callback")) {
         let (path, mut body) = request(route, &rows);
         if route.path == "/api/auth/refresh" {
             body["refresh_token"] = refresh_token.clone();

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
+use crate::oauth::SETTINGS;
 use crate::world::{Answer, World};
 
 /// An API over PostgreSQL whose callers must prove who they are, and some tenants.
@@ -58,7 +59,8 @@ impl House {
         let url = server.database().await;
         let options = postworks::ledger::PostgresOptions::default();
         let db = postworks::ledger::Db::connect_postgres(&url, &options).unwrap();
-        Self { world: World::guarded(db, SystemClock::shared()), url, _server: server }
+        let world = World::guarded_with(db, SystemClock::shared(), SETTINGS);
+        Self { world, url, _server: server }
     }
 
     /// An admin of the tenant with this name, which is made unless it is the house.
