@@ -9,11 +9,15 @@ use postworks::testing::redis_server::RedisServer;
 use super::Fleet;
 
 /// The forms of every secret there is in a fleet, as `grep -E` takes them.
-const SECRETS: [&str; 5] = [
+const SECRETS: [&str; 7] = [
     // What the sandbox gives: access and refresh tokens.
     "sbx_[ar]t_[0-9a-f]{32}",
     // Access tokens of Bluesky, and our own: the headers of JSON Web Tokens that stand there.
     "ey(J0eXAiOi|JhbGciOi)[A-Za-z0-9_-]+[.]ey[A-Za-z0-9_-]+[.]",
+    // What the OpenID provider gives: tokens and codes.
+    "oidc_tk_[A-Za-z0-9_-]{43}",
+    // What people sign in to Bluesky with: `postworks_workers::testing::pds`.
+    "password of [a-z]+[.]test",
     // What proves to a provider that it is us: `postworks_workers::testing::oidc::CLIENT_SECRET`.
     "s3cret/[+] 100% ours",
     // Our API keys and refresh tokens.
