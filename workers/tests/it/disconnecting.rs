@@ -135,7 +135,8 @@ async fn who_reads_on_from_the_last_event_misses_none(db: Db) {
     };
     let reading = async { tokio::time::timeout(Duration::from_secs(60), reader).await };
     let (seen, ()) = futures_util::future::join(reading, writers).await;
-    let mut seen = seen.expect("an event was committed behind the reader's back");
+    // Else an event was committed behind the reader's back.
+    let mut seen = seen.unwrap();
     seen.sort_unstable();
     seen.dedup();
     assert_eq!(seen.len(), all);
@@ -217,7 +218,7 @@ async fn a_disconnected_accounts_tokens_are_gone_from_every_table(db: Db) {
     assert!(traces.iter().all(|trace| before.contains(trace)), "the search finds nothing");
 
     let tokens = taken(&world).await;
-    let last = tokens.refresh.expect("a refresh token was there");
+    let last = tokens.refresh.unwrap();
     assert_eq!(last.expose_secret(), "refresh-token-1");
     assert_eq!(tokens.account.identifier, "ada");
     assert!(!format!("{last:?}").contains("refresh-token"), "{last:?}");
