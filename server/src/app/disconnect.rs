@@ -23,7 +23,7 @@ impl App {
         let app = self.clone();
         // In a task of its own: whoever asked may go away in the middle, and tokens that are taken
         // are to be given back.
-        let done = tokio::spawn(async move {
+        let done = self.tasks.spawn(async move {
             let revoked = match app.store.disconnect(id, &note).await? {
                 Disconnected::Missing => {
                     return Err(Error::NotFound(format!("there is no connector {id}")));
@@ -58,12 +58,18 @@ impl App {
     /// Ends the account's jobs, and takes them out of the broker; answers how many.
     async fn cancel_jobs_of(&self, id: Uuid) -> Result<u64, Error> {
         let (mut cancelled, mut after) = (0, None);
+        // A broker that does not answer is not asked for each of them.
+        let mut there = true;
         for _ in 0..BATCHES_MAX {
             let (jobs, last) = self.store.cancel_jobs_of(id, after, BATCH).await?;
             cancelled += u64::try_from(jobs.len()).unwrap_or(u64::MAX);
             for (job, queue) in jobs {
                 // One that stays there is found to be cancelled when it is claimed.
+                if !there {
+                    break;
+                }
                 if let Err(error) = self.node.broker.remove(&queue, job).await {
+                    there = false;
                     tracing::debug!(job.id = %job, %error, "a cancelled job is still in the broker");
                 }
             }

@@ -32,6 +32,7 @@ mod why;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use postworks::client::Producer;
 use postworks::job::{IdSource, Tenant};
@@ -41,6 +42,7 @@ use postworks_workers::node::Node;
 use postworks_workers::role;
 use postworks_workers::store::Store;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::admission::Admission;
 use crate::scaling::Scaling;
@@ -69,6 +71,8 @@ pub struct App {
     scaling: Arc<Scaling>,
     // Where the API does, once it does.
     listens_on: Arc<OnceLock<SocketAddr>>,
+    // What goes on though nobody waits for it any more.
+    tasks: TaskTracker,
 }
 
 impl App {
@@ -85,6 +89,7 @@ impl App {
             admission: Arc::new(Admission::new(&node.config.admission)),
             scaling: Arc::new(Scaling::new(&node.config)),
             listens_on: Arc::default(),
+            tasks: TaskTracker::new(),
             node,
         }
     }
@@ -110,6 +115,15 @@ impl App {
     /// Returns when every job accepted so far was offered to the broker.
     pub async fn flush(&self) {
         self.node.producer.flush().await;
+    }
+
+    /// Returns when what goes on without anybody who waits for it is done, at the latest after
+    /// `limit`: tokens that a platform just gave are nowhere else.
+    pub async fn finish(&self, limit: Duration) {
+        self.tasks.close();
+        if tokio::time::timeout(limit, self.tasks.wait()).await.is_err() {
+            tracing::warn!(tasks = self.tasks.len(), "what was begun for callers is cut off");
+        }
     }
 
     /// What must be there for the application to work.

@@ -11,8 +11,8 @@ use postworks::job::ErrorClass;
 use postworks::ledger;
 use postworks_workers::platforms::oauth::{Consent, OAuthClient, code_challenge, new_verifier};
 use postworks_workers::store::{
-    self, Grant, Granted, NewOAuthState, OAUTH_STATE_KEPT, OAUTH_STATES_MAX, OAuthProof,
-    OAuthState, Renewed,
+    self, ConnectorState, Grant, Granted, NewOAuthState, OAUTH_STATE_KEPT, OAUTH_STATES_MAX,
+    OAuthProof, OAuthState, Renewed,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
@@ -27,6 +27,8 @@ use super::{App, Error};
 pub(super) const CODE_BYTES_MAX: usize = 4_096;
 /// Longest of what else a platform says, in characters.
 pub(super) const WORDS_CHARS_MAX: usize = 2_048;
+/// Who waits is answered within this part of the API's own time; the rest goes on without them.
+const ANSWER_WITHIN: f64 = 0.9;
 /// So much of a platform's words is shown.
 const SHOWN_CHARS_MAX: usize = 200;
 /// Tokens that the ledger does not take are held on to for so long.
@@ -135,9 +137,17 @@ impl App {
         answer: OAuthAnswer,
     ) -> Result<Created, Error> {
         let app = self.clone();
+        let name = platform.clone();
         // A task of its own: a browser that goes away takes its future along, and the code is used up.
-        let task = tokio::spawn(async move { app.connect(&platform, &by, answer).await });
-        match task.await {
+        let task = self.tasks.spawn(async move { app.connect(&platform, &by, answer).await });
+        let within = self.node.config.api.request_timeout.mul_f64(ANSWER_WITHIN);
+        let Ok(ended) = tokio::time::timeout(within, task).await else {
+            return Err(Error::Platform(format!(
+                "{name} takes long to answer; look whether the account is listed in a minute, before \
+                 you connect it anew"
+            )));
+        };
+        match ended {
             Ok(connected) => connected,
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
@@ -174,11 +184,23 @@ impl App {
             }
         })?;
         let Some(remote_id) = granted.tokens.remote_id else {
+            let why = match granted.unanswered {
+                Some(error) => format!("{error}; connect the account anew"),
+                None => format!(
+                    "set userinfo_url in [platforms.{platform}.oauth], or ask for the scope openid"
+                ),
+            };
             return Err(Error::Platform(format!(
-                "{platform} does not say whose account it is, so it is not connected: set \
-                 userinfo_url in [platforms.{platform}.oauth], or ask for the scope openid"
+                "{platform} does not say whose account it is, so it is not connected: {why}"
             )));
         };
+        if granted.tokens.refresh.is_none() {
+            tracing::warn!(
+                platform,
+                "an account was connected without a refresh token, and must be connected again when \
+                 its access token ends: does the platform want a scope such as offline_access?"
+            );
+        }
         let tokens = Renewed {
             access: granted.tokens.access,
             refresh: granted.tokens.refresh,
@@ -217,7 +239,7 @@ impl App {
         // One answer for all: it tells a stranger nothing.
         taken.ok_or_else(|| {
             let words = "is used, older than ten minutes, or was not begun by who brings it: \
-                 connect the account anew";
+                 connect the account anew, unless it is connected already";
             Error::field("/state", words)
         })
     }
@@ -233,13 +255,25 @@ impl App {
                 Err(error) if is_outage(&error) && tokio::time::Instant::now() < give_up => {
                     tokio::time::sleep(KEEP_WAIT).await;
                 }
-                other => break other?,
+                Err(error) => {
+                    let cause = &error as &dyn std::error::Error;
+                    tracing::error!(
+                        error = cause,
+                        platform = grant.platform,
+                        "the tokens of an account could not be kept: it must be connected anew"
+                    );
+                    return Err(error.into());
+                }
+                Ok(granted) => break granted,
             }
         };
         match granted {
             Granted::Kept(connected) => {
                 tracing::info!(connector_id = %connected.id, "an account is connected over OAuth");
-                self.release(connected).await?;
+                if let Err(error) = self.release(connected).await {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(error, "the account's jobs are released a little later");
+                }
                 Ok(Created { id: connected.id })
             }
             Granted::OfAnother => Err(Error::Conflict(
@@ -302,7 +336,9 @@ impl App {
 
     async fn base_url_of_known(&self, platform: &str, id: Uuid) -> Result<Url, Error> {
         let connector = self.store.connector(id).await?;
-        let connector = connector.filter(|connector| connector.platform == platform);
+        let connector = connector.filter(|connector| {
+            connector.platform == platform && connector.state != ConnectorState::Disconnecting
+        });
         let connector = connector.ok_or_else(|| {
             Error::field("/connector_id", format!("there is no connector {id} on {platform}"))
         })?;

@@ -200,6 +200,7 @@ pub(super) async fn serve(
     let collecting = node.collect_until(stop.clone(), collected);
     let serving = api::serve(listener, router, head_timeout, stop);
     let ((), (), ()) = tokio::join!(serving, upkeep, collecting);
+    app.finish(node.config.worker.grace).await;
     present.leave().await;
     Ok(node.found_keys_right().map_err(node::Error::from)?)
 }

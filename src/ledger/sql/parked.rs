@@ -1,5 +1,7 @@
 //! Jobs that wait for a person to connect their account again: for how long, and how that ends.
 
+use std::collections::HashMap;
+
 use sqlx::FromRow;
 use uuid::Uuid;
 
@@ -9,6 +11,7 @@ use crate::job::{Category, ErrorClass, Kind, Reason, SnoozeReason, Timestamp};
 use crate::ledger::fingerprint::fingerprint;
 use crate::ledger::{Error, Next, Tx, Verdict};
 use crate::on_tx;
+use crate::telemetry::metrics::DEAD_LETTERED;
 
 /// Most jobs that one look ends.
 const BATCH: i64 = 500;
@@ -34,9 +37,13 @@ pub(super) async fn keep(tx: &mut Tx, counted: &[&Verdict]) -> Result<(), Error>
     Ok(())
 }
 
+/// How many jobs were ended, by queue and kind.
+pub(super) type Ended = HashMap<(String, String), u64>;
+
 #[derive(Debug, FromRow)]
 struct Overdue {
     id: Uuid,
+    queue: String,
     kind: String,
     account: Option<Uuid>,
     failed_attempts: i32,
@@ -44,12 +51,13 @@ struct Overdue {
 }
 
 /// Ends the jobs that waited for a person until they expired: they are one group of dead letters an
-/// account. Left to a worker, each would only be found too old.
-pub(super) async fn end(tx: &mut Tx, now: Timestamp) -> Result<(), Error> {
+/// account. Left to a worker, each would only be found too old. Answers how many of each queue and
+/// kind.
+pub(super) async fn end(tx: &mut Tx, now: Timestamp) -> Result<Ended, Error> {
     macro_rules! overdue {
         ($lock:literal) => {
             concat!(
-                "SELECT id, kind, account, failed_attempts, expires_at FROM jobs \
+                "SELECT id, queue, kind, account, failed_attempts, expires_at FROM jobs \
                  WHERE state = 'parked' AND parked_for = $1 AND run_at <= $2 \
                      AND expires_at <= $2 ORDER BY id LIMIT $3",
                 $lock
@@ -71,13 +79,30 @@ pub(super) async fn end(tx: &mut Tx, now: Timestamp) -> Result<(), Error> {
             .await
     })?;
     let mut letters = Vec::with_capacity(rows.len());
+    let mut ended = Ended::new();
     for row in rows {
         on_tx!(&mut *tx, conn => {
             sqlx::query(END).bind(row.id).bind(now.as_millis()).execute(conn).await.map(drop)
         })?;
         letters.push(letter(&row, now)?);
+        *ended.entry((row.queue, row.kind)).or_default() += 1;
     }
-    if letters.is_empty() { Ok(()) } else { batch::insert_letters(tx, &letters).await }
+    if !letters.is_empty() {
+        batch::insert_letters(tx, &letters).await?;
+    }
+    Ok(ended)
+}
+
+/// Says what was ended, once that is certain.
+pub(super) fn tell(ended: &Ended) {
+    for ((queue, kind), jobs) in ended {
+        DEAD_LETTERED.count(&[queue, kind, Category::Auth.as_str()]).increment(*jobs);
+        tracing::warn!(
+            queue,
+            jobs,
+            "jobs waited for their accounts to be connected again, and are dead letters now"
+        );
+    }
 }
 
 fn letter(row: &Overdue, now: Timestamp) -> Result<LetterRow, Error> {

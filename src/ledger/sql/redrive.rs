@@ -162,10 +162,12 @@ pub(super) async fn unpark(db: &Db, whose: Unpark, now: Timestamp) -> Result<u64
          WHERE state = 'parked' AND account = $2";
     const KIND: &str = "UPDATE jobs SET state = 'open', parked_for = NULL, run_at = $1 \
          WHERE state = 'parked' AND kind = $2 AND kind_version <= $3 AND parked_for = $4";
+    // What has expired behind its account is not for a worker to find, if more is than was ended.
     const DUE: &str = "UPDATE jobs SET state = 'open', parked_for = NULL \
-         WHERE state = 'parked' AND run_at <= $1";
+         WHERE state = 'parked' AND run_at <= $1 \
+         AND NOT (expires_at <= $1 AND coalesce(parked_for, '') = $2)";
     let mut tx = db.begin().await?;
-    let mut released = 0;
+    let (mut released, mut ended) = (0, parked::Ended::new());
     match whose {
         Unpark::Account(account) => {
             let now = now.as_millis();
@@ -177,10 +179,15 @@ pub(super) async fn unpark(db: &Db, whose: Unpark, now: Timestamp) -> Result<u64
                 .map(|done| done.rows_affected()))?;
         }
         Unpark::Due => {
-            parked::end(&mut tx, now).await?;
+            ended = parked::end(&mut tx, now).await?;
             let now = now.as_millis();
             released += on_tx!(&mut tx, conn => {
-                sqlx::query(DUE).bind(now).execute(conn).await.map(|done| done.rows_affected())
+                sqlx::query(DUE)
+                    .bind(now)
+                    .bind(SnoozeReason::NeedsReauth.as_str())
+                    .execute(conn)
+                    .await
+                    .map(|done| done.rows_affected())
             })?;
         }
         Unpark::Kinds(mut kinds) => {
@@ -200,5 +207,6 @@ pub(super) async fn unpark(db: &Db, whose: Unpark, now: Timestamp) -> Result<u64
         }
     }
     tx.commit().await?;
+    parked::tell(&ended);
     Ok(released)
 }

@@ -155,11 +155,18 @@ impl Accounts {
             Need::RenewedAfter(_) => Reason::Ahead,
             Need::Usable | Need::NewerThan(_) => Reason::OnDemand,
         };
+        // One that the platform refused is of no use, however long it should last.
+        let refused = matches!(need, Need::NewerThan(_));
         let patience = flight::patience();
         loop {
             let access = self.access(connector_id).await?;
             let now = self.0.clock.now();
             if need.is_met_by(&access, now) {
+                return Ok(access);
+            }
+            let lasts = access.expires_at.is_none_or(|end| end > now);
+            if !access.renewable && access.token.is_some() && lasts && !refused {
+                // There is nothing to renew it with: it is as good as another until its very end.
                 return Ok(access);
             }
             // From here on any newer token will do, whoever got it: one that seems to have ended

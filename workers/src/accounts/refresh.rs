@@ -144,7 +144,10 @@ impl Holder {
         let account = &self.account;
         let Some(refresh) = &held.refresh else {
             let Some(secret) = &held.secret else {
-                return Err(JobError::new(ErrorClass::AuthRevoked, "no secret is kept"));
+                return Err(JobError::new(
+                    ErrorClass::AuthRevoked,
+                    "there is nothing to renew its tokens with: the platform granted no refresh token",
+                ));
             };
             self.check(lease)?;
             return platform.sign_in(account, secret).await;

@@ -149,7 +149,10 @@ impl Store {
         limit: u32,
     ) -> Result<(Vec<(JobId, Queue)>, Option<Uuid>), Error> {
         const SCHEDULED: &str = "SELECT id, job_id FROM publications \
-             WHERE connector_id = $1 AND state IN ('scheduled', 'failed') AND id > $2 ORDER BY id LIMIT $3";
+             WHERE connector_id = $1 AND state IN ('scheduled', 'failed') AND id > $2 \
+             AND EXISTS (SELECT 1 FROM jobs \
+                 WHERE jobs.id = publications.job_id AND jobs.state IN ('open', 'parked')) \
+             ORDER BY id LIMIT $3";
         const OPEN: &str = "SELECT job_id, sender_job FROM publications \
              WHERE connector_id = $1 AND state = 'sending'";
         let after = after.unwrap_or(Uuid::nil());

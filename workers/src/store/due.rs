@@ -11,6 +11,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use uuid::Uuid;
 
+use super::Renewed;
+
 /// What is left of a token's life when it is renewed, at least; a tenth of its life if that is more,
 /// and never more than half of it.
 const MARGIN: Duration = Duration::from_secs(15 * 60);
@@ -31,7 +33,7 @@ pub(super) struct Plan {
 
 /// When to renew tokens that were issued then and end then. `dice`, from 0 to 1, says where in the
 /// spread. `None` for those that live too shortly, or have ended when they come.
-pub(super) fn plan(issued_at: Timestamp, ends_at: Timestamp, dice: f64) -> Option<Plan> {
+fn plan(issued_at: Timestamp, ends_at: Timestamp, dice: f64) -> Option<Plan> {
     let life = ends_at.since(issued_at);
     if life < SHORTEST {
         return None;
@@ -44,7 +46,7 @@ pub(super) fn plan(issued_at: Timestamp, ends_at: Timestamp, dice: f64) -> Optio
 
 /// Where in the spread an account's tokens of a version are: another place each time, and the same
 /// however often they are committed.
-pub(super) fn dice(connector_id: Uuid, version: i64) -> f64 {
+fn dice(connector_id: Uuid, version: i64) -> f64 {
     let mut seed = [0; 32];
     let (account, rest) = seed.split_at_mut(16);
     account.copy_from_slice(connector_id.as_bytes());
@@ -52,6 +54,15 @@ pub(super) fn dice(connector_id: Uuid, version: i64) -> f64 {
         *place = version.to_le_bytes();
     }
     StdRng::from_seed(seed).random()
+}
+
+impl Renewed {
+    /// When these tokens of an account are to be renewed, if there is anything to renew them with.
+    pub(super) fn ahead(&self, now: Timestamp, connector_id: Uuid, version: i64) -> Option<Plan> {
+        let renewable = self.refresh.is_some() || self.secret.is_some();
+        let end = self.expires_at.filter(|_| renewable)?;
+        plan(now, end, dice(connector_id, version))
+    }
 }
 
 #[cfg(test)]

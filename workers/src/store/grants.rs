@@ -141,14 +141,22 @@ impl Store {
             };
         }
         if let Some(known) = self.known(tx, grant).await? {
-            return Ok(activate(tx, known.id, &grant.remote_id).await?.then_some(known.id));
+            if activate(tx, known.id, &grant.remote_id).await? {
+                return Ok(Some(known.id));
+            }
+            // Unless it was disconnected at this very moment: then it is connected anew.
+            if self.known(tx, grant).await?.is_some() {
+                return Ok(None);
+            }
         }
         // The embedded database has one tenant, and cannot change what is unique.
         let sql = match &self.db {
             Db::Postgres(_) => insert!("tenant_id, platform, base_url, identifier"),
             Db::Sqlite(_) => insert!("platform, base_url, identifier"),
         };
-        for identifier in grant.name.iter().chain([&grant.remote_id]) {
+        // Others may have that name, or one that reads as this id.
+        let marked = format!("id {}", grant.remote_id);
+        for identifier in grant.name.iter().chain([&grant.remote_id, &marked]) {
             let id: Option<Uuid> = on_tx!(&mut *tx, conn => sqlx::query_scalar(sql)
                 .bind(fresh)
                 .bind(&grant.platform)
@@ -165,10 +173,12 @@ impl Store {
         Ok(None)
     }
 
-    /// The account on that server with that id of the platform's; else the one that has it for a name.
+    /// The account on that server with that id of the platform's; else one that nobody has worked for
+    /// yet and that has it for a name.
     async fn known(&self, tx: &mut Tx, grant: &Grant) -> Result<Option<Known>, Error> {
         const SQL: &str = "SELECT id, remote_id FROM connectors WHERE platform = $1 \
-             AND rtrim(base_url, '/') = $2 AND (remote_id = $3 OR identifier = $3) \
+             AND rtrim(base_url, '/') = $2 \
+             AND (remote_id = $3 OR (remote_id IS NULL AND identifier = $3)) \
              AND disconnected_at IS NULL \
              ORDER BY CASE WHEN remote_id = $3 THEN 0 ELSE 1 END, created_at LIMIT 1";
         let base_url = without_slashes(&grant.base_url);

@@ -356,15 +356,16 @@ impl Store {
         let lost: Vec<Uuid> = on_tx!(&mut tx, conn => {
             sqlx::query_scalar(ACCOUNTS).bind(id).bind(&reason).fetch_all(conn).await
         })?;
-        for account in lost {
-            self.tell(&mut tx, EventKind::NeedsReauth, account, Some(&reason)).await?;
-        }
         let given_up = on_tx!(&mut tx, conn => sqlx::query(TOKENS)
             .bind(id)
             .bind(self.keys.current_id())
             .execute(conn)
             .await
             .map(|done| done.rows_affected()))?;
+        // After the tokens, as everywhere: what tells of an account makes others wait.
+        for account in lost {
+            self.tell(&mut tx, EventKind::NeedsReauth, account, Some(&reason)).await?;
+        }
         on_tx!(&mut tx, conn => {
             sqlx::query(KEY).bind(id).bind(self.now().as_millis()).execute(conn).await.map(drop)
         })?;

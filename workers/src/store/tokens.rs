@@ -12,7 +12,6 @@ use postworks::{on_db, on_tx};
 use secrecy::SecretString;
 use uuid::Uuid;
 
-use super::due::{dice, plan};
 use super::events::EventKind;
 use super::{Connector, Error, Store, connectors, time};
 use crate::secrets::Place;
@@ -28,6 +27,8 @@ pub struct Access {
     pub token: Option<SecretString>,
     /// When the access token ends, if the platform said so.
     pub expires_at: Option<Timestamp>,
+    /// Whether there is anything to renew it with.
+    pub renewable: bool,
     /// When the platform last gave tokens.
     pub refreshed_at: Option<Timestamp>,
     /// Who renews it now, or did when its process died.
@@ -103,6 +104,7 @@ struct Row {
     refresh_started_at: Option<i64>,
     failures: i64,
     last_error: Option<String>,
+    renewable: bool,
 }
 
 /// A sealed column.
@@ -159,7 +161,7 @@ impl Store {
              refresh_late_at = $8 WHERE connector_id = $1";
         let version = self.next_version(tx, connector_id).await?;
         let now = self.now();
-        let ahead = new.expires_at.and_then(|end| plan(now, end, dice(connector_id, version)));
+        let ahead = new.ahead(now, connector_id, version);
         let seal = |column, value: &Option<SecretString>| {
             let place = Place { connector_id, column, version };
             value.as_ref().map(|value| self.seal(place, value)).transpose()
@@ -197,7 +199,8 @@ impl Store {
     /// An account with its access token.
     pub async fn access(&self, connector_id: Uuid) -> Result<Option<Access>, Error> {
         const SQL: &str = "SELECT c.*, t.access_ct, t.version, t.expires_at, t.refreshed_at, \
-             t.lease_owner, t.lease_until, t.refresh_started_at, t.failures, t.last_error \
+             t.lease_owner, t.lease_until, t.refresh_started_at, t.failures, t.last_error, \
+             (t.refresh_ct IS NOT NULL OR t.secret_ct IS NOT NULL) AS renewable \
              FROM connectors c JOIN connector_tokens t ON t.connector_id = c.id WHERE c.id = $1";
         let row: Option<Row> = on_db!(&self.db, pool => {
             sqlx::query_as(SQL).bind(connector_id).fetch_optional(pool).await
@@ -209,6 +212,7 @@ impl Store {
             version: row.version,
             token: self.open(place, row.access_ct.as_deref())?,
             expires_at: row.expires_at.map(time),
+            renewable: row.renewable,
             refreshed_at: row.refreshed_at.map(time),
             lease_owner: row.lease_owner,
             lease_until: row.lease_until.map(time),
@@ -304,7 +308,7 @@ impl Store {
         let access = self.seal(next(ACCESS), &new.access)?;
         let (refresh, secret) = (seal(REFRESH, &new.refresh)?, seal(SECRET, &new.secret)?);
         let now = self.now();
-        let ahead = new.expires_at.and_then(|end| plan(now, end, dice(connector_id, version)));
+        let ahead = new.ahead(now, connector_id, version);
         // `connectors` first, as everywhere: connecting again locks the rows in that order too.
         let mut tx = self.db.begin().await?;
         if let Some(remote_id) = &new.remote_id {

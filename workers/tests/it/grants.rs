@@ -255,8 +255,11 @@ async fn a_name_gives_nobody_another_ones_account(db: Db) {
     // Who has a name that is another one's id is somebody else.
     let (first, _) =
         kept(keep(&world, &Grant { name: Some("99".into()), ..grant("1", "a") }).await);
-    assert_eq!(keep(&world, &grant("99", "b")).await, Granted::OfAnother);
+    let (second, again) = kept(keep(&world, &grant("99", "b")).await);
+    assert!(second != first && !again);
+    assert_eq!(row(&world, second).await.identifier, "id 99");
     assert_eq!(token(&world, first).await.as_deref(), Some("a"));
+    assert_eq!(kept(keep(&world, &grant("99", "b")).await), (second, true));
     // What was added by hand under its own id is it.
     assert_eq!(kept(keep(&world, &grant("ada", "c")).await), (world.account, true));
 }

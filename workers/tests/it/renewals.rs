@@ -7,14 +7,16 @@ use std::time::Duration;
 use postworks::broker::memory::MemoryBroker;
 use postworks::client::Producer;
 use postworks::clock::{Clock as _, SharedClock};
-use postworks::job::{Catalog, Kind, NewJob, State, Tenant, Timestamp, Token, TokenRefresh};
+use postworks::job::{
+    Catalog, ErrorClass, Kind, NewJob, State, Tenant, Timestamp, Token, TokenRefresh,
+};
 use postworks::ledger::{Db, JobFilter, Ledger as _, Next, SqlLedger, Verdict};
 use postworks::worker::Handler as _;
 use postworks::{on_db, on_tx};
 use postworks_workers::handlers::RefreshTokens;
 use postworks_workers::renewals::Renewals;
 use postworks_workers::store::{Renewed, Store};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use uuid::Uuid;
 
 use crate::grants::{grant, keep, kept};
@@ -27,6 +29,7 @@ on_both! {
     a_platform_that_is_switched_off_is_not_asked_for_new_tokens,
     a_job_renews_what_is_due_and_nothing_that_was_renewed_meanwhile,
     tokens_that_a_platform_granted_are_renewed_as_others_are,
+    tokens_that_nothing_can_renew_are_used_until_their_end,
     tokens_that_nobody_renews_are_late,
     tokens_of_before_are_planned,
 }
@@ -158,6 +161,28 @@ async fn tokens_that_a_platform_granted_are_renewed_as_others_are(db: Db) {
     assert_eq!(look(&node).await, 1);
     let jobs = waiting(&world.ledger(), world.clock.now()).await;
     assert_eq!(jobs.iter().map(|job| job.account).collect::<Vec<_>>(), [Some(account)]);
+}
+
+async fn tokens_that_nothing_can_renew_are_used_until_their_end(db: Db) {
+    let world = World::new(db, &KEYED).await;
+    let accounts = world.worker().accounts;
+    let mut grant = grant("17", "only");
+    grant.tokens.refresh = None;
+    grant.tokens.expires_at = Some(world.clock.now().after(Duration::from_secs(TOKEN_LIFE_S)));
+    let (account, _) = kept(keep(&world, &grant).await);
+    world.advance(TOKEN_LIFE_S - 10);
+    assert_eq!(look(&node(&world)).await, 0);
+    assert_eq!(world.store.late_tokens().await.unwrap(), []);
+    // Somebody asks for it all the same.
+    accounts.refresh(account, world.clock.now()).await.unwrap();
+    let used = accounts.with_access(account, async |_, token| Ok(token)).await.unwrap();
+    assert_eq!(used.expose_secret(), "only");
+
+    world.advance(11);
+    let error = accounts.with_access(account, async |_, token| Ok(token)).await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::AuthRevoked, "{error}");
+    let row = world.store.connector(account).await.unwrap().unwrap();
+    assert!(row.state_reason.unwrap().contains("granted no refresh token"));
 }
 
 async fn an_account_that_needs_a_person_is_not_renewed(db: Db) {

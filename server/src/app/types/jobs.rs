@@ -47,7 +47,8 @@ pub struct EnqueueJob {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = MAX_ATTEMPTS_MAX))]
     pub max_attempts: Option<u32>,
-    /// Of no use after this.
+    /// Of no use after this, unless it waits for a person to connect its account again
+    /// (`retry.reauth_wait`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<words::Time>")]
     pub expires_at: Option<Timestamp>,

@@ -60,7 +60,8 @@ fn text(claims: &Value, names: &[&str]) -> Option<String> {
     let read = |name: &&str| {
         let text = match &claims[*name] {
             Value::String(text) => text.trim().to_owned(),
-            Value::Number(number) => number.to_string(),
+            // A greater one has lost digits, and another account may have the same.
+            Value::Number(id) if id.is_u64() || id.is_i64() => id.to_string(),
             _ => return None,
         };
         let fits = text.chars().count() <= CHARS_MAX && !text.chars().any(char::is_control);

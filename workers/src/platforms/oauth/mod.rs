@@ -12,11 +12,14 @@ mod profile;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use http::Method;
 use http::header::ACCEPT;
 use postworks::clock::SharedClock;
 use postworks::job::{ErrorClass, JobError, Timestamp};
 use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::Value;
 use url::Url;
 use uuid::Uuid;
 
@@ -39,6 +42,9 @@ const OUR_FAULT: [&str; 2] = ["invalid_client", "unauthorized_client"];
 /// What else is refused at a token endpoint is "wrong and will stay wrong", or "later".
 const RULES: [Rule; 1] = [Rule::new(FOR_TOKENS, 0, "invalid_grant", Verdict::Revoked)];
 
+/// Who an account is, is asked for again after these, if the answer gets lost.
+const ASKED_AGAIN_AFTER: [Duration; 2] = [Duration::from_millis(300), Duration::from_secs(1)];
+
 /// A code that a person's browser brought, and what belongs to it.
 #[derive(Debug, Clone, Copy)]
 pub struct Consent<'a> {
@@ -57,6 +63,8 @@ pub struct Granted {
     pub tokens: TokenSet,
     /// The account's handle or name, if it says that too.
     pub name: Option<String>,
+    /// Why nothing is known of whose they are, if the platform was asked and did not answer.
+    pub unanswered: Option<JobError>,
 }
 
 /// Speaks to one platform's OAuth 2.0 servers.
@@ -126,9 +134,9 @@ impl OAuthClient {
         let (told, asked_at) = self.grant(call, form).await?;
         let told_by_token = self.identity(&told);
         let mut tokens = told.into_set(asked_at);
-        let who = self.who(told_by_token, &tokens.access).await;
+        let (who, unanswered) = self.who(told_by_token, &tokens.access).await;
         tokens.remote_id = who.id;
-        Ok(Granted { tokens, name: who.name })
+        Ok(Granted { tokens, name: who.name, unanswered })
     }
 
     /// Gets new tokens for a refresh token.
@@ -234,32 +242,43 @@ impl OAuthClient {
     }
 
     /// Who the account is: what the answer leaves open, the platform is asked for if it can be.
-    /// Tokens that are there are not thrown away for want of a name.
-    async fn who(&self, told: Identity, access: &SecretString) -> Identity {
-        let Some(url) = &self.profile.userinfo_url else { return told };
+    /// Tokens that are there are not thrown away for want of a name, nor for one answer that is lost.
+    async fn who(&self, told: Identity, access: &SecretString) -> (Identity, Option<JobError>) {
+        let Some(url) = &self.profile.userinfo_url else { return (told, None) };
         if told.id.is_some() && told.name.is_some() {
-            return told;
+            return (told, None);
         }
+        let mut pauses = ASKED_AGAIN_AFTER.iter();
+        loop {
+            let error = match self.ask_who(url, access).await {
+                Ok(claims) => return (told.with(Identity::of_userinfo(&claims)), None),
+                Err(error) => error,
+            };
+            let passes = matches!(
+                error.class(),
+                ErrorClass::NotSent | ErrorClass::Transient | ErrorClass::Unknown { .. }
+            );
+            match pauses.next() {
+                Some(pause) if passes => tokio::time::sleep(*pause).await,
+                _ => {
+                    tracing::warn!(
+                        platform = self.descriptor.name,
+                        error = %error.chain(),
+                        "an account does not say who it is"
+                    );
+                    return (told, Some(error));
+                }
+            }
+        }
+    }
+
+    async fn ask_who(&self, url: &Url, access: &SecretString) -> Result<Value, JobError> {
         let secrets = [access];
         let call = self.call(Step::Read, Uuid::nil(), &secrets);
         let request = self.http.request(Method::GET, url.clone());
         let request =
             request.header(ACCEPT, "application/json").bearer_auth(access.expose_secret());
-        let asked = match self.http.send(call, request).await {
-            Ok(answer) => answer.value(call, &[], self.clock.as_ref()),
-            Err(error) => Err(error),
-        };
-        match asked {
-            Ok(claims) => told.with(Identity::of_userinfo(&claims)),
-            Err(error) => {
-                tracing::warn!(
-                    platform = self.descriptor.name,
-                    error = %error.chain(),
-                    "an account was connected, and did not say who it is"
-                );
-                told
-            }
-        }
+        self.http.send(call, request).await?.value(call, &[], self.clock.as_ref())
     }
 
     fn call<'a>(&self, step: Step, account: Uuid, secrets: &'a [&'a SecretString]) -> Call<'a> {

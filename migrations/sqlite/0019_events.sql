@@ -14,6 +14,5 @@ CREATE INDEX events_at ON events (at);
 
 ALTER TABLE connectors ADD COLUMN disconnected_at bigint;
 CREATE INDEX connectors_disconnected ON connectors (id) WHERE disconnected_at IS NOT NULL;
-CREATE INDEX publications_connector ON publications (connector_id, id);
 
 ALTER TABLE jobs ADD COLUMN kept_until bigint;

@@ -1,6 +1,10 @@
 -- What happened to accounts, for whoever wants to be told; accounts that are disconnected; jobs that
 -- wait for a person. Times are milliseconds since 1970 (UTC).
 
+-- (Jobs before accounts: whoever reads both takes them in this order.)
+-- Until when a job that waits for a person is of use at least; empty once one was here.
+ALTER TABLE jobs ADD COLUMN kept_until bigint;
+
 -- A row for each change of an account that others may act on, written by the transaction that makes
 -- it. A tenant's ids ascend in the order of these commits, so that who reads on from the last one he
 -- has misses nothing.
@@ -31,9 +35,5 @@ CREATE POLICY tenant ON events TO postworks_tenant
 -- identifier ends with `#` and its id, so that the account can be connected anew meanwhile.
 ALTER TABLE connectors ADD COLUMN disconnected_at bigint;
 CREATE INDEX connectors_disconnected ON connectors (id) WHERE disconnected_at IS NOT NULL;
-CREATE INDEX publications_connector ON publications (connector_id, id);
 -- Whoever disconnects an account destroys its tokens.
 GRANT DELETE ON connector_tokens TO postworks_tenant;
-
--- Until when a job that waits for a person is of use at least; empty once one was here.
-ALTER TABLE jobs ADD COLUMN kept_until bigint;

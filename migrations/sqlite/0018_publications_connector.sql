@@ -1,0 +1,2 @@
+-- An account's publications, for whoever disconnects it.
+CREATE INDEX publications_connector ON publications (connector_id, id);
