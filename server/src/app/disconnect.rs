@@ -28,12 +28,12 @@ impl App {
                 Disconnected::Missing => {
                     return Err(Error::NotFound(format!("there is no connector {id}")));
                 }
-                Disconnected::Before => false,
-                Disconnected::Now(taken) => app.give_back(*taken).await,
+                Disconnected::Before => None,
+                Disconnected::Now(taken) => Some(app.give_back(*taken).await),
             };
             let cancelled_jobs = app.cancel_jobs_of(id).await?;
             tracing::info!(
-                connector_id = %id, revoked, cancelled_jobs, "an account is disconnected"
+                connector_id = %id, ?revoked, cancelled_jobs, "an account is disconnected"
             );
             Ok(DisconnectedView { state: "disconnecting".to_owned(), revoked, cancelled_jobs })
         });

@@ -101,14 +101,18 @@ async fn remove(context: &Context, args: ConnectorRemoveArgs) -> Result<(), Fail
     context.format.say(&removed, |removed| {
         list(&[
             ("state", removed.state.clone()),
-            ("tokens taken back by the platform", said(removed.revoked)),
+            ("tokens taken back by the platform", said(removed.revoked).to_owned()),
             ("jobs cancelled", removed.cancelled_jobs.to_string()),
         ])
     })
 }
 
-fn said(yes: bool) -> String {
-    if yes { "yes" } else { "no" }.to_owned()
+fn said(revoked: Option<bool>) -> &'static str {
+    match revoked {
+        Some(true) => "yes",
+        Some(false) => "no: they end there by themselves",
+        None => "it was disconnected before",
+    }
 }
 
 fn page(page: &Page<Connector>) -> String {

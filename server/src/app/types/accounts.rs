@@ -60,8 +60,8 @@ pub struct DisconnectedView {
     #[schemars(with = "words::ConnectorState")]
     pub state: String,
     /// Whether the platform took the tokens back just now; else they end there by themselves. Here
-    /// they are gone either way.
-    pub revoked: bool,
+    /// they are gone either way. Null if the account was disconnected before.
+    pub revoked: Option<bool>,
     /// How many jobs were cancelled just now.
     pub cancelled_jobs: u64,
 }
