@@ -68,11 +68,8 @@ fn api(config: &Config, faults: &mut Faults) {
         "must be at least api.body_limit and at most 16MiB",
     );
     if let Some(url) = &api.public_url {
-        let plain = url.username().is_empty()
-            && url.password().is_none()
-            && url.query().is_none()
-            && url.fragment().is_none();
-        let message = "must be an address without a user, a query and a fragment, such as \
+        let plain = url.username().is_empty() && url.query().is_none();
+        let message = "must be an address without a user and a query, such as \
                        https://postworks.example.org";
         faults.unless(plain, "api.public_url", message);
         let safe = url.scheme() == "https" || is_loopback(url);
