@@ -95,7 +95,12 @@ impl World {
         let redis = RedisServer::start();
         let postgres = PostgresServer::launch().await;
         let database = postgres.database().await;
-        let db = Db::connect_postgres(&database, &PostgresOptions::default()).unwrap();
+        // A busy machine may stand still for longer than a job would wait; that is not the subject.
+        let patient = PostgresOptions {
+            acquire_timeout: Duration::from_secs(30),
+            ..PostgresOptions::default()
+        };
+        let db = Db::connect_postgres(&database, &patient).unwrap();
         let ledger: Arc<dyn Ledger> = Arc::new(SqlLedger::new(db.clone()));
         let options = RedisOptions::new(redis.url(), worker("producer"));
         let broker: Arc<dyn Broker> = Arc::new(RedisBroker::connect(options).unwrap());
