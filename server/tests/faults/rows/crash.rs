@@ -11,6 +11,7 @@ use crate::run::Run;
 use crate::world::Plan;
 
 const QUEUE: &str = "post_publication.sandbox";
+const OVER: &str = "SELECT count(*) FROM jobs WHERE finished_at IS NOT NULL";
 /// Posts that run when a worker is killed, and that wait.
 const RUNNING: usize = 50;
 const PENDING: usize = 500;
@@ -32,9 +33,14 @@ pub(crate) async fn mass_crash(run: Run) {
     world.journal.publish_many("mass", (PENDING + RUNNING) / accounts.len(), &accounts).await;
     world.tell_queue(QUEUE, "resume").await;
     if run.plant.is_some() {
-        // A bug may leave no leases to count, and nothing that is sent: there is no signal to wait
-        // for, and the kill must come at some time in the middle of the load.
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        // A bug may leave no leases to count: then jobs are over as soon as they are claimed.
+        let over = world.count(OVER).await;
+        let claimed = i64::try_from(RUNNING * 9 / 10).expect("a small number");
+        until("the worker takes nothing", LONG, async || {
+            let held = world.fleet.held_by(&doomed, QUEUE).len();
+            held >= RUNNING * 9 / 10 || world.count(OVER).await >= over + claimed
+        })
+        .await;
     } else {
         world.holds(&doomed, QUEUE, RUNNING * 9 / 10).await;
     }
@@ -125,14 +131,23 @@ pub(crate) async fn mass_start(run: Run) {
     let mut world = run.world(Plan::default()).await;
     let flags = ["--concurrency", "5"];
     let commands = || number(&world.fleet.redis.command("INFO stats"), "total_commands_processed:");
-    let asked_a_second = async || {
-        // What a start asks for must be over before anything is counted, and quiet is nothing but
-        // time in which nothing happens.
-        tokio::time::sleep(Duration::from_secs(5)).await;
+    let asked_within = async |span: Duration| {
         let (before, since) = (commands(), Instant::now());
         // Time is the subject: commands in so many seconds.
-        tokio::time::sleep(Duration::from_secs(10)).await;
+        tokio::time::sleep(span).await;
         (commands() - before) / since.elapsed().as_secs_f64()
+    };
+    let asked_a_second = async || {
+        // A start is over when no fewer are asked than in the second before.
+        let mut last = f64::INFINITY;
+        loop {
+            let now = asked_within(Duration::from_secs(1)).await;
+            if now >= last {
+                break;
+            }
+            last = now;
+        }
+        asked_within(Duration::from_secs(10)).await
     };
     // The API asks for the depth of queues all the time, and would hide what is to be measured. What
     // one worker does for all of them, as the gauges, is done by the first one then.

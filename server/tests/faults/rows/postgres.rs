@@ -131,6 +131,7 @@ pub(crate) async fn stalls(run: Run) {
     world.quiet(LONG).await;
     world.journal.publish_many("between", 10, &accounts).await;
     world.postgres.set_both(Weather::of(Flow::Hold));
+    // Time is the subject: longer than anybody waits for an answer (2 s), and not twice.
     tokio::time::sleep(Duration::from_secs(4)).await;
     world.postgres.heal();
     world.journal.publish_many("after", 4, &accounts).await;
@@ -153,7 +154,8 @@ pub(crate) async fn refuses(run: Run) {
     let mut database = world.database().await;
     sqlx::raw_sql(NO).execute(&mut database).await.expect("a trigger");
     // Never used before: a refresh of their tokens would be noted by the platform.
-    let fresh = world.connect("sandbox_lookup", 10).await;
+    let fresh = world.connect("sandbox_lookup", 11).await;
+    let (last, fresh) = fresh.split_last().expect("eleven of them");
     for (n, account) in fresh.iter().enumerate() {
         let body = json!({
             "kind": "token_refresh",
@@ -163,8 +165,11 @@ pub(crate) async fn refuses(run: Run) {
         let told = world.journal.enqueue_refused(&body, &account.remote).await;
         run.must(told != Told::Accepted, Invariant::I3, "a commit that failed was answered 202");
     }
-    // What ran of them has run by now.
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    // What ran of them has run once this one has, which came after them.
+    let body = json!({ "kind": "token_refresh", "args": { "connector_id": last.connector } });
+    let told = world.journal.enqueue_as(&body, "after the refused ones").await;
+    run.must(told == Told::Accepted, Invariant::I9, "no job is accepted after refused ones");
+    world.quiet(LONG).await;
     if run.plant.is_none() {
         read_only(&run, &world, &accounts).await;
     }
@@ -178,7 +183,12 @@ async fn read_only(run: &Run, world: &World, accounts: &[Account]) {
     for sql in ["ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()"] {
         sqlx::raw_sql(sql).execute(&mut database).await.expect("a setting");
     }
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    // All sessions are told in the same moment, this one among them.
+    until("PostgreSQL takes writes", LONG, async || {
+        let shown = sqlx::query_scalar("SHOW default_transaction_read_only");
+        shown.fetch_one(&mut database).await.is_ok_and(|read_only: String| read_only == "on")
+    })
+    .await;
     let told = world.journal.publish("read only", accounts).await;
     run.must(told != Told::Accepted, Invariant::I1, "a read-only ledger was said to have accepted");
     for sql in [

@@ -52,10 +52,12 @@ pub(crate) async fn restarts(run: Run) {
     let mut backs = Vec::new();
     for round in 0..3 {
         world.journal.publish_many(&format!("restart {round}"), 12, &accounts).await;
+        // When it dies is drawn, so that it is in the middle of something else each time.
         tokio::time::sleep(dice.span(50, 400)).await;
         block_in_place(|| world.fleet.redis.kill9());
         // What is accepted meanwhile is accepted.
         world.journal.publish(&format!("away {round}"), &accounts).await;
+        // And for how long it is away.
         tokio::time::sleep(dice.span(100, 700)).await;
         block_in_place(|| world.fleet.redis.resume());
         backs.push(now_ms());
@@ -202,7 +204,8 @@ pub(crate) async fn slow(run: Run) {
     until("nothing runs", LONG, async || world.publish_calls.count() > 25).await;
     if run.plant.is_none() {
         world.fleet.redis.command("CLIENT PAUSE 2500 ALL");
-        tokio::time::sleep(Duration::from_secs(3)).await;
+        // It is paused for this as well, and answers at the pause's end.
+        block_in_place(|| world.fleet.redis.command("PING"));
         world
             .redis
             .set_both(postworks::testing::chaos_proxy::Weather::late(Duration::from_millis(100)));
@@ -236,6 +239,7 @@ pub(crate) async fn refuses(run: Run) {
             operator.command(CUT);
         }
         let (cpu, start) = (workers[0].cpu(), Instant::now());
+        // Time is the subject: what a worker uses of a processor in it.
         tokio::time::sleep(Duration::from_millis(1_200)).await;
         let load = (workers[0].cpu() - cpu).as_secs_f64() / start.elapsed().as_secs_f64();
         run.must(load < 0.7, Invariant::I8, format!("a worker spins when Redis {name}: {load:.2}"));

@@ -5,14 +5,13 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
 use serde_json::json;
 use tokio::task::block_in_place;
 
 use super::redis::{lost, next_claim};
 use crate::checker::{Allowed, Invariant};
-use crate::fleet::{LONG, now_ms};
+use crate::fleet::{LONG, now_ms, until};
 use crate::run::Run;
 use crate::world::{Plan, tally};
 
@@ -41,8 +40,10 @@ pub(crate) async fn power_loss(run: Run) {
             world.journal.enqueue_as(&body, &format!("sync {round} {n}")).await;
         }
     }
+    let sent = world.publish_calls.count();
     world.journal.publish_many("before the copy", 6, &accounts).await;
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    // What was pushed before the first of these is in the file.
+    until("nothing of it runs", LONG, async || world.publish_calls.count() > sent).await;
     let files = world.fleet.redis.folder().join("appendonlydir");
     let kept = world.fleet.redis.copy_of_disk();
     world.journal.publish_many("after the copy", 6, &accounts).await;
@@ -54,8 +55,11 @@ pub(crate) async fn power_loss(run: Run) {
     let back_ms = now_ms();
     world.journal.publish_many("after the loss", 4, &accounts).await;
     world.quiet(LONG).await;
-    // What has come back from the dead had time to run.
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    // What has come back from the dead is gone once nothing of it waits any more.
+    until("what came back is not looked at", LONG, async || {
+        world.broker_entries().iter().all(|(_, entries)| *entries == 0)
+    })
+    .await;
     let again = syncs.count() - asked;
     run.must(again == 0, Invariant::I4, format!("{again} jobs that had ended ran again"));
 

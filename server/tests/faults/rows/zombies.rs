@@ -179,6 +179,7 @@ pub(crate) async fn frozen_host(run: Run) {
         kill(pid, Signal::SIGSTOP).expect("our own process");
     }
     let start = Instant::now();
+    // Time is the subject: half a lease.
     tokio::time::sleep(Duration::from_secs(5)).await;
     for pid in all.into_iter().rev() {
         kill(pid, Signal::SIGCONT).expect("our own process");
