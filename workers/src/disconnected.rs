@@ -10,6 +10,7 @@ use postworks::client::{self, Producer};
 use postworks::job::{CleanupScope, DataCleanup, Request};
 use tokio_util::sync::CancellationToken;
 
+use crate::looking::look_until;
 use crate::store::{Error, Store};
 
 /// Between two looks, a tenth more or less.
@@ -28,34 +29,17 @@ pub struct Disconnected {
 impl Disconnected {
     /// Looks until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        let mut failing = false;
-        loop {
-            let pause = EVERY.mul_f64(0.9 + 0.2 * rand::random::<f64>());
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(pause) => {}
+        let look = || async {
+            let cancelled = self.cancel().await?;
+            if cancelled > 0 {
+                tracing::info!(cancelled, "jobs of disconnected accounts were cancelled");
             }
-            match self.look().await {
-                Ok(()) => failing = false,
-                Err(error) => {
-                    if !failing {
-                        tracing::warn!(error, "cannot finish with disconnected accounts now");
-                    }
-                    failing = true;
-                }
+            if self.store.has_condemned().await? {
+                self.clean_up().await?;
             }
-        }
-    }
-
-    async fn look(&self) -> Result<(), String> {
-        let cancelled = self.cancel().await.map_err(|error| error.to_string())?;
-        if cancelled > 0 {
-            tracing::info!(cancelled, "jobs of disconnected accounts were cancelled");
-        }
-        if self.store.has_condemned().await.map_err(|error| error.to_string())? {
-            self.clean_up().await.map_err(|error| error.to_string())?;
-        }
-        Ok(())
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(EVERY)
+        };
+        look_until(stop, EVERY, "cannot finish with disconnected accounts now", look).await;
     }
 
     /// Ends the jobs of accounts that are disconnected; answers how many.

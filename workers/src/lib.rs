@@ -10,6 +10,7 @@ pub mod disconnected;
 pub mod handlers;
 pub mod health;
 pub mod keys;
+mod looking;
 pub mod metrics_page;
 pub mod node;
 pub mod platforms;

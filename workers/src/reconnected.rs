@@ -12,6 +12,7 @@ use postworks::clock::SharedClock;
 use postworks::ledger::{Ledger, Unpark};
 use tokio_util::sync::CancellationToken;
 
+use crate::looking::look_until;
 use crate::store::{Error, Store};
 
 /// Between two looks, a tenth more or less. What it looks for is rare, and the relay, which pushes
@@ -31,32 +32,14 @@ pub struct Reconnected {
 impl Reconnected {
     /// Looks until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        let mut failing = false;
-        loop {
-            let pause = EVERY.mul_f64(0.9 + 0.2 * rand::random::<f64>());
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(pause) => {}
+        let look = || async {
+            let released = self.release().await?;
+            if released > 0 {
+                tracing::info!(released, "jobs were still parked behind accounts that work");
             }
-            match self.release().await {
-                Ok(released) => {
-                    failing = false;
-                    if released > 0 {
-                        tracing::info!(
-                            released,
-                            "jobs were still parked behind accounts that work"
-                        );
-                    }
-                }
-                Err(error) => {
-                    if !failing {
-                        let error = &error as &dyn std::error::Error;
-                        tracing::warn!(error, "cannot look for parked jobs now; trying again");
-                    }
-                    failing = true;
-                }
-            }
-        }
+            Ok::<_, Error>(EVERY)
+        };
+        look_until(stop, EVERY, "cannot look for parked jobs now", look).await;
     }
 
     /// Looks once; answers how many jobs were released.

@@ -10,6 +10,7 @@ use postworks::client::Producer;
 use postworks::job::{Durability, NewJob, Queue, Request, TokenRefresh};
 use tokio_util::sync::CancellationToken;
 
+use crate::looking::look_until;
 use crate::store::{DUE_MAX, Due, Error, Store, TakenDue};
 
 /// Between two looks, a tenth more or less. So far ahead it looks, too: each job has the time of its
@@ -34,23 +35,11 @@ pub struct Renewals {
 impl Renewals {
     /// Looks until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        let (mut failing, mut more) = (false, false);
-        loop {
-            let pause = if more { WHILE_MORE } else { EVERY };
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(pause.mul_f64(rand::random_range(0.9..=1.1))) => {}
-            }
-            let looked = self.look().await;
-            more = matches!(looked, Ok(accounts) if accounts == DUE_MAX as usize);
-            if let Err(error) = &looked
-                && !failing
-            {
-                let error = error as &dyn std::error::Error;
-                tracing::warn!(error, "cannot look for tokens that end soon; trying again");
-            }
-            failing = looked.is_err();
-        }
+        let look = || async {
+            let more = self.look().await? == DUE_MAX as usize;
+            Ok::<_, Error>(if more { WHILE_MORE } else { EVERY })
+        };
+        look_until(stop, EVERY, "cannot look for tokens that end soon", look).await;
     }
 
     /// Looks once; answers how many accounts were due, at most [`DUE_MAX`].
