@@ -9,8 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::http::{HeaderMap, Request, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use futures_util::future::join_all;
 use postworks::clock::{Clock as _, SharedClock, ShiftedClock};
 use postworks::ledger::Db;
@@ -65,7 +64,8 @@ impl House {
     }
 
     async fn begin(&self, body: Value) -> Begun {
-        let answer = ask(&self.world, "POST", START, &[("authorization", &self.ann)], body).await;
+        let answer =
+            self.world.ask_with("POST", START, &[("authorization", &self.ann)], body).await;
         begun(&answer)
     }
 
@@ -73,13 +73,13 @@ impl House {
     async fn browse(&self, query: &str, cookie: &str) -> Answer {
         let headers = [("cookie", cookie)];
         let path = format!("{CALLBACK}?{query}");
-        ask(&self.world, "GET", &path, &headers, Value::Null).await
+        self.world.ask_with("GET", &path, &headers, Value::Null).await
     }
 
     /// Brings an answer as a program does.
     async fn bring(&self, state: &str, headers: &[(&str, &str)]) -> Answer {
         let answer = json!({"state": state, "code": CODE, "session_state": "x"});
-        ask(&self.world, "POST", CALLBACK, headers, answer).await
+        self.world.ask_with("POST", CALLBACK, headers, answer).await
     }
 
     /// Nothing was used up: whoever began can still come back.
@@ -91,34 +91,13 @@ impl House {
 
     async fn connectors(&self) -> Vec<Value> {
         let headers = [("authorization", self.ann.as_str())];
-        let answer = ask(&self.world, "GET", "/api/connectors", &headers, Value::Null).await;
+        let answer = self.world.ask_with("GET", "/api/connectors", &headers, Value::Null).await;
         answer.body["items"].as_array().unwrap().clone()
     }
 }
 
 async fn key(world: &World, role: Role) -> String {
     format!("Bearer {}", world.app.create_api_key(role, None).await.unwrap().key)
-}
-
-async fn ask(
-    world: &World,
-    method: &str,
-    path: &str,
-    headers: &[(&str, &str)],
-    body: Value,
-) -> Answer {
-    let mut request = Request::builder().method(method).uri(path);
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    let body = match body {
-        Value::Null => Body::empty(),
-        body => {
-            request = request.header(header::CONTENT_TYPE, "application/json");
-            Body::from(body.to_string())
-        }
-    };
-    world.send(request.body(body).unwrap()).await
 }
 
 #[track_caller]
@@ -222,7 +201,7 @@ async fn another_users_state_is_refused() {
     let begun = house.begin(Value::Null).await;
     let (bob, eve) =
         (key(&house.world, Role::Admin).await, key(&house.world, Role::Readonly).await);
-    let bobs = ask(&house.world, "POST", START, &[("authorization", &bob)], Value::Null).await;
+    let bobs = house.world.ask_with("POST", START, &[("authorization", &bob)], Value::Null).await;
     let bobs = self::begun(&bobs);
     assert_refused(&house.bring(&begun.state, &[("authorization", &bob)]).await, "/state");
     // A key that is there must be the one; the cookie does not make up for it.
@@ -241,7 +220,9 @@ async fn another_users_state_is_refused() {
     assert_refused(&house.bring(&begun.state, &[("cookie", &swapped)]).await, "/state");
     house.must_still_be_good(&begun).await;
     house.world.ask("POST", START).await.assert_problem(401);
-    ask(&house.world, "POST", START, &[("authorization", &eve)], Value::Null)
+    house
+        .world
+        .ask_with("POST", START, &[("authorization", &eve)], Value::Null)
         .await
         .assert_problem(403);
 }
@@ -251,7 +232,7 @@ async fn a_redirect_that_is_not_ours_is_refused() {
     let house = House::open().await;
     let ann = ("authorization", house.ann.as_str());
     let evil = json!({"redirect_uri": "https://evil.example/"});
-    assert_refused(&ask(&house.world, "POST", START, &[ann], evil).await, "/redirect_uri");
+    assert_refused(&house.world.ask_with("POST", START, &[ann], evil).await, "/redirect_uri");
     // Whatever a request says of where it arrived.
     let names = [
         ann,
@@ -261,13 +242,13 @@ async fn a_redirect_that_is_not_ours_is_refused() {
         ("forwarded", "host=evil.example"),
         ("origin", "https://evil.example"),
     ];
-    let begun = begun(&ask(&house.world, "POST", START, &names, Value::Null).await);
+    let begun = begun(&house.world.ask_with("POST", START, &names, Value::Null).await);
     let told = parameters(&begun.url);
     assert_eq!(told["redirect_uri"], "https://app.example/jobs/api/oauth/sandbox/callback");
     // It comes back where it was sent, for the platform that it was begun for.
     let elsewhere = "/api/oauth/sandbox_blind/callback";
     let answer = json!({"state": begun.state, "code": CODE});
-    ask(&house.world, "POST", elsewhere, &[ann], answer).await.assert_problem(404);
+    house.world.ask_with("POST", elsewhere, &[ann], answer).await.assert_problem(404);
     house.must_still_be_good(&begun).await;
 }
 
@@ -286,9 +267,9 @@ async fn a_callback_without_the_cookie_connects_nobody() {
     // A key is none: browsers are not told ours.
     let path = format!("{CALLBACK}?{query}");
     let by_key = [("authorization", house.ann.as_str())];
-    assert_page(&ask(&house.world, "GET", &path, &by_key, Value::Null).await, 403);
+    assert_page(&house.world.ask_with("GET", &path, &by_key, Value::Null).await, 403);
     let with = [("cookie", begun.cookie.as_str())];
-    let looked = ask(&house.world, "HEAD", &path, &with, Value::Null).await;
+    let looked = house.world.ask_with("HEAD", &path, &with, Value::Null).await;
     assert_eq!(looked.status, StatusCode::METHOD_NOT_ALLOWED);
     house.must_still_be_good(&begun).await;
 }

@@ -162,6 +162,28 @@ impl World {
         self.send(Request::builder().method(method).uri(path).body(Body::empty()).unwrap()).await
     }
 
+    /// Asks with these headers; a body that is null is none.
+    pub(crate) async fn ask_with(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Value,
+    ) -> Answer {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let body = match body {
+            Value::Null => Body::empty(),
+            body => {
+                request = request.header(header::CONTENT_TYPE, "application/json");
+                Body::from(body.to_string())
+            }
+        };
+        self.send(request.body(body).unwrap()).await
+    }
+
     pub(crate) async fn post_text(&self, path: &str, body: impl Into<Body>) -> Answer {
         let request = Request::builder()
             .method("POST")

@@ -8,7 +8,7 @@ use super::*;
 async fn where_browsers_find_an_api_must_be_known() {
     let oauth = SETTINGS.split_once("[platforms").unwrap().1;
     let at = |listen: &str| format!("[api]\nlisten = \"{listen}\"\n[platforms{oauth}");
-    let start = async |world: &World| ask(world, "POST", START, &[], Value::Null).await;
+    let start = async |world: &World| world.ask_with("POST", START, &[], Value::Null).await;
     let redirect = |answer: &Answer| parameters(&begun(answer).url)["redirect_uri"].clone();
     let world = World::with(&at("127.0.0.1:7000")).await;
     let answer = start(&world).await;
@@ -33,7 +33,7 @@ async fn where_browsers_find_an_api_must_be_known() {
 async fn tokens_go_to_no_server_but_the_platforms_own() {
     let house = House::open().await;
     let ann = [("authorization", house.ann.as_str())];
-    let start = async |body: Value| ask(&house.world, "POST", START, &ann, body).await;
+    let start = async |body: Value| house.world.ask_with("POST", START, &ann, body).await;
     for (body, field) in [
         (json!({"base_url": "http://127.0.0.1:2"}), "/base_url"),
         (json!({"base_url": "https://evil.example"}), "/base_url"),
@@ -48,7 +48,7 @@ async fn tokens_go_to_no_server_but_the_platforms_own() {
     let add = async |base_url: &str, platform: &str| {
         let account = json!({"platform": platform, "base_url": base_url, "identifier": "ann",
             "secret": "hush"});
-        let added = ask(&house.world, "POST", "/api/connectors", &ann, account).await;
+        let added = house.world.ask_with("POST", "/api/connectors", &ann, account).await;
         assert_eq!(added.status, StatusCode::CREATED, "{}", added.body);
         added.body["id"].clone()
     };
@@ -63,11 +63,11 @@ async fn tokens_go_to_no_server_but_the_platforms_own() {
     assert_refused(&start(both).await, "/base_url");
     for platform in ["fax", "bluesky", "sandbox_lookup"] {
         let path = format!("/api/oauth/{platform}/start");
-        let answer = ask(&house.world, "POST", &path, &ann, Value::Null).await;
+        let answer = house.world.ask_with("POST", &path, &ann, Value::Null).await;
         answer.assert_problem(404);
         assert!(answer.body["detail"].as_str().unwrap().contains(platform), "{}", answer.body);
         let path = format!("/api/oauth/{platform}/callback?state=x");
-        let page = ask(&house.world, "GET", &path, &[], Value::Null).await;
+        let page = house.world.ask_with("GET", &path, &[], Value::Null).await;
         assert!(page.status == StatusCode::FORBIDDEN && page.headers != HeaderMap::new());
     }
 }
@@ -75,15 +75,15 @@ async fn tokens_go_to_no_server_but_the_platforms_own() {
 #[tokio::test]
 async fn a_platform_that_is_switched_off_connects_nobody() {
     let world = World::with(&format!("[platforms.sandbox]\nenabled = false\n{SETTINGS}")).await;
-    let answer = ask(&world, "POST", START, &[], Value::Null).await;
+    let answer = world.ask_with("POST", START, &[], Value::Null).await;
     answer.assert_problem(409);
     // Without authentication everybody is one, and the browser needs its cookie all the same.
     let world = World::with(SETTINGS).await;
-    let begun = begun(&ask(&world, "POST", START, &[], Value::Null).await);
+    let begun = begun(&world.ask_with("POST", START, &[], Value::Null).await);
     let path = format!("{CALLBACK}?state={}&code={CODE}", begun.state);
-    assert_page(&ask(&world, "GET", &path, &[], Value::Null).await, 403);
+    assert_page(&world.ask_with("GET", &path, &[], Value::Null).await, 403);
     let answer = json!({"state": begun.state, "code": CODE});
-    assert_taken(&ask(&world, "POST", CALLBACK, &[], answer).await);
+    assert_taken(&world.ask_with("POST", CALLBACK, &[], answer).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,7 +100,7 @@ async fn a_state_is_its_tenants_and_so_is_the_account_that_it_is_for() {
     }
     let as_of = |key: &str, method: &'static str, path: &'static str, body: Value| {
         let (world, key) = (&world, key.to_owned());
-        async move { ask(world, method, path, &[("authorization", &key)], body).await }
+        async move { world.ask_with(method, path, &[("authorization", &key)], body).await }
     };
     let (acme, bolt) = (&keys[0], &keys[1]);
     let account = json!({"platform": "sandbox", "base_url": "http://127.0.0.1:1",
@@ -119,5 +119,5 @@ async fn a_state_is_its_tenants_and_so_is_the_account_that_it_is_for() {
     // A browser does not say whose it is: its cookie does.
     let path = format!("{CALLBACK}?state={}&code={CODE}", begun_by_acme[1].state);
     let cookie = [("cookie", begun_by_acme[1].cookie.as_str())];
-    assert_page(&ask(&world, "GET", &path, &cookie, Value::Null).await, 502);
+    assert_page(&world.ask_with("GET", &path, &cookie, Value::Null).await, 502);
 }

@@ -7,8 +7,7 @@ mod routes;
 
 use std::sync::Arc;
 
-use axum::body::Body;
-use axum::http::{Request, StatusCode, header};
+use axum::http::StatusCode;
 use postworks::clock::{Clock as _, SystemClock};
 use postworks::job::{Category, JobId, Reason, Token};
 use postworks::ledger::{Next, Settled, Verdict};
@@ -85,19 +84,8 @@ impl House {
         body: Value,
         headers: &[(&str, &str)],
     ) -> Answer {
-        let mut request = Request::builder().method(method).uri(path);
-        request = request.header(header::AUTHORIZATION, &by.key);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let body = match body {
-            Value::Null => Body::empty(),
-            body => {
-                request = request.header(header::CONTENT_TYPE, "application/json");
-                Body::from(body.to_string())
-            }
-        };
-        self.world.send(request.body(body).unwrap()).await
+        let headers = [&[("authorization", by.key.as_str())], headers].concat();
+        self.world.ask_with(method, path, &headers, body).await
     }
 
     /// Asks for what must be done, and answers with the body.
