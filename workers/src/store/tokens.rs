@@ -66,7 +66,7 @@ pub struct Held {
 }
 
 /// What an account's secrets become.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Renewed {
     /// The access token.
     pub access: SecretString,
@@ -148,7 +148,9 @@ impl Store {
         Ok(())
     }
 
-    /// Replaces everything an account has by these tokens, and plans when they are renewed.
+    /// Replaces everything an account has by these tokens, and plans when they are renewed. A refresh
+    /// token that is there is kept if none comes with them and nobody has refused it: some platforms
+    /// grant one with the first consent alone.
     pub(super) async fn put_tokens(
         &self,
         tx: &mut Tx,
@@ -160,6 +162,11 @@ impl Store {
              lease_until = NULL, refresh_started_at = NULL, failures = 0, refresh_due_at = $7, \
              refresh_late_at = $8 WHERE connector_id = $1";
         let version = self.next_version(tx, connector_id).await?;
+        let kept = match &new.refresh {
+            Some(_) => None,
+            None => self.unrefused(tx, connector_id, version - 1).await?,
+        };
+        let new = &Renewed { refresh: new.refresh.clone().or(kept), ..new.clone() };
         let now = self.now();
         let ahead = new.ahead(now, connector_id, version);
         let seal = |column, value: &Option<SecretString>| {
@@ -181,6 +188,24 @@ impl Store {
             .await
             .map(drop))?;
         Ok(())
+    }
+
+    /// The refresh token of a version, unless its last use failed or its key is not here.
+    async fn unrefused(
+        &self,
+        tx: &mut Tx,
+        connector_id: Uuid,
+        version: i64,
+    ) -> Result<Option<SecretString>, Error> {
+        const SQL: &str = "SELECT refresh_ct FROM connector_tokens \
+             WHERE connector_id = $1 AND failures = 0 AND refresh_started_at IS NULL";
+        let sealed: Option<Sealed> = on_tx!(tx, conn => {
+            sqlx::query_scalar(SQL).bind(connector_id).fetch_optional(conn).await
+        })?;
+        let place = Place { connector_id, column: REFRESH, version };
+        Ok(sealed
+            .flatten()
+            .and_then(|sealed| self.open(place, Some(sealed.as_slice())).ok().flatten()))
     }
 
     /// The version that an account's next secrets are sealed for. Locks the row, which only this

@@ -25,6 +25,7 @@ on_both! {
     a_grant_of_another_account_changes_nothing,
     a_name_gives_nobody_another_ones_account,
     a_grant_goes_before_a_refresh_that_is_under_way,
+    a_grant_without_a_refresh_token_keeps_one_that_nobody_refused,
     a_grant_that_is_kept_again_is_noted_once,
     a_grant_revives_no_disconnected_account_and_is_told_of_as_others_are,
 }
@@ -277,6 +278,27 @@ async fn a_grant_goes_before_a_refresh_that_is_under_way(db: Db) {
     assert!(!world.store.commit_refresh(account, seen.version, &late).await.unwrap());
     assert_eq!(token(&world, account).await.as_deref(), Some("two"));
     assert!(world.store.renewal(account).await.unwrap().is_none(), "nobody waits for it");
+}
+
+async fn a_grant_without_a_refresh_token_keeps_one_that_nobody_refused(db: Db) {
+    let world = World::new(db, &KEYED).await;
+    let alone = |access| {
+        let mut grant = grant("17", access);
+        grant.tokens.refresh = None;
+        grant
+    };
+    let (account, _) = kept(keep(&world, &grant("17", "one")).await);
+    kept(keep(&world, &alone("two")).await);
+    let seen = world.store.access(account).await.unwrap().unwrap();
+    assert!(seen.renewable);
+    let (owner, until) = (Uuid::from_u128(3), world.clock.now().after(OAUTH_STATE_KEPT));
+    let held = world.store.acquire_refresh(&seen, owner, until).await.unwrap().unwrap();
+    assert_eq!(held.refresh.unwrap().expose_secret(), "one refresh");
+    // The platform refuses it.
+    assert!(world.store.revoke(account, Some(owner), seen.version, "refused").await.unwrap());
+    kept(keep(&world, &alone("three")).await);
+    assert!(!world.store.access(account).await.unwrap().unwrap().renewable);
+    assert_eq!(token(&world, account).await.as_deref(), Some("three"));
 }
 
 /// As when the answer to a commit got lost.
