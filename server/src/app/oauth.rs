@@ -293,8 +293,9 @@ impl App {
         found.map_err(|error| Error::NotFound(error.to_string()))?;
         self.node.platforms.oauth(platform).ok_or_else(|| {
             Error::NotFound(format!(
-                "accounts of {platform} are not connected over OAuth here: [platforms.{platform}.oauth] \
-                 is not set; POST /api/connectors takes a secret instead"
+                "accounts of {platform} are not connected over OAuth here, for want of \
+                 [platforms.{platform}.oauth] or of a way to use it; POST /api/connectors takes a \
+                 secret instead"
             ))
         })
     }

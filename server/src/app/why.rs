@@ -5,7 +5,7 @@ use std::time::Duration;
 use postworks::broker::{Observed, Phase, Place, Room, Tally};
 use postworks::job::{JobId, Quota, SnoozeReason, State, Timestamp, WorkerId};
 use postworks::ledger::{Holder, JobRow, QueueHold};
-use postworks_workers::store::Renewal;
+use postworks_workers::store::{ConnectorState, Renewal};
 
 use super::types::WhyView;
 use super::{App, Error};
@@ -36,7 +36,7 @@ impl App {
             return Ok(ended);
         }
         if row.state == State::Parked {
-            return Ok(parked(&row));
+            return Ok(parked(&row, self.is_disconnected(&row).await?));
         }
         match self.facts(&row).await {
             Ok(facts) => Ok(waits(&row, &facts)),
@@ -49,6 +49,12 @@ impl App {
             }
             Err(error) => Err(error),
         }
+    }
+
+    async fn is_disconnected(&self, row: &JobRow) -> Result<bool, Error> {
+        let Some(account) = row.job.account else { return Ok(false) };
+        let found = self.store.connector(account).await?;
+        Ok(found.is_some_and(|found| found.state == ConnectorState::Disconnecting))
     }
 
     async fn facts(&self, row: &JobRow) -> Result<Facts, Error> {
@@ -103,8 +109,13 @@ fn ended(row: &JobRow) -> Option<WhyView> {
     Some(answer(row.state.as_str(), detail, None))
 }
 
-fn parked(row: &JobRow) -> WhyView {
+fn parked(row: &JobRow, disconnected: bool) -> WhyView {
     let why = row.parked_for.as_deref().unwrap_or("something outside");
+    if why == SnoozeReason::NeedsReauth.as_str() && disconnected {
+        let detail = "its account is disconnected: it is cancelled within a minute, unless it is not \
+             known whether its publication is out (postworks effects list)";
+        return answer("disconnected", detail.to_owned(), None);
+    }
     if why == SnoozeReason::NeedsReauth.as_str() {
         let account = row.job.account.map_or_else(String::new, |id| format!(" {id}"));
         let detail =
