@@ -49,7 +49,10 @@ impl App {
             Secret::RefreshToken => taken.secret,
             Secret::Password => None,
         };
-        match taken.refresh.or(entered) {
+        // OAuth 2.0 takes an access token as well, where there is nothing that makes another one.
+        let has_oauth = self.node.platforms.oauth(&taken.platform).is_some();
+        let alone = taken.access.filter(|_| has_oauth);
+        match taken.refresh.or(entered).or(alone) {
             Some(token) => revoke(platform.as_ref(), &taken.account, &token).await,
             None => false,
         }

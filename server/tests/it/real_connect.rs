@@ -8,8 +8,9 @@ use std::slice::from_ref;
 use postworks_workers::testing::lossy_proxy::{Loss, LossyProxy};
 use postworks_workers::testing::oidc::{Counts, OidcServer};
 use serde_json::{Value, json};
+use sqlx::{Connection as _, PgConnection};
 
-use crate::fleet::LONG;
+use crate::fleet::{LONG, run};
 use crate::redaction::rows;
 use world::{CALLBACK, World, parameter};
 
@@ -151,6 +152,31 @@ async fn another_identity_reconnects_nothing() {
     assert_eq!(status, 409, "{page}");
     assert!(page.contains("another account"), "{page}");
     assert_eq!((world.connectors().await, world.version(&ann).await), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_disconnected_account_had_is_dead_at_the_provider() {
+    let world = World::start().await;
+    for login in ["ann", "bob"] {
+        let begun = world.begin(json!({})).await;
+        let back = world.oidc.consent(&begun.authorize_url, login).await;
+        world.bring(&back).await.expect(201);
+    }
+    // As with a platform that granted no refresh token.
+    let sql = "UPDATE connector_tokens SET refresh_ct = NULL WHERE connector_id = \
+         (SELECT id FROM connectors WHERE identifier = 'bob.example')";
+    let mut database = PgConnection::connect(&world.fleet.postgres.url("postgres")).await.unwrap();
+    assert_eq!(sqlx::query(sql).execute(&mut database).await.unwrap().rows_affected(), 1);
+    for row in world.connectors().await {
+        let id = world::id(&row);
+        let access = world.fleet.store().access(id.parse().unwrap()).await.unwrap().unwrap();
+        let token = access.token.unwrap();
+        assert_eq!(world.posts_by(&token).await, 200);
+        let removed = run(&["connector", "remove", &id, "-o", "json"], world.fleet.vars()).await;
+        assert_eq!(removed.code, 0, "{}", removed.stderr);
+        assert_eq!(removed.json()["revoked"], true, "{row}");
+        assert_eq!(world.posts_by(&token).await, 401, "{row}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -44,6 +44,8 @@ pub struct LastTokens {
     pub refresh: Option<SecretString>,
     /// The password that a person entered, if that is still kept.
     pub secret: Option<SecretString>,
+    /// The last access token.
+    pub access: Option<SecretString>,
 }
 
 /// What became of disconnecting an account.
@@ -58,7 +60,7 @@ pub enum Disconnected {
 }
 
 /// The sealed columns, and what they are sealed with.
-type Sealed = (Option<Vec<u8>>, Option<Vec<u8>>, i64);
+type Sealed = (Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>, i64);
 
 impl Store {
     /// Disconnects an account: its tokens are gone when this returns. `note` goes to the audit, once.
@@ -84,7 +86,7 @@ impl Store {
              WHERE id = $1 AND disconnected_at IS NULL RETURNING *";
         const THERE: &str = "SELECT COUNT(*) FROM connectors WHERE id = $1";
         const SHRED: &str = "DELETE FROM connector_tokens WHERE connector_id = $1 \
-             RETURNING refresh_ct, secret_ct, version";
+             RETURNING access_ct, refresh_ct, secret_ct, version";
         // With an id of the platform's it could be taken for the account that is connected anew.
         const RENAME: &str = "UPDATE connectors SET state = 'needs_reauth', \
              state_reason = 'disconnected', remote_id = NULL, identifier = $2 WHERE id = $1";
@@ -117,7 +119,7 @@ impl Store {
     }
 
     fn take(&self, connector: Connector, sealed: Option<Sealed>) -> LastTokens {
-        let (refresh, secret, version) = sealed.unwrap_or_default();
+        let (access, refresh, secret, version) = sealed.unwrap_or_default();
         let connector_id = connector.id;
         let open = |column, value: Option<Vec<u8>>| {
             let place = Place { connector_id, column, version };
@@ -136,6 +138,7 @@ impl Store {
             platform: connector.platform,
             refresh: open(super::tokens::REFRESH, refresh),
             secret: open(super::tokens::SECRET, secret),
+            access: open(super::tokens::ACCESS, access),
         }
     }
 

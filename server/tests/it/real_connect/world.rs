@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 
 use postworks_workers::testing::oidc::{OidcServer, REDIRECT_URI};
 use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 use url::Url;
 
@@ -119,6 +120,13 @@ impl World {
             };
         }
         place
+    }
+
+    /// What the platform answers to an access token.
+    pub(super) async fn posts_by(&self, token: &SecretString) -> u16 {
+        let url = self.oidc.url().join("posts").expect("an address");
+        let request = self.browser.get(url).bearer_auth(token.expose_secret());
+        request.send().await.expect("the platform answers").status().as_u16()
     }
 
     pub(super) async fn connectors(&self) -> Vec<Value> {
