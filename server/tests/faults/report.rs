@@ -135,7 +135,7 @@ pub(crate) fn list(rows: &[Row]) {
         println!("{:4} {}", row.id, row.about);
     }
     println!();
-    for (plant, caught_by) in crate::plants::CAUGHT_BY {
+    for (plant, caught_by, _) in crate::plants::CAUGHT_BY {
         println!("{:24} {} ({caught_by})", plant.name(), plant.about());
     }
 }
