@@ -17,6 +17,8 @@ use crate::load::Journal;
 
 /// Notes every committed change of a job, whoever makes it: the record's own witness.
 const WITNESS: &str = include_str!("witness.sql");
+/// How long the accounts' access tokens live, in seconds.
+const TOKENS_LIVE_S: u32 = 86_400;
 /// The database that every server has.
 pub(crate) const DATABASE: &str = "postgres";
 
@@ -181,7 +183,9 @@ impl World {
         let mut accounts = Vec::with_capacity(count);
         for n in 0..count {
             let handle = format!("{platform}-{n}-{}", self.remote.len());
-            let made = http.post("/accounts", &json!({ "handle": handle })).await.expect(201);
+            // Tokens that live on whatever a worker's clock says: their end is no row's subject.
+            let account = json!({ "handle": handle, "token_ttl_s": TOKENS_LIVE_S });
+            let made = http.post("/accounts", &account).await.expect(201);
             let secret = text(&made["refresh_token"]);
             let connector = json!({
                 "platform": platform,
