@@ -188,7 +188,7 @@ async fn what_a_user_may_not_do_is_named_with_the_rule_that_allows_it() {
     for (rule, words) in [
         ("-evalsha", "ACL SETUSER <user> +evalsha"),
         ("resetkeys ~other:*", "ACL SETUSER <user> ~PREFIX:*"),
-        ("-zpopmin", "postworks doctor"),
+        ("-zrange", "postworks doctor"),
     ] {
         server(&on).command(&format!("ACL SETUSER ann reset on >secret ~* +@all {rule}"));
         let broker = another(&on, "?user=ann&pass=secret");

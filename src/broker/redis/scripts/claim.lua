@@ -96,24 +96,28 @@ end
 local answer = { 1, generation, sequence, '', 0, 0, 0, alone and 1 or 0, 0, now, epoch, 0 }
 local dropped = 0
 if alone or limit > 0 then
-  local popped = redis.call('ZPOPMIN', alone and quarantine or ready, alone and 1 or limit)
-  local ids = {}
-  for i = 1, #popped, 2 do
-    ids[#ids + 1] = popped[i]
-  end
+  -- Not ZPOPMIN: it would write out a score for each. Others see nothing of the two steps.
+  local place = alone and quarantine or ready
+  local last = (alone and 1 or limit) - 1
+  local ids = redis.call('ZRANGE', place, 0, last)
   if #ids > 0 then
+    write('ZREM', place, ids)
     local values = redis.call('HMGET', jobs, unpack(ids))
-    local deadline = now + ARGV[4]
+    -- Written out once: a number is, each time it is an argument.
+    local deadline = string.format('%.0f', now + ARGV[4])
     local suffix = '|' .. tonumber(generation) .. '-' .. sequence .. '|' .. ARGV[2]
     local leased, nonsense = {}, {}
+    local doubtful = string.find(table.concat(ids), '[^0-9a-f]')
+    local leases_at, answers_at = 0, #answer
     for i, id in ipairs(ids) do
-      if #id ~= 32 or string.find(id, '[^0-9a-f]') then
+      local value = values[i]
+      if #id ~= 32 or doubtful and string.find(id, '[^0-9a-f]') then
         nonsense[#nonsense + 1] = id
-      elseif values[i] then
-        leased[#leased + 1] = deadline
-        leased[#leased + 1] = id .. suffix
-        answer[#answer + 1] = id
-        answer[#answer + 1] = values[i]
+      elseif value then
+        leased[leases_at + 1], leased[leases_at + 2] = deadline, id .. suffix
+        leases_at = leases_at + 2
+        answer[answers_at + 1], answer[answers_at + 2] = id, value
+        answers_at = answers_at + 2
       end
     end
     write('ZADD', leases, leased)

@@ -36,7 +36,6 @@ local calls = {
   { 'zadd', key, '1', 'x' },
   { 'zcard', key },
   { 'zcount', key, '0', '1' },
-  { 'zpopmin', key },
   { 'zrange', key, '0', '1' },
   { 'zrank', key, 'x' },
   { 'zrem', key, 'x' },
