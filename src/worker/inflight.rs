@@ -218,8 +218,9 @@ impl InFlight {
     /// A handler has the job now.
     pub(super) fn started(&self, queue: &Queue) {
         self.buffered.fetch_sub(1, Ordering::SeqCst);
-        self.lanes.unbuffered(queue);
-        self.note_change();
+        if self.lanes.unbuffered(queue) {
+            self.note_change();
+        }
     }
 
     /// A job that never reached a handler was judged.
@@ -231,9 +232,11 @@ impl InFlight {
 
     /// A job was judged.
     pub(super) fn judged(&self, queue: &Queue) {
-        self.lanes.judged(queue);
+        let matters = self.lanes.judged(queue);
         self.active.fetch_sub(1, Ordering::SeqCst);
-        self.note_change();
+        if matters {
+            self.note_change();
+        }
     }
 
     /// Ledger and broker know what became of these jobs.
@@ -309,6 +312,12 @@ impl InFlight {
         self.lanes.buffered(queue)
     }
 
+    /// Whoever waits for a change need not be told of a queue's jobs while more than so many of them
+    /// wait for a handler.
+    pub(super) fn is_enough(&self, queue: &Queue, buffered: usize) {
+        self.lanes.is_enough(queue, buffered);
+    }
+
     /// Jobs of a queue judged since the last call.
     pub(super) fn take_ended(&self, queue: &Queue) -> usize {
         self.lanes.take_ended(queue)
@@ -335,7 +344,8 @@ impl InFlight {
         self.quieter.notify_one();
     }
 
-    /// Returns when any count may have changed since the last call. For one caller only.
+    /// Returns when any count may have changed since the last call, unless
+    /// [enough](Self::is_enough) wait. For one caller only.
     pub(super) async fn changed(&self) {
         self.changed.notified().await;
     }

@@ -21,6 +21,8 @@ struct Lane {
     buffered: AtomicUsize,
     /// Judged since the last look of the pace.
     ended: AtomicUsize,
+    /// The fetcher looks again once no more than so many wait for a handler.
+    enough: AtomicUsize,
 }
 
 impl Lanes {
@@ -40,17 +42,28 @@ impl Lanes {
         }
     }
 
-    /// A job of the queue is with its handler, or never gets there.
-    pub(super) fn unbuffered(&self, queue: &Queue) {
-        if let Some(lane) = self.of(queue) {
-            lane.buffered.fetch_sub(1, Ordering::SeqCst);
-        }
+    /// A job of the queue is with its handler, or never gets there. Answers whether the fetcher
+    /// wants to know.
+    pub(super) fn unbuffered(&self, queue: &Queue) -> bool {
+        let Some(lane) = self.of(queue) else { return true };
+        let before = lane.buffered.fetch_sub(1, Ordering::SeqCst);
+        before <= lane.enough.load(Ordering::SeqCst).saturating_add(1)
     }
 
-    pub(super) fn judged(&self, queue: &Queue) {
+    /// A job of the queue was judged. Answers whether the fetcher wants to know.
+    pub(super) fn judged(&self, queue: &Queue) -> bool {
+        let Some(lane) = self.of(queue) else { return true };
+        lane.ended.fetch_add(1, Ordering::Relaxed);
+        lane.active.fetch_sub(1, Ordering::SeqCst);
+        lane.buffered.load(Ordering::SeqCst) <= lane.enough.load(Ordering::SeqCst)
+    }
+
+    /// The fetcher claims nothing more of the queue while more than so many wait for a handler, and
+    /// until then need not be told what happens to each: at 50,000 jobs a second it would do
+    /// nothing else than listen.
+    pub(super) fn is_enough(&self, queue: &Queue, buffered: usize) {
         if let Some(lane) = self.of(queue) {
-            lane.ended.fetch_add(1, Ordering::Relaxed);
-            lane.active.fetch_sub(1, Ordering::SeqCst);
+            lane.enough.store(buffered, Ordering::SeqCst);
         }
     }
 

@@ -34,6 +34,8 @@ impl Pace {
     pub(super) fn wanted(&mut self, inflight: &InFlight) -> usize {
         self.measure(inflight);
         let ahead = self.ahead();
+        // Before the look, or the change that matters could be missed in between.
+        inflight.is_enough(&self.queue, ahead / 2);
         if inflight.buffered_of(&self.queue) > ahead / 2 {
             return 0;
         }
