@@ -48,11 +48,13 @@ mod dispatch;
 #[cfg(feature = "http-client")]
 pub mod http;
 mod span;
+mod together;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde::Deserialize;
 use tracing::Instrument as _;
 
@@ -66,10 +68,14 @@ use crate::ledger::{self, Ledger, Recorded};
 use crate::telemetry::metrics::count_enqueued;
 
 use dispatch::Dispatcher;
+use together::Together;
 
 /// A push that lands later than this after the job was made is flagged: by then the relay may
 /// have pushed the job as well (it looks at jobs older than two of these).
 pub(crate) const FRESH: Duration = Duration::from_secs(1);
+
+/// Jobs that are pushed in one call.
+const PART: usize = 250;
 
 /// Why a job was not accepted.
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +111,7 @@ pub struct Producer {
     again: bool,
     tenant: Tenant,
     dispatcher: Dispatcher,
+    together: Together,
 }
 
 impl Producer {
@@ -116,8 +123,9 @@ impl Producer {
         clock: SharedClock,
     ) -> Self {
         let dispatcher = Dispatcher::start(Arc::clone(&broker));
+        let together = Together::start(&broker);
         let (ids, tenant) = (Arc::default(), Tenant::DEFAULT);
-        Self { ledger, broker, catalog, clock, ids, again: false, tenant, dispatcher }
+        Self { ledger, broker, catalog, clock, ids, again: false, tenant, dispatcher, together }
     }
 
     /// The same producer for one request that may be `again` under way, with the ids of the first
@@ -198,12 +206,20 @@ impl Producer {
             self.hand_over(fresh);
         }
         let unrecorded: Vec<NewJob> = unrecorded.into_iter().map(|(_, job)| job).collect();
-        for job in &unrecorded {
-            envelope(job)?;
-        }
-        push_all(self.broker.as_ref(), &unrecorded, false).await?;
+        self.push_unrecorded(&unrecorded).await?;
         count_enqueued(&unrecorded);
         Ok(answers)
+    }
+
+    /// Pushes jobs that are kept nowhere else.
+    async fn push_unrecorded(&self, jobs: &[NewJob]) -> Result<(), broker::Error> {
+        if let [job] = jobs {
+            return self.together.push(job.queue.clone(), push(job, false)?).await;
+        }
+        for job in jobs {
+            envelope(job)?;
+        }
+        push_all(self.broker.as_ref(), jobs, false).await.map(drop)
     }
 
     /// Counts jobs that were just committed, for instance in a transaction of the caller's own,
@@ -252,26 +268,27 @@ pub(crate) async fn push_all(
 ) -> Result<PushCount, broker::Error> {
     let mut by_queue: HashMap<&Queue, Vec<Push>> = HashMap::new();
     for job in jobs {
-        let envelope = match envelope(job) {
-            Ok(envelope) => envelope,
-            Err(error) => {
-                tracing::error!(job.id = %job.id, %error, "a job cannot be pushed, ever");
-                continue;
-            }
-        };
-        let fresh_until = job.created_at.after(FRESH);
-        by_queue.entry(&job.queue).or_default().push(Push { envelope, flagged, fresh_until });
+        match push(job, flagged) {
+            Ok(push) => by_queue.entry(&job.queue).or_default().push(push),
+            Err(error) => tracing::error!(job.id = %job.id, %error, "a job cannot be pushed, ever"),
+        }
     }
     let mut count = PushCount::default();
     for (queue, pushes) in by_queue {
-        for batch in pushes.chunks(broker::BATCH_MAX) {
-            let answers = broker.push(queue, batch).await?;
+        // While the broker carries one part out, the next is written.
+        let parts: Vec<_> = pushes.chunks(PART).map(|part| broker.push(queue, part)).collect();
+        let mut parts = stream::iter(parts).buffered(2);
+        while let Some(answers) = parts.try_next().await? {
             let of = |pushed| answers.iter().filter(|answer| **answer == pushed).count();
             count.added += of(Pushed::Added);
             count.left += of(Pushed::Left);
         }
     }
     Ok(count)
+}
+
+fn push(job: &NewJob, flagged: bool) -> Result<Push, broker::Error> {
+    Ok(Push { envelope: envelope(job)?, flagged, fresh_until: job.created_at.after(FRESH) })
 }
 
 fn envelope(job: &NewJob) -> Result<Envelope, broker::Error> {
