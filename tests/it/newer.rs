@@ -12,8 +12,9 @@ use postworks::clock::{SharedClock, ShiftedClock};
 use postworks::job::{Durability, Job, JobError, JobId, Queue, State};
 use postworks::ledger::{Db, Ledger, SqlLedger};
 use postworks::testing::broker::{queue, worker};
-use postworks::worker::{Calls, Handler, JobContext, Options, Registry, Stop, Worker};
+use postworks::worker::{Calls, Drained, Handler, JobContext, Options, Registry, Stop, Worker};
 use serde::{Deserialize, Serialize};
+use tokio::task::JoinHandle;
 
 /// Well below the five minutes after which a parked job would be looked at anyway.
 const SOON: Duration = Duration::from_secs(30);
@@ -116,7 +117,8 @@ impl World {
         registry
     }
 
-    fn work(&self, name: &str, registry: Registry) -> Stop {
+    /// Starts a worker; answers what stops it, and its end.
+    fn work(&self, name: &str, registry: Registry) -> (Stop, JoinHandle<Drained>) {
         let options = Options {
             id: worker(name),
             queues: vec![letters()],
@@ -135,8 +137,8 @@ impl World {
         );
         let stop = Stop::default();
         let told = stop.clone();
-        tokio::spawn(async move { worker.run(told).await.unwrap() });
-        stop
+        let ended = tokio::spawn(async move { worker.run(told).await.unwrap() });
+        (stop, ended)
     }
 
     fn producer(&self) -> Producer {
@@ -164,7 +166,7 @@ impl World {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_old_worker_does_not_know_runs_as_soon_as_a_new_one_starts() {
     let world = World::start().await;
-    let old = world.work("old", world.old_program());
+    let (old, _) = world.work("old", world.old_program());
     let producer = world.producer();
     let ids = [
         producer.enqueue_one(&Letter {}, letters()).await.unwrap().id,
@@ -176,7 +178,7 @@ async fn what_an_old_worker_does_not_know_runs_as_soon_as_a_new_one_starts() {
         assert_eq!(row.parked_for.as_deref(), Some("newer_worker"), "what it waits for is told");
     }
     // Another worker of the same program brings nothing back, and nothing turns in circles.
-    let second = world.work("second", world.old_program());
+    let (second, _) = world.work("second", world.old_program());
     let known = producer.enqueue_one(&Letter {}, letters()).await.unwrap().id;
     world.until_state(known, State::Parked).await;
     for id in ids {
@@ -187,7 +189,7 @@ async fn what_an_old_worker_does_not_know_runs_as_soon_as_a_new_one_starts() {
         stop.drain.cancel();
     }
     let started = Instant::now();
-    let new = world.work("new", world.new_program());
+    let (new, _) = world.work("new", world.new_program());
     for id in ids.into_iter().chain([known]) {
         world.until_state(id, State::Completed).await;
         let row = world.ledger.job(id).await.unwrap().unwrap();
@@ -202,7 +204,7 @@ async fn what_an_old_worker_does_not_know_runs_as_soon_as_a_new_one_starts() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_without_a_record_waits_in_the_broker_for_a_new_worker() {
     let world = World::start().await;
-    let old = world.work("old", world.old_program());
+    let (old, ended) = world.work("old", world.old_program());
     let id = world.producer().enqueue_one(&Note {}, letters()).await.unwrap().id;
     world
         .until("the old worker puts it off", async || {
@@ -214,7 +216,9 @@ async fn a_job_without_a_record_waits_in_the_broker_for_a_new_worker() {
         .await;
     assert!(world.ledger.job(id).await.unwrap().is_none(), "it did not die");
     old.drain.cancel();
-    let new = world.work("new", world.new_program());
+    // It would put the job off once more.
+    ended.await.unwrap();
+    let (new, _) = world.work("new", world.new_program());
     world.moving.advance(Duration::from_secs(61));
     world.until("the new worker runs it", async || world.runs.0.load(Ordering::SeqCst) == 1).await;
     assert!(world.ledger.job(id).await.unwrap().is_none(), "it did not die");
