@@ -1,7 +1,7 @@
 # Everything a person or CI does with the project. `make` alone explains itself.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-platforms setup-openapi setup-deploy setup-observe setup-otlp build test test-platforms test-openapi test-otlp faults fault-plants observe dashboards lint fmt bench bench-api observe-spike observe-renewals check-deploy demo
+.PHONY: help setup setup-platforms setup-openapi setup-deploy setup-observe setup-otlp setup-bench build test test-platforms test-openapi test-otlp faults fault-plants observe dashboards lint fmt bench bench-guard bench-baseline bench-api observe-spike observe-renewals check-deploy demo
 
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 # What runs against other people's programs has "real_" in its name.
@@ -24,6 +24,9 @@ setup-openapi: ## Installs schemathesis, which test-openapi runs (needs Python 3
 
 setup-otlp: ## Installs Rotel, a collector of OpenTelemetry, to which test-otlp sends (needs Python 3)
 	@.ci/setup otlp
+
+setup-bench: setup ## Installs valgrind, with which bench-guard counts instructions
+	@.ci/setup bench
 
 setup-deploy: ## Installs the linters of what Postworks is deployed with (needs Python 3)
 	@.ci/setup deploy
@@ -91,6 +94,15 @@ fmt: ## Formats the code
 
 bench: setup ## Measures throughput, latency, idle cost and memory (minutes; prints a table)
 	cargo bench --quiet --package postworks --bench engine
+
+# The tests' builds: what is compared are ratios and counts of one build, so it need not be a fast one.
+GUARD := cargo test --quiet --workspace --bench engine -- --guard
+
+bench-guard: setup-bench ## Fails if the engine lost a quarter of its speed, by ratios and counts that no machine changes
+	$(GUARD)
+
+bench-baseline: setup-bench ## Writes anew what bench-guard compares with, after a change that was meant
+	$(GUARD) --write
 
 bench-api: setup ## Measures the HTTP API under load from another process (minutes; prints a table)
 	cargo bench --quiet --package postworks-server --bench api

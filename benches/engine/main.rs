@@ -6,6 +6,7 @@
 //!
 //! `--quick` takes 20 seconds instead of minutes and says little; `--only WORD` measures the
 //! groups whose name holds the word; `--json FILE` writes the figures for other programs.
+//! `--guard` compares ratios and counts with `benches/baseline.json`, and fails on a loss.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,21 +17,30 @@
 )]
 
 mod backlog;
+mod counted;
 mod drain;
 mod enqueue;
+mod guard;
 mod idle;
 mod latency;
+mod limit;
 mod machine;
 mod memory;
+mod pure;
 mod report;
 mod world;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use postworks::testing::postgres_server::PostgresServer;
 
 use report::Report;
+
+/// As in every binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// How much to measure.
 struct Plan {
@@ -76,6 +86,10 @@ struct Args {
     quick: bool,
     only: String,
     json: Option<PathBuf>,
+    guard: bool,
+    write: bool,
+    /// A pure part, and how often: what the guard lets be counted.
+    part: Option<(String, usize)>,
 }
 
 impl Args {
@@ -87,18 +101,40 @@ impl Args {
                 "--quick" => read.quick = true,
                 "--only" => read.only = given.next().expect("--only needs a word"),
                 "--json" => read.json = Some(given.next().expect("--json needs a file").into()),
+                "--guard" => read.guard = true,
+                "--write" => read.write = true,
+                "--part" => {
+                    let name = given.next().expect("--part needs a name");
+                    let times = given.next().and_then(|times| times.parse().ok());
+                    read.part = Some((name, times.expect("--part needs a number")));
+                }
                 // Cargo says this to every bench.
                 "--bench" => {}
-                other => panic!("unknown argument {other}: --quick, --only WORD or --json FILE"),
+                other => panic!(
+                    "unknown argument {other}: --quick, --only WORD, --json FILE, --guard [--write]"
+                ),
             }
         }
         read
     }
 }
 
-#[tokio::main]
-async fn main() {
+fn main() -> ExitCode {
     let args = Args::read();
+    // Before there are threads, whose instructions would be counted as well.
+    if let Some((part, times)) = args.part {
+        pure::run(&part, times);
+        return ExitCode::SUCCESS;
+    }
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    if args.guard {
+        return runtime.block_on(guard::run(args.write));
+    }
+    runtime.block_on(measure(args));
+    ExitCode::SUCCESS
+}
+
+async fn measure(args: Args) {
     let plan = if args.quick { QUICK } else { FULL };
     let started = Instant::now();
     let postgres = PostgresServer::launch_durable().await;
@@ -107,6 +143,9 @@ async fn main() {
     // First, since what the others leave the disk to do for minutes would be counted in it.
     if wanted("latency") {
         latency::measure(&postgres, &plan, &mut report).await;
+    }
+    if wanted("limit") {
+        limit::measure(plan.backlog.min(100_000), plan.rounds, &mut report).await;
     }
     if wanted("throughput") {
         drain::measure(&postgres, &plan, &mut report).await;

@@ -23,13 +23,14 @@ const CONCURRENCY: usize = 100;
 /// Longest wait for anything here.
 const PATIENCE: Duration = Duration::from_secs(600);
 /// Makes the arguments about as long as those of a real job.
-const PADDING: &str = "0198f3a0-0000-7000-8000-000000000001 0198f3a0-0000-7000-8000-000000000002";
+pub(crate) const PADDING: &str =
+    "0198f3a0-0000-7000-8000-000000000001 0198f3a0-0000-7000-8000-000000000002";
 
 /// A job that does nothing, recorded in the ledger.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Recorded {
-    sent_us: u64,
-    padding: String,
+    pub(crate) sent_us: u64,
+    pub(crate) padding: String,
 }
 
 /// A job that does nothing, in the broker only.
