@@ -1,7 +1,7 @@
 # Everything a person or CI does with the project. `make` alone explains itself.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-platforms setup-openapi setup-deploy setup-observe setup-otlp setup-bench build test test-platforms test-openapi test-otlp faults fault-plants observe dashboards lint fmt bench bench-guard bench-baseline bench-api observe-spike observe-renewals check-deploy demo
+.PHONY: help setup setup-platforms setup-openapi setup-deploy setup-observe setup-otlp setup-bench setup-peers build test test-platforms test-openapi test-otlp faults fault-plants observe dashboards lint fmt bench bench-guard bench-baseline bench-api test-peers bench-peers observe-spike observe-renewals check-deploy demo
 
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 # What runs against other people's programs has "real_" in its name.
@@ -27,6 +27,9 @@ setup-otlp: ## Installs Rotel, a collector of OpenTelemetry, to which test-otlp 
 
 setup-bench: setup ## Installs valgrind, with which bench-guard counts instructions
 	@.ci/setup bench
+
+setup-peers: ## Installs the job queues that bench-peers measures: BullMQ, Sidekiq (needs Node 20)
+	@.ci/setup peers
 
 setup-deploy: ## Installs the linters of what Postworks is deployed with (needs Python 3)
 	@.ci/setup deploy
@@ -82,6 +85,7 @@ dashboards: ## Writes dashboards/*.json from config/dashboards
 
 lint: ## Checks format, lints and documentation
 	cargo fmt --all --check
+	cargo fmt --manifest-path benches/peers/Cargo.toml --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy --workspace --all-targets $(SECOND) -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
@@ -91,6 +95,7 @@ check-deploy: setup-deploy ## Checks compose, Kubernetes, systemd and the Docker
 
 fmt: ## Formats the code
 	cargo fmt --all
+	cargo fmt --manifest-path benches/peers/Cargo.toml
 
 bench: setup ## Measures throughput, latency, idle cost and memory (minutes; prints a table)
 	cargo bench --quiet --package postworks --bench engine
@@ -106,6 +111,14 @@ bench-baseline: setup-bench ## Writes anew what bench-guard compares with, after
 
 bench-api: setup ## Measures the HTTP API under load from another process (minutes; prints a table)
 	cargo bench --quiet --package postworks-server --bench api
+
+bench-peers: setup setup-peers ## Measures Postworks beside other job queues and writes docs/benchmarks.md (half an hour; ONLY, RUNS, QUICK)
+	cargo run --quiet --release --manifest-path benches/peers/Cargo.toml -- run $(if $(ONLY),--only $(ONLY)) $(if $(RUNS),--runs $(RUNS)) $(if $(QUICK),--quick)
+
+# In no other target: it builds the engine, and all peers in Rust, once more.
+test-peers: ## Checks lints and tests of bench-peers' own code
+	cargo clippy --release --all-targets --manifest-path benches/peers/Cargo.toml -- -D warnings
+	cargo test --release --quiet --manifest-path benches/peers/Cargo.toml
 
 observe-spike: setup ## Lets 20,000 jobs come at once to `up --workers auto`, and shows its workers over time (minutes)
 	cargo bench --quiet --package postworks-server --bench spike -- $(if $(JOBS),--jobs $(JOBS)) $(if $(CSV),--csv $(CSV))

@@ -6,7 +6,7 @@ use std::process::Command;
 
 /// A library and the folders that may name it.
 const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
-    ("apalis", &["src/worker", "server/tests/it/ingress.rs"]),
+    ("apalis", &["src/worker", "server/tests/it/ingress.rs", "benches/peers"]),
     (
         "redis",
         &[
@@ -107,7 +107,8 @@ fn rust_files() -> Vec<(String, String)> {
         let Ok(entries) = fs::read_dir(&folder) else { continue };
         for entry in entries {
             let path = entry.unwrap().path();
-            if path.is_dir() && !path.ends_with("node_modules") {
+            let is_ours = !path.ends_with("node_modules") && !path.ends_with("target");
+            if path.is_dir() && is_ours {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let name = path.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
