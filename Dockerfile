@@ -26,6 +26,7 @@ RUN mkdir -p src benches/engine tests/workers migrations workers/src workers/tes
     && cargo build --locked --release --workspace --bins --features "$FEATURES"
 
 COPY config/default.toml config/
+COPY config/loadtest config/loadtest
 COPY migrations migrations
 COPY src src
 COPY workers/src workers/src

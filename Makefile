@@ -1,7 +1,7 @@
 # Everything a person or CI does with the project. `make` alone explains itself.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-platforms setup-openapi setup-deploy setup-observe setup-otlp setup-bench setup-peers build test test-platforms test-openapi test-otlp faults fault-plants observe dashboards lint fmt bench bench-guard bench-baseline bench-api test-peers bench-peers observe-spike observe-renewals check-deploy demo
+.PHONY: help setup setup-platforms setup-openapi setup-deploy setup-observe setup-otlp setup-bench setup-peers build test test-platforms test-openapi test-otlp faults fault-plants observe dashboards lint fmt bench bench-guard bench-baseline bench-api test-peers bench-peers observe-spike observe-renewals loadtest check-deploy demo
 
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 # What runs against other people's programs has "real_" in its name.
@@ -125,6 +125,10 @@ observe-spike: setup ## Lets 20,000 jobs come at once to `up --workers auto`, an
 
 observe-renewals: setup ## Lets the tokens of 1,000 accounts end together, renewed on demand and ahead, and shows the refreshes (9 minutes)
 	cargo bench --quiet --package postworks-server --bench renewals -- $(if $(ACCOUNTS),--accounts $(ACCOUNTS))
+
+loadtest: ## Puts load on Postworks and writes a report to logs/loadtest (PROFILE, SCENARIOS, SEED; a minute)
+	@.ci/setup servers
+	cargo run --release -- loadtest $(SCENARIOS) --profile $(or $(PROFILE),smoke) $(if $(SEED),--seed $(SEED))
 
 demo: ## Runs a thousand jobs with nothing installed
 	cargo run --release -- demo

@@ -18,7 +18,7 @@ pub mod gate;
 pub mod job;
 pub mod ledger;
 pub mod telemetry;
-#[cfg(feature = "testing")]
+#[cfg(feature = "servers")]
 pub mod testing;
 pub mod worker;
 

@@ -6,5 +6,6 @@ pub mod app;
 pub mod auth;
 pub mod cli;
 mod ingress;
+mod loadtest;
 pub mod sandbox;
 pub mod scaling;

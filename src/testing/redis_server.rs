@@ -1,9 +1,10 @@
-//! A private Redis for one test.
+//! A private Redis for one test, or one load test.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -37,6 +38,11 @@ pub struct RedisServer {
 }
 
 impl RedisServer {
+    /// Whether this machine has a program to start.
+    pub fn is_installed() -> bool {
+        program().is_some()
+    }
+
     /// Starts one that keeps nothing on disk.
     pub fn start() -> Self {
         Self::start_with(&["--save", "", "--appendonly", "no"])
@@ -54,6 +60,7 @@ impl RedisServer {
     }
 
     /// Starts one as a sentinel that begins with this configuration.
+    #[cfg(feature = "testing")]
     pub(super) fn start_sentinel(config: &str, settings: &[&str]) -> Self {
         Self::prepared(&[settings, &["--sentinel"]].concat(), Some(config.to_owned()))
     }
@@ -113,6 +120,13 @@ impl RedisServer {
         copy
     }
 
+    /// Kills it, and starts it again with nothing on its disk.
+    pub fn wipe(&mut self) {
+        self.kill9();
+        let _ = fs::remove_dir_all(self.folder.path().join(APPENDONLY));
+        self.resume();
+    }
+
     /// Kills it, and starts it again from an older copy of its append-only file.
     pub fn roll_back(&mut self, copy: &TempDir) {
         self.kill9();
@@ -149,6 +163,8 @@ impl RedisServer {
             .arg("--dir")
             .arg(self.folder.path())
             .args(&self.settings)
+            // An interrupt from the terminal is for whoever started it.
+            .process_group(0)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a log file"))
             .stderr(log)
@@ -271,6 +287,15 @@ fn copy_files(from: &Path, to: &Path) {
 }
 
 fn find_program() -> PathBuf {
+    program().unwrap_or_else(|| {
+        panic!(
+            "a Redis 7 is needed: run `make setup`, install redis-server or valkey-server, or put \
+             one into {TOOLS}"
+        )
+    })
+}
+
+fn program() -> Option<PathBuf> {
     let here = std::env::current_dir().unwrap_or_default();
     let tools = here.ancestors().map(|folder| folder.join(TOOLS));
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -278,10 +303,4 @@ fn find_program() -> PathBuf {
         .chain(std::env::split_paths(&path))
         .flat_map(|folder| PROGRAMS.map(|program| folder.join(program)))
         .find(|program| program.is_file())
-        .unwrap_or_else(|| {
-            panic!(
-                "this test needs a Redis 7 of its own: install redis-server or valkey-server, or \
-                 put one into {TOOLS}"
-            )
-        })
 }

@@ -20,6 +20,7 @@ mod http;
 mod ingress;
 mod job;
 mod keys;
+mod loadtest;
 mod metrics_page;
 mod output;
 mod queue;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
-use postworks::config::{Config, Environment, parse_listen};
+use postworks::config::{ByteSize, Config, Environment, parse_listen};
 use postworks_workers::role::{WorkerArgs, ready_line};
 use postworks_workers::signals::Signals;
 use postworks_workers::telemetry;
@@ -35,6 +35,14 @@ pub(crate) struct SandboxArgs {
     /// A file that gets one line for each accepted publish or refresh
     #[arg(long, value_name = "FILE")]
     pub(crate) journal: Option<PathBuf>,
+    /// What it keeps at most, about
+    #[arg(long, value_name = "SIZE", hide = true, value_parser = parse_size)]
+    pub(crate) memory: Option<usize>,
+}
+
+fn parse_size(text: &str) -> Result<usize, String> {
+    let size = ByteSize::parse(text).map(|size| size.0);
+    size.ok_or_else(|| "must be a size such as 512MiB".to_owned())
 }
 
 /// One line on stdout for each listener of a server: where it is, for whoever started it.

@@ -11,7 +11,10 @@ fn the_definition_is_sound() {
 fn help_teaches() {
     fn collect(command: &mut clap::Command, path: &str, into: &mut String) {
         into.push_str(&format!("==== {path}\n{}\n", command.render_help()));
-        for sub in command.get_subcommands_mut().filter(|sub| sub.get_name() != "help") {
+        for sub in command
+            .get_subcommands_mut()
+            .filter(|sub| sub.get_name() != "help" && !sub.is_hide_set())
+        {
             let path = format!("{path} {}", sub.get_name());
             collect(sub, &path, into);
         }

@@ -7,7 +7,7 @@ use postworks_workers::role::WorkerArgs;
 use super::failure::Failure;
 use super::{
     Context, apikey, audit, breaker, config, connector, demo, dlq, doctor, effects, enqueue,
-    ingress, job, keys, queue, roles, tenant, top, up, user,
+    ingress, job, keys, loadtest, queue, roles, tenant, top, up, user,
 };
 
 /// What to do.
@@ -35,6 +35,37 @@ Examples:
   postworks demo
   postworks demo --jobs 200 --seed 7")]
     Demo(demo::DemoArgs),
+    /// Put load on Postworks, measure, and report
+    #[command(after_help = "\
+Without addresses it starts a Redis and a PostgreSQL of its own in temporary folders. With
+--database-url and --redis-url (or DATABASE_URL and REDIS_URL) it works on those servers: in a
+database that it makes and drops, under keys that it removes; such servers are loaded, but neither
+stopped nor wiped.
+
+Scenarios: database (statements on the real tables), queue (jobs arrive at a rate, at a slow and
+unreliable platform), redis (its commands), api (requests), failover (no connection left, Redis
+restarted and wiped, a worker killed), breaking-point (the highest rate that can be sustained).
+Times count from when something was due, so a system that stalls is charged for all that waited.
+
+A profile says how much and how long. One of your own needs only what it changes, and runs the
+scenarios that it names:
+  [system]
+  workers = 4
+  [queue]
+  rate = 500
+  sustain = \"10m\"
+
+Ctrl-C ends it in good order, with a report of what was measured until then. Exit codes: 0 every
+target that was measured held, 1 one was missed or a scenario broke off, 69 no servers, 75 stopped
+early, 78 the profile or the targets are not right.
+
+Examples:
+  postworks loadtest
+  postworks loadtest queue breaking-point --seed 7
+  postworks loadtest --profile reference --out report
+  postworks loadtest --profile ours.toml --targets ours-targets.toml
+  postworks loadtest compare logs/loadtest/2026-01-31T12-00-00Z logs/loadtest/2026-02-28T12-00-00Z")]
+    Loadtest(loadtest::LoadtestArgs),
     /// Run the HTTP API
     #[command(after_help = "\
 Needs DATABASE_URL and REDIS_URL. Callers bring an API key, or log in; with POSTWORKS_AUTH=off
@@ -271,6 +302,7 @@ pub(super) async fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
     match verb {
         Verb::Up(args) => up::run(context, args).await,
         Verb::Demo(args) => roles::run_demo(context, args).await,
+        Verb::Loadtest(args) => Box::pin(loadtest::run(context, args)).await,
         Verb::Api(args) => roles::run_api(context, args).await,
         Verb::Worker(args) => roles::run_worker(context, args).await,
         Verb::Sandbox(args) => roles::run_sandbox(args).await,

@@ -235,10 +235,12 @@ fn say_if_exposed(node: &Node, address: SocketAddr) {
 /// Runs the sandbox platform until a signal.
 pub(crate) async fn sandbox(args: &SandboxArgs) -> Result<(), Failure> {
     let signals = Signals::listen()?;
+    let usual = sandbox::Options::default();
     let options = sandbox::Options {
         listen: args.listen,
         journal: args.journal.clone(),
-        ..sandbox::Options::default()
+        memory: args.memory.unwrap_or(usual.memory),
+        ..usual
     };
     let platform = sandbox::serve(options).await.map_err(|error| match error {
         sandbox::StartError::Listen(source) => cannot_listen(args.listen, &source),

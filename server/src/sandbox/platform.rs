@@ -68,15 +68,15 @@ pub(super) struct Listed {
 }
 
 impl Platform {
-    /// An empty platform that writes to this journal, or to memory only.
-    pub(super) fn open(journal: Option<&Path>) -> io::Result<Self> {
+    /// An empty platform that writes to this journal, or to memory only, and keeps so many bytes.
+    pub(super) fn open(journal: Option<&Path>, memory: usize) -> io::Result<Self> {
         Ok(Self {
             accounts: Accounts::default(),
             grants: Grants::default(),
             posts: Posts::default(),
             journal: Journal::open(journal)?,
             faults: Faults::default(),
-            room: Room::new(),
+            room: Room::of(memory),
         })
     }
 

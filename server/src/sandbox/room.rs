@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 
 use super::error::ApiError;
 
-/// How much a sandbox keeps before it answers 507: about 750,000 short posts.
+/// How much a sandbox keeps before it answers 507, unless told otherwise: about 750,000 short posts.
 pub const MEMORY_LIMIT_BYTES: usize = 512 * 1024 * 1024;
 
 /// What a row costs beside its own text: ids, times, index entries, tokens. Estimated from their
@@ -19,8 +19,8 @@ pub(super) struct Room {
 
 impl Room {
     /// A sandbox's whole room.
-    pub(super) fn new() -> Self {
-        Self { left: MEMORY_LIMIT_BYTES }
+    pub(super) fn of(bytes: usize) -> Self {
+        Self { left: bytes }
     }
 
     /// Sets room aside for a row that carries `text_bytes` of the client's text.

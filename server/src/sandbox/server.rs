@@ -32,6 +32,7 @@ use super::{
     clock::{self, NowMs},
     journal::Entry,
     platform::Platform,
+    room::MEMORY_LIMIT_BYTES,
     routes::{self, Sandbox},
 };
 
@@ -45,6 +46,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// The file to append the journal to; without it, it is in memory only.
     pub journal: Option<PathBuf>,
+    /// How many bytes it keeps, about, before it answers 507.
+    pub memory: usize,
     /// Tells the time, which tokens expire by.
     pub now_ms: NowMs,
 }
@@ -54,6 +57,7 @@ impl Default for Options {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             journal: None,
+            memory: MEMORY_LIMIT_BYTES,
             now_ms: Arc::new(clock::now_ms),
         }
     }
@@ -87,8 +91,8 @@ pub enum StartError {
 /// When the address cannot be listened on, or the journal cannot be opened, is no journal, or is
 /// in another sandbox's hands.
 pub async fn serve(options: Options) -> Result<Running, StartError> {
-    let Options { listen, journal, now_ms } = options;
-    let platform = Platform::open(journal.as_deref()).map_err(StartError::Journal)?;
+    let Options { listen, journal, memory, now_ms } = options;
+    let platform = Platform::open(journal.as_deref(), memory).map_err(StartError::Journal)?;
     let listener = TcpListener::bind(listen).await.map_err(StartError::Listen)?;
     let address = listener.local_addr().map_err(StartError::Listen)?;
     let stopping = CancellationToken::new();

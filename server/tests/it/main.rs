@@ -36,6 +36,7 @@ mod inputs;
 mod keys;
 mod lean_worker;
 mod limits;
+mod loadtest;
 mod login;
 mod logs;
 mod metrics;

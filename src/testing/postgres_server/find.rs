@@ -9,13 +9,14 @@ use nix::unistd::{Gid, Uid, User};
 /// # Panics
 /// It is nowhere.
 pub(super) fn program(name: &str) -> PathBuf {
-    folders()
-        .into_iter()
-        .map(|folder| folder.join(name))
-        .find(|path| path.is_file())
-        .unwrap_or_else(|| {
-            panic!("no {name} found on PATH, in /usr/lib/postgresql or in .tools: run `make setup`")
-        })
+    installed(name).unwrap_or_else(|| {
+        panic!("no {name} found on PATH, in /usr/lib/postgresql or in .tools: run `make setup`")
+    })
+}
+
+/// The same; `None` if it is nowhere.
+pub(super) fn installed(name: &str) -> Option<PathBuf> {
+    folders().into_iter().map(|folder| folder.join(name)).find(|path| path.is_file())
 }
 
 fn folders() -> Vec<PathBuf> {

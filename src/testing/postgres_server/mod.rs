@@ -42,11 +42,40 @@ const FAST: &[&str] = &["fsync=off", "synchronous_commit=on", "full_page_writes=
 const DURABLE: &[&str] =
     &["fsync=on", "synchronous_commit=on", "shared_buffers=256MB", "max_wal_size=4GB"];
 
+/// The same, for as many connections as a load test opens.
+const MEASURED: &[&str] = &[
+    "fsync=on",
+    "synchronous_commit=on",
+    "shared_buffers=256MB",
+    "max_wal_size=4GB",
+    "max_connections=200",
+];
+
 impl PostgresServer {
     /// Starts a server that never waits for the disk. It survives [`kill9`](Self::kill9) all the
     /// same: what it wrote is in the system's memory.
     pub async fn launch() -> Self {
         Self::launch_with(FAST).await
+    }
+
+    /// Whether this machine has the programs to start.
+    pub fn is_installed() -> bool {
+        ["initdb", "postgres"].iter().all(|name| find::installed(name).is_some())
+    }
+
+    /// Starts a server without tables that waits for the disk at every commit, and lets 200
+    /// connect: for a load test, which leaves nothing behind, no template either.
+    pub async fn launch_bare() -> Self {
+        let launch = || {
+            run::sweep();
+            let folder = Folder::make();
+            template::init(&folder, &[]);
+            let (running, databases) = (Mutex::new(None), AtomicU32::new(0));
+            let server = Self { running, settings: MEASURED, databases, folder };
+            server.start();
+            server
+        };
+        tokio::task::spawn_blocking(launch).await.expect("a private PostgreSQL server")
     }
 
     /// Starts a server that waits for the disk at every commit, to measure what that costs.
@@ -132,6 +161,12 @@ impl PostgresServer {
     /// The folder of its socket.
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Its processes now: the server's own, then those of its sessions.
+    pub fn pids(&self) -> Vec<i32> {
+        let running = self.running.lock().expect("no test panicked in here");
+        running.as_ref().map(Running::pids).unwrap_or_default()
     }
 
     /// Makes a file or folder its own.

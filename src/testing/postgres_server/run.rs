@@ -47,6 +47,8 @@ pub(super) fn give(path: &Path) {
 pub(super) fn command(name: &str) -> Command {
     let mut command = Command::new(find::program(name));
     command.env("LC_ALL", "C").stdin(Stdio::null()).current_dir(base());
+    // An interrupt from the terminal is for whoever started it.
+    command.process_group(0);
     if let Some((uid, gid)) = find::user() {
         command.gid(gid.as_raw()).uid(uid.as_raw());
     }
@@ -183,6 +185,13 @@ impl Running {
         for session in children(server) {
             let _ = kill(Pid::from_raw(session), signal);
         }
+    }
+
+    /// The server's process and those of its sessions.
+    pub(super) fn pids(&self) -> Vec<i32> {
+        let mut pids = children(self.pid());
+        pids.insert(0, self.pid());
+        pids
     }
 
     fn pid(&self) -> i32 {

@@ -64,16 +64,21 @@ fn copy_as_is(from: &Path, to: &Path) {
     }
 }
 
-async fn build(folder: &Folder) {
+/// Makes a data folder with no tables.
+pub(super) fn init(folder: &Folder, flags: &[&str]) {
     let out = run::command("initdb")
         .arg("-D")
         .arg(folder.data())
         .args(["-U", USER, "--auth=trust", "--locale=C", "--encoding=UTF8", "--no-sync"])
-        // Small segments: a new server copies 28 MB instead of 43.
-        .arg("--wal-segsize=1")
+        .args(flags)
         .output()
         .expect("run initdb");
     assert!(out.status.success(), "initdb failed: {}", String::from_utf8_lossy(&out.stderr));
+}
+
+async fn build(folder: &Folder) {
+    // Small segments: a new server copies 28 MB instead of 43.
+    init(folder, &["--wal-segsize=1"]);
     let server = Running::start(&folder.data(), folder.path(), FAST);
     let mut conn =
         sqlx::PgConnection::connect(&folder.url("postgres")).await.expect("connect to the server");

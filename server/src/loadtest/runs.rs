@@ -1,0 +1,320 @@
+//! What became of the jobs of a load test: when each was due, and what the workers said of it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use postworks::job::JobId;
+use uuid::Uuid;
+
+use super::moment::Moment;
+use super::system::{Kind, Told};
+use super::tally::{Tally, Times};
+
+/// What starts are counted as, and ends.
+pub(crate) const START: &str = "job start";
+/// From due to the end of the attempt that succeeded.
+pub(crate) const END: &str = "job end";
+/// One attempt that succeeded.
+pub(crate) const RUN: &str = "job run";
+/// All kinds together.
+pub(crate) const ALL: &str = "all kinds";
+
+/// Cheap to clone: all clones know the same.
+#[derive(Clone)]
+pub(crate) struct Runs(Arc<Mutex<Seen>>);
+
+struct Seen {
+    tally: Tally,
+    open: HashMap<Uuid, Open>,
+    made: u64,
+    ended: u64,
+    runs: Times,
+    /// Jobs whose every start is to be kept.
+    watched: HashMap<Uuid, Vec<Moment>>,
+    /// From due to start, since they were taken.
+    starts: Times,
+    /// Attempts under way now, and at most.
+    running: (usize, usize),
+    /// A moment, and the first start after it.
+    mark: Option<(Moment, Option<Moment>)>,
+}
+
+impl Seen {
+    fn new(tally: Tally) -> Self {
+        Self {
+            tally,
+            open: HashMap::new(),
+            made: 0,
+            ended: 0,
+            runs: Times::default(),
+            watched: HashMap::new(),
+            starts: Times::default(),
+            running: (0, 0),
+            mark: None,
+        }
+    }
+}
+
+/// A job that has not succeeded yet.
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    due: Moment,
+    kind: Kind,
+    /// When its present, or last, attempt started.
+    started: Option<Moment>,
+    /// The worker that runs it now.
+    on: Option<usize>,
+}
+
+/// One line of a worker.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Line {
+    Started { at: Moment, id: Uuid },
+    Ended { at: Moment, id: Uuid, well: bool },
+}
+
+impl Runs {
+    /// Counts into `tally`.
+    pub(crate) fn new(tally: Tally) -> Self {
+        Self(Arc::new(Mutex::new(Seen::new(tally))))
+    }
+
+    /// Forgets all that was, and counts into `tally` from now on.
+    pub(crate) fn start_anew(&self, tally: Tally) {
+        *self.lock() = Seen::new(tally);
+    }
+
+    /// A job was made, that was due then.
+    pub(crate) fn expect(&self, id: JobId, kind: Kind, due: Moment) {
+        let mut seen = self.lock();
+        seen.made += 1;
+        seen.open.insert(id.as_uuid(), Open { due, kind, started: None, on: None });
+    }
+
+    /// It was not made after all, or nobody knows: it is not waited for.
+    pub(crate) fn forget(&self, id: JobId) {
+        let mut seen = self.lock();
+        if seen.open.remove(&id.as_uuid()).is_some() {
+            seen.made = seen.made.saturating_sub(1);
+        }
+    }
+
+    /// Reads what the `n`th worker says until it ends.
+    pub(crate) fn listen_to(&self, n: usize, told: Option<Told>) {
+        let Some(mut told) = told else { return };
+        let runs = self.clone();
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = told.next_line().await {
+                runs.note(n, &line);
+            }
+        });
+    }
+
+    fn note(&self, worker: usize, line: &str) {
+        match parse(line) {
+            Some(Line::Started { at, id }) => self.started(worker, at, id),
+            Some(Line::Ended { at, id, well }) => self.ended(at, id, well),
+            // Where it listens was read before; there is nothing else.
+            None => {}
+        }
+    }
+
+    fn started(&self, worker: usize, at: Moment, id: Uuid) {
+        let mut guard = self.lock();
+        let seen = &mut *guard;
+        if let Some((since, first @ None)) = &mut seen.mark
+            && at >= *since
+        {
+            *first = Some(at);
+        }
+        if let Some(starts) = seen.watched.get_mut(&id) {
+            starts.push(at);
+        }
+        let Some(open) = seen.open.get_mut(&id) else { return };
+        let first = open.started.is_none();
+        let anew = open.on.is_none();
+        (open.started, open.on) = (Some(at), Some(worker));
+        let (due, kind) = (open.due, open.kind);
+        if anew {
+            seen.running.0 += 1;
+            seen.running.1 = seen.running.1.max(seen.running.0);
+        }
+        if first {
+            seen.starts.record(u64::try_from(at.since(due).as_micros()).unwrap_or(u64::MAX));
+            seen.tally.noted(START, kind.as_str(), due, at);
+            seen.tally.noted(START, ALL, due, at);
+            seen.tally.late(due, at);
+        }
+    }
+
+    fn ended(&self, at: Moment, id: Uuid, well: bool) {
+        let mut guard = self.lock();
+        let seen = &mut *guard;
+        let Some(open) = seen.open.get_mut(&id) else { return };
+        let ran = open.on.take().is_some();
+        let Open { due, kind, started, .. } = *open;
+        if ran {
+            seen.running.0 = seen.running.0.saturating_sub(1);
+        }
+        if !well {
+            seen.tally.ended(at, false);
+            return;
+        }
+        seen.open.remove(&id);
+        seen.ended += 1;
+        if let Some(started) = started {
+            seen.runs.record(u64::try_from(at.since(started).as_micros()).unwrap_or(u64::MAX));
+            seen.tally.noted(RUN, kind.as_str(), started, at);
+        }
+        seen.tally.noted(END, kind.as_str(), due, at);
+        seen.tally.noted(END, ALL, due, at);
+        seen.tally.ended(at, true);
+    }
+
+    /// Jobs that were made and have not succeeded yet.
+    pub(crate) fn open(&self) -> usize {
+        self.lock().open.len()
+    }
+
+    /// Jobs of which no attempt has started yet.
+    pub(crate) fn waiting(&self) -> Vec<Uuid> {
+        self.of(|open| open.started.is_none())
+    }
+
+    /// Jobs that the `n`th worker runs.
+    pub(crate) fn running_on(&self, n: usize) -> Vec<Uuid> {
+        self.of(|open| open.on == Some(n))
+    }
+
+    /// How many attempts are under way.
+    pub(crate) fn running(&self) -> usize {
+        self.lock().running.0
+    }
+
+    /// How many there were at once, at most.
+    pub(crate) fn peak_running(&self) -> usize {
+        self.lock().running.1
+    }
+
+    /// Whether none of these is still to start for the first time.
+    pub(crate) fn have_started(&self, ids: &[Uuid]) -> bool {
+        let seen = self.lock();
+        ids.iter().all(|id| seen.open.get(id).is_none_or(|open| open.started.is_some()))
+    }
+
+    /// Looks out for the first start after `since`.
+    pub(crate) fn mark(&self, since: Moment) {
+        self.lock().mark = Some((since, None));
+    }
+
+    /// The first start after the mark.
+    pub(crate) fn first_since_mark(&self) -> Option<Moment> {
+        self.lock().mark.and_then(|(_, first)| first)
+    }
+
+    fn of(&self, which: impl Fn(&Open) -> bool) -> Vec<Uuid> {
+        let seen = self.lock();
+        seen.open.iter().filter(|(_, open)| which(open)).map(|(id, _)| *id).collect()
+    }
+
+    /// Jobs that have not succeeded yet.
+    pub(crate) fn open_ids(&self) -> Vec<Uuid> {
+        self.lock().open.keys().copied().collect()
+    }
+
+    /// Jobs that were made, and that have succeeded.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        let seen = self.lock();
+        (seen.made, seen.ended)
+    }
+
+    /// The mean of an attempt that succeeded, in milliseconds; `None` if there was none.
+    pub(crate) fn run_mean_ms(&self) -> Option<f64> {
+        let seen = self.lock();
+        (seen.runs.len() > 0).then(|| seen.runs.mean_ms())
+    }
+
+    /// From due to start of the jobs that started since this was called before; of those that have
+    /// not, from due until now.
+    pub(crate) fn take_starts(&self) -> Times {
+        let (mut seen, now) = (self.lock(), Moment::now());
+        let mut times = std::mem::take(&mut seen.starts);
+        for open in seen.open.values().filter(|open| open.started.is_none()) {
+            times.record(u64::try_from(now.since(open.due).as_micros()).unwrap_or(u64::MAX));
+        }
+        times
+    }
+
+    /// Keeps every start of these jobs from now on.
+    pub(crate) fn watch(&self, ids: impl IntoIterator<Item = Uuid>) {
+        self.lock().watched = ids.into_iter().map(|id| (id, Vec::new())).collect();
+    }
+
+    /// When each watched job started since.
+    pub(crate) fn watched(&self) -> HashMap<Uuid, Vec<Moment>> {
+        self.lock().watched.clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn parse(line: &str) -> Option<Line> {
+    let mut words = line.split(' ');
+    let (what, at, id, of) = (words.next()?, words.next()?, words.next()?, words.next()?);
+    let (at, id) = (Moment(at.parse().ok()?), id.parse().ok()?);
+    match what {
+        "S" => Some(Line::Started { at, id }),
+        "E" => Some(Line::Ended { at, id, well: of == "-" }),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "0198f3a0-0000-7000-8000-000000000001";
+
+    #[test]
+    fn a_jobs_times_count_from_when_it_was_due_and_its_start_counts_once() {
+        let tally = Tally::new(Moment(0));
+        let runs = Runs::new(tally.clone());
+        let id: JobId = ID.parse().unwrap();
+        runs.expect(id, Kind::Cleanup, Moment(1_000));
+        runs.watch([id.as_uuid()]);
+        runs.note(7, &format!("S 3000 {ID} data_cleanup 1"));
+        assert_eq!((runs.open(), runs.waiting().len(), runs.running()), (1, 0, 1));
+        assert_eq!((runs.running_on(7), runs.running_on(6)), (vec![id.as_uuid()], vec![]));
+        runs.note(7, &format!("E 4000 {ID} transient"));
+        assert_eq!((runs.open(), runs.running()), (1, 0));
+        runs.note(7, &format!("S 9000 {ID} data_cleanup 2"));
+        runs.note(7, &format!("E 11000 {ID} -"));
+        assert_eq!((runs.open(), runs.counts()), (0, (1, 1)));
+        assert!((runs.run_mean_ms().unwrap() - 2.0).abs() < 0.01);
+        assert_eq!(runs.watched()[&id.as_uuid()], [Moment(3_000), Moment(9_000)]);
+        let times: Vec<_> = tally
+            .timings()
+            .into_iter()
+            .filter(|row| row.name != ALL)
+            .map(|row| (row.group, row.name, row.count, row.max_ms.round()))
+            .collect();
+        let cleanup = || "data_cleanup".to_owned();
+        assert_eq!(
+            times,
+            [
+                (END.to_owned(), cleanup(), 1, 10.0),
+                (RUN.to_owned(), cleanup(), 1, 2.0),
+                (START.to_owned(), cleanup(), 1, 2.0),
+            ]
+        );
+    }
+
+    #[test]
+    fn lines_of_anything_else_are_passed_over() {
+        for line in ["", "{\"event\":\"listening\"}", "S x y z 1", "S 1", &format!("Q 1 {ID} -")] {
+            assert_eq!(parse(line), None, "{line}");
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! A worker is killed while jobs wait.
+
+use std::time::Duration;
+
+use super::PLACES;
+use crate::loadtest::moment::Moment;
+use crate::loadtest::profile::Failover;
+use crate::loadtest::scenarios::Ground;
+use crate::loadtest::scenarios::draft::{Draft, count, figure};
+use crate::loadtest::scenarios::ledger::Left;
+use crate::loadtest::scenarios::load::{Staff, until};
+use crate::loadtest::system::{Kind, System};
+use crate::loadtest::tally::Times;
+
+/// How long the platform takes for each.
+const RUN: Duration = Duration::from_millis(300);
+/// So many should be running on the worker that is killed, unless that takes too long.
+const RUNNING: usize = 50;
+const FILLING: Duration = Duration::from_secs(5);
+/// Longest wait for anything here.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Enqueues publications, kills the worker that runs many of them, and waits until all have run.
+pub(super) async fn kill(
+    ground: &Ground<'_>,
+    part: &Failover,
+    system: &System,
+    staff: &mut Staff,
+    draft: &mut Draft,
+) -> anyhow::Result<()> {
+    staff.platform.take(RUN).await?;
+    let (from, published) = (Moment::now(), staff.platform.published()?);
+    let due = Moment::now();
+    let made = |id| staff.runs.expect(id, Kind::Publication, due);
+    staff.work.publish_many(part.pending as usize, made).await?;
+    let doomed = 0;
+    let many = RUNNING.min(part.pending as usize / 4).max(1);
+    until(FILLING, &ground.stop, async || staff.runs.running_on(doomed).len() >= many).await;
+    let ids = staff.runs.open_ids();
+    let waiting = staff.runs.waiting().len() as u64;
+    let orphans = staff.runs.running_on(doomed);
+    staff.runs.watch(orphans.iter().copied());
+    let killed = Moment::now();
+    staff.workers[doomed].kill().await?;
+    draft.phase(format!("{} jobs arrive", part.pending), from);
+    let ended = staff.ended(system, PATIENCE, &ground.stop).await;
+    let all = Moment::now();
+    draft.phase("a worker is gone", killed);
+    let mut again = Times::default();
+    for starts in staff.runs.watched().values() {
+        let first = starts.iter().find(|at| **at > killed);
+        // What was settled just before the end did not run again.
+        let took = first.map(|at| at.since(killed).as_micros());
+        took.into_iter().for_each(|micros| again.record(u64::try_from(micros).unwrap_or(u64::MAX)));
+    }
+    let left = Left::of(system.node.store.db(), &ids).await?;
+    let now = staff.platform.published()?;
+    let mut rows = vec![
+        count("jobs waiting", waiting, "jobs"),
+        count("running on the killed worker", orphans.len() as u64, "jobs"),
+        count("of them run again", again.len(), "jobs"),
+        count("jobs lost", left.lost, "jobs"),
+        count("jobs not ended", left.open, "jobs"),
+        count("published twice", now.twice - published.twice, "posts"),
+    ];
+    if again.len() > 0 {
+        rows.push(figure("orphans run again within", again.ms(1.0) / 1_000.0, "s"));
+        rows.push(figure("orphans run again, p50", again.ms(0.5) / 1_000.0, "s"));
+    }
+    if ended {
+        rows.push(figure("all have run after", all.since(killed).as_secs_f64(), "s"));
+    }
+    draft.table("Worker killed", rows);
+    // The parts that follow want as many as there were.
+    staff.workers[doomed] = system.worker(doomed, PLACES, &staff.runs).await?;
+    Ok(())
+}
