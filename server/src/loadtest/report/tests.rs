@@ -1,3 +1,5 @@
+//! The whole report, as it looks.
+
 use super::*;
 
 #[test]

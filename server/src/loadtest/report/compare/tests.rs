@@ -1,3 +1,5 @@
+//! Two load tests side by side, as they look.
+
 use super::super::fixture;
 use super::*;
 

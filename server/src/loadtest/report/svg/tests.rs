@@ -1,3 +1,5 @@
+//! Charts, as they are drawn.
+
 use super::*;
 
 fn chart(points: &[&[(f64, f64)]]) -> Chart {
