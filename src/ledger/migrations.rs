@@ -93,7 +93,7 @@ impl Db {
 }
 
 /// PostgreSQL's migrations, for whoever caches a database that has them.
-#[cfg(feature = "testing")]
+#[cfg(feature = "servers")]
 pub(crate) fn postgres_migrations() -> impl Iterator<Item = &'static sqlx::migrate::Migration> {
     POSTGRES.iter()
 }

@@ -41,7 +41,7 @@ pub use letters::{
     DeadCount, DeadFilter, DeadGroup, DeadLetter, DeadSubject, Edited, PutBack, Redriven,
 };
 pub use meter::Class;
-#[cfg(feature = "testing")]
+#[cfg(feature = "servers")]
 pub(crate) use migrations::postgres_migrations;
 pub use open::{Backlog, Page, Span};
 pub use outage::GuardedPool;
