@@ -7,6 +7,9 @@ use super::document::{Block, Cell, Document, Grid, Span, Tone, spans};
 use super::plots;
 use super::svg::{self, Chart, LOOKS, NARROW, WIDE};
 
+/// A cell of so few letters, such as a date, stays on one line.
+const SHORT: usize = 12;
+
 const STYLE: &str = include_str!("page.css");
 
 /// The whole document.
@@ -99,7 +102,9 @@ fn grid(grid: &Grid) -> String {
     for row in &grid.rows {
         html.push_str("<tr>");
         for (cell, (_, figures)) in row.iter().zip(&grid.columns) {
-            let _ = write!(html, "<td{}>{}</td>", side(*figures), inner(cell));
+            let short = cell.text.chars().count() <= SHORT && !figures;
+            let class = if short { " class=\"short\"" } else { side(*figures) };
+            let _ = write!(html, "<td{class}>{}</td>", inner(cell));
         }
         html.push_str("</tr>\n");
     }

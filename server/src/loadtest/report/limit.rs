@@ -35,7 +35,8 @@ fn breaking_point(capacity: &Capacity) -> String {
         (Some(workers), Some(places)) => {
             let (workers, places) =
                 (of_things(workers as usize, "worker"), of_things(places as usize, "place"));
-            format!(", by {workers} with {places} each")
+            let each = if capacity.workers == Some(1) { "" } else { " each" };
+            format!(", by {workers} with {places}{each}")
         }
         _ => String::new(),
     };

@@ -104,7 +104,7 @@ pub(super) fn stretch(seconds: f64) -> String {
         return NOT_MEASURED.to_owned();
     }
     if seconds < 59.5 {
-        return format!("{} s", number(seconds));
+        return format!("{} s", number((seconds * 100.0).round() / 100.0));
     }
     let whole = seconds.round();
     let (hours, minutes, rest) =
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn stretches_of_time_are_read_in_two_units() {
-        let read = [0.5, 59.0, 60.0, 245.0, 3_600.0, 3_720.0].map(stretch);
-        assert_eq!(read, ["0.5 s", "59 s", "1 min", "4 min 5 s", "1 h", "1 h 2 min"]);
+        let read = [0.004, 0.5, 59.0, 60.0, 245.0, 3_600.0, 3_720.0].map(stretch);
+        assert_eq!(read, ["0 s", "0.5 s", "59 s", "1 min", "4 min 5 s", "1 h", "1 h 2 min"]);
     }
 }

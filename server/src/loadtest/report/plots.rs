@@ -7,8 +7,8 @@ use crate::loadtest::findings::{Plot, Scenario, Series};
 
 const ORDER: [Plot; 5] = [Plot::Throughput, Plot::Latency, Plot::Depth, Plot::Memory, Plot::Errors];
 
-/// Letters of a line that is drawn with text.
-const SPARKS: usize = 30;
+/// Letters of a line that is drawn with text, at most: no more than it has points.
+const SPARKS_MAX: usize = 30;
 
 /// The plots of a scenario; series of one plot that have another unit have a plot of their own.
 pub(super) fn of(scenario: &Scenario) -> Vec<Chart> {
@@ -65,13 +65,15 @@ pub(super) fn about(chart: &Chart) -> String {
 /// A plot as a table: a line of text for each of its lines.
 pub(super) fn overview(chart: &Chart) -> Grid {
     let mut grid = Grid::new(&["line", "over time", ">lowest", ">mean", ">highest"]);
+    let points = chart.lines.iter().map(|line| line.points.len()).max();
+    let letters = points.unwrap_or(0).clamp(1, SPARKS_MAX);
     for line in &chart.lines {
         let Some(figures) = extremes(line) else {
             grid.row([line.name.as_str().into(), "".into(), "–".into(), "–".into(), "–".into()]);
             continue;
         };
         let [low, mean, high] = figures.map(|value| with_unit(value, &chart.unit).into());
-        let drawn = sparkline(&line.points, chart.end(), figures[2]);
+        let drawn = sparkline(&line.points, chart.end(), figures[2], letters);
         grid.row([line.name.as_str().into(), drawn.into(), low, mean, high]);
     }
     grid
@@ -87,13 +89,13 @@ fn extremes(line: &Line) -> Option<[f64; 3]> {
 
 /// The line from 0 to `high` in letters: the highest of each stretch, and a space where there is
 /// nothing.
-fn sparkline(points: &[(f64, f64)], end: f64, high: f64) -> String {
+fn sparkline(points: &[(f64, f64)], end: f64, high: f64, letters: usize) -> String {
     const LETTERS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-    let mut highest = [None::<f64>; SPARKS];
+    let mut highest = vec![None::<f64>; letters];
     for (at, value) in points.iter().filter(|(at, value)| at.is_finite() && value.is_finite()) {
         let part = if end > 0.0 { at / end } else { 0.0 };
         // A cast of a float saturates.
-        let column = ((part * SPARKS as f64) as usize).min(SPARKS - 1);
+        let column = ((part * letters as f64) as usize).min(letters - 1);
         highest[column] = Some(highest[column].map_or(*value, |known| known.max(*value)));
     }
     let letter = |value: &Option<f64>| match value {
@@ -137,8 +139,8 @@ mod tests {
             .filter(|n| !(20..30).contains(n))
             .map(|n| (f64::from(n), f64::from(30 - (n - 30_i32).abs())))
             .collect();
-        assert_eq!(sparkline(&points, 60.0, 30.0), "▁▂▂▃▃▄▄▅▅▅     ██▇▇▆▆▅▅▄▄▃▃▂▂▁");
-        assert_eq!(sparkline(&[(0.0, 0.0)], 0.0, 0.0).trim_end(), "▁");
-        assert_eq!(sparkline(&[], 60.0, 0.0).trim_end(), "");
+        assert_eq!(sparkline(&points, 60.0, 30.0, 30), "▁▂▂▃▃▄▄▅▅▅     ██▇▇▆▆▅▅▄▄▃▃▂▂▁");
+        assert_eq!(sparkline(&[(0.0, 0.0)], 0.0, 0.0, 1), "▁");
+        assert_eq!(sparkline(&[], 60.0, 0.0, 3), "   ");
     }
 }

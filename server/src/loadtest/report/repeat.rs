@@ -18,10 +18,11 @@ pub(super) fn chapters(findings: &Findings) -> Vec<Block> {
     blocks.push(Block::Grid(schedule(findings)));
     blocks.push(Block::Heading(2, "Machine and versions".to_owned()));
     blocks.push(Block::Grid(machine(findings)));
-    blocks.push(Block::Heading(2, "How to repeat it".to_owned()));
+    blocks.push(Block::Heading(2, "How it was measured, and how to repeat it".to_owned()));
     blocks.push(Block::Words(
-        "The same profile and seed ask for the same load. Times depend on the machine: compare only \
-         what one machine measured."
+        "Times count from when a thing was due, so that a stall counts for all that it held up; a \
+         run counts from its start. The same profile and seed ask for the same load. Times depend \
+         on the machine: compare only what one machine measured."
             .to_owned(),
     ));
     blocks.push(Block::Command(commands(findings)));

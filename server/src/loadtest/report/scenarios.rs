@@ -33,8 +33,7 @@ fn chapter(scenario: &Scenario) -> Vec<Block> {
         blocks.push(Block::Words(format!("Phases: {}.", phases.join(", "))));
     }
     for group in groups(&scenario.timings) {
-        blocks
-            .push(Block::Heading(3, format!("{}, in ms from when it was due", first_upper(group))));
+        blocks.push(Block::Heading(3, format!("{}, in ms", first_upper(group))));
         let timings = scenario.timings.iter().filter(|timing| timing.group == group);
         blocks.push(Block::Grid(timings_of(group, timings)));
     }
