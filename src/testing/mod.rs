@@ -8,6 +8,7 @@
 pub mod broker;
 #[cfg(feature = "testing")]
 pub mod chaos_proxy;
+mod interrupts;
 #[cfg(feature = "testing")]
 pub mod ledger;
 pub mod postgres_server;

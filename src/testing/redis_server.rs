@@ -4,7 +4,6 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -13,10 +12,14 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
+use super::interrupts::Interrupts;
+
 /// Programs that will do, the first that is found.
 const PROGRAMS: [&str; 2] = ["redis-server", "valkey-server"];
 /// Where programs are looked for before `PATH`, from the working directory upwards.
 const TOOLS: &str = ".tools/bin";
+/// Settings of one that writes an append-only file.
+const DURABLE: [&str; 6] = ["--save", "", "--appendonly", "yes", "--appendfsync", "everysec"];
 /// Where it keeps its append-only file.
 const APPENDONLY: &str = "appendonlydir";
 /// Longest wait for a start or an end.
@@ -34,6 +37,7 @@ pub struct RedisServer {
     /// A configuration that the server itself may rewrite, as sentinels do.
     config: Option<String>,
     settings: Vec<String>,
+    interrupts: Interrupts,
     process: Option<Child>,
 }
 
@@ -51,28 +55,34 @@ impl RedisServer {
     /// Starts one that writes an append-only file, and so survives [`Self::restart`] and
     /// [`Self::kill9`].
     pub fn start_durable() -> Self {
-        Self::start_with(&["--save", "", "--appendonly", "yes", "--appendfsync", "everysec"])
+        Self::start_with(&DURABLE)
+    }
+
+    /// The same for a load test, which hears interrupts from the terminal for it.
+    pub fn start_measured() -> Self {
+        Self::prepared(&DURABLE, None, Interrupts::Kept)
     }
 
     /// Starts one with these command-line settings.
     pub fn start_with(settings: &[&str]) -> Self {
-        Self::prepared(settings, None)
+        Self::prepared(settings, None, Interrupts::Heard)
     }
 
     /// Starts one as a sentinel that begins with this configuration.
     #[cfg(feature = "testing")]
     pub(super) fn start_sentinel(config: &str, settings: &[&str]) -> Self {
-        Self::prepared(&[settings, &["--sentinel"]].concat(), Some(config.to_owned()))
+        let settings = [settings, &["--sentinel"]].concat();
+        Self::prepared(&settings, Some(config.to_owned()), Interrupts::Heard)
     }
 
-    fn prepared(settings: &[&str], config: Option<String>) -> Self {
+    fn prepared(settings: &[&str], config: Option<String>, interrupts: Interrupts) -> Self {
         let program = find_program();
         let folder = tempfile::Builder::new()
             .prefix("pw-redis-")
             .tempdir()
             .expect("a folder for a private Redis");
         let settings = settings.iter().map(|&setting| setting.to_owned()).collect();
-        let mut server = Self { folder, program, config, settings, process: None };
+        let mut server = Self { folder, program, config, settings, interrupts, process: None };
         server.resume();
         server
     }
@@ -156,15 +166,15 @@ impl RedisServer {
     pub fn begin_to_resume(&mut self) {
         assert!(self.process.is_none(), "the private Redis runs already");
         let log = fs::File::create(self.log()).expect("a log file");
-        let process = Command::new(&self.program)
+        let mut command = Command::new(&self.program);
+        self.interrupts.tell(&mut command);
+        let process = command
             .args(self.config_file())
             .args(["--port", "0", "--unixsocket"])
             .arg(self.socket())
             .arg("--dir")
             .arg(self.folder.path())
             .args(&self.settings)
-            // An interrupt from the terminal is for whoever started it.
-            .process_group(0)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a log file"))
             .stderr(log)

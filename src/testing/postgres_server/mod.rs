@@ -17,6 +17,7 @@ use nix::unistd::Pid;
 use sqlx::Connection;
 use tempfile::TempDir;
 
+use super::interrupts::Interrupts;
 use crate::ledger::{Db, PostgresOptions};
 use run::Running;
 
@@ -28,6 +29,7 @@ const USER: &str = "postworks";
 pub struct PostgresServer {
     running: Mutex<Option<Running>>,
     settings: &'static [&'static str],
+    interrupts: Interrupts,
     databases: AtomicU32,
     folder: Folder,
 }
@@ -64,14 +66,16 @@ impl PostgresServer {
     }
 
     /// Starts a server without tables that waits for the disk at every commit, and lets 200
-    /// connect: for a load test, which leaves nothing behind, no template either.
+    /// connect: for a load test, which leaves nothing behind, no template either, and hears interrupts
+    /// from the terminal for it.
     pub async fn launch_bare() -> Self {
         let launch = || {
             run::sweep();
             let folder = Folder::make();
-            template::init(&folder, &[]);
+            let interrupts = Interrupts::Kept;
+            template::init(&folder, &[], interrupts);
             let (running, databases) = (Mutex::new(None), AtomicU32::new(0));
-            let server = Self { running, settings: MEASURED, databases, folder };
+            let server = Self { running, settings: MEASURED, interrupts, databases, folder };
             server.start();
             server
         };
@@ -88,8 +92,8 @@ impl PostgresServer {
         let template = template::ready().await;
         let folder = Folder::make();
         template::copy(&template, &folder.data());
-        let server =
-            Self { running: Mutex::new(None), settings, databases: AtomicU32::new(0), folder };
+        let (running, databases) = (Mutex::new(None), AtomicU32::new(0));
+        let server = Self { running, settings, interrupts: Interrupts::Heard, databases, folder };
         server.start();
         server
     }
@@ -130,7 +134,8 @@ impl PostgresServer {
     pub fn start(&self) {
         let mut running = self.running.lock().expect("no test panicked in here");
         assert!(running.is_none(), "the server runs already");
-        *running = Some(Running::start(&self.folder.data(), self.folder.path(), self.settings));
+        let (data, socket) = (self.folder.data(), self.folder.path());
+        *running = Some(Running::start(&data, socket, self.settings, self.interrupts));
     }
 
     /// Stops it as an operator would: sessions are ended, nothing is lost.

@@ -13,6 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::find;
+use crate::testing::interrupts::Interrupts;
 
 /// How the folders of private servers are named.
 pub(super) const FOLDER_PREFIX: &str = "pwpg-";
@@ -47,8 +48,6 @@ pub(super) fn give(path: &Path) {
 pub(super) fn command(name: &str) -> Command {
     let mut command = Command::new(find::program(name));
     command.env("LC_ALL", "C").stdin(Stdio::null()).current_dir(base());
-    // An interrupt from the terminal is for whoever started it.
-    command.process_group(0);
     if let Some((uid, gid)) = find::user() {
         command.gid(gid.as_raw()).uid(uid.as_raw());
     }
@@ -106,10 +105,15 @@ type Log = Arc<Mutex<VecDeque<String>>>;
 
 impl Running {
     /// Starts a server on a data folder, with its socket in `socket`; returns when it answers.
-    pub(super) fn start(data: &Path, socket: &Path, settings: &[&str]) -> Self {
+    pub(super) fn start(
+        data: &Path,
+        socket: &Path,
+        settings: &[&str],
+        interrupts: Interrupts,
+    ) -> Self {
         let mut last = String::new();
         for _ in 0..STARTS_MAX {
-            match Self::try_start(data, socket, settings) {
+            match Self::try_start(data, socket, settings, interrupts) {
                 Ok(running) => return running,
                 Err(log) if log.contains("is still in use") || log.contains("lock file") => {
                     last = log;
@@ -120,8 +124,14 @@ impl Running {
         panic!("the private PostgreSQL server did not start again:\n{last}");
     }
 
-    fn try_start(data: &Path, socket: &Path, settings: &[&str]) -> Result<Self, String> {
+    fn try_start(
+        data: &Path,
+        socket: &Path,
+        settings: &[&str],
+        interrupts: Interrupts,
+    ) -> Result<Self, String> {
         let mut command = command("postgres");
+        interrupts.tell(&mut command);
         command.arg("-D").arg(data).arg("-k").arg(socket);
         let common = [
             "listen_addresses=",

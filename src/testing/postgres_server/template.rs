@@ -9,6 +9,7 @@ use sqlx::Connection;
 use super::run::{self, Running};
 use super::{FAST, Folder, USER};
 use crate::ledger::{Db, PostgresOptions};
+use crate::testing::interrupts::Interrupts;
 
 /// The database that new ones are copied from.
 pub(super) const DATABASE: &str = "postworks_template";
@@ -65,8 +66,10 @@ fn copy_as_is(from: &Path, to: &Path) {
 }
 
 /// Makes a data folder with no tables.
-pub(super) fn init(folder: &Folder, flags: &[&str]) {
-    let out = run::command("initdb")
+pub(super) fn init(folder: &Folder, flags: &[&str], interrupts: Interrupts) {
+    let mut command = run::command("initdb");
+    interrupts.tell(&mut command);
+    let out = command
         .arg("-D")
         .arg(folder.data())
         .args(["-U", USER, "--auth=trust", "--locale=C", "--encoding=UTF8", "--no-sync"])
@@ -78,8 +81,8 @@ pub(super) fn init(folder: &Folder, flags: &[&str]) {
 
 async fn build(folder: &Folder) {
     // Small segments: a new server copies 28 MB instead of 43.
-    init(folder, &["--wal-segsize=1"]);
-    let server = Running::start(&folder.data(), folder.path(), FAST);
+    init(folder, &["--wal-segsize=1"], Interrupts::Heard);
+    let server = Running::start(&folder.data(), folder.path(), FAST, Interrupts::Heard);
     let mut conn =
         sqlx::PgConnection::connect(&folder.url("postgres")).await.expect("connect to the server");
     let create = format!("CREATE DATABASE {DATABASE}");

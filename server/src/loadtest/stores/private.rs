@@ -27,7 +27,7 @@ impl Private {
             return Err(NotInstalled("PostgreSQL").into());
         }
         // What goes wrong beyond that is told by panicking, as tests want it.
-        let redis = tokio::task::spawn_blocking(RedisServer::start_durable).await;
+        let redis = tokio::task::spawn_blocking(RedisServer::start_measured).await;
         let redis = redis.map_err(|error| did_not_start("Redis", error))?;
         let postgres = tokio::spawn(PostgresServer::launch_bare()).await;
         let postgres = postgres.map_err(|error| did_not_start("PostgreSQL", error))?;
