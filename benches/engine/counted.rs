@@ -111,14 +111,16 @@ async fn count_ours(until: Stage) -> u64 {
 
 async fn count_least(until: Stage) -> u64 {
     let redis = CountedRedis::start().await;
-    let connection = redis.connect().await.expect("it answers");
+    let mut connection = redis.connect().await.expect("it answers");
     if until >= Stage::Pushed {
-        limit::fill(connection.clone(), JOBS).await;
+        limit::push(connection.clone(), JOBS).await;
     }
     if until >= Stage::Claimed {
-        let claimed = limit::claim_all(connection.clone(), BATCH).await;
-        if until == Stage::Settled {
-            assert_eq!(limit::settle_all(connection, claimed).await, JOBS);
+        for _ in 0..JOBS / BATCH {
+            let claimed = limit::claim(&mut connection, BATCH).await;
+            if until == Stage::Settled {
+                assert_eq!(limit::settle(&mut connection, &claimed).await, BATCH);
+            }
         }
     }
     redis.count()

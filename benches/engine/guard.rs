@@ -4,7 +4,7 @@
 //! ([`limit`]) in the same minute; what its parts cost is counted in instructions. Both are compared
 //! with `benches/baseline.json`, which `--write` writes anew after a change that was meant.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -20,7 +20,7 @@ use crate::{counted, limit};
 const LOSS_MAX: f64 = 0.25;
 /// Jobs of a backlog, and how often each is drained; the median counts.
 const BACKLOG: usize = 40_000;
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 
 /// Figures by group and name.
 type Figures = BTreeMap<String, BTreeMap<String, f64>>;
@@ -66,7 +66,7 @@ async fn measure() -> Figures {
         let mut ratios = Vec::new();
         for _ in 0..ROUNDS {
             // One after the other, so that both meet the same neighbours.
-            let least = median(limit::drain(BACKLOG, 1).await);
+            let least = limit::drain(BACKLOG).await;
             let world = World::new(&postgres, 0).await;
             world.fill(durability, BACKLOG).await;
             let start = Instant::now();
@@ -83,29 +83,41 @@ async fn measure() -> Figures {
         .into()
 }
 
-/// Prints a table; answers how many figures are lost.
+/// Prints a table; answers how many figures are lost. One that is no longer measured is.
 fn compare(measured: &Figures, baseline: &Figures) -> usize {
     let mut lost = 0;
-    for (group, figures) in measured {
+    let groups: BTreeSet<&String> = measured.keys().chain(baseline.keys()).collect();
+    for group in groups {
         println!("\n{group}");
-        for (name, now) in figures {
-            let before = baseline.get(group).and_then(|figures| figures.get(name));
-            let verdict = before.map_or_else(
-                || "new".to_owned(),
-                |before| {
-                    let change = if group == SPEED { before / now } else { now / before } - 1.0;
-                    let is_lost = change > LOSS_MAX;
-                    lost += usize::from(is_lost);
-                    let word = if change > 0.0 { "worse" } else { "better" };
-                    let mark = if is_lost { "  LOST" } else { "" };
-                    format!("{:>5.1} % {word}{mark}", change.abs() * 100.0)
-                },
-            );
-            let before = before.map_or_else(|| "-".to_owned(), |before| format!("{before:.2}"));
-            println!("  {name:<28}{now:>12.2}{before:>12}  {verdict}");
+        let (now, before) = (measured.get(group), baseline.get(group));
+        let names: BTreeSet<&String> =
+            [now, before].into_iter().flatten().flat_map(BTreeMap::keys).collect();
+        for name in names {
+            let figure =
+                |of: Option<&BTreeMap<String, f64>>| of.and_then(|of| of.get(name)).copied();
+            let (now, before) = (figure(now), figure(before));
+            let loss = before.map(|before| loss(group == SPEED, now, before));
+            let is_lost = loss.is_some_and(|loss| loss > LOSS_MAX || loss.is_nan());
+            lost += usize::from(is_lost);
+            let shown = |figure: Option<f64>| {
+                figure.map_or_else(|| "-".to_owned(), |it| format!("{it:.2}"))
+            };
+            let verdict = match loss {
+                None => "new".to_owned(),
+                Some(loss) if loss > 0.0 => format!("{:>5.1} % worse", loss * 100.0),
+                Some(loss) => format!("{:>5.1} % better", -loss * 100.0),
+            };
+            let mark = if is_lost { "  LOST" } else { "" };
+            println!("  {name:<28}{:>12}{:>12}  {verdict}{mark}", shown(now), shown(before));
         }
     }
     lost
+}
+
+/// The part of a figure that is lost; endless if it is none.
+fn loss(more_is_better: bool, now: Option<f64>, before: f64) -> f64 {
+    let Some(now) = now.filter(|now| now.is_finite()) else { return f64::INFINITY };
+    if more_is_better { 1.0 - now / before } else { now / before - 1.0 }
 }
 
 fn stored() -> BTreeMap<String, Figures> {

@@ -17,33 +17,9 @@ const CLAIM: usize = 256;
 /// Claims that are under way at the same time, so that Redis never waits for the worker.
 const LOOPS: usize = 2;
 
-const PUSH: &str = r"
-local jobs, ready = {}, {}
-for at = 2, #ARGV, 2 do
-  jobs[#jobs + 1], jobs[#jobs + 2] = ARGV[at], ARGV[at + 1]
-  ready[#ready + 1], ready[#ready + 2] = ARGV[1], ARGV[at]
-end
-redis.call('HSET', KEYS[1], unpack(jobs))
-return redis.call('ZADD', KEYS[2], unpack(ready))";
-
-const CLAIM_SCRIPT: &str = r"
-local popped = redis.call('ZPOPMIN', KEYS[2], ARGV[1])
-if #popped == 0 then return {0, {}, {}} end
-local ids, leases = {}, {}
-local token = redis.call('INCR', KEYS[4])
-for at = 1, #popped, 2 do
-  ids[#ids + 1] = popped[at]
-  leases[#leases + 1], leases[#leases + 2] = ARGV[2], popped[at] .. '|' .. token
-end
-redis.call('ZADD', KEYS[3], unpack(leases))
-return {token, ids, redis.call('HMGET', KEYS[1], unpack(ids))}";
-
-const SETTLE: &str = r"
-local leases = {}
-for at = 2, #ARGV do leases[at - 1] = ARGV[at] .. '|' .. ARGV[1] end
-local mine = redis.call('ZREM', KEYS[3], unpack(leases))
-redis.call('HDEL', KEYS[1], unpack(ARGV, 2))
-return mine";
+const PUSH: &str = include_str!("../../../least/push.lua");
+const CLAIM_SCRIPT: &str = include_str!("../../../least/claim.lua");
+const SETTLE: &str = include_str!("../../../least/settle.lua");
 
 pub(super) async fn play(role: Role, setup: Setup) -> Result<()> {
     let client = redis::Client::open(format!("unix://{}", setup.redis.display()))?;
