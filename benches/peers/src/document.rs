@@ -115,20 +115,21 @@ pub(crate) fn notes(results: &Results) -> Vec<String> {
 
 /// Reasons, each with the figures that are missing for it.
 fn gaps(results: &Results, system: &str) -> Vec<String> {
-    let mut by_reason: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut by_reason: BTreeMap<(usize, &str), Vec<&str>> = BTreeMap::new();
     for metric in metrics::all() {
-        // What another run did measure is there.
-        if results.median(system, metric.key).is_none()
-            && let Some(why) = results.gap(system, metric.key)
-            && why != NOT_THERE
+        let runs = results.spread(system, metric.key).map_or(0, |spread| spread.runs);
+        if let Some(why) = results.gap(system, metric.key).filter(|why| *why != NOT_THERE)
+            && runs < results.runs
         {
-            by_reason.entry(why).or_default().push(metric.title);
+            by_reason.entry((runs, why)).or_default().push(metric.title);
         }
     }
-    by_reason
-        .into_iter()
-        .map(|(why, titles)| format!("No figure for {}: {why}.", titles.join("; ")))
-        .collect()
+    let all = results.runs;
+    let told = by_reason.into_iter().map(|((runs, why), titles)| match runs {
+        0 => format!("No figure for {}: {why}.", titles.join("; ")),
+        _ => format!("{runs} of {all} runs for {}: {why}.", titles.join("; ")),
+    });
+    told.collect()
 }
 
 #[cfg(test)]
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_figure_has_its_reason_and_one_that_is_there_has_none() {
+    fn a_missing_figure_has_its_reason_and_so_has_one_of_fewer_runs() {
         let notes = notes(&results());
         assert_eq!(notes.len(), 1);
         assert!(
@@ -154,7 +155,7 @@ mod tests {
             "{}",
             notes[0]
         );
-        assert!(!notes[0].contains("once"), "{}", notes[0]);
+        assert!(notes[0].contains("1 of 3 runs for no-op jobs: once."), "{}", notes[0]);
     }
 
     #[test]

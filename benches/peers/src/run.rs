@@ -71,13 +71,15 @@ impl Wanted {
 /// Measures, prints and writes. On a signal everything that was started ends, and nothing is written.
 pub(crate) async fn run(args: Args) -> Result<()> {
     let wanted = Wanted::of(&args.only)?;
-    let (mut interrupt, mut terminate) =
-        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
     let results = tokio::select! {
         results = Box::pin(rounds(&args, &wanted)) => results?,
         // What was measured on is dropped with the measurement: servers and processes end.
         _ = interrupt.recv() => bail!("interrupted"),
         _ = terminate.recv() => bail!("terminated"),
+        _ = hang_up.recv() => bail!("the terminal was closed"),
     };
     for sheet in table::sheets(&results) {
         println!("{}", sheet.terminal());
@@ -92,6 +94,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
 fn keep(results: &Results) -> Result<()> {
     let is_full = !results.quick && results.only.is_empty();
     let folder = if is_full { home().join("../../docs") } else { home().join("target") };
+    std::fs::create_dir_all(&folder).context("the folder of the report")?;
     let folder = folder.canonicalize().context("the folder of the report")?;
     let (figures, report) = (folder.join("benchmarks.json"), folder.join("benchmarks.md"));
     results.write(&figures)?;

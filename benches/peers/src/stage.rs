@@ -77,9 +77,7 @@ impl Stage {
         if system.postgres {
             let server = PostgresServer::launch_durable().await;
             url = Some(server.database().await);
-            let file = server.folder().join("data/postmaster.pid");
-            let text = std::fs::read_to_string(file).context("PostgreSQL's process id")?;
-            let id = text.lines().next().and_then(|line| line.trim().parse().ok());
+            let id = server.pids().first().and_then(|id| u32::try_from(*id).ok());
             postgres = Some((server, id.context("PostgreSQL's process id")?));
         }
         let socket = redis.as_ref().map(|redis| redis.url().replace("unix://", "").into());
