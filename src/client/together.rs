@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use tokio::sync::{Mutex, mpsc, oneshot};
 
-use crate::broker::{BATCH_MAX, Broker, Error, Push};
+use super::PART;
+use crate::broker::{Broker, Error, Push};
 use crate::job::Queue;
 
 /// Pushes on their way at once: while one is carried out, the next is being filled.
@@ -30,7 +31,7 @@ struct Call {
 impl Together {
     /// Starts the tasks; they end when every clone is gone.
     pub(super) fn start(broker: &Arc<dyn Broker>) -> Self {
-        let (calls, waiting) = mpsc::channel(BATCH_MAX);
+        let (calls, waiting) = mpsc::channel(PART);
         let waiting = Arc::new(Mutex::new(waiting));
         for _ in 0..IN_FLIGHT {
             tokio::spawn(push_batches(Arc::clone(broker), Arc::clone(&waiting)));
@@ -53,7 +54,7 @@ impl Together {
 
 async fn push_batches(broker: Arc<dyn Broker>, waiting: Arc<Mutex<mpsc::Receiver<Call>>>) {
     let mut calls = Vec::new();
-    while waiting.lock().await.recv_many(&mut calls, BATCH_MAX).await > 0 {
+    while waiting.lock().await.recv_many(&mut calls, PART).await > 0 {
         let mut by_queue: HashMap<Queue, (Vec<Push>, Vec<_>)> = HashMap::new();
         // Nobody waits for those whose callers left, and nobody was promised anything.
         for Call { queue, push, answer } in calls.drain(..).filter(|call| !call.answer.is_closed())

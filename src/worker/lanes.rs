@@ -60,7 +60,8 @@ impl Lanes {
 
     /// The fetcher claims nothing more of the queue while more than so many wait for a handler, and
     /// until then need not be told what happens to each: at 50,000 jobs a second it would do
-    /// nothing else than listen.
+    /// nothing else than listen. That a job of this queue made room for another's goes untold as
+    /// well, until the next settle, which always tells.
     pub(super) fn is_enough(&self, queue: &Queue, buffered: usize) {
         if let Some(lane) = self.of(queue) {
             lane.enough.store(buffered, Ordering::SeqCst);
