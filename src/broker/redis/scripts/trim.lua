@@ -22,10 +22,10 @@ if excess <= 0 then
   return 0
 end
 
--- An envelope ends with where it is recorded, unless that is the ledger; `value.rs` tests this.
+-- Behind its arguments an envelope says where it is recorded, unless that is the ledger; no braces
+-- follow there but the last. `value.rs` tests this.
 local function only_here(value)
-  return string.find(value, '"d":"broker"}$')
-    or string.find(value, '"d":"broker","acct":"[^"]*"}$')
+  return string.find(value, '"d":"broker"[^{}]*}$')
 end
 
 -- The last in a set that may go, the very last first.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::{Harness, TERM, envelope, fresh, with_args};
 use super::SECOND;
 use crate::broker::{Beyond, Place, Push, Pushed, Refill, Removed, Settled, Then};
-use crate::job::{Durability, Envelope, JobId, Turn};
+use crate::job::{Durability, Envelope, JobId, Tenant, Turn};
 
 const WINDOW: usize = 10;
 
@@ -132,26 +132,25 @@ pub async fn jobs_of_one_millisecond_have_turns_of_their_own(on: Harness) {
 pub async fn a_job_recorded_nowhere_else_is_always_taken_and_stays(on: Harness) {
     let on = on.narrow(WINDOW);
     on.open().await;
-    let only_here = |mut job: Envelope, account| {
-        job.durability = Durability::Broker;
-        job.account = account;
-        job
-    };
+    let only_here = |job: Envelope| Envelope { durability: Durability::Broker, ..job };
     let tail = on.now().after(30 * SECOND);
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().ok();
     let kept = [
-        only_here(on.job(Duration::ZERO), None),
-        only_here(envelope(tail, 0), Some(uuid::Uuid::max())),
+        only_here(on.job(Duration::ZERO)),
+        only_here(Envelope { account: Some(uuid::Uuid::max()), ..envelope(tail, 0) }),
+        only_here(Envelope { tenant: Tenant::from_uuid(uuid::Uuid::max()), ..envelope(tail, 0) }),
+        only_here(Envelope { trace, ..envelope(tail, 0) }),
     ];
     // Whoever writes such arguments gains nothing by it.
     let cunning = with_args(&on.job(Duration::ZERO), r#"{"x":{"d":"broker"}}"#);
     let jobs = backlog(&on, 12);
     offer(&on, &kept).await;
     offer(&on, &[std::slice::from_ref(&cunning), &jobs].concat()).await;
-    assert_eq!(held(&on, &kept).await, [true; 2]);
+    assert_eq!(held(&on, &kept).await, [true; 4]);
     assert_eq!(held(&on, &[cunning]).await, [false]);
-    let late = only_here(on.job(3_000 * SECOND), None);
+    let late = only_here(on.job(3_000 * SECOND));
     assert_eq!(offer(&on, std::slice::from_ref(&late)).await, [Pushed::Added]);
-    let first: Vec<bool> = (0..12).map(|n| n < WINDOW - 2).collect();
+    let first: Vec<bool> = (0..12).map(|n| n < WINDOW - kept.len()).collect();
     assert_eq!(held(&on, &jobs).await, first);
 }
 
