@@ -61,9 +61,11 @@ fn write(times: usize) {
 }
 
 fn read(times: usize) {
-    let stored = envelopes(1).remove(0).encode();
+    let envelope = envelopes(1).remove(0);
+    let stored = envelope.encode();
     (0..times).for_each(|_| {
-        drop(black_box(Envelope::decode(black_box(stored.as_bytes())).expect("it reads")))
+        let bytes = black_box(stored.as_bytes());
+        drop(black_box(Envelope::decode(envelope.id, bytes).expect("it reads")))
     });
 }
 

@@ -31,6 +31,11 @@ impl JobId {
     pub const fn as_uuid(self) -> Uuid {
         self.0
     }
+
+    /// When it was made, by the 48 bits in front; a time without meaning if it is of no version 7.
+    pub fn made_at(self) -> Timestamp {
+        Timestamp::from_millis(i64::try_from(self.0.as_u128() >> 80).unwrap_or(0))
+    }
 }
 
 impl fmt::Display for JobId {

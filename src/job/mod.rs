@@ -18,6 +18,7 @@ mod request;
 mod retry;
 mod spec;
 mod state;
+mod stored;
 mod tenant;
 mod time;
 mod trace;
