@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use redis::Cmd;
 
-use super::{RedisBroker, millis, reply, value};
+use super::value::millis;
+use super::{RedisBroker, reply, value};
 use crate::broker::{
     BATCH_MAX, Claimed, Error, Lease, Place, Push, Pushed, Reassertion, Renewed, Settlement, Then,
     order,
@@ -17,25 +18,18 @@ impl RedisBroker {
         queue: &Queue,
         jobs: &[Push],
     ) -> Result<Vec<Pushed>, Error> {
-        let answer = self
-            .call(
-                |scripts| &scripts.push,
-                queue,
-                |call| {
-                    call.arg(self.skew_ms()).arg(self.options.window);
-                    for push in jobs {
-                        call.arg(value::id(push.envelope.id))
-                            .arg(value::head_start(&push.envelope))
-                            .arg(value::due(&push.envelope))
-                            .arg(u8::from(push.flagged))
-                            .arg(push.fresh_until.as_millis())
-                            .arg(u8::from(order::may_wait_elsewhere(&push.envelope)))
-                            .arg(push.envelope.encode());
-                    }
-                },
-            )
-            .await?;
-        let (pushed, excess) = reply::pushed(answer, jobs.len())?;
+        let generation = self.generations.of(queue);
+        let fill = |call: &mut Cmd| {
+            call.arg(self.skew_ms()).arg(self.options.window).arg(&generation);
+            for push in jobs {
+                call.arg(value::id(push.envelope.id))
+                    .arg(value::place(push))
+                    .arg(value::of(push, &generation));
+            }
+        };
+        let answer = self.call(|scripts| &scripts.push, queue, fill).await?;
+        let (pushed, excess, generation) = reply::pushed(answer, jobs.len())?;
+        self.generations.note(queue, generation);
         if excess > 0 {
             self.trim(queue).await?;
         }

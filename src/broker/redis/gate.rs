@@ -6,7 +6,8 @@ use std::time::Duration;
 use redis::{Cmd, Value};
 
 use super::script::{Script, Scripts};
-use super::{RedisBroker, error, millis, reply};
+use super::value::millis;
+use super::{RedisBroker, error, reply};
 use crate::broker::{Breaker, Error, Gate, Observed, Operation, Phase, Tally};
 use crate::job::{Hold, Queue, Timestamp};
 

@@ -14,6 +14,7 @@ mod error;
 mod examine;
 mod facts;
 mod gate;
+mod generations;
 mod keys;
 mod limits;
 mod listen;
@@ -38,6 +39,7 @@ use uuid::Uuid;
 
 use self::connect::Connector;
 use self::connection::Commands;
+use self::generations::Generations;
 use self::keys::Keys;
 use self::listen::Listener;
 use self::script::Scripts;
@@ -56,9 +58,6 @@ pub use self::options::RedisOptions;
 /// Due jobs that are looked at for the oldest.
 const OLDEST_AMONG: usize = 100;
 
-/// Longest lease: beyond it a number in a script would lose digits.
-const LEASE_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
-
 /// A broker on Redis.
 #[derive(Debug)]
 pub struct RedisBroker {
@@ -68,6 +67,7 @@ pub struct RedisBroker {
     connector: Arc<Connector>,
     commands: Commands,
     listener: Listener,
+    generations: Generations,
 }
 
 impl RedisBroker {
@@ -90,6 +90,7 @@ impl RedisBroker {
             commands: Commands::new(Arc::clone(&connector)),
             listener: Listener::new(Arc::clone(&connector)),
             connector,
+            generations: Generations::default(),
         })
     }
 
@@ -442,8 +443,4 @@ fn exists(keys: Vec<String>) -> Cmd {
     let mut exists = redis::cmd("EXISTS");
     exists.arg(keys);
     exists
-}
-
-fn millis(lease: Duration) -> u64 {
-    u64::try_from(lease.min(LEASE_MAX).as_millis()).unwrap_or(u64::MAX)
 }

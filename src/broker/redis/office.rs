@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::script::Script;
-use super::{RedisBroker, millis, reply};
+use super::value::millis;
+use super::{RedisBroker, reply};
 use crate::broker::Error;
 
 impl RedisBroker {

@@ -109,11 +109,12 @@ pub(super) fn depth(answer: Value) -> Result<Depth, Error> {
 
 /// Reads the answer of `push.lua` for `expected` jobs: one [`Pushed`] each, and how many jobs are
 /// too many now.
-pub(super) fn pushed(answer: Value, expected: usize) -> Result<(Vec<Pushed>, u64), Error> {
+pub(super) fn pushed(answer: Value, expected: usize) -> Result<(Vec<Pushed>, u64, String), Error> {
     let mut answer = list(answer)?.into_iter();
     let mut next = || answer.next().ok_or_else(incomplete);
     let each = bytes(next()?)?;
     let excess = count(&next()?)?;
+    let generation = text(next()?)?;
     if each.len() != expected {
         return Err(Error::Protocol(format!("{} answers to {expected} pushes", each.len())));
     }
@@ -122,7 +123,7 @@ pub(super) fn pushed(answer: Value, expected: usize) -> Result<(Vec<Pushed>, u64
         b'2' => Pushed::Left,
         _ => Pushed::Held,
     });
-    Ok((each.collect(), excess))
+    Ok((each.collect(), excess, generation))
 }
 
 /// A list.

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{RedisBroker, millis, reply};
+use super::value::millis;
+use super::{RedisBroker, reply};
 use crate::broker::{Error, Presence, ROSTER_MAX};
 use crate::job::WorkerId;
 

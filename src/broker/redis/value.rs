@@ -10,17 +10,30 @@
 //! | 4 | head start in seconds |
 //! | 14 | due time in ms since 1970 |
 
+use std::time::Duration;
+
 use serde::de::Error as _;
 
-use crate::broker::{Delivery, Lease, order};
+use crate::broker::{Delivery, Lease, Push, order};
 use crate::job::{DecodeError, Envelope, JobId, Queue, Timestamp, Turn};
 
 /// Length of the header.
 const HEADER_BYTES: usize = 29;
 
+/// Longest span: beyond it a number in a script would lose digits.
+const SPAN_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// The generation of a job that is fresh in none.
+pub(super) const FLAGGED: &str = "0000000000";
+
 /// A job's id as a key: 32 hexadecimal digits, shorter than with dashes.
 pub(super) fn id(id: JobId) -> String {
     id.as_uuid().simple().to_string()
+}
+
+/// A lease's length, or another span of time, for a script.
+pub(super) fn millis(span: Duration) -> u64 {
+    u64::try_from(span.min(SPAN_MAX).as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A lease's member in the set.
@@ -36,6 +49,31 @@ pub(super) fn head_start(envelope: &Envelope) -> String {
 /// The header's due time.
 pub(super) fn due(envelope: &Envelope) -> String {
     format!("{:014}", order::due_ms(envelope))
+}
+
+/// What the push of a job says besides: when it is due and becomes flagged, its head start, and
+/// whether it may be left to the ledger.
+pub(super) fn place(push: &Push) -> String {
+    let Push { envelope, fresh_until, .. } = push;
+    format!(
+        "{:014}{:014}{:04}{}",
+        order::due_ms(envelope),
+        order::told_apart(*fresh_until),
+        order::head_start_s(envelope),
+        u8::from(order::may_wait_elsewhere(envelope)),
+    )
+}
+
+/// A pushed job's value, fresh in a generation unless it is flagged.
+pub(super) fn of(push: &Push, generation: &str) -> String {
+    let Push { envelope, flagged, .. } = push;
+    format!(
+        "{}0{:04}{:014}{}",
+        if *flagged { FLAGGED } else { generation },
+        order::head_start_s(envelope),
+        order::due_ms(envelope),
+        envelope.encode(),
+    )
 }
 
 /// A due time for the header of a job that is not looked into.

@@ -6,7 +6,8 @@ use redis::Value;
 use uuid::Uuid;
 
 use super::script::{Script, Scripts};
-use super::{RedisBroker, exists, millis, reply, value};
+use super::value::millis;
+use super::{RedisBroker, exists, reply, value};
 use crate::broker::{BATCH_MAX, Error, Operation, Refill, order};
 use crate::job::{JobId, Queue, Turn};
 

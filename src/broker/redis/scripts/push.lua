@@ -2,13 +2,16 @@
 -- Puts jobs into a queue, unless they are held already.
 --
 -- KEYS  jobs ready delayed leases wake boot gate quarantine window
--- ARGV  1 clock skew in ms, 2 jobs that may wait; then seven for each job (at most 1,000 jobs):
---       id, head start in seconds (4 digits), due time in ms (14 digits),
---       "1" if it is flagged, time in ms from which it is flagged anyway,
---       "1" if it may be left to the ledger, envelope
+-- ARGV  1 clock skew in ms, 2 jobs that may wait, 3 the generation that unflagged values name, or
+--       ten digits that no generation has; then three for each job (at most 1,000 jobs):
+--       id, its place, value
+--       A place is: due time in ms (14 digits), time in ms from which it is flagged anyway (14),
+--       head start in seconds (4), "1" if it may be left to the ledger (1).
 -- Returns {one character a job: "1" added, "0" held, "2" left to the ledger;
---       how many jobs are too many now, for `trim.lua`}.
+--       how many jobs are too many now, for `trim.lua`; the generation}.
 --
+-- A value is taken as it came wherever that can be: Redis reads every byte of a text that a script
+-- makes, and a job's are the longest there are.
 -- Atomic, since "is it held?" and "put it in" must not be parted: the relay and the enqueuing
 -- call may push the same job at the same time.
 -- It needs no look at the run id: a job pushed into a queue that is not open names an older
@@ -37,7 +40,7 @@ cutoff_at = tonumber(cutoff_at)
 local doubtful, doubts = {}, 0
 local known = {}
 local ids = {}
-for i = 3, #ARGV, 7 do
+for i = 4, #ARGV, 3 do
   ids[#ids + 1] = ARGV[i]
 end
 -- In one call, though it copies what is held: mostly nothing is.
@@ -70,13 +73,23 @@ end
 
 local answers, values, due_now, due_later = {}, {}, {}, {}
 local wakes, trims = false, false
+local named = ARGV[3]
 -- Texts are read as numbers as seldom as can be: for a thousand jobs it is what takes longest.
-local fresh_until, fresh_until_read
-for i = 3, #ARGV, 7 do
-  local id, head_start, due = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-  local at = tonumber(due)
-  local turn = at <= now and head_start ~= '0000' and at - head_start * 1000 or at
-  local recorded = ARGV[i + 5] == '1'
+local due_read, at
+local rest_read, head_start, recorded, late
+for i = 4, #ARGV, 3 do
+  local id, place = ARGV[i], ARGV[i + 1]
+  local due, rest = string.sub(place, 1, 14), string.sub(place, 15)
+  if due ~= due_read then
+    due_read, at = due, tonumber(due)
+  end
+  if rest ~= rest_read then
+    rest_read = rest
+    late = now > tonumber(string.sub(rest, 1, 14))
+    head_start = tonumber(string.sub(rest, 15, 18))
+    recorded = string.sub(rest, 19) == '1'
+  end
+  local turn = at <= now and head_start > 0 and at - head_start * 1000 or at
   if known[id] then
     answers[#answers + 1] = '0'
   elseif recorded and cutoff_at
@@ -86,16 +99,14 @@ for i = 3, #ARGV, 7 do
     trims = trims or recorded
     known[id] = true
     answers[#answers + 1] = '1'
-    if fresh_until ~= ARGV[i + 4] then
-      fresh_until = ARGV[i + 4]
-      fresh_until_read = tonumber(fresh_until)
-    end
-    local fresh_in = generation
-    if ARGV[i + 3] == '1' or now > fresh_until_read then
-      fresh_in = '0000000000'
+    local value = ARGV[i + 2]
+    if late then
+      value = '0000000000' .. string.sub(value, 11)
+    elseif named ~= generation and string.sub(value, 1, 10) == named then
+      value = generation .. string.sub(value, 11)
     end
     local n = #values
-    values[n + 1], values[n + 2] = id, fresh_in .. '0' .. head_start .. due .. ARGV[i + 6]
+    values[n + 1], values[n + 2] = id, value
     if at <= now then
       n = #due_now
       -- A number would be written out in full; the due time is written already.
@@ -124,4 +135,4 @@ local excess = 0
 if trims then
   excess = redis.call('ZCARD', ready) + redis.call('ZCARD', delayed) - ARGV[2]
 end
-return { table.concat(answers), math.max(0, excess) }
+return { table.concat(answers), math.max(0, excess), generation }
