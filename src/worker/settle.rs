@@ -9,7 +9,7 @@
 //! answered is in nobody else's memory, and one row that cannot be written now must not keep other
 //! jobs waiting.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -103,15 +103,33 @@ impl Settler {
         }
     }
 
-    /// The third stage: the broker.
+    /// The third stage: the broker. Each queue for itself: the node that holds one may be away, which
+    /// must not keep the places of the others' jobs taken.
     async fn release(self: Arc<Self>, mut recorded: mpsc::Receiver<Vec<Judgement>>) {
-        while let Some(batch) = recorded.recv().await {
-            let mut by_queue: HashMap<Queue, Vec<Settlement>> = HashMap::new();
-            for Judgement { queue, lease, then, .. } in batch {
-                by_queue.entry(queue).or_default().push(Settlement { lease, then });
+        let mut waiting: HashMap<Queue, Vec<Settlement>> = HashMap::new();
+        let mut busy: HashSet<Queue> = HashSet::new();
+        let mut releasing = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                Some(batch) = recorded.recv() => {
+                    for Judgement { queue, lease, then, .. } in batch {
+                        waiting.entry(queue).or_default().push(Settlement { lease, then });
+                    }
+                }
+                Some(queue) = releasing.next() => {
+                    busy.remove(&queue);
+                }
+                else => return,
             }
-            let queues = by_queue.iter().map(|(queue, batch)| self.release_queue(queue, batch));
-            futures_util::future::join_all(queues).await;
+            let free: Vec<_> = waiting.extract_if(|queue, _| !busy.contains(queue)).collect();
+            for (queue, batch) in free {
+                busy.insert(queue.clone());
+                let settler = &self;
+                releasing.push(async move {
+                    settler.release_queue(&queue, &batch).await;
+                    queue
+                });
+            }
         }
     }
 
