@@ -53,6 +53,10 @@ pub enum Error {
     /// The broker cannot be reached, or answers that it cannot serve now. Trying later helps.
     #[error("the broker is unavailable: {0}")]
     Unavailable(Box<dyn std::error::Error + Send + Sync>),
+    /// The node of the broker that holds the queue cannot be reached, or cannot serve now; others
+    /// can. Trying later helps.
+    #[error("the broker's node for this queue is unavailable: {0}")]
+    NodeAway(Box<dyn std::error::Error + Send + Sync>),
     /// The queue was never opened, or the broker restarted or lost its memory since: nothing may
     /// be claimed until [`Broker::open`] was called with a new generation.
     #[error("queue {queue} needs a new generation (the broker holds {held:?})")]
@@ -75,6 +79,16 @@ impl Error {
     /// fail alike until the broker is back, or a person has put it right.
     pub fn is_outage(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Refused(_))
+    }
+
+    /// Logs an error that is about one queue, and so keeps nobody from the others: what cannot be
+    /// done there, in `words`. That a node is away its broker has logged.
+    pub fn log_of(&self, queue: &Queue, words: &str) {
+        let error = self as &dyn std::error::Error;
+        match self {
+            Self::NodeAway(_) => tracing::debug!(job.queue = %queue, error, "{words}"),
+            _ => tracing::error!(job.queue = %queue, error, "{words}"),
+        }
     }
 }
 

@@ -39,6 +39,31 @@ pub async fn depths(
     Ok(depths)
 }
 
+/// The same, of the queues that the broker can be asked about: a node that is away takes its own along,
+/// and no others.
+///
+/// # Errors
+/// As [`depths`].
+pub(super) async fn depths_as_far_as_known<'q>(
+    broker: &dyn Broker,
+    ledger: &dyn Ledger,
+    queues: &'q [Queue],
+    now: Timestamp,
+) -> Result<Vec<(&'q Queue, Depth)>, DepthError> {
+    match depths(broker, ledger, queues, now).await {
+        Err(DepthError::Broker(broker::Error::NodeAway(_))) => {}
+        all => return Ok(queues.iter().zip(all?).collect()),
+    }
+    let mut known = Vec::with_capacity(queues.len());
+    for queue in queues {
+        match depths(broker, ledger, std::slice::from_ref(queue), now).await {
+            Err(DepthError::Broker(broker::Error::NodeAway(_))) => {}
+            one => known.extend(one?.into_iter().map(|depth| (queue, depth))),
+        }
+    }
+    Ok(known)
+}
+
 /// How many jobs are due and unclaimed, in all these queues together, and how long the oldest has
 /// waited. Counts in the ledger only if the broker holds fewer than `enough`, and only as far as
 /// the ledger counts in good time; so there may be more, but not fewer.

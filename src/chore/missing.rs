@@ -20,10 +20,7 @@ pub(super) async fn missing<'a>(
         match of_queue(broker, queue, jobs, now).await {
             Err(error) if error.is_outage() => return Err(error),
             // Broken keys of one queue must not keep the others' jobs from their workers.
-            Err(error) => {
-                let error = &error as &dyn std::error::Error;
-                tracing::error!(job.queue = %queue, error, "cannot see what this queue holds");
-            }
+            Err(error) => error.log_of(queue, "cannot see what this queue holds"),
             Ok(jobs) => missing.extend(jobs),
         }
     }

@@ -186,8 +186,7 @@ impl Reaper {
             Ok(answer) => Ok(Some(answer)),
             Err(error) if error.is_outage() => Err(error),
             Err(error) => {
-                let error = &error as &dyn std::error::Error;
-                tracing::error!(job.queue = %queue, error, "cannot take leases back here");
+                error.log_of(queue, "cannot take leases back here");
                 Ok(None)
             }
         }

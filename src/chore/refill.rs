@@ -129,8 +129,7 @@ impl Refiller {
         match self.fill_up(queue, since).await {
             // Broken keys of one queue must not keep the others' jobs from their workers.
             Err(Error::Broker(error)) if !error.is_outage() => {
-                let error = &error as &dyn std::error::Error;
-                tracing::error!(job.queue = %queue, error, "cannot fill the window of this queue");
+                error.log_of(queue, "cannot fill the window of this queue");
                 Ok(true)
             }
             other => other,

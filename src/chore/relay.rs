@@ -143,8 +143,12 @@ impl Relay {
     /// Tells the broker what people want of queues, if it could not be told at once.
     async fn apply_holds(&self) -> Result<(), Error> {
         for hold in self.ledger.queue_holds().await?.iter().filter(|hold| !hold.applied) {
-            self.broker.hold(&hold.queue, hold.for_broker()).await?;
-            self.ledger.hold_applied(&hold.queue, hold.revision).await?;
+            match self.broker.hold(&hold.queue, hold.for_broker()).await {
+                Ok(()) => self.ledger.hold_applied(&hold.queue, hold.revision).await?,
+                Err(error) if error.is_outage() => return Err(error.into()),
+                // It is told before the first claim, when the queue is opened, or next time.
+                Err(error) => error.log_of(&hold.queue, "cannot say what is wanted of this queue"),
+            }
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::collector::{Source, SourceError};
-use super::depth::depths;
+use super::depth::depths_as_far_as_known;
 use super::missing::missing;
 use crate::broker::Broker;
 use crate::client::FRESH;
@@ -50,9 +50,10 @@ impl Stores {
 
     async fn depths(&self) -> Result<Vec<Reading>, SourceError> {
         let (broker, ledger) = (self.broker.as_ref(), self.ledger.as_ref());
-        let depths = depths(broker, ledger, &self.queues, self.clock.now()).await?;
+        let now = self.clock.now();
         let mut readings = Vec::new();
-        for (queue, depth) in self.queues.iter().map(Queue::as_str).zip(depths) {
+        for (queue, depth) in depths_as_far_as_known(broker, ledger, &self.queues, now).await? {
+            let queue = queue.as_str();
             let states =
                 [("ready", depth.ready), ("delayed", depth.delayed), ("running", depth.running)];
             for (state, jobs) in states {

@@ -54,7 +54,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use futures_util::stream::{self, StreamExt as _};
 use serde::Deserialize;
 use tracing::Instrument as _;
 
@@ -260,7 +260,7 @@ pub(crate) struct PushCount {
 }
 
 /// Pushes jobs, queue by queue. A job that makes no envelope is reported and left out: it must not
-/// keep the others from their workers.
+/// keep the others from their workers. Nor must a queue that takes none now; its error is the answer.
 pub(crate) async fn push_all(
     broker: &dyn Broker,
     jobs: &[NewJob],
@@ -274,17 +274,26 @@ pub(crate) async fn push_all(
         }
     }
     let mut count = PushCount::default();
+    let mut failure = None;
     for (queue, pushes) in by_queue {
         // While the broker carries one part out, the next is written.
         let parts: Vec<_> = pushes.chunks(PART).map(|part| broker.push(queue, part)).collect();
         let mut parts = stream::iter(parts).buffered(2);
-        while let Some(answers) = parts.try_next().await? {
+        while let Some(answers) = parts.next().await {
+            let answers = match answers {
+                Ok(answers) => answers,
+                Err(error) if error.is_outage() => return Err(error),
+                Err(error) => {
+                    failure.get_or_insert(error);
+                    break;
+                }
+            };
             let of = |pushed| answers.iter().filter(|answer| **answer == pushed).count();
             count.added += of(Pushed::Added);
             count.left += of(Pushed::Left);
         }
     }
-    Ok(count)
+    failure.map_or(Ok(count), Err)
 }
 
 fn push(job: &NewJob, flagged: bool) -> Result<Push, broker::Error> {

@@ -89,6 +89,7 @@ fn shared(error: &Arc<Error>) -> Error {
     let cause = || Box::new(Arc::clone(error));
     match &**error {
         Error::Unavailable(_) => Error::Unavailable(cause()),
+        Error::NodeAway(_) => Error::NodeAway(cause()),
         Error::Refused(_) => Error::Refused(cause()),
         Error::Protocol(text) => Error::Protocol(text.clone()),
         Error::NeedsGeneration { queue, held } => {

@@ -145,10 +145,11 @@ impl Fetcher {
             Err(error) if error.is_outage() => return Err(error),
             Err(error) => {
                 // Broken keys of one queue must not slow the others down.
-                let error = &error as &dyn std::error::Error;
-                tracing::error!(job.queue = %queue, error, "cannot claim from this queue");
-                let now = self.clock.now();
-                schedule.rest(&queue, Some(now.after(FALLBACK)), now);
+                error.log_of(&queue, "cannot claim from this queue");
+                // A node comes back by itself, or another takes its place.
+                let is_away = matches!(error, broker::Error::NodeAway(_));
+                let (now, rest) = (self.clock.now(), if is_away { RETRY_MAX } else { FALLBACK });
+                schedule.rest(&queue, Some(now.after(rest)), now);
                 return Ok(());
             }
         };

@@ -69,6 +69,7 @@ impl From<broker::Error> for Error {
     fn from(error: broker::Error) -> Self {
         match error {
             broker::Error::Unavailable(_)
+            | broker::Error::NodeAway(_)
             | broker::Error::Refused(_)
             | broker::Error::NeedsGeneration { .. } => {
                 Self::Unavailable { what: "the broker", source: Box::new(error) }
