@@ -82,7 +82,7 @@ impl Environment {
 pub fn without_password(address: &SecretString) -> String {
     let text = address.expose_secret();
     // Several hosts in one address are no URL, or a strange one.
-    if text.contains("sentinel://") {
+    if text.contains("sentinel://") || text.contains("cluster://") {
         return RedisAddress::parse(text).map_or("***".to_owned(), |address| address.to_string());
     }
     let Ok(mut url) = Url::parse(text) else { return "***".to_owned() };

@@ -245,13 +245,18 @@ fn a_wrong_address_of_redis_is_answered_with_the_right_form() {
         ("sentinel://:hush@a,b/main", "did you mean redis+sentinel://"),
         ("redis+sentinel://:hush@a,b", "names no master"),
         ("rediss://:hush@h", "asks for TLS"),
+        ("rediss+cluster://:hush@h", "asks for TLS"),
+        ("redis+cluster://:hush@a,b/1", "a Cluster has database 0 only"),
+        ("redis+cluster://:hush@", "names no host"),
     ] {
         let both = [("DATABASE_URL", "postgres://h/d"), ("REDIS_URL", address)];
         let told = environment(&both).unwrap_err().to_string();
         assert!(told.contains(words) && !told.contains("hush"), "{address}: {told}");
     }
-    let both = [("DATABASE_URL", "postgres://h/d"), ("REDIS_URL", "redis+sentinel://a,b:1/main")];
-    assert!(environment(&both).unwrap().stores.is_some());
+    for address in ["redis+sentinel://a,b:1/main", "redis+cluster://a,b:1", "valkey+cluster://a"] {
+        let both = [("DATABASE_URL", "postgres://h/d"), ("REDIS_URL", address)];
+        assert!(environment(&both).unwrap().stores.is_some());
+    }
 }
 
 #[test]
@@ -307,6 +312,8 @@ fn a_password_is_never_shown() {
     let sentinels = "redis+sentinel://u:hush@a,b:7/main?sentinel_password=hush";
     assert_eq!(shown(sentinels), "redis+sentinel://u:***@a:26379,b:7/main/0");
     assert_eq!(shown("redis+sentinel://:hush@a,b/m?pass=hush"), "***");
+    assert_eq!(shown("redis+cluster://u:hush@a,b:7"), "redis+cluster://u:***@a:6379,b:7");
+    assert_eq!(shown("redis+cluster://:hush@a,b/m"), "***");
 }
 
 #[test]

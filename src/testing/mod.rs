@@ -8,6 +8,8 @@
 pub mod broker;
 #[cfg(feature = "testing")]
 pub mod chaos_proxy;
+#[cfg(feature = "testing")]
+pub mod cluster;
 mod interrupts;
 #[cfg(feature = "testing")]
 pub mod ledger;
@@ -15,3 +17,5 @@ pub mod postgres_server;
 pub mod redis_server;
 #[cfg(feature = "testing")]
 pub mod sentinel;
+#[cfg(feature = "testing")]
+mod several;

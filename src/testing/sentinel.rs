@@ -1,19 +1,14 @@
 //! A private Redis with a replica, and three sentinels that watch over both.
 
-use std::net::TcpListener;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::redis_server::RedisServer;
+use super::several::{free_port, until};
 
 /// What the sentinels call the master.
 pub const MASTER: &str = "main";
 /// How long a master must be silent before a sentinel takes it for dead.
 pub const DOWN_AFTER: Duration = Duration::from_secs(1);
-/// Longest wait for anything here; a failover takes about two seconds, twice that if the first
-/// vote is split.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// Between two looks.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
 const SENTINELS: usize = 3;
 
 /// Two Redis servers, one of which is the master, and three sentinels. Everything listens on
@@ -120,20 +115,5 @@ impl SentinelServers {
         };
         self.servers[0].command("INFO replication").contains("state=online")
             && self.sentinels.iter().all(|(sentinel, _)| knows_all(sentinel))
-    }
-}
-
-/// A port of the loopback interface that nobody listens on.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("its address").port()
-}
-
-fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !done() {
-        assert!(start.elapsed() < PATIENCE, "still waiting after {PATIENCE:?}: {what}");
-        // Another process gives no signal: the condition decides, this only spaces the looks.
-        std::thread::sleep(LOOK_EVERY);
     }
 }

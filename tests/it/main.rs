@@ -5,6 +5,7 @@
 mod broker;
 mod chaos_proxy;
 mod chores;
+mod cluster_worker;
 mod fragile;
 mod ledger;
 mod ledger_faults;

@@ -11,6 +11,7 @@ mod busy;
 #[allow(dead_code, reason = "the fault suite uses the rest")]
 mod checker;
 mod cli;
+mod cluster;
 mod contract;
 mod crash;
 #[path = "../observe/dashboards.rs"]

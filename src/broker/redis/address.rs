@@ -1,9 +1,12 @@
-//! Reads `REDIS_URL`: one server, or sentinels that know which server it is now.
+//! Reads `REDIS_URL`: one server, sentinels that know which server it is now, or nodes of a Cluster.
 //!
 //! The form for sentinels is the one that other tools take:
 //! `redis+sentinel://[user:password@]host[:port][,host[:port]…]/master[/db]`, where the user and
 //! the password are those of the Redis servers. Sentinels that ask for a password of their own get
 //! `?sentinel_username=…&sentinel_password=…`.
+//!
+//! That for a Cluster is `redis+cluster://[user:password@]host[:port][,host[:port]…]`. Any of its
+//! nodes will do, and the others are learnt from it; several are named since one may be away.
 
 use std::fmt;
 
@@ -14,14 +17,27 @@ use url::Url;
 const SERVER_SCHEMES: [&str; 3] = ["redis", "valkey", "unix"];
 /// What an address of sentinels starts with.
 const SENTINEL_SCHEMES: [&str; 2] = ["redis+sentinel", "valkey+sentinel"];
+/// What an address of a Cluster starts with.
+const CLUSTER_SCHEMES: [&str; 2] = ["redis+cluster", "valkey+cluster"];
 /// What asks for TLS, which this build has not.
-const TLS_SCHEMES: [&str; 4] = ["rediss", "valkeys", "rediss+sentinel", "valkeys+sentinel"];
+const TLS_SCHEMES: [&str; 6] = [
+    "rediss",
+    "valkeys",
+    "rediss+sentinel",
+    "valkeys+sentinel",
+    "rediss+cluster",
+    "valkeys+cluster",
+];
+/// Where a server listens unless told otherwise.
+const SERVER_PORT: u16 = 6_379;
 /// Where a sentinel listens unless told otherwise.
 const SENTINEL_PORT: u16 = 26_379;
-/// Most sentinels in one address; three or five are usual.
-const SENTINELS_MAX: usize = 16;
+/// Most hosts in one address; three or five are usual.
+const HOSTS_MAX: usize = 16;
 /// A sentinel's form, for messages.
 const SENTINEL_FORM: &str = "redis+sentinel://host:26379,host:26379,host:26379/master-name";
+/// A Cluster's form, for messages.
+const CLUSTER_FORM: &str = "redis+cluster://host:6379,host:6379,host:6379";
 
 /// Where Redis is, and who we are there.
 #[derive(Clone)]
@@ -43,6 +59,8 @@ pub(super) enum Place {
         /// What they call the master.
         master: String,
     },
+    /// On the nodes of a Cluster, of which these are some.
+    Cluster(Vec<ConnectionAddr>),
 }
 
 /// What is wrong with an address, and what would be right. It never holds a part of the address
@@ -63,6 +81,9 @@ impl RedisAddress {
         if SENTINEL_SCHEMES.contains(&scheme) {
             return Self::of_sentinels(rest);
         }
+        if CLUSTER_SCHEMES.contains(&scheme) {
+            return Self::of_cluster(rest);
+        }
         if TLS_SCHEMES.contains(&scheme) {
             return Err(wrong(
                 "asks for TLS, which this build does not have: use redis:// on a network of your \
@@ -74,7 +95,9 @@ impl RedisAddress {
         }
         let (hosts, _) = rest.split_once('/').unwrap_or((rest, ""));
         if hosts.contains(',') {
-            return Err(wrong(format!("names several hosts; did you mean {SENTINEL_FORM}?")));
+            return Err(wrong(format!(
+                "names several hosts; did you mean {SENTINEL_FORM}, or {CLUSTER_FORM}?"
+            )));
         }
         let info = text.into_connection_info().map_err(|error| wrong(error.to_string()))?;
         Ok(Self { place: Place::Server(info.addr().clone()), login: login(&info) })
@@ -89,24 +112,50 @@ impl RedisAddress {
         if master.is_empty() || master.contains(|c: char| c.is_whitespace() || c.is_control()) {
             return Err(wrong(format!("names no master: the form is {SENTINEL_FORM}")));
         }
-        // The client library reads one host at a time, and with it the percent signs.
-        let read = |user: &str, host: &str, db: &str| {
-            let at = if user.is_empty() { "" } else { "@" };
-            let info = format!("redis://{user}{at}{host}/{db}").into_connection_info();
-            info.map_err(|error| wrong(error.to_string()))
-        };
         let login = login(&read(user, "localhost", db)?);
         let own = sentinel_login(query)?;
-        let hosts: Vec<&str> = hosts.split(',').map(str::trim).collect();
-        if hosts.len() > SENTINELS_MAX {
-            return Err(wrong(format!("names more than {SENTINELS_MAX} sentinels")));
-        }
-        let sentinels = hosts
+        let sentinels = each_host(hosts, SENTINEL_PORT)?
             .into_iter()
-            .map(|host| Ok(read("", &with_port(host), "")?.set_redis_settings(own.clone())))
-            .collect::<Result<_, AddressError>>()?;
+            .map(|info| info.set_redis_settings(own.clone()))
+            .collect();
         Ok(Self { place: Place::Sentinels { sentinels, master: master.to_owned() }, login })
     }
+
+    fn of_cluster(rest: &str) -> Result<Self, AddressError> {
+        if rest.contains('?') {
+            return Err(wrong(format!("takes nothing after ?: the form is {CLUSTER_FORM}")));
+        }
+        let (authority, db) = rest.split_once('/').unwrap_or((rest, ""));
+        if !matches!(db.trim_end_matches('/'), "" | "0") {
+            return Err(wrong(
+                "names a database: a Cluster has database 0 only, so leave out what follows /; \
+                 installations that share it differ in broker.prefix",
+            ));
+        }
+        let (user, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
+        if hosts.is_empty() {
+            return Err(wrong(format!("names no host: the form is {CLUSTER_FORM}")));
+        }
+        let login = login(&read(user, "localhost", "")?);
+        let nodes = each_host(hosts, SERVER_PORT)?;
+        let nodes = nodes.iter().map(|info| info.addr().clone()).collect();
+        Ok(Self { place: Place::Cluster(nodes), login })
+    }
+}
+
+/// The client library reads one host at a time, and with it the percent signs.
+fn read(user: &str, host: &str, db: &str) -> Result<ConnectionInfo, AddressError> {
+    let at = if user.is_empty() { "" } else { "@" };
+    let info = format!("redis://{user}{at}{host}/{db}").into_connection_info();
+    info.map_err(|error| wrong(error.to_string()))
+}
+
+fn each_host(hosts: &str, port: u16) -> Result<Vec<ConnectionInfo>, AddressError> {
+    let hosts: Vec<&str> = hosts.split(',').map(str::trim).collect();
+    if hosts.len() > HOSTS_MAX {
+        return Err(wrong(format!("names more than {HOSTS_MAX} hosts")));
+    }
+    hosts.into_iter().map(|host| read("", &with_port(host, port), "")).collect()
 }
 
 /// As it may be shown: the password, if there is one, is `***`.
@@ -125,6 +174,10 @@ impl fmt::Display for RedisAddress {
                 let hosts: Vec<String> =
                     sentinels.iter().map(|sentinel| sentinel.addr().to_string()).collect();
                 write!(f, "redis+sentinel://{user}{}/{master}/{db}", hosts.join(","))
+            }
+            Place::Cluster(nodes) => {
+                let hosts: Vec<String> = nodes.iter().map(ToString::to_string).collect();
+                write!(f, "redis+cluster://{user}{}", hosts.join(","))
             }
         }
     }
@@ -160,10 +213,10 @@ fn sentinel_login(query: &str) -> Result<RedisConnectionInfo, AddressError> {
     Ok(own)
 }
 
-fn with_port(host: &str) -> String {
+fn with_port(host: &str, port: u16) -> String {
     // A colon in brackets is part of an IPv6 address.
     let after = host.rsplit_once(']').map_or(host, |(_, after)| after);
-    if after.contains(':') { host.to_owned() } else { format!("{host}:{SENTINEL_PORT}") }
+    if after.contains(':') { host.to_owned() } else { format!("{host}:{port}") }
 }
 
 fn wrong(message: impl Into<String>) -> AddressError {
@@ -185,6 +238,8 @@ fn unknown_scheme(scheme: &str) -> AddressError {
     let words = scheme.to_ascii_lowercase();
     let meant = if words.contains("sentinel") {
         SENTINEL_FORM.to_owned()
+    } else if words.contains("cluster") {
+        CLUSTER_FORM.to_owned()
     } else {
         let near = SERVER_SCHEMES.iter().find(|known| strsim::levenshtein(known, &words) <= 2);
         match near {
@@ -193,8 +248,8 @@ fn unknown_scheme(scheme: &str) -> AddressError {
         }
     };
     wrong(format!(
-        "must be an address that starts with redis://, unix:// or redis+sentinel://; did you mean \
-         {meant}?"
+        "must be an address that starts with redis://, unix://, redis+sentinel:// or \
+         redis+cluster://; did you mean {meant}?"
     ))
 }
 
@@ -229,6 +284,22 @@ mod tests {
     }
 
     #[test]
+    fn a_cluster_is_read_by_any_of_its_nodes() {
+        for text in [
+            "redis+cluster://ann:p%40ss@n1,n2:7001,[::1]:7002",
+            "valkey+cluster://ann:p%40ss@n1:6379,n2:7001,[::1]:7002/0",
+        ] {
+            let address = read(text);
+            let Place::Cluster(nodes) = &address.place else { panic!("{address:?}") };
+            let nodes: Vec<String> = nodes.iter().map(ToString::to_string).collect();
+            assert_eq!(nodes, ["n1:6379", "n2:7001", "::1:7002"]);
+            let login = &address.login;
+            assert_eq!((login.username(), login.password()), (Some("ann"), Some("p@ss")));
+            assert_eq!(address.to_string(), "redis+cluster://ann:***@n1:6379,n2:7001,::1:7002");
+        }
+    }
+
+    #[test]
     fn one_server_is_read_with_or_without_a_password() {
         assert_eq!(read("redis://h").to_string(), "redis://h:6379/0");
         assert_eq!(read("valkey://ann:x@h:1/2").to_string(), "redis://ann:***@h:1/2");
@@ -256,6 +327,15 @@ mod tests {
             ("redis://:hunter2@a:1,b:2/0", "several hosts; did you mean redis+sentinel://"),
             ("rediss://:hunter2@h", "asks for TLS"),
             ("rediss+sentinel://:hunter2@h/m", "asks for TLS"),
+            ("rediss+cluster://:hunter2@h", "asks for TLS"),
+            ("redis-cluster://:hunter2@a,b", "did you mean redis+cluster://host:6379,"),
+            ("redis://:hunter2@a:1,b:2", "or redis+cluster://host:6379,"),
+            ("redis+cluster://:hunter2@a,b/1", "a Cluster has database 0 only"),
+            ("redis+cluster://:hunter2@a/main", "a Cluster has database 0 only"),
+            ("redis+cluster://", "names no host"),
+            ("redis+cluster://:hunter2@", "names no host"),
+            ("redis+cluster://a,,b", ""),
+            ("redis+cluster://a?password=hunter2", "takes nothing after ?"),
             ("redis+sentinel://:hunter2@a,b", "names no master"),
             ("redis+sentinel://a,b/", "names no master"),
             ("redis+sentinel://a,,b/m", ""),

@@ -19,6 +19,7 @@ use redis::{
 
 use super::address::{Place, RedisAddress};
 use super::error::refused;
+use super::slots::Node;
 use crate::broker::Error;
 use crate::job::{Queue, WorkerId};
 
@@ -79,11 +80,32 @@ impl Connector {
         }
     }
 
+    /// The nodes that the address of a Cluster names; none if it is no Cluster's.
+    pub(super) fn seeds(&self) -> Option<Vec<Node>> {
+        match &self.address.place {
+            Place::Cluster(seeds) => Some(seeds.iter().filter_map(Node::named).collect()),
+            Place::Server(_) | Place::Sentinels { .. } => None,
+        }
+    }
+
     /// Opens a connection whose commands are given up when no answer came within `answer`.
-    pub(super) async fn open(&self, answer: Duration) -> RedisResult<MultiplexedConnection> {
-        let mut connection = match &self.address.place {
-            Place::Server(address) => self.greet(address, false).await?,
-            Place::Sentinels { sentinels, master } => self.find(sentinels, master).await?,
+    pub(super) async fn open(
+        &self,
+        node: &Node,
+        answer: Duration,
+    ) -> RedisResult<MultiplexedConnection> {
+        let mut connection = match (node, &self.address.place) {
+            (Node::At { host, port }, _) => {
+                self.greet(&ConnectionAddr::Tcp(host.to_string(), *port), false).await?
+            }
+            (Node::Only, Place::Server(address)) => self.greet(address, false).await?,
+            (Node::Only, Place::Sentinels { sentinels, master }) => {
+                self.find(sentinels, master).await?
+            }
+            (Node::Only, Place::Cluster(_)) => {
+                let kind = ErrorKind::InvalidClientConfig;
+                return Err(RedisError::from((kind, "a Cluster has several nodes")));
+            }
         };
         connection.set_response_timeout(answer);
         Ok(connection)

@@ -1,10 +1,14 @@
-//! The connection that commands share: bounded in time, replaced when it breaks.
+//! The connection to one server that commands share: bounded in time, replaced when it breaks.
 //!
 //! The client library's own manager does not name the connections it makes, and a worker whose
 //! connection has no name counts as dead. So connections are kept here: made lazily, one attempt
 //! at a time, at growing intervals. The command that met the broken connection fails and is not
 //! sent again, since nobody knows whether it was carried out.
+//!
+//! Whoever asks a node of a Cluster that is away is told so at once, and it is tried aside: those
+//! who wait here keep others from nodes that are well.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,11 +16,9 @@ use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Pipeline, RedisError, RedisResult, Value};
 use tokio::time::Instant;
 
-use super::connect::{self, Connector};
-use super::error::{classify, ends_connection, is_unknown_script, refused};
-use super::meter::Meter;
-use super::script::Script;
-use crate::broker::{Error, Operation};
+use super::error::{classify, ends_connection, is_away, refused};
+use super::nodes::Nodes;
+use super::slots::Node;
 
 /// Longest wait for an answer: the slowest script takes milliseconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -46,18 +48,20 @@ impl Pace {
         *self = Self::default();
     }
 
-    fn must_pause(&self) -> bool {
+    pub(super) fn must_pause(&self) -> bool {
         self.not_before.is_some_and(|time| Instant::now() < time)
     }
 }
 
-/// The connection that commands share.
+/// The connection to one server.
 #[derive(Debug)]
-pub(super) struct Commands {
-    connector: Arc<Connector>,
-    meter: Meter,
+pub(super) struct Line {
+    nodes: Arc<Nodes>,
+    node: Node,
     current: Mutex<Current>,
-    connecting: tokio::sync::Mutex<()>,
+    connecting: Arc<tokio::sync::Mutex<()>>,
+    /// Whether it was said that this node of several does not serve.
+    missed: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -66,66 +70,53 @@ struct Current {
     number: u64,
     connection: Option<MultiplexedConnection>,
     pace: Pace,
-    /// Why the last attempt to connect failed.
+    /// Why the last attempt to connect failed, or what hung.
     failure: Option<RedisError>,
     /// Since when, if a connection broke or could not be made before.
     restored: Option<Instant>,
 }
 
-impl Commands {
-    pub(super) fn new(connector: Arc<Connector>) -> Self {
+impl Line {
+    pub(super) fn new(nodes: Arc<Nodes>, node: Node) -> Self {
         Self {
-            connector,
-            meter: Meter::new(),
+            nodes,
+            node,
             current: Mutex::default(),
-            connecting: tokio::sync::Mutex::default(),
+            connecting: Arc::default(),
+            missed: AtomicBool::new(false),
         }
     }
 
     /// Sends one command.
-    pub(super) async fn query(&self, of: Operation, command: &Cmd) -> Result<Value, Error> {
-        self.meter.measure(of, self.send(command)).await.map_err(classify)
-    }
-
-    /// Calls a script; sends it as a whole where the server does not know it.
-    pub(super) async fn call(&self, script: &Script, call: &Cmd) -> Result<Value, Error> {
+    pub(super) async fn send(self: &Arc<Self>, command: &Cmd) -> RedisResult<Value> {
         let sent = async {
-            match self.send(call).await {
-                Err(unknown) if is_unknown_script(&unknown) => self.send(&script.whole(call)).await,
-                answer => answer,
-            }
+            let (number, mut connection) = self.connection().await?;
+            let answer = command.query_async(&mut connection).await;
+            self.note(number, answer)
         };
-        self.meter.measure(script.operation, sent).await.map_err(classify)
+        let answer: RedisResult<Value> = sent.await;
+        self.tell(answer.as_ref().err());
+        answer
     }
 
-    /// Sends several commands in one round trip.
-    pub(super) async fn query_all(
-        &self,
-        of: Operation,
+    /// Sends several commands in one round trip; answers what became of each.
+    pub(super) async fn send_all(
+        self: &Arc<Self>,
         commands: &Pipeline,
-    ) -> Result<Vec<Value>, Error> {
-        self.meter.measure(of, self.send_all(commands)).await.map_err(classify)
-    }
-
-    /// Calls a script several times in one round trip, beside other commands perhaps.
-    pub(super) async fn call_all(
-        &self,
-        script: &Script,
-        calls: &Pipeline,
-    ) -> Result<Vec<Value>, Error> {
+    ) -> RedisResult<Vec<RedisResult<Value>>> {
         let sent = async {
-            match self.send_all(calls).await {
-                Err(unknown) if is_unknown_script(&unknown) => {
-                    let mut whole = redis::pipe();
-                    for call in calls.cmd_iter() {
-                        whole.add_command(script.whole(call));
-                    }
-                    self.send_all(&whole).await
-                }
-                answer => answer,
-            }
+            let (number, mut connection) = self.connection().await?;
+            // The library's own error for several commands has lost the server's words.
+            let answers = connection.send_packed_commands(commands, 0, commands.len()).await;
+            let answers = self.note(number, answers)?.into_iter().map(Value::extract_error);
+            Ok(answers.map(|answer| self.note(number, answer)).collect())
         };
-        self.meter.measure(script.operation, sent).await.map_err(classify)
+        let answers: RedisResult<Vec<RedisResult<Value>>> = sent.await;
+        self.tell(match &answers {
+            Ok(answers) => answers.iter().find_map(|answer| answer.as_ref().err()),
+            Err(error) => Some(error),
+        });
+        answers
     }
 
     /// For how long the connection has held; for ever if none ever broke.
@@ -133,22 +124,25 @@ impl Commands {
         self.lock().restored.map_or(Duration::MAX, |since| since.elapsed())
     }
 
-    async fn send(&self, command: &Cmd) -> RedisResult<Value> {
-        let (number, mut connection) = self.connection().await?;
-        let answer = command.query_async(&mut connection).await;
-        self.note(number, answer)
-    }
-
-    async fn send_all(&self, commands: &Pipeline) -> RedisResult<Vec<Value>> {
-        let (number, mut connection) = self.connection().await?;
-        let answer = connect::send_all(&mut connection, commands).await;
-        self.note(number, answer)
+    /// Whether there is a connection, as far as is known.
+    pub(super) fn is_connected(&self) -> bool {
+        self.lock().connection.is_some()
     }
 
     /// The connection, made now if there is none.
-    async fn connection(&self) -> RedisResult<(u64, MultiplexedConnection)> {
-        if let Some(found) = self.lock().found() {
-            return Ok(found);
+    async fn connection(self: &Arc<Self>) -> RedisResult<(u64, MultiplexedConnection)> {
+        let failure = {
+            let current = self.lock();
+            if let Some(found) = current.found() {
+                return Ok(found);
+            }
+            current.failure.clone().filter(|_| self.nodes.are_several())
+        };
+        if let Some(failure) = failure {
+            if !self.lock().pace.must_pause() {
+                self.connect_aside();
+            }
+            return Err(failure);
         }
         // One attempt at a time. Those who waited for it find its connection, or its pause.
         let _connecting = self.connecting.lock().await;
@@ -162,7 +156,24 @@ impl Commands {
                 return Err(failure.clone());
             }
         }
-        let opened = self.connector.open(ANSWER_TIMEOUT).await;
+        // Rare, and large.
+        Box::pin(self.connect()).await
+    }
+
+    /// Connects while nobody waits for it.
+    fn connect_aside(self: &Arc<Self>) {
+        if let Ok(connecting) = Arc::clone(&self.connecting).try_lock_owned() {
+            let line = Arc::clone(self);
+            tokio::spawn(async move {
+                // Kept as the reason, for whoever asks next.
+                let _ = line.connect().await;
+                drop(connecting);
+            });
+        }
+    }
+
+    async fn connect(&self) -> RedisResult<(u64, MultiplexedConnection)> {
+        let opened = self.nodes.open(&self.node, ANSWER_TIMEOUT).await;
         let mut current = self.lock();
         match opened {
             Ok(connection) => {
@@ -192,9 +203,32 @@ impl Commands {
             if current.number == number {
                 current.connection = None;
                 current.restored = Some(Instant::now());
+                // One that broke may be back at once; one that hangs goes on hanging.
+                if error.is_timeout() {
+                    current.failure = Some(error.clone());
+                }
             }
         }
         answer
+    }
+
+    /// Says once that a node of several does not serve, and that it does again. If there is but one,
+    /// whoever meets the outage says so.
+    fn tell(&self, error: Option<&RedisError>) {
+        if !self.nodes.are_several() {
+            return;
+        }
+        let node = &self.node;
+        if let Some(error) = error.filter(|error| is_away(error)) {
+            self.nodes.doubt();
+            if !self.missed.swap(true, Ordering::Relaxed) {
+                let error = error as &dyn std::error::Error;
+                tracing::warn!(%node, error, "a node of the Cluster does not serve; its queues wait");
+            }
+        } else if self.missed.load(Ordering::Relaxed) {
+            self.missed.store(false, Ordering::Relaxed);
+            tracing::info!(%node, "the node of the Cluster serves again");
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Current> {

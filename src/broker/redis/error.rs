@@ -18,14 +18,15 @@ const LATER_WORDS: [&str; 1] = ["max number of clients"];
 const NOT_YOU: [&str; 4] = ["NOAUTH", "WRONGPASS", "NOPERM", "NOPROTO"];
 
 /// Words that mean the same, of errors without a code of their own: a password where none is set,
-/// a database that is not there, what a user may not do within a script, and a script that only a
-/// later Redis understands.
-const NOT_YOU_WORDS: [&str; 5] = [
+/// a database that is not there, what a user may not do within a script, a script that only a
+/// later Redis understands, and a server that is no node of a Cluster.
+const NOT_YOU_WORDS: [&str; 6] = [
     "without any password configured",
     "DB index is out of range",
     "SELECT is not allowed",
     "can't run this command",
     "compiling script",
+    "cluster support disabled",
 ];
 
 /// Sorts an error.
@@ -56,9 +57,26 @@ pub(super) fn ends_connection(error: &RedisError) -> bool {
         || matches!(error.code(), Some("NOAUTH" | "UNBLOCKED"))
 }
 
+/// Whether the server does not serve, whatever it is asked.
+pub(super) fn is_away(error: &RedisError) -> bool {
+    let later = [
+        ServerErrorKind::BusyLoading,
+        ServerErrorKind::ClusterDown,
+        ServerErrorKind::MasterDown,
+        ServerErrorKind::ReadOnly,
+    ];
+    error.is_io_error() || later.iter().any(|kind| error.kind() == ErrorKind::Server(*kind))
+}
+
 /// Whether a key holds what none of ours ever holds.
 pub(super) fn is_wrong_type(error: &Error) -> bool {
     matches!(error, Error::Protocol(words) if words.contains("WRONGTYPE"))
+}
+
+/// Whether the server is a node of a Cluster that expects to be addressed as one.
+fn is_elsewhere(error: &RedisError) -> bool {
+    let kinds = [ServerErrorKind::Moved, ServerErrorKind::Ask, ServerErrorKind::CrossSlot];
+    kinds.iter().any(|kind| error.kind() == ErrorKind::Server(*kind))
 }
 
 /// Whether the script is unknown to the server, as after SCRIPT FLUSH or a restart.
@@ -84,6 +102,10 @@ impl Refusal {
             "it has no password set: set one there, or take it out of REDIS_URL".to_owned()
         } else if says(NOT_YOU_WORDS[1]) || says(NOT_YOU_WORDS[2]) {
             "check the number of the database at the end of REDIS_URL".to_owned()
+        } else if is_elsewhere(&self.0) {
+            "it is a node of a Cluster: REDIS_URL=redis+cluster://host:port,host:port".to_owned()
+        } else if says(NOT_YOU_WORDS[5]) {
+            "it is no node of a Cluster: REDIS_URL=redis://host:port".to_owned()
         } else if says("compiling script") {
             "Redis 7.0 or later is needed".to_owned()
         } else if let Some(command) = lacking(&words) {
@@ -139,6 +161,7 @@ fn sort(error: &RedisError) -> Sort {
         ErrorKind::AuthenticationFailed
         | ErrorKind::InvalidClientConfig
         | ErrorKind::Server(ServerErrorKind::NoPerm) => Sort::Refused,
+        _ if is_elsewhere(error) => Sort::Refused,
         _ => sort_by_words(error.code().unwrap_or_default(), error.detail().unwrap_or_default()),
     }
 }
@@ -168,6 +191,7 @@ mod tests {
             ("NOAUTH", "Authentication required.", Sort::Refused),
             ("WRONGPASS", "invalid username-password pair", Sort::Refused),
             ("ERR", "DB index is out of range", Sort::Refused),
+            ("ERR", "This instance has cluster support disabled", Sort::Refused),
             ("WRONGTYPE", "Operation against a key", Sort::Protocol),
             ("ERR", "unknown command", Sort::Protocol),
         ] {
@@ -189,6 +213,19 @@ mod tests {
             let told = Refusal(error).to_string();
             assert!(told.contains(words) && told.contains(advice), "{told}");
         }
+    }
+
+    #[test]
+    fn the_wrong_kind_of_address_is_answered_with_the_right_one() {
+        let moved = (ErrorKind::Server(ServerErrorKind::Moved), "moved", "1 host:7000".to_owned());
+        let single =
+            (ErrorKind::Client, "ERR", "This instance has cluster support disabled".to_owned());
+        for (error, form) in [(moved, "=redis+cluster://host"), (single, "=redis://host")] {
+            let told = Refusal(RedisError::from(error)).to_string();
+            assert!(told.contains(form), "{told}");
+        }
+        let moved = RedisError::from((ErrorKind::Server(ServerErrorKind::CrossSlot), "slots"));
+        assert!(matches!(classify(moved), Error::Refused(_)));
     }
 
     #[test]

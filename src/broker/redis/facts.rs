@@ -11,6 +11,8 @@ const FOR_GOOD: &str = "and put it into redis.conf (config/redis.conf has it)";
 const VERSION_MIN: u32 = 7;
 /// From this part of a limit on, in percent, it counts as nearly reached.
 const NEARLY: u64 = 80;
+/// Slots of a Cluster.
+const SLOTS: u64 = 16_384;
 
 /// What a Redis says about itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,6 +46,27 @@ pub struct ServerFacts {
     pub ahead_ms: i64,
     /// Commands that our user may not run, as an ACL rule names them.
     pub lacking: Vec<String>,
+    /// Whether it is a node of a Cluster.
+    pub cluster_enabled: bool,
+    /// Replicas that are in touch with it.
+    pub replicas: u64,
+    /// What it says of the Cluster, if it is addressed as a node of one.
+    pub cluster: Option<ClusterFacts>,
+}
+
+/// What a node says about its Cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClusterFacts {
+    /// Whether it serves; a node that was just started does so after two seconds.
+    pub is_ok: bool,
+    /// Nodes that hold slots.
+    pub masters: u64,
+    /// Slots that belong to a node, of 16,384.
+    pub slots_assigned: u64,
+    /// Slots whose node is there.
+    pub slots_ok: u64,
+    /// Whether no node serves unless all slots are served; `None` if it does not tell.
+    pub all_needed: Option<bool>,
 }
 
 impl ServerFacts {
@@ -68,7 +91,23 @@ impl ServerFacts {
             maxclients: number("maxclients"),
             ahead_ms: 0,
             lacking: Vec::new(),
+            cluster_enabled: text("cluster_enabled") == "1",
+            replicas: number("connected_slaves"),
+            cluster: None,
         }
+    }
+
+    /// Adds what a node answers to `CLUSTER INFO`.
+    pub(super) fn join(&mut self, info: &str, all_needed: Option<bool>) {
+        let facts = fields(info);
+        let number = |name: &str| facts.get(name).and_then(|text| text.parse().ok()).unwrap_or(0);
+        self.cluster = Some(ClusterFacts {
+            is_ok: facts.get("cluster_state") == Some(&"ok"),
+            masters: number("cluster_size"),
+            slots_assigned: number("cluster_slots_assigned"),
+            slots_ok: number("cluster_slots_ok"),
+            all_needed,
+        });
     }
 
     /// Whether scripts of ours can run at all.
@@ -78,7 +117,7 @@ impl ServerFacts {
 
     /// What is right and wrong with it.
     pub(super) fn findings(&self) -> Vec<Finding> {
-        vec![
+        [
             self.of_version(),
             self.of_role(),
             self.of_eviction(),
@@ -88,6 +127,50 @@ impl ServerFacts {
             self.of_permissions(),
             of_clock("redis clock", self.ahead_ms),
         ]
+        .into_iter()
+        .chain(self.of_cluster())
+        .collect()
+    }
+
+    fn of_cluster(&self) -> Option<Finding> {
+        const CHECK: &str = "redis cluster";
+        let Some(cluster) = &self.cluster else {
+            let found = "this Redis is a node of a Cluster, which holds a part of the queues only";
+            let advice = "REDIS_URL=redis+cluster://host:port,host:port";
+            return self.cluster_enabled.then(|| Finding::fail(CHECK, found, advice).unfit());
+        };
+        let lacks = |slots: u64, what: &str, advice: &str| {
+            let left = SLOTS.saturating_sub(slots);
+            Finding::fail(
+                CHECK,
+                format!("{left} of {SLOTS} slots {what}: their queues wait"),
+                advice,
+            )
+        };
+        Some(if cluster.slots_assigned < SLOTS {
+            lacks(cluster.slots_assigned, "belong to no node", "redis-cli --cluster fix HOST:PORT")
+        } else if cluster.slots_ok < SLOTS {
+            lacks(
+                cluster.slots_ok,
+                "are on a node that is away",
+                "start it again, or let a replica take its place (CLUSTER FAILOVER TAKEOVER)",
+            )
+        } else if !cluster.is_ok {
+            Finding::fail(
+                CHECK,
+                "this node is out of touch with the others, and serves nothing",
+                "a node that was just started needs two seconds; else look at its network",
+            )
+        } else if cluster.all_needed == Some(true) {
+            Finding::warn(
+                CHECK,
+                "a node that is away stops all queues, not only its own",
+                format!("CONFIG SET cluster-require-full-coverage no on each node, {FOR_GOOD}"),
+            )
+        } else {
+            let (masters, replicas) = (cluster.masters, self.replicas);
+            Finding::ok(CHECK, format!("one of {masters} nodes; it has {replicas} replicas"))
+        })
     }
 
     fn of_version(&self) -> Finding {
@@ -176,7 +259,9 @@ impl ServerFacts {
         const CHECK: &str = "redis clients";
         let detail = format!("{} of {} connections", self.clients, self.maxclients);
         if self.maxclients > 0 && is_nearly(self.clients, self.maxclients) {
-            let meaning = "the next worker may find no place (each takes three)";
+            let each =
+                if self.cluster.is_some() { "two, and one a queue of the node's" } else { "three" };
+            let meaning = format!("the next worker may find no place (each takes {each})");
             return Finding::warn(CHECK, format!("{detail}: {meaning}"), "raise maxclients");
         }
         Finding::ok(CHECK, detail)
@@ -277,7 +362,34 @@ mod tests {
         assert_eq!(statuses(&facts), []);
         facts.save = Some(String::new());
         assert_eq!(statuses(&facts), [("redis persistence", Status::Warn)]);
+        assert_eq!(
+            statuses(&ServerFacts::read(&format!("{GOOD}cluster_enabled:1\r\n"))),
+            [("redis cluster", Status::Fail)]
+        );
         let late = ServerFacts { ahead_ms: -1_500, ..ServerFacts::read(GOOD) };
         assert_eq!(statuses(&late), [("redis clock", Status::Warn)]);
+    }
+
+    #[test]
+    fn a_node_tells_what_is_wrong_with_its_cluster() {
+        let info = "cluster_state:ok\r\ncluster_slots_assigned:16384\r\n\
+             cluster_slots_ok:16384\r\ncluster_size:3\r\n";
+        let found = |info: &str, all_needed: Option<bool>| {
+            let mut facts = ServerFacts::read(&format!("{GOOD}connected_slaves:1\r\n"));
+            facts.join(info, all_needed);
+            facts.of_cluster().unwrap()
+        };
+        let good = Finding::ok("redis cluster", "one of 3 nodes; it has 1 replicas");
+        assert_eq!(found(info, Some(false)), good);
+        assert_eq!(found(info, None), good);
+        for (good, bad, words) in [
+            ("assigned:16384", "assigned:16000", "384 of 16384 slots belong to no node"),
+            ("_ok:16384", "_ok:10923", "5461 of 16384 slots are on a node that is away"),
+            ("state:ok", "state:fail", "out of touch"),
+        ] {
+            let found = found(&info.replace(good, bad), None);
+            assert!(found.status == Status::Fail && found.detail.contains(words), "{found:?}");
+        }
+        assert_eq!(found(info, Some(true)).status, Status::Warn);
     }
 }

@@ -68,9 +68,13 @@ impl Keys {
         queues.iter().map(|queue| self.key(queue, part)).collect()
     }
 
-    /// The string that says that somebody does a chore now; it goes by itself.
-    pub(super) fn chore(&self, chore: &str) -> String {
-        format!("{}:chore:{chore}", self.prefix)
+    /// The string that says that somebody does a chore now; it goes by itself. The first name is the
+    /// usual one; others lie on other nodes of a Cluster.
+    pub(super) fn chore(&self, chore: &str, number: usize) -> String {
+        match number {
+            0 => format!("{}:chore:{chore}", self.prefix),
+            _ => format!("{}:chore:{chore}:{number}", self.prefix),
+        }
     }
 
     /// Who lives: a hash of processes, with until when each is believed, in ms, and what it said.

@@ -5,9 +5,14 @@
 //! under them in `value.rs`.
 //!
 //! Time is what Redis tells (`TIME`), so that workers whose clocks differ agree.
+//!
+//! On a Cluster the keys of a queue lie on one node, and so does all that was said above: its
+//! scripts, its time, its run id. What spans queues is asked of every node that holds some of them.
+//! What spans the whole installation (offices, roster, accounts and quotas) lies on some node.
 
 mod address;
 mod batch;
+mod commands;
 mod connect;
 mod connection;
 mod error;
@@ -18,13 +23,16 @@ mod generations;
 mod keys;
 mod limits;
 mod listen;
+mod look;
 mod meter;
+mod nodes;
 mod office;
 mod options;
 mod reply;
 mod room;
 mod roster;
 mod script;
+mod slots;
 mod value;
 mod window;
 mod workers;
@@ -37,16 +45,17 @@ use async_trait::async_trait;
 use redis::{Cmd, Value};
 use uuid::Uuid;
 
+use self::commands::{Commands, as_far_as_known};
 use self::connect::Connector;
-use self::connection::Commands;
 use self::generations::Generations;
 use self::keys::Keys;
 use self::listen::Listener;
+use self::nodes::Nodes;
 use self::script::Scripts;
 use super::{
-    BATCH_MAX, Breaker, Broker, Call, Claimed, Depth, Error, Gate, Lease, Observed, Operation,
-    Place, Presence, Pulse, Push, Pushed, Reap, Reasserted, Reassertion, Refill, Removed, Renewed,
-    Room, ServerUse, Settled, Settlement, Tally,
+    BATCH_MAX, Breaker, Broker, Call, Claimed, Depth, Error, Gate, Lease, Observed, Place,
+    Presence, Pulse, Push, Pushed, Reap, Reasserted, Reassertion, Refill, Removed, Renewed, Room,
+    ServerUse, Settled, Settlement, Tally,
 };
 use crate::finding::Finding;
 use crate::job::{Hold, JobId, Queue, Timestamp, Turn, WorkerId};
@@ -64,7 +73,7 @@ pub struct RedisBroker {
     options: RedisOptions,
     keys: Keys,
     scripts: Scripts,
-    connector: Arc<Connector>,
+    nodes: Arc<Nodes>,
     commands: Commands,
     listener: Listener,
     generations: Generations,
@@ -82,14 +91,14 @@ impl RedisBroker {
         let keys = Keys::new(&options.prefix).ok_or_else(|| {
             Error::Refused("the key prefix must be 1 to 60 of letters, digits and _-.:".into())
         })?;
-        let connector = Arc::new(Connector::new(&options.url, &options.worker)?);
+        let nodes = Arc::new(Nodes::new(Connector::new(&options.url, &options.worker)?));
         Ok(Self {
             options,
             keys,
             scripts: Scripts::new(),
-            commands: Commands::new(Arc::clone(&connector)),
-            listener: Listener::new(Arc::clone(&connector)),
-            connector,
+            commands: Commands::new(Arc::clone(&nodes)),
+            listener: Listener::new(Arc::clone(&nodes)),
+            nodes,
             generations: Generations::default(),
         })
     }
@@ -297,7 +306,7 @@ impl Broker for RedisBroker {
     }
 
     async fn has_gaps(&self, queues: &[Queue]) -> Result<bool, Error> {
-        self.any(self.keys.each(queues, "window")).await
+        self.any(queues, "window").await
     }
 
     async fn cutoffs(&self, queues: &[Queue]) -> Result<Vec<Option<Turn>>, Error> {
@@ -327,23 +336,19 @@ impl Broker for RedisBroker {
     }
 
     async fn wait(&self, queues: &[Queue], timeout: Duration) -> Result<Option<Queue>, Error> {
-        let keys: Vec<String> = queues.iter().map(|queue| self.keys.wake(queue)).collect();
-        let woken = self.listener.wait(keys.clone(), timeout).await?;
-        let place = woken.and_then(|woken| keys.into_iter().position(|key| key == woken));
-        Ok(place.and_then(|place| queues.get(place)).cloned())
+        let parts = self.parts(queues).map(|part| self.keys.each(part, "wake")).collect();
+        let woken = self.listener.wait(parts, timeout).await?;
+        let is_woken =
+            |queue: &&Queue| woken.as_ref().is_some_and(|key| *key == self.keys.wake(queue));
+        Ok(queues.iter().find(is_woken).cloned())
     }
 
     async fn stirs(&self, queues: &[Queue]) -> Result<bool, Error> {
-        let mut looks = redis::pipe();
-        looks.add_command(exists(self.keys.waiting(queues)));
-        looks.add_command(exists(self.keys.each(queues, "boot")));
-        let found = self.commands.query_all(Operation::Look, &looks).await?;
-        let found: Vec<u64> = found.iter().map(reply::count).collect::<Result<_, _>>()?;
-        Ok(found != [0, queues.len() as u64])
+        self.are_stirring(queues).await
     }
 
     async fn leased(&self, queues: &[Queue]) -> Result<bool, Error> {
-        self.any(self.keys.each(queues, "leases")).await
+        self.any(queues, "leases").await
     }
 
     async fn vanished(&self, queues: &[Queue]) -> Result<HashSet<WorkerId>, Error> {
@@ -384,15 +389,15 @@ impl Broker for RedisBroker {
     }
 
     async fn connected(&self) -> Result<HashSet<WorkerId>, Error> {
-        Ok(connect::workers(&self.connections().await?).collect())
+        self.connected_workers().await
     }
 
     async fn examine(&self) -> Result<Vec<Finding>, Error> {
-        Ok(self.server_facts().await?.findings())
+        self.findings().await
     }
 
     fn serves(&self, queues: &[Queue]) {
-        self.connector.serves(queues);
+        self.nodes.connector().serves(queues);
     }
 
     async fn served(&self, queues: &[Queue]) -> Result<Vec<usize>, Error> {
@@ -421,9 +426,7 @@ impl Broker for RedisBroker {
     }
 
     async fn pulse(&self) -> Result<Pulse, Error> {
-        let told = self.commands.query(Operation::Look, &redis::cmd("TIME")).await?;
-        let now = reply::time(told)?.as_millis() + self.skew_ms();
-        Ok(Pulse { now: Timestamp::from_millis(now), unbroken: self.commands.unbroken() })
+        self.feel_pulse().await
     }
 
     async fn server_use(&self) -> Result<Option<ServerUse>, Error> {
@@ -431,16 +434,10 @@ impl Broker for RedisBroker {
     }
 
     async fn ping(&self) -> Result<(), Error> {
-        self.commands.query(Operation::Look, &redis::cmd("PING")).await.map(drop)
+        self.ping_any().await
     }
 
     async fn dedicated(&self) -> Result<Arc<dyn Broker>, Error> {
         Ok(Arc::new(Self::connect(self.options.clone())?))
     }
-}
-
-fn exists(keys: Vec<String>) -> Cmd {
-    let mut exists = redis::cmd("EXISTS");
-    exists.arg(keys);
-    exists
 }

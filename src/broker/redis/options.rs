@@ -20,8 +20,8 @@ impl RedisOptions {
     /// What every key starts with unless told otherwise.
     pub const PREFIX: &str = "postworks";
 
-    /// Options for `url` (`redis://[user:password@]host[:port][/db]` or `unix:///path`). Every
-    /// connection is named after `worker`, so that others see whether it is alive.
+    /// Options for `url`: `redis://[user:password@]host[:port][/db]`, `unix:///path`, or one of
+    /// sentinels or of a Cluster, as [`RedisAddress`](super::RedisAddress) reads it. Every connection is named after `worker`, so that others see whether it is alive.
     pub fn new(url: impl Into<String>, worker: WorkerId) -> Self {
         Self {
             url: url.into(),

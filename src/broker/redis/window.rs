@@ -5,19 +5,14 @@ use std::time::Duration;
 use redis::Value;
 use uuid::Uuid;
 
+use super::commands::as_far_as_known;
 use super::script::{Script, Scripts};
 use super::value::millis;
-use super::{RedisBroker, exists, reply, value};
+use super::{RedisBroker, reply, value};
 use crate::broker::{BATCH_MAX, Error, Operation, Refill, order};
 use crate::job::{JobId, Queue, Turn};
 
 impl RedisBroker {
-    /// Whether any of these keys is there.
-    pub(super) async fn any(&self, keys: Vec<String>) -> Result<bool, Error> {
-        let found = self.commands.query(Operation::Look, &exists(keys)).await?;
-        Ok(reply::count(&found)? > 0)
-    }
-
     /// How many due jobs are before this one; `None` if it is not due.
     pub(super) async fn rank(&self, queue: &Queue, id: JobId) -> Result<Option<u64>, Error> {
         let ready = self.keys.each(std::slice::from_ref(queue), "ready");
@@ -55,10 +50,12 @@ impl RedisBroker {
         for key in self.keys.each(queues, "window") {
             looks.cmd("HGET").arg(key).arg("cutoff");
         }
-        let answers = self.commands.query_all(Operation::Window, &looks).await?;
-        // Garbage is no mark to the scripts, either.
-        let read = |answer| reply::text(answer).ok().and_then(|text| value::read_turn(&text));
-        Ok(answers.into_iter().map(read).collect())
+        let answers = self.commands.query_each(Operation::Window, &looks).await;
+        // Garbage is no mark to the scripts, either; of a node that is away nothing can be had.
+        let read = |answer: Option<Value>| {
+            reply::text(answer?).ok().and_then(|text| value::read_turn(&text))
+        };
+        Ok(as_far_as_known(answers)?.into_iter().map(read).collect())
     }
 
     pub(super) async fn start_round(

@@ -74,7 +74,7 @@ pub const REDIS_MEMORY: Metric = Metric::gauge(
     Writer::Collector,
     "postworks_redis_memory_bytes",
     &[Label::words("kind", &["used", "rss", "max"])],
-    "Memory of Redis: used by its data, taken from the system, and allowed; no max is no limit.",
+    "Memory of Redis: used by its data, taken from the system, and allowed; no max is no limit. Of a Cluster, the fullest node's.",
 );
 /// How much more memory Redis takes than it uses.
 pub const REDIS_FRAGMENTATION: Metric = Metric::gauge(

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures_util::future::LocalBoxFuture;
 use serde_json::value::RawValue;
 
 use super::redis_server::RedisServer;
@@ -62,6 +63,17 @@ impl Harness {
         let broker = Arc::new(RedisBroker::connect(options.clone()).unwrap());
         let queue = queue("connector_sync.test");
         Self { broker, clock, queue, server: Some(server), options: Some(options) }
+    }
+
+    /// The broker on a Cluster that others use as well, under a prefix of its own, with this queue.
+    pub fn cluster(url: &str, prefix: &str, queue: Queue) -> Self {
+        let clock = Arc::new(ShiftedClock::default());
+        let ahead = Arc::clone(&clock);
+        let options = RedisOptions::new(url, worker("harness"))
+            .with_prefix(prefix)
+            .with_skew(move || ahead.ahead_ms());
+        let broker = Arc::new(RedisBroker::connect(options.clone()).unwrap());
+        Self { broker, clock, queue, server: None, options: Some(options) }
     }
 
     /// The same with a Redis that is reached otherwise.
@@ -229,11 +241,26 @@ pub fn needs_generation(error: &Error) -> bool {
     matches!(error, Error::NeedsGeneration { .. })
 }
 
-/// Makes a test of each promise for the brokers that an expression makes.
+/// A promise's name, and the look whether it is kept.
+pub type Promise<'a> = (&'static str, LocalBoxFuture<'a, ()>);
+
+/// A promise of this name.
+pub fn promise<'a>(name: &'static str, look: impl Future<Output = ()> + 'a) -> Promise<'a> {
+    (name, Box::pin(look))
+}
+
+/// Makes a test of each promise for the brokers that an expression makes. For servers that take long
+/// to start, `together` makes a [`Promise`] of each instead, by a function that makes brokers.
 #[macro_export]
 macro_rules! broker_promises {
+    (together $harness:expr) => {
+        $crate::broker_promises! { @each together $harness }
+    };
     ($harness:expr) => {
-        $crate::broker_promises! { @tests $harness;
+        $crate::broker_promises! { @each tests $harness }
+    };
+    (@each $how:ident $harness:expr) => {
+        $crate::broker_promises! { @$how $harness;
             a_better_priority_goes_first_but_starves_nobody
             a_block_that_is_over_blocks_nobody
             a_blocked_account_is_blocked_until_then_and_no_other_is
@@ -303,6 +330,13 @@ macro_rules! broker_promises {
             what_is_not_due_yet_goes_before_what_is_and_running_jobs_stay
         }
     };
+    (@together $harness:expr; $($promise:ident)*) => {{
+        let mut harness = $harness;
+        vec![$($crate::testing::broker::promise(
+            stringify!($promise),
+            $crate::testing::broker::promises::$promise(harness()),
+        )),*]
+    }};
     (@tests $harness:expr; $($promise:ident)*) => {$(
         #[tokio::test]
         async fn $promise() {

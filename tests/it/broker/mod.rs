@@ -1,6 +1,8 @@
 //! Both brokers keep the same promises; Redis has troubles of its own besides.
 
 mod acl;
+mod cluster;
+mod cluster_changes;
 mod fairness;
 mod limits;
 mod model;

@@ -1,13 +1,14 @@
 #!lua flags=no-writes,allow-oom
 -- Names the commands that the user may not run.
 --
--- KEYS  1 a key of the installation
+-- KEYS  none, so that every node of a Cluster answers
+-- ARGV  1 a key of the installation, 2 "1" if this is a node of a Cluster
 -- Returns the names, as in {"zadd", "client|list"}.
 --
 -- Asks, and runs none of them. EVALSHA and EVAL are not asked for: without them this is not run.
 -- allow-oom: a full Redis must be able to say what is wrong with it.
 
-local key = KEYS[1]
+local key = ARGV[1]
 local calls = {
   { 'blpop', key, '1' },
   { 'client|list', 'client', 'list' },
@@ -41,6 +42,12 @@ local calls = {
   { 'zrem', key, 'x' },
   { 'zscore', key, 'x' },
 }
+
+if ARGV[2] == '1' then
+  calls[#calls + 1] = { 'asking' }
+  calls[#calls + 1] = { 'cluster|info', 'cluster', 'info' }
+  calls[#calls + 1] = { 'cluster|slots', 'cluster', 'slots' }
+end
 
 local lacking = {}
 for _, call in ipairs(calls) do
