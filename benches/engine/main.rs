@@ -28,6 +28,7 @@ mod machine;
 mod memory;
 mod pure;
 mod report;
+mod spread;
 mod world;
 
 use std::path::PathBuf;
@@ -120,6 +121,14 @@ impl Args {
 }
 
 fn main() -> ExitCode {
+    let given: Vec<String> = std::env::args().skip(1).collect();
+    if let [word, redis, database, queues] = &given[..]
+        && word == spread::WORK
+    {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        runtime.block_on(spread::work(redis, database, queues));
+        return ExitCode::SUCCESS;
+    }
     let args = Args::read();
     // Before there are threads, whose instructions would be counted as well.
     if let Some((part, times)) = args.part {
@@ -161,6 +170,9 @@ async fn measure(args: Args) {
     }
     if wanted("memory") {
         memory::measure(&postgres, &plan, &mut report).await;
+    }
+    if wanted("spread") {
+        spread::measure(&postgres, &plan, &mut report).await;
     }
     report.print(started.elapsed());
     if let Some(file) = args.json {

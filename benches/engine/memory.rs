@@ -1,13 +1,14 @@
-//! What a waiting job takes in Redis, and what is left of jobs that ended.
+//! What a job takes in both stores, and what is left of jobs that ended.
 
 use std::time::Duration;
 
 use postworks::broker::WINDOW;
 use postworks::job::Durability;
-use postworks::testing::postgres_server::PostgresServer;
+use postworks::testing::postgres_server::{PostgresServer, Written};
 use postworks::testing::redis_server::RedisServer;
 
 use crate::Plan;
+use crate::machine::{busy_time, cpu_time};
 use crate::report::Report;
 use crate::world::World;
 
@@ -21,14 +22,26 @@ const TERM_MAX: Duration = Duration::from_secs(4);
 pub(crate) async fn measure(postgres: &PostgresServer, plan: &Plan, report: &mut Report) {
     let world = World::new(postgres, 0).await;
     let empty = used(&world.redis);
+    let before = Spent::now(&world, postgres).await;
     // No more than the window: what lies beyond it costs Redis nothing.
     let stored = plan.stored.min(WINDOW);
     world.fill(Durability::Ledger, stored).await;
     let each = used(&world.redis).saturating_sub(empty) as f64 / stored as f64;
     report.figure("memory", "Redis, a waiting job", each, "bytes");
+    let accepted = Spent::now(&world, postgres).await;
     let working = world.start_worker();
     world.until_settled(stored).await;
     working.drain().await;
+    let settled = Spent::now(&world, postgres).await;
+    for (doing, from, to) in [("accept", before, accepted), ("run", accepted, settled)] {
+        let each = |from: u64, to: u64| to.saturating_sub(from) as f64 / stored as f64;
+        let log = each(from.written.log, to.written.log);
+        report.figure("memory", &format!("PostgreSQL's log, to {doing} a job"), log, "bytes");
+        let cpu = to.postgres.saturating_sub(from.postgres).as_secs_f64() * 1e6 / stored as f64;
+        report.figure("memory", &format!("PostgreSQL's CPU, to {doing} a job"), cpu, "µs");
+    }
+    let kept = settled.written.data.saturating_sub(before.written.data) as f64 / stored as f64;
+    report.figure("memory", "PostgreSQL, an ended job before a vacuum", kept, "bytes");
     // Which node looks after leases is written in keys that go by themselves.
     tokio::time::sleep(TERM_MAX).await;
     let left: Vec<(String, u64)> = keys(&world.redis);
@@ -38,6 +51,22 @@ pub(crate) async fn measure(postgres: &PostgresServer, plan: &Plan, report: &mut
     let keys: Vec<String> =
         left.iter().map(|(key, bytes)| format!("{key} ({bytes} bytes)")).collect();
     report.note(format!("keys left after {stored} jobs: {}", keys.join(", ")));
+}
+
+/// What PostgreSQL has spent so far.
+#[derive(Clone, Copy)]
+struct Spent {
+    written: Written,
+    /// Processor time: that of the whole machine without Redis' and ours, so nothing else may run.
+    postgres: Duration,
+}
+
+impl Spent {
+    async fn now(world: &World, postgres: &PostgresServer) -> Self {
+        let others = world.redis_cpu_time() + cpu_time();
+        let written = postgres.written().await;
+        Self { written, postgres: busy_time().saturating_sub(others) }
+    }
 }
 
 /// The bytes that Redis uses.

@@ -53,6 +53,15 @@ const MEASURED: &[&str] = &[
     "max_connections=200",
 ];
 
+/// Bytes that a server has written.
+#[derive(Debug, Clone, Copy)]
+pub struct Written {
+    /// To its write-ahead log, since it was made.
+    pub log: u64,
+    /// To the files of all databases, as they are now.
+    pub data: u64,
+}
+
 impl PostgresServer {
     /// Starts a server that never waits for the disk. It survives [`kill9`](Self::kill9) all the
     /// same: what it wrote is in the system's memory.
@@ -128,6 +137,21 @@ impl PostgresServer {
             .expect("connect to the private server");
         let version = sqlx::query_scalar("SHOW server_version").fetch_one(&mut conn).await;
         version.expect("the server tells its version")
+    }
+
+    /// What it has written so far.
+    pub async fn written(&self) -> Written {
+        let mut conn = sqlx::PgConnection::connect(&self.url("postgres"))
+            .await
+            .expect("connect to the private server");
+        let (log, data): (i64, i64) = sqlx::query_as(
+            "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint, \
+             (SELECT sum(pg_database_size(oid)) FROM pg_database)::bigint",
+        )
+        .fetch_one(&mut conn)
+        .await
+        .expect("the server tells what it has written");
+        Written { log: log.unsigned_abs(), data: data.unsigned_abs() }
     }
 
     /// Starts it after [`stop`](Self::stop) or [`kill9`](Self::kill9); returns when it answers.
