@@ -216,7 +216,13 @@ impl Refiller {
         for (queue, cutoff) in self.queues.iter().zip(self.broker.cutoffs(&self.queues).await?) {
             if cutoff.is_some_and(|cutoff| cutoff.at_ms <= now.as_millis()) {
                 let span = Span { queue, from: Turn::FIRST, until: cutoff, now, due_before: now };
-                self.push_overtaking(span, since).await?;
+                match self.push_overtaking(span, since).await {
+                    // It must not keep jobs from other windows.
+                    Err(Error::Broker(error)) if !error.is_outage() => {
+                        error.log_of(queue, "cannot let jobs overtake in this queue");
+                    }
+                    other => other?,
+                }
             }
         }
         Ok(())

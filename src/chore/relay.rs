@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::missing::missing;
 use super::report_unreadable;
 use crate::broker::{self, Broker};
-use crate::client::{FRESH, push_all};
+use crate::client::{FRESH, push_each};
 use crate::clock::SharedClock;
 use crate::job::{JobId, NewJob, Timestamp};
 use crate::ledger::{self, Ledger, Unpark};
@@ -160,7 +160,18 @@ impl Relay {
         }
         let missing = missing(self.broker.as_ref(), jobs, now).await?;
         let missing: Vec<NewJob> = missing.into_iter().cloned().collect();
-        let pushed = push_all(self.broker.as_ref(), &missing, true).await?.added;
+        let (count, failure) = push_each(self.broker.as_ref(), &missing, true).await;
+        match failure {
+            Some(error) if error.is_outage() => return Err(error.into()),
+            // A queue that takes none now must not keep the sweep from the others; what it lacks is
+            // found again.
+            Some(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::debug!(error, "a queue does not take what it lacks");
+            }
+            None => {}
+        }
+        let pushed = count.added;
         if pushed > 0 {
             RELAY_PUSHED.count(&[]).increment(pushed as u64);
         }

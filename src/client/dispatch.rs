@@ -1,23 +1,27 @@
 //! Pushes committed jobs to the broker in the background, in batches of whatever is there.
 //!
 //! What a broker out of reach did not take is offered again soon: once it is back, nothing else
-//! tells that these jobs are missing there, and the relay takes up to half a minute to notice.
+//! tells that these jobs are missing there, and the relay takes up to half a minute to notice. Each
+//! queue is served for itself: the node that holds it may be away alone.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::by_queue::ByQueue;
 use super::push_all;
-use crate::broker::Broker;
-use crate::job::NewJob;
+use crate::broker::{self, Broker};
+use crate::job::{NewJob, Queue};
 
-/// Batches that may wait. Beyond that, jobs are left to the relay rather than to our memory.
+/// Batches of a queue that may wait. Beyond that, jobs are left to the relay rather than to our memory.
 const WAITING_MAX: usize = 4_096;
 /// Batches that are pushed together.
 const TOGETHER_MAX: usize = 256;
-/// Jobs that are kept to be offered again. Beyond that they are left to the relay, too.
+/// Jobs of a queue that are kept to be offered again. Beyond that they are left to the relay, too.
 const MISSED_MAX: usize = 10_000;
 /// Between two offers, at first and at most.
 const AGAIN_MIN: Duration = Duration::from_millis(50);
@@ -31,30 +35,48 @@ enum Order {
 /// Pushes in the background.
 #[derive(Clone)]
 pub(super) struct Dispatcher {
-    orders: mpsc::Sender<Order>,
+    orders: Arc<ByQueue<Order>>,
 }
 
 impl Dispatcher {
-    /// Starts the task; it ends when every clone is gone.
+    /// Pushes on the current runtime; its tasks end when every clone is gone.
     pub(super) fn start(broker: Arc<dyn Broker>) -> Self {
-        let (orders, waiting) = mpsc::channel(WAITING_MAX);
-        tokio::spawn(work(broker, waiting));
+        let orders = ByQueue::new(move |_, runtime| {
+            let (orders, waiting) = mpsc::channel(WAITING_MAX);
+            runtime.spawn(work(Arc::clone(&broker), waiting));
+            orders
+        });
         Self { orders }
     }
 
     /// Leaves jobs to be pushed.
     pub(super) fn send(&self, jobs: Vec<NewJob>) {
-        if !jobs.is_empty() && self.orders.try_send(Order::Push(jobs)).is_err() {
-            tracing::debug!("too many pushes wait; the relay will push these jobs");
+        let Some(first) = jobs.first() else { return };
+        if jobs.iter().all(|job| job.queue == first.queue) {
+            return self.order(&first.queue.clone(), jobs);
+        }
+        let mut by_queue: HashMap<Queue, Vec<NewJob>> = HashMap::new();
+        for job in jobs {
+            by_queue.entry(job.queue.clone()).or_default().push(job);
+        }
+        by_queue.into_iter().for_each(|(queue, jobs)| self.order(&queue, jobs));
+    }
+
+    fn order(&self, queue: &Queue, jobs: Vec<NewJob>) {
+        if self.orders.of(queue).try_send(Order::Push(jobs)).is_err() {
+            tracing::debug!(job.queue = %queue, "too many pushes wait; the relay does it");
         }
     }
 
     /// Returns when everything sent before was offered to the broker.
     pub(super) async fn flush(&self) {
-        let (done, flushed) = oneshot::channel();
-        if self.orders.send(Order::Flush(done)).await.is_ok() {
-            let _ = flushed.await;
-        }
+        let flushes = self.orders.all().into_iter().map(|orders| async move {
+            let (done, flushed) = oneshot::channel();
+            if orders.send(Order::Flush(done)).await.is_ok() {
+                let _ = flushed.await;
+            }
+        });
+        join_all(flushes).await;
     }
 }
 
@@ -105,7 +127,7 @@ impl Missed {
     async fn offer(&mut self, broker: &dyn Broker, jobs: Vec<NewJob>, flagged: bool) {
         match push_all(broker, &jobs, flagged).await {
             Ok(_) => self.wait = AGAIN_MIN,
-            Err(error) if error.is_outage() => {
+            Err(error) if error.is_outage() || matches!(error, broker::Error::NodeAway(_)) => {
                 tracing::debug!(error = &error as &dyn std::error::Error, "cannot push now");
                 self.keep(jobs);
                 self.again_at = Instant::now() + self.wait;

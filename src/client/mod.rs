@@ -44,6 +44,7 @@
 //! [`Db::begin`](crate::ledger::Db::begin), also on SQLite, take
 //! [`SqlLedger::enqueue_in`](crate::ledger::SqlLedger::enqueue_in).
 
+mod by_queue;
 mod dispatch;
 #[cfg(feature = "http-client")]
 pub mod http;
@@ -54,7 +55,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::stream::{self, StreamExt as _};
+use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde::Deserialize;
 use tracing::Instrument as _;
 
@@ -123,7 +125,7 @@ impl Producer {
         clock: SharedClock,
     ) -> Self {
         let dispatcher = Dispatcher::start(Arc::clone(&broker));
-        let together = Together::start(&broker);
+        let together = Together::start(Arc::clone(&broker));
         let (ids, tenant) = (Arc::default(), Tenant::DEFAULT);
         Self { ledger, broker, catalog, clock, ids, again: false, tenant, dispatcher, together }
     }
@@ -214,7 +216,7 @@ impl Producer {
     /// Pushes jobs that are kept nowhere else.
     async fn push_unrecorded(&self, jobs: &[NewJob]) -> Result<(), broker::Error> {
         if let [job] = jobs {
-            return self.together.push(job.queue.clone(), push(job, false)?).await;
+            return self.together.push(&job.queue, push(job, false)?).await;
         }
         for job in jobs {
             envelope(job)?;
@@ -259,13 +261,27 @@ pub(crate) struct PushCount {
     pub(crate) left: usize,
 }
 
-/// Pushes jobs, queue by queue. A job that makes no envelope is reported and left out: it must not
-/// keep the others from their workers. Nor must a queue that takes none now; its error is the answer.
+/// Pushes jobs, all of them.
+///
+/// # Errors
+/// That of a queue that took none, or not all; the others' were pushed.
 pub(crate) async fn push_all(
     broker: &dyn Broker,
     jobs: &[NewJob],
     flagged: bool,
 ) -> Result<PushCount, broker::Error> {
+    let (count, failure) = push_each(broker, jobs, flagged).await;
+    failure.map_or(Ok(count), Err)
+}
+
+/// Pushes jobs, each queue's beside the others': one that takes none now must not keep the others
+/// from their workers. Nor must a job that makes no envelope, which is reported and left out.
+/// Answers also why one of the queues took not all, if so; an outage before other errors.
+pub(crate) async fn push_each(
+    broker: &dyn Broker,
+    jobs: &[NewJob],
+    flagged: bool,
+) -> (PushCount, Option<broker::Error>) {
     let mut by_queue: HashMap<&Queue, Vec<Push>> = HashMap::new();
     for job in jobs {
         match push(job, flagged) {
@@ -273,27 +289,36 @@ pub(crate) async fn push_all(
             Err(error) => tracing::error!(job.id = %job.id, %error, "a job cannot be pushed, ever"),
         }
     }
-    let mut count = PushCount::default();
-    let mut failure = None;
-    for (queue, pushes) in by_queue {
-        // While the broker carries one part out, the next is written.
-        let parts: Vec<_> = pushes.chunks(PART).map(|part| broker.push(queue, part)).collect();
-        let mut parts = stream::iter(parts).buffered(2);
-        while let Some(answers) = parts.next().await {
-            let answers = match answers {
-                Ok(answers) => answers,
-                Err(error) if error.is_outage() => return Err(error),
-                Err(error) => {
-                    failure.get_or_insert(error);
-                    break;
-                }
-            };
-            let of = |pushed| answers.iter().filter(|answer| **answer == pushed).count();
-            count.added += of(Pushed::Added);
-            count.left += of(Pushed::Left);
+    let each = by_queue.iter().map(|(queue, pushes)| push_queue(broker, queue, pushes));
+    let (mut sum, mut failure) = (PushCount::default(), None);
+    for pushed in join_all(each).await {
+        match pushed {
+            Ok(count) => {
+                sum.added += count.added;
+                sum.left += count.left;
+            }
+            Err(error) if failure.is_none() || error.is_outage() => failure = Some(error),
+            Err(_) => {}
         }
     }
-    failure.map_or(Ok(count), Err)
+    (sum, failure)
+}
+
+async fn push_queue(
+    broker: &dyn Broker,
+    queue: &Queue,
+    pushes: &[Push],
+) -> Result<PushCount, broker::Error> {
+    let mut count = PushCount::default();
+    // While the broker carries one part out, the next is written.
+    let parts: Vec<_> = pushes.chunks(PART).map(|part| broker.push(queue, part)).collect();
+    let mut parts = stream::iter(parts).buffered(2);
+    while let Some(answers) = parts.try_next().await? {
+        let of = |pushed| answers.iter().filter(|answer| **answer == pushed).count();
+        count.added += of(Pushed::Added);
+        count.left += of(Pushed::Left);
+    }
+    Ok(count)
 }
 
 fn push(job: &NewJob, flagged: bool) -> Result<Push, broker::Error> {

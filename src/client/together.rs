@@ -2,40 +2,44 @@
 //! ledger (`ledger::group`).
 //!
 //! A push of one job costs nearly as much as one of twenty. There is no timer: whoever comes while
-//! pushes are on their way shares the next one, and a lone caller waits for nobody.
+//! pushes are on their way shares the next one, and a lone caller waits for nobody. Each queue has
+//! pushes of its own, since a node that is slow or away must not keep other queues' callers waiting.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::PART;
+use super::by_queue::ByQueue;
 use crate::broker::{Broker, Error, Push};
 use crate::job::Queue;
 
-/// Pushes on their way at once: while one is carried out, the next is being filled.
+/// Pushes into a queue on their way at once: while one is carried out, the next is being filled.
 const IN_FLIGHT: usize = 2;
 
 /// Shares pushes.
 #[derive(Clone)]
 pub(super) struct Together {
-    calls: mpsc::Sender<Call>,
+    calls: Arc<ByQueue<Call>>,
 }
 
 struct Call {
-    queue: Queue,
     push: Push,
     answer: oneshot::Sender<Result<(), Error>>,
 }
 
 impl Together {
-    /// Starts the tasks; they end when every clone is gone.
-    pub(super) fn start(broker: &Arc<dyn Broker>) -> Self {
-        let (calls, waiting) = mpsc::channel(PART);
-        let waiting = Arc::new(Mutex::new(waiting));
-        for _ in 0..IN_FLIGHT {
-            tokio::spawn(push_batches(Arc::clone(broker), Arc::clone(&waiting)));
-        }
+    /// Shares pushes on the current runtime; its tasks end when every clone is gone.
+    pub(super) fn start(broker: Arc<dyn Broker>) -> Self {
+        let calls = ByQueue::new(move |queue, runtime| {
+            let (calls, waiting) = mpsc::channel(PART);
+            let waiting = Arc::new(Mutex::new(waiting));
+            for _ in 0..IN_FLIGHT {
+                let (broker, waiting) = (Arc::clone(&broker), Arc::clone(&waiting));
+                runtime.spawn(push_batches(broker, queue.clone(), waiting));
+            }
+            calls
+        });
         Self { calls }
     }
 
@@ -44,43 +48,33 @@ impl Together {
     /// # Errors
     /// As [`Broker::push`]; the same for everybody who shared it. If this is dropped, the job is
     /// pushed or not, as after any lost answer.
-    pub(super) async fn push(&self, queue: Queue, push: Push) -> Result<(), Error> {
+    pub(super) async fn push(&self, queue: &Queue, push: Push) -> Result<(), Error> {
         let gone = || Error::Unavailable("the pushes ended with their runtime".into());
         let (answer, answered) = oneshot::channel();
-        self.calls.send(Call { queue, push, answer }).await.map_err(|_| gone())?;
+        self.calls.of(queue).send(Call { push, answer }).await.map_err(|_| gone())?;
         answered.await.map_err(|_| gone())?
     }
 }
 
-async fn push_batches(broker: Arc<dyn Broker>, waiting: Arc<Mutex<mpsc::Receiver<Call>>>) {
+async fn push_batches(
+    broker: Arc<dyn Broker>,
+    queue: Queue,
+    waiting: Arc<Mutex<mpsc::Receiver<Call>>>,
+) {
     let mut calls = Vec::new();
     while waiting.lock().await.recv_many(&mut calls, PART).await > 0 {
-        let mut by_queue: HashMap<Queue, (Vec<Push>, Vec<_>)> = HashMap::new();
         // Nobody waits for those whose callers left, and nobody was promised anything.
-        for Call { queue, push, answer } in calls.drain(..).filter(|call| !call.answer.is_closed())
-        {
-            let (pushes, answers) = by_queue.entry(queue).or_default();
-            pushes.push(push);
-            answers.push(answer);
+        let wanted = calls.drain(..).filter(|call| !call.answer.is_closed());
+        let (pushes, answers): (Vec<Push>, Vec<_>) =
+            wanted.map(|Call { push, answer }| (push, answer)).unzip();
+        if pushes.is_empty() {
+            continue;
         }
-        let each = by_queue
-            .into_iter()
-            .map(|(queue, (pushes, answers))| push_batch(broker.as_ref(), queue, pushes, answers));
-        futures_util::future::join_all(each).await;
-    }
-}
-
-/// One queue's jobs. What is wrong with its keys is no other queue's matter.
-async fn push_batch(
-    broker: &dyn Broker,
-    queue: Queue,
-    pushes: Vec<Push>,
-    answers: Vec<oneshot::Sender<Result<(), Error>>>,
-) {
-    let pushed = broker.push(&queue, &pushes).await.map(drop).map_err(Arc::new);
-    for answer in answers {
-        // A caller that left does not want to know.
-        let _ = answer.send(pushed.as_ref().copied().map_err(shared));
+        let pushed = broker.push(&queue, &pushes).await.map(drop).map_err(Arc::new);
+        for answer in answers {
+            // A caller that left does not want to know.
+            let _ = answer.send(pushed.as_ref().copied().map_err(shared));
+        }
     }
 }
 
