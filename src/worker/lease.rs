@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -91,18 +92,28 @@ impl Renewer {
         }
     }
 
-    /// Renews every lease; a queue's error does not keep the others' leases from being renewed.
+    /// Renews every lease, each queue's beside the others': neither an error nor a wait for the node
+    /// that holds one keeps the others' leases from being renewed.
     async fn renew_all(&self, broker: &dyn Broker) -> Result<(), broker::Error> {
+        let held = self.inflight.leases();
+        let each = held.iter().map(|(queue, leases)| self.renew_queue(broker, queue, leases));
+        join_all(each).await.into_iter().collect()
+    }
+
+    async fn renew_queue(
+        &self,
+        broker: &dyn Broker,
+        queue: &Queue,
+        leases: &[Lease],
+    ) -> Result<(), broker::Error> {
         let mut failed = None;
-        for (queue, leases) in self.inflight.leases() {
-            for batch in leases.chunks(broker::BATCH_MAX) {
-                match broker.renew(&queue, batch, self.lease).await {
-                    Ok(renewed) => {
-                        crate::failpoint!(RenewAnswered);
-                        self.learn(&queue, batch, &renewed);
-                    }
-                    Err(error) => failed = Some(error),
+        for batch in leases.chunks(broker::BATCH_MAX) {
+            match broker.renew(queue, batch, self.lease).await {
+                Ok(renewed) => {
+                    crate::failpoint!(RenewAnswered);
+                    self.learn(queue, batch, &renewed);
                 }
+                Err(error) => failed = Some(error),
             }
         }
         failed.map_or(Ok(()), Err)
