@@ -137,7 +137,7 @@ async fn drain(
     }
     until(async || {
         let depths = broker.depth(queues).await.unwrap();
-        depths.iter().all(|depth| depth.ready + depth.delayed + depth.running == 0)
+        depths.iter().flatten().all(|depth| depth.ready + depth.delayed + depth.running == 0)
     })
     .await;
     let took = start.elapsed();

@@ -268,7 +268,8 @@ impl World {
         let queues = BOTH.map(queue);
         loop {
             let depths = self.broker.depth(&queues).await.expect("the broker answers");
-            if depths.iter().all(|depth| depth.ready + depth.delayed + depth.running == 0) {
+            if depths.iter().flatten().all(|depth| depth.ready + depth.delayed + depth.running == 0)
+            {
                 return;
             }
             assert!(start.elapsed() < PATIENCE, "not settled: {depths:?}");

@@ -192,8 +192,11 @@ pub trait Broker: Send + Sync + 'static {
     /// Lets nothing be claimed from a queue until then; never shortens such a time.
     async fn shut(&self, queue: &Queue, until: Timestamp) -> Result<(), Error>;
 
-    /// The queues' gates, and the broker's time.
-    async fn gates(&self, queues: &[Queue]) -> Result<(Vec<Gate>, Timestamp), Error>;
+    /// The queues' gates, `None` for one whose node is away; and the broker's time.
+    ///
+    /// # Errors
+    /// [`Error::NodeAway`] if that is so of all of them.
+    async fn gates(&self, queues: &[Queue]) -> Result<(Vec<Option<Gate>>, Timestamp), Error>;
 
     /// Ends leases; answers one [`Settled`] each, in order.
     async fn settle(&self, queue: &Queue, jobs: &[Settlement]) -> Result<Vec<Settled>, Error>;
@@ -234,8 +237,11 @@ pub trait Broker: Send + Sync + 'static {
     /// Where jobs are; `None` for those the broker does not hold.
     async fn find(&self, queue: &Queue, ids: &[JobId]) -> Result<Vec<Option<Place>>, Error>;
 
-    /// How much is in each queue.
-    async fn depth(&self, queues: &[Queue]) -> Result<Vec<Depth>, Error>;
+    /// How much is in each queue; `None` for one whose node is away.
+    ///
+    /// # Errors
+    /// [`Error::NodeAway`] if that is so of all of them.
+    async fn depth(&self, queues: &[Queue]) -> Result<Vec<Option<Depth>>, Error>;
 
     /// Allows claims in `generation`, if it is greater than the one held. Call it with a number
     /// fresh from the ledger. Jobs and leases that survived stay, flagged; but some may be lost,

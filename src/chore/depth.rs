@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::broker::{self, Broker, Depth};
 use crate::job::{Queue, Timestamp};
-use crate::ledger::{self, Ledger};
+use crate::ledger::{self, Backlog, Ledger};
 use crate::worker::BROKER_HORIZON;
 
 /// Longest that [`waiting`] lets the ledger count: some million jobs.
@@ -21,7 +21,8 @@ pub enum DepthError {
     Ledger(#[from] ledger::Error),
 }
 
-/// How much is in each queue.
+/// How much is in each queue; `None` for one that the broker cannot be asked about, since the node
+/// that holds it is away.
 ///
 /// A queue with more jobs than its window is counted in the ledger, which takes a fifth of a
 /// second for a million.
@@ -33,40 +34,20 @@ pub async fn depths(
     ledger: &dyn Ledger,
     queues: &[Queue],
     now: Timestamp,
-) -> Result<Vec<Depth>, DepthError> {
+) -> Result<Vec<Option<Depth>>, DepthError> {
     let mut depths = broker.depth(queues).await?;
-    add_backlogs(&mut depths, ledger, queues, now).await?;
-    Ok(depths)
-}
-
-/// The same, of the queues that the broker can be asked about: a node that is away takes its own along,
-/// and no others.
-///
-/// # Errors
-/// As [`depths`].
-pub(super) async fn depths_as_far_as_known<'q>(
-    broker: &dyn Broker,
-    ledger: &dyn Ledger,
-    queues: &'q [Queue],
-    now: Timestamp,
-) -> Result<Vec<(&'q Queue, Depth)>, DepthError> {
-    match depths(broker, ledger, queues, now).await {
-        Err(DepthError::Broker(broker::Error::NodeAway(_))) => {}
-        all => return Ok(queues.iter().zip(all?).collect()),
-    }
-    let mut known = Vec::with_capacity(queues.len());
-    for queue in queues {
-        match depths(broker, ledger, std::slice::from_ref(queue), now).await {
-            Err(DepthError::Broker(broker::Error::NodeAway(_))) => {}
-            one => known.extend(one?.into_iter().map(|depth| (queue, depth))),
+    for (queue, depth) in queues.iter().zip(&mut depths) {
+        if let Some(depth) = depth.as_mut().filter(|depth| depth.beyond) {
+            add(&backlog(ledger, queue, now).await?, depth);
         }
     }
-    Ok(known)
+    Ok(depths)
 }
 
 /// How many jobs are due and unclaimed, in all these queues together, and how long the oldest has
 /// waited. Counts in the ledger only if the broker holds fewer than `enough`, and only as far as
-/// the ledger counts in good time; so there may be more, but not fewer.
+/// the ledger counts in good time; so there may be more, but not fewer, except for jobs that run in
+/// a queue whose node is away: nobody can tell them from those that wait.
 ///
 /// # Errors
 /// The broker does not answer.
@@ -77,28 +58,39 @@ pub async fn waiting(
     now: Timestamp,
     enough: u64,
 ) -> Result<(u64, Duration), broker::Error> {
-    let ready = |depths: &[Depth]| depths.iter().map(|depth| depth.ready).sum::<u64>();
-    let mut depths = broker.depth(queues).await?;
-    if ready(&depths) < enough {
+    let depths = broker.depth(queues).await?;
+    let known = || depths.iter().flatten();
+    let mut ready: Vec<u64> =
+        depths.iter().map(|depth| depth.map_or(0, |depth| depth.ready)).collect();
+    if ready.iter().sum::<u64>() < enough {
+        let counted = async {
+            for ((queue, depth), ready) in queues.iter().zip(&depths).zip(&mut ready) {
+                if depth.is_some_and(|depth| !depth.beyond) {
+                    continue;
+                }
+                let mut depth = depth.unwrap_or_default();
+                add(&backlog(ledger, queue, now).await?, &mut depth);
+                *ready = depth.ready;
+            }
+            Ok::<(), ledger::Error>(())
+        };
         // Without the ledger, what the broker holds waits all the same.
-        let counted = add_backlogs(&mut depths, ledger, queues, now);
         let _ = tokio::time::timeout(COUNT_MAX, counted).await;
     }
-    let oldest = depths.iter().map(|depth| depth.oldest_ready_age).max().unwrap_or_default();
-    Ok((ready(&depths), oldest))
+    let oldest = known().map(|depth| depth.oldest_ready_age).max().unwrap_or_default();
+    Ok((ready.iter().sum(), oldest))
 }
 
-async fn add_backlogs(
-    depths: &mut [Depth],
+async fn backlog(
     ledger: &dyn Ledger,
-    queues: &[Queue],
+    queue: &Queue,
     now: Timestamp,
-) -> Result<(), ledger::Error> {
-    for (queue, depth) in queues.iter().zip(depths).filter(|(_, depth)| depth.beyond) {
-        let backlog = ledger.backlog(queue, now, now.after(BROKER_HORIZON)).await?;
-        // Jobs that only the broker has are in its figures alone.
-        depth.ready = depth.ready.max(backlog.due.saturating_sub(depth.running));
-        depth.delayed = depth.delayed.max(backlog.later);
-    }
-    Ok(())
+) -> Result<Backlog, ledger::Error> {
+    ledger.backlog(queue, now, now.after(BROKER_HORIZON)).await
+}
+
+/// Jobs that only the broker has are in its figures alone.
+fn add(backlog: &Backlog, depth: &mut Depth) {
+    depth.ready = depth.ready.max(backlog.due.saturating_sub(depth.running));
+    depth.delayed = depth.delayed.max(backlog.later);
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::collector::{Source, SourceError};
-use super::depth::depths_as_far_as_known;
+use super::depth::depths;
 use super::missing::missing;
 use crate::broker::Broker;
 use crate::client::FRESH;
@@ -52,8 +52,10 @@ impl Stores {
         let (broker, ledger) = (self.broker.as_ref(), self.ledger.as_ref());
         let now = self.clock.now();
         let mut readings = Vec::new();
-        for (queue, depth) in depths_as_far_as_known(broker, ledger, &self.queues, now).await? {
-            let queue = queue.as_str();
+        let depths = depths(broker, ledger, &self.queues, now).await?;
+        for (queue, depth) in self.queues.iter().map(Queue::as_str).zip(depths) {
+            // What cannot be told has no reading: a number would be a lie.
+            let Some(depth) = depth else { continue };
             let states =
                 [("ready", depth.ready), ("delayed", depth.delayed), ("running", depth.running)];
             for (state, jobs) in states {
@@ -69,6 +71,7 @@ impl Stores {
         let (gates, now) = self.broker.gates(&self.queues).await?;
         let mut readings = Vec::new();
         for (queue, gate) in self.queues.iter().map(Queue::as_str).zip(gates) {
+            let Some(gate) = gate else { continue };
             let position = u64::from(gate.position(now).level());
             let window = gate.shut_until.map_or(0.0, |until| until.since(now).as_secs_f64());
             readings.push(Reading::count(BREAKER_STATE, &[queue], position));

@@ -55,7 +55,7 @@ async fn reap(broker: Arc<dyn Broker>, queues: Vec<Queue>) -> CancellationToken 
 
 async fn until_ready(broker: &dyn Broker, queue: &Queue, jobs: u64, limit: Duration) {
     let start = Instant::now();
-    while broker.depth(std::slice::from_ref(queue)).await.unwrap()[0].ready < jobs {
+    while broker.depth(std::slice::from_ref(queue)).await.unwrap()[0].unwrap().ready < jobs {
         assert!(start.elapsed() < limit, "the jobs are still with the dead");
         // A server gives no signal: the condition decides, this only spaces the looks.
         tokio::time::sleep(Duration::from_millis(5)).await;

@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use postworks::broker::Broker;
 use postworks::broker::redis::{RedisBroker, RedisOptions};
-use postworks::chore::{Reaper, Refiller, Relay};
-use postworks::client::Producer;
-use postworks::clock::{SharedClock, SystemClock};
-use postworks::job::{Job, JobError, JobId, Queue, State};
+use postworks::broker::{self, Broker, Depth};
+use postworks::chore::{Reaper, Refiller, Relay, depths, waiting};
+use postworks::client::{Error, Producer};
+use postworks::clock::{Clock as _, SharedClock, SystemClock};
+use postworks::job::{Durability, Job, JobError, JobId, Queue, State};
 use postworks::ledger::{Db, Ledger, SqlLedger};
 use postworks::testing::broker::{LEASE, PATIENCE, worker};
 use postworks::testing::cluster::ClusterServers;
@@ -35,6 +35,15 @@ impl Job for Deed {
     const KIND: &'static str = "deed";
 }
 
+/// What only the broker keeps.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Note;
+
+impl Job for Note {
+    const KIND: &'static str = "note";
+    const DURABILITY: Durability = Durability::Broker;
+}
+
 #[derive(Clone)]
 struct Do {
     starts: Arc<Mutex<HashMap<JobId, u32>>>,
@@ -52,10 +61,18 @@ impl Handler<Deed> for Do {
     }
 }
 
+#[async_trait]
+impl Handler<Note> for Do {
+    async fn handle(&self, _: Note, _: &JobContext) -> Result<(), JobError> {
+        Ok(())
+    }
+}
+
 struct World {
     servers: ClusterServers,
     queues: [Queue; 3],
     ledger: Arc<dyn Ledger>,
+    broker: Arc<dyn Broker>,
     deeds: Do,
     producer: Producer,
     stop: Stop,
@@ -83,6 +100,7 @@ impl World {
         let deeds = Do { starts: Arc::default(), release: Arc::new(Semaphore::new(0)) };
         let mut registry = Registry::default();
         registry.add::<Deed>(deeds.clone(), queues.clone()).unwrap();
+        registry.add::<Note>(deeds.clone(), queues.clone()).unwrap();
         let producer = Producer::new(
             Arc::clone(&ledger),
             Arc::clone(&broker),
@@ -121,10 +139,11 @@ impl World {
             renew: RENEW,
             grace: Duration::ZERO,
         };
-        let working = Worker::new(registry, broker, Arc::clone(&ledger), clock, options, calls);
+        let (for_worker, record) = (Arc::clone(&broker), Arc::clone(&ledger));
+        let working = Worker::new(registry, for_worker, record, clock, options, calls);
         let told = stop.clone();
         tokio::spawn(async move { working.run(told).await.unwrap() });
-        Self { servers, queues, ledger, deeds, producer, stop, _folder: folder }
+        Self { servers, queues, ledger, broker, deeds, producer, stop, _folder: folder }
     }
 
     async fn enqueue(&self, deed: Deed, queue: usize, count: usize) -> Vec<JobId> {
@@ -180,6 +199,13 @@ async fn a_worker_goes_on_with_the_other_queues_while_a_node_is_away() {
         let ids = world.enqueue(Deed::Quick, queue, 5 * CONCURRENCY).await;
         world.complete(&ids).await;
     }
+    // Nobody makes a number of what is not known; the record tells what waits there.
+    let (broker, ledger) = (world.broker.as_ref(), world.ledger.as_ref());
+    let now = SystemClock.now();
+    let told = depths(broker, ledger, &world.queues, now).await.unwrap();
+    assert_eq!(told, [None, Some(Depth::default()), Some(Depth::default())]);
+    let (due, _) = waiting(broker, ledger, &world.queues, now, 1_000).await.unwrap();
+    assert_eq!(due, kept.len() as u64);
     for id in &kept {
         assert!(world.state(*id).await != State::Completed && world.starts(*id) == 0);
     }
@@ -189,6 +215,38 @@ async fn a_worker_goes_on_with_the_other_queues_while_a_node_is_away() {
     let ids = world.enqueue(Deed::Quick, 0, 20).await;
     world.complete(&ids).await;
     assert!(long.iter().all(|id| world.starts(*id) == 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_enqueues_into_one_queue_does_not_wait_for_the_node_of_another() {
+    let world = World::start().await;
+    for queue in 0..3 {
+        let ids = world.enqueue(Deed::Quick, queue, 1).await;
+        world.complete(&ids).await;
+    }
+    // With connections of its own, which nobody has found out to hang.
+    let redis = RedisOptions::new(world.servers.url(), worker("b"));
+    let broker: Arc<dyn Broker> = Arc::new(RedisBroker::connect(redis).unwrap());
+    let catalog = Arc::new(world.producer.catalog().clone());
+    let producer = Producer::new(Arc::clone(&world.ledger), broker, catalog, SystemClock::shared());
+    for queue in &world.queues {
+        producer.enqueue_one(&Note, queue.clone()).await.unwrap();
+    }
+    world.servers.servers[0].freeze();
+    let (stuck, queue) = (producer.clone(), world.queues[0].clone());
+    let stuck = tokio::spawn(async move { stuck.enqueue_one(&Note, queue).await });
+    for _ in 0..10 {
+        producer.enqueue_one(&Note, world.queues[1].clone()).await.unwrap();
+    }
+    assert!(!stuck.is_finished(), "the others would not have had to wait");
+    // Nor do jobs of the ledger, which are pushed in the background.
+    let late = world.enqueue(Deed::Quick, 0, 1).await;
+    let ids = world.enqueue(Deed::Quick, 2, 10).await;
+    world.complete(&ids).await;
+    let error = stuck.await.unwrap().unwrap_err();
+    assert!(matches!(error, Error::Broker(broker::Error::NodeAway(_))), "{error:?}");
+    world.servers.servers[0].thaw();
+    world.complete(&late).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -278,8 +278,8 @@ async fn every_accepted_job_runs_once_and_leaves_nothing_in_the_broker() {
     }
     stop.drain.cancel();
     assert_eq!(worker.await.unwrap(), Drained { handed_back: 0, unsettled: 0 });
-    let depth = world.broker.depth(&[queue()]).await.unwrap();
-    assert_eq!((depth[0].ready, depth[0].delayed, depth[0].running), (0, 0, 0));
+    let depth = world.broker.depth(&[queue()]).await.unwrap()[0].unwrap();
+    assert_eq!((depth.ready, depth.delayed, depth.running), (0, 0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

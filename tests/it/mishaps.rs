@@ -172,7 +172,9 @@ impl World {
 
     async fn until_running(&self, queue: &Queue, jobs: u64) {
         let start = Instant::now();
-        while self.broker.depth(std::slice::from_ref(queue)).await.unwrap()[0].running < jobs {
+        while self.broker.depth(std::slice::from_ref(queue)).await.unwrap()[0].unwrap().running
+            < jobs
+        {
             assert!(start.elapsed() < SOON, "the jobs do not start");
             tokio::time::sleep(Duration::from_millis(2)).await;
         }

@@ -202,7 +202,7 @@ impl World {
     }
 
     async fn held(&self) -> u64 {
-        let depth = self.broker.depth(&[queue()]).await.unwrap()[0];
+        let depth = self.broker.depth(&[queue()]).await.unwrap()[0].unwrap();
         depth.ready + depth.delayed
     }
 
@@ -210,7 +210,8 @@ impl World {
     async fn told(&self) -> (u64, u64) {
         let now = self.clock.now();
         let depths = depths(&*self.broker, &*self.ledger, &[queue()], now).await.unwrap();
-        (depths[0].ready, depths[0].delayed)
+        let depth = depths[0].unwrap();
+        (depth.ready, depth.delayed)
     }
 }
 

@@ -64,7 +64,8 @@ impl App {
 
     async fn gate(&self, queue: &Queue) -> Result<Gate, Error> {
         let (gates, _) = self.node.broker.gates(std::slice::from_ref(queue)).await?;
-        Ok(gates.into_iter().next().unwrap_or_default())
+        // Asked for one alone, the broker knows it or says why not.
+        Ok(gates.into_iter().next().flatten().unwrap_or_default())
     }
 
     /// Records what is wanted, then tells the broker. A broker that is away is told later.

@@ -26,10 +26,10 @@ impl App {
         let depths = depths(broker, ledger, &queues, self.node.clock.now()).await?;
         let views = queues.into_iter().zip(depths).map(|(queue, depth)| QueueView {
             dead: dead.get(&queue).copied().unwrap_or(0),
-            ready: depth.ready,
-            delayed: depth.delayed,
-            running: depth.running,
-            oldest_ready_age_seconds: depth.oldest_ready_age.as_secs_f64(),
+            ready: depth.map(|depth| depth.ready),
+            delayed: depth.map(|depth| depth.delayed),
+            running: depth.map(|depth| depth.running),
+            oldest_ready_age_seconds: depth.map(|depth| depth.oldest_ready_age.as_secs_f64()),
             paused: paused(&queue),
             queue,
         });

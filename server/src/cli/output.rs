@@ -43,6 +43,11 @@ pub(crate) fn say(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// What is not known, since the broker's node is away, is a question mark.
+pub(crate) fn told(known: Option<impl ToString>) -> String {
+    known.map_or_else(|| "?".to_owned(), |known| known.to_string())
+}
+
 /// A table of columns without lines; `none` if there are no rows.
 pub(crate) fn table(
     header: &[&str],

@@ -4,7 +4,7 @@ use clap::Subcommand;
 
 use super::breaker::summary;
 use super::failure::Failure;
-use super::output::table;
+use super::output::{table, told};
 use super::{Context, Target, target};
 use crate::app::types::Why;
 
@@ -50,11 +50,11 @@ async fn list(context: &Context, target: &dyn Target) -> Result<(), Failure> {
         let rows = queues.items.iter().map(|queue| {
             vec![
                 queue.queue.to_string(),
-                queue.ready.to_string(),
-                queue.delayed.to_string(),
-                queue.running.to_string(),
+                told(queue.ready),
+                told(queue.delayed),
+                told(queue.running),
                 queue.dead.to_string(),
-                format!("{:.1} s", queue.oldest_ready_age_seconds),
+                told(queue.oldest_ready_age_seconds.map(|seconds| format!("{seconds:.1} s"))),
                 queue.paused.as_ref().map_or_else(String::new, |holder| holder.by.clone()),
             ]
         });

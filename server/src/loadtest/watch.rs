@@ -141,7 +141,7 @@ impl Watch {
 async fn depth(node: &Node, queues: &[Queue]) -> Option<(f64, f64)> {
     let looking = tokio::time::timeout(EVERY, node.broker.depth(queues)).await;
     let depths = looking.ok()?.ok()?;
-    let sum = depths.iter().fold((0, 0), |(waiting, running), depth| {
+    let sum = depths.iter().flatten().fold((0, 0), |(waiting, running), depth| {
         (waiting + depth.ready + depth.delayed, running + depth.running)
     });
     Some((sum.0 as f64, sum.1 as f64))

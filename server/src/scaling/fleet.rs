@@ -39,6 +39,21 @@ pub(super) struct QueueSeen {
     pub(super) is_held: bool,
 }
 
+impl QueueSeen {
+    /// One that cannot be seen now, as it was when it could.
+    pub(super) fn away(queue: &Queue, last: Option<&Fleet>) -> Self {
+        let last = last.and_then(|fleet| fleet.queues.iter().find(|seen| seen.queue == *queue));
+        let last = last.cloned().unwrap_or_else(|| Self {
+            queue: queue.clone(),
+            ready: 0,
+            oldest: Duration::ZERO,
+            running: 0,
+            is_held: true,
+        });
+        Self { is_held: true, ..last }
+    }
+}
+
 /// Some queues of the fleet, added up.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Sum {
@@ -177,6 +192,18 @@ mod tests {
         let sum = fleet.sum(|_| true);
         assert_eq!(sum.ready, 9_003);
         assert_eq!(sum.load(Timestamp::from_millis(0), &[]).ready, 3);
+    }
+
+    #[test]
+    fn a_queue_whose_node_is_away_sends_no_worker_home_and_calls_for_none() {
+        let at = Timestamp::from_millis(0);
+        let before = Fleet::new(at, vec![seen("a", 9_000, 7, false)], Vec::new());
+        let away = QueueSeen::away(&queue("a"), Some(&before));
+        let now = Fleet::new(at, vec![away], vec![worker(10, &[("a", 0.0)])]);
+        let load = now.sum(|_| true).load(at, &[]);
+        assert_eq!((load.ready, load.busy), (0, 7));
+        let unknown = QueueSeen::away(&queue("b"), Some(&before));
+        assert_eq!((unknown.ready, unknown.running, unknown.is_held), (0, 0, true));
     }
 
     #[test]

@@ -123,7 +123,8 @@ impl Scaling {
         if self.lock().back().is_some_and(is_fresh) {
             return Ok(());
         }
-        let fleet = Arc::new(see(node).await?);
+        let last = self.lock().back().cloned();
+        let fleet = Arc::new(see(node, last.as_deref()).await?);
         let mut seen = self.lock();
         if seen.back().is_some_and(|last| last.at > fleet.at) {
             seen.clear();
@@ -143,8 +144,9 @@ impl Scaling {
     }
 }
 
-/// Looks at the whole fleet.
-async fn see(node: &Node) -> Result<Fleet, DepthError> {
+/// Looks at the whole fleet. A queue whose node is away is as it was seen `last`: workers that run its
+/// jobs must not be sent home for that, and no more of them would help.
+async fn see(node: &Node, last: Option<&Fleet>) -> Result<Fleet, DepthError> {
     let queues: Vec<Queue> = node.registry.queues().cloned().collect();
     let at = node.clock.now();
     let (broker, ledger) = (node.broker.as_ref(), node.ledger.as_ref());
@@ -153,12 +155,15 @@ async fn see(node: &Node) -> Result<Fleet, DepthError> {
     let (depths, (gates, now), roster) =
         tokio::try_join!(depths(broker, ledger, &queues, at), gates, roster)?;
     let seen = queues.iter().zip(depths).zip(gates);
-    let seen = seen.map(|((queue, depth), gate)| QueueSeen {
-        queue: queue.clone(),
-        ready: depth.ready,
-        oldest: depth.oldest_ready_age,
-        running: depth.running,
-        is_held: !node.config.serves(queue) || is_held(&gate, now),
+    let seen = seen.map(|((queue, depth), gate)| match depth.zip(gate) {
+        Some((depth, gate)) => QueueSeen {
+            queue: queue.clone(),
+            ready: depth.ready,
+            oldest: depth.oldest_ready_age,
+            running: depth.running,
+            is_held: !node.config.serves(queue) || is_held(&gate, now),
+        },
+        None => QueueSeen::away(queue, last),
     });
     Ok(Fleet::new(at, seen.collect(), roster))
 }

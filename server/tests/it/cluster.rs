@@ -48,6 +48,12 @@ async fn a_fleet_goes_on_after_the_master_of_its_busiest_queue_was_killed() {
     let home = redis.home(&Queue::parse("post_publication.sandbox").unwrap());
     redis.servers[home].kill9();
     let killed = Instant::now();
+    let told = fleet.client.http.get("/api/queues").await.expect(200);
+    for queue in told["items"].as_array().unwrap() {
+        let name = queue["queue"].as_str().unwrap();
+        let is_away = redis.home(&Queue::parse(name).unwrap()) == home;
+        assert_eq!(queue["ready"].is_null(), is_away, "{queue}");
+    }
     let late = fleet.client.publish("written while there was no master", &accounts).await;
     block_in_place(|| redis.until_master_is(home + 3));
     println!("its replica is master {} after the kill", seconds(killed.elapsed()));

@@ -213,10 +213,11 @@ impl Broker for MemoryBroker {
         Ok(())
     }
 
-    async fn gates(&self, queues: &[Queue]) -> Result<(Vec<Gate>, Timestamp), Error> {
+    async fn gates(&self, queues: &[Queue]) -> Result<(Vec<Option<Gate>>, Timestamp), Error> {
         let state = self.lock();
-        let gate =
-            |queue| state.lanes.get(queue).map_or_else(Gate::default, |lane| lane.gate.gate());
+        let gate = |queue| {
+            Some(state.lanes.get(queue).map_or_else(Gate::default, |lane| lane.gate.gate()))
+        };
         Ok((queues.iter().map(gate).collect(), self.clock.now()))
     }
 
@@ -258,8 +259,9 @@ impl Broker for MemoryBroker {
         Ok(self.step(queue, |lane, _| ids.iter().map(|id| lane.find(*id)).collect()))
     }
 
-    async fn depth(&self, queues: &[Queue]) -> Result<Vec<Depth>, Error> {
-        Ok(queues.iter().map(|queue| self.step(queue, |lane, now| lane.depth(now))).collect())
+    async fn depth(&self, queues: &[Queue]) -> Result<Vec<Option<Depth>>, Error> {
+        let depth = |queue| self.step(queue, |lane, now| lane.depth(now));
+        Ok(queues.iter().map(|queue| Some(depth(queue))).collect())
     }
 
     async fn open(&self, queue: &Queue, generation: u32) -> Result<(), Error> {

@@ -70,15 +70,6 @@ impl Commands {
         self.query_each(of, commands).await.into_iter().collect()
     }
 
-    /// Calls a script several times in one round trip.
-    pub(super) async fn call_all(
-        &self,
-        script: &Script,
-        calls: &Pipeline,
-    ) -> Result<Vec<Value>, Error> {
-        self.call_each(script, calls).await.into_iter().collect()
-    }
-
     /// Sends several commands in one round trip; answers what became of each.
     pub(super) async fn query_each(
         &self,

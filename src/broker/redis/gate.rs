@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use redis::{Cmd, Value};
 
+use super::commands::{as_far_as_known, is_away};
 use super::script::{Script, Scripts};
 use super::value::millis;
 use super::{RedisBroker, error, reply};
@@ -61,16 +62,25 @@ impl RedisBroker {
     pub(super) async fn read_gates(
         &self,
         queues: &[Queue],
-    ) -> Result<(Vec<Gate>, Timestamp), Error> {
+    ) -> Result<(Vec<Option<Gate>>, Timestamp), Error> {
         let mut looks = redis::pipe();
+        looks.cmd("TIME");
         for key in self.keys.each(queues, "gate") {
             looks.cmd("HGETALL").arg(key);
         }
-        looks.cmd("TIME");
-        let mut answers = self.commands.query_all(Operation::Gate, &looks).await?;
-        let now = reply::time(answers.pop().ok_or_else(reply::incomplete)?)?;
-        let now = Timestamp::from_millis(now.as_millis() + self.skew_ms());
-        let gates = answers.into_iter().map(|answer| read(reply::list(answer)?));
+        let mut answers = self.commands.query_each(Operation::Gate, &looks).await;
+        let gates = as_far_as_known(answers.split_off(1))?;
+        let now = match answers.pop() {
+            Some(Ok(told)) => {
+                Timestamp::from_millis(reply::time(told)?.as_millis() + self.skew_ms())
+            }
+            // It went to the node of the first queue.
+            Some(Err(error)) if is_away(&error) => self.feel_pulse().await?.now,
+            Some(Err(error)) => return Err(error),
+            None => return Err(reply::incomplete()),
+        };
+        let gates =
+            gates.into_iter().map(|told| told.map(|told| read(reply::list(told)?)).transpose());
         Ok((gates.collect::<Result<_, _>>()?, now))
     }
 

@@ -189,7 +189,7 @@ impl Broker for RedisBroker {
         self.shut_gate(queue, until).await
     }
 
-    async fn gates(&self, queues: &[Queue]) -> Result<(Vec<Gate>, Timestamp), Error> {
+    async fn gates(&self, queues: &[Queue]) -> Result<(Vec<Option<Gate>>, Timestamp), Error> {
         self.read_gates(queues).await
     }
 
@@ -280,7 +280,7 @@ impl Broker for RedisBroker {
         Ok(answers)
     }
 
-    async fn depth(&self, queues: &[Queue]) -> Result<Vec<Depth>, Error> {
+    async fn depth(&self, queues: &[Queue]) -> Result<Vec<Option<Depth>>, Error> {
         if queues.is_empty() {
             return Ok(Vec::new());
         }
@@ -290,8 +290,11 @@ impl Broker for RedisBroker {
             call.arg(self.skew_ms()).arg(OLDEST_AMONG);
             calls.add_command(call);
         }
-        let answers = self.commands.call_all(&self.scripts.depth, &calls).await?;
-        answers.into_iter().map(reply::depth).collect()
+        let answers = self.commands.call_each(&self.scripts.depth, &calls).await;
+        as_far_as_known(answers)?
+            .into_iter()
+            .map(|told| told.map(reply::depth).transpose())
+            .collect()
     }
 
     async fn open(&self, queue: &Queue, generation: u32) -> Result<(), Error> {

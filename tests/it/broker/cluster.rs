@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use postworks::broker::redis::{RedisBroker, RedisOptions};
-use postworks::broker::{Broker, Error, Place, Presence, Settled, Settlement, Then};
+use postworks::broker::{Broker, Error, Gate, Place, Presence, Settled, Settlement, Then};
 use postworks::clock::{Clock as _, SystemClock};
 use postworks::finding::{Finding, Status};
 use postworks::job::Queue;
@@ -101,13 +101,14 @@ async fn queues_on_several_nodes_are_one_broker() {
         assert_eq!(woken.unwrap().as_ref(), Some(queue));
     }
     let depths = on.depth(&queues).await.unwrap();
-    assert_eq!(depths.iter().map(|depth| depth.ready).collect::<Vec<_>>(), [1, 2, 3]);
+    let ready: Vec<u64> = depths.iter().map(|depth| depth.unwrap().ready).collect();
+    assert_eq!(ready, [1, 2, 3]);
     assert!(on.stirs(&queues).await.unwrap());
     assert_eq!(claim(&on, &queues[2]).await.unwrap(), 3);
     assert!(on.leased(&queues).await.unwrap() && !on.leased(&queues[..2]).await.unwrap());
     on.shut(&queues[1], SystemClock.now().after(LEASE)).await.unwrap();
     let (gates, _) = on.gates(&queues).await.unwrap();
-    let shut: Vec<bool> = gates.iter().map(|gate| gate.shut_until.is_some()).collect();
+    let shut: Vec<bool> = gates.iter().map(|gate| gate.unwrap().shut_until.is_some()).collect();
     assert_eq!(shut, [false, true, false]);
 
     let accounts: Vec<Uuid> = (0..5).map(Uuid::from_u128).collect();
@@ -191,9 +192,15 @@ async fn a_node_that_is_away_harms_only_its_own_queues() {
     assert!(on.connected().await.unwrap().contains(&worker("a")));
     on.ping().await.unwrap();
     on.pulse().await.unwrap();
-    // What would be wrong without the others is not told.
-    assert!(on.depth(&queues).await.is_err());
-    assert_eq!(on.depth(&queues[1..]).await.unwrap()[0].running, 3);
+    let depths = on.depth(&queues).await.unwrap();
+    assert_eq!(depths[0], None);
+    assert!(depths[1..].iter().all(|depth| depth.unwrap().running == 3), "{depths:?}");
+    let (gates, now) = on.gates(&queues).await.unwrap();
+    assert_eq!(gates, [None, Some(Gate::default()), Some(Gate::default())]);
+    let off = now.as_millis() - SystemClock.now().as_millis();
+    assert!(off.abs() < 1_000, "{off}");
+    let away = on.depth(&queues[..1]).await.unwrap_err();
+    assert!(matches!(away, Error::NodeAway(_)), "{away:?}");
     // No chore stands still, wherever its office lies.
     for chore in 0..20 {
         assert!(on.elect(&format!("chore{chore}"), PATIENCE).await.unwrap());

@@ -158,7 +158,7 @@ async fn a_queue_that_moves_to_another_node_loses_nothing_and_runs_nothing_twice
     assert_eq!(delivered.len(), 50 + 3 * 5 + some + more, "none is lost");
     let twice: Vec<_> = delivered.iter().filter(|(_, times)| **times != 1).collect();
     assert!(twice.is_empty(), "{twice:?}");
-    let left = first.depth(&[queue]).await.unwrap()[0];
+    let left = first.depth(&[queue]).await.unwrap()[0].unwrap();
     assert_eq!((left.ready, left.delayed, left.running), (0, 0, 0));
 }
 

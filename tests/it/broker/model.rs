@@ -368,8 +368,8 @@ impl Both {
 
     async fn depth(&self) -> Result<(), TestCaseError> {
         let queues = [self.queue.clone()];
-        let model = self.model.depth(&queues).await.unwrap()[0];
-        let redis = self.redis.depth(&queues).await.unwrap()[0];
+        let model = self.model.depth(&queues).await.unwrap()[0].unwrap();
+        let redis = self.redis.depth(&queues).await.unwrap()[0].unwrap();
         prop_assert_eq!(model.ready, redis.ready);
         prop_assert_eq!(model.delayed, redis.delayed);
         prop_assert_eq!(model.running, redis.running);

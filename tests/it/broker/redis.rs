@@ -198,7 +198,7 @@ async fn scripts_survive_script_flush() {
     assert_eq!(on.broker.find(&on.queue, &[id]).await.unwrap().len(), 1);
     flush();
     let queues = [on.queue.clone(), queue("data_cleanup")];
-    assert_eq!(on.broker.depth(&queues).await.unwrap()[0].running, 1);
+    assert_eq!(on.broker.depth(&queues).await.unwrap()[0].unwrap().running, 1);
     flush();
     assert_eq!(on.broker.renew(&on.queue, &[lease], LEASE).await.unwrap().held, [true]);
     flush();
@@ -232,7 +232,10 @@ async fn workers_drain_at_maxmemory_while_pushes_are_refused() {
     assert_eq!(on.broker.remove(&on.queue, ids[5]).await.unwrap(), Removed::Removed);
     let place = on.broker.find(&on.queue, &[ids[4]]).await.unwrap();
     assert_eq!(place, [Some(Place::Ready)]);
-    assert_eq!(on.broker.depth(std::slice::from_ref(&on.queue)).await.unwrap()[0].ready, 3);
+    assert_eq!(
+        on.broker.depth(std::slice::from_ref(&on.queue)).await.unwrap()[0].unwrap().ready,
+        3
+    );
     on.broker.open(&on.queue, 2).await.unwrap();
     on.must_be_woken().await;
     assert!(on.broker.elect("reaper", LEASE).await.unwrap(), "chores go on as well");
@@ -253,7 +256,7 @@ async fn a_gate_of_a_wrong_type_is_thrown_out_and_stops_nobody() {
     }
     command(&on, &format!("HSET {} epoch x open y shut z revision -1", key(&on, "gate")));
     let (gates, _) = on.broker.gates(std::slice::from_ref(&on.queue)).await.unwrap();
-    assert_eq!(gates, [Gate::default()]);
+    assert_eq!(gates, [Some(Gate::default())]);
     on.push_due(1).await;
     on.claim_one("a").await;
 }

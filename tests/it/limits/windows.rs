@@ -160,7 +160,8 @@ async fn an_apps_limit_shuts_the_queue_and_blocks_no_account() {
     let ids = world.enqueue_for(Some(ANN), [post(ANN)]).await;
     until("the queue is shut", async || {
         let (gates, _) = world.broker.gates(&[posts()]).await.unwrap();
-        gates[0].shut_until.is_some() && gates[0].shut_until == platform.closed_until()
+        let shut_until = gates[0].unwrap().shut_until;
+        shut_until.is_some() && shut_until == platform.closed_until()
     })
     .await;
     let others = world.enqueue_for(Some(BOB), [post(BOB), post(BOB)]).await;

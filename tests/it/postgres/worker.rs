@@ -107,7 +107,7 @@ impl World {
     }
 
     async fn depth(&self, of: &Queue) -> Depth {
-        self.broker.depth(std::slice::from_ref(of)).await.unwrap()[0]
+        self.broker.depth(std::slice::from_ref(of)).await.unwrap()[0].unwrap()
     }
 
     async fn until_depth(&self, what: &str, of: &Queue, is: impl Fn(Depth) -> bool) {

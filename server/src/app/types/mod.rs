@@ -63,7 +63,8 @@ pub struct Page<T> {
     pub next: Option<String>,
 }
 
-/// A queue and what is in it.
+/// A queue and what is in it. What waits and runs is null while the node of the broker that holds
+/// the queue is away.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "Queue")]
 pub struct QueueView {
@@ -71,15 +72,15 @@ pub struct QueueView {
     #[schemars(with = "words::Queue")]
     pub queue: Queue,
     /// Due and unclaimed.
-    pub ready: u64,
+    pub ready: Option<u64>,
     /// Waiting for their time, as far as the broker holds them.
-    pub delayed: u64,
+    pub delayed: Option<u64>,
     /// Running.
-    pub running: u64,
+    pub running: Option<u64>,
     /// For a person.
     pub dead: u64,
     /// How long the oldest due job has waited.
-    pub oldest_ready_age_seconds: f64,
+    pub oldest_ready_age_seconds: Option<f64>,
     /// Who paused it, if it is paused.
     pub paused: Option<HolderView>,
 }

@@ -41,7 +41,7 @@ fn of_served(workers: u32, queues: &[QueueView], served: &[usize]) -> Finding {
         let detail = format!("{workers} serve {count} queues, each of these has {fewest} or more");
         return Finding::ok(WORKERS, detail);
     }
-    let due: u64 = unserved.iter().map(|queue| queue.ready).sum();
+    let due: u64 = unserved.iter().filter_map(|queue| queue.ready).sum();
     if unserved.len() == count {
         let detail = format!("none is connected: nothing runs, and {due} due jobs wait");
         return Finding::warn(WORKERS, detail, "start some: `postworks worker`");

@@ -63,8 +63,8 @@ pub(super) fn busy() -> Picture {
     let mut picture = quiet();
     let set = [(1_234, 12, 100, 7, 3.21), (0, 1, 0, 0, 0.0), (45_678, 0, 0, 0, 754.0)];
     for (queue, (ready, delayed, running, dead, oldest)) in picture.queues.iter_mut().zip(set) {
-        (queue.ready, queue.delayed, queue.running, queue.dead) = (ready, delayed, running, dead);
-        queue.oldest_ready_age_seconds = oldest;
+        (queue.ready, queue.delayed, queue.running) = (Some(ready), Some(delayed), Some(running));
+        (queue.dead, queue.oldest_ready_age_seconds) = (dead, Some(oldest));
     }
     let paused = serde_json::from_value(holder(json!("wrong text went out"))).unwrap();
     picture.queues[2].paused = Some(paused);
@@ -89,7 +89,7 @@ pub(super) fn busy() -> Picture {
 pub(super) fn later(before: &Picture) -> Picture {
     let mut picture = before.clone();
     picture.at = picture.at.after(Duration::from_secs(1));
-    picture.queues[0].ready -= 300;
+    picture.queues[0].ready = picture.queues[0].ready.map(|ready| ready - 300);
     picture
 }
 

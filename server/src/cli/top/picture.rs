@@ -64,9 +64,9 @@ impl Picture {
     }
 }
 
-/// What is in a queue and has not ended, dead letters aside.
-fn alive(queue: &QueueView) -> u64 {
-    queue.ready + queue.delayed + queue.running
+/// What is in a queue and has not ended, dead letters aside; `None` while that is not known.
+fn alive(queue: &QueueView) -> Option<u64> {
+    Some(queue.ready? + queue.delayed? + queue.running?)
 }
 
 /// How fast a queue moves, a second.
@@ -88,13 +88,13 @@ impl Tempo {
         let pairs = now.queues.iter().filter_map(|queue| {
             Some((queue, before.queues.iter().find(|was| was.queue == queue.queue)?))
         });
-        let tempo = pairs.map(|(queue, was)| {
-            let grown = real(alive(queue)) - real(alive(was));
+        let tempo = pairs.filter_map(|(queue, was)| {
+            let grown = real(alive(queue)?) - real(alive(was)?);
             // Fewer than before: who counts has been started anew.
             let ended = now.ended(queue).zip(before.ended(was));
             let ended = ended.and_then(|(now, before)| now.checked_sub(before));
             let runs = ended.map(|ended| real(ended) / seconds);
-            (queue.queue.clone(), Self { net: grown / seconds, runs })
+            Some((queue.queue.clone(), Self { net: grown / seconds, runs }))
         });
         tempo.collect()
     }
@@ -115,7 +115,7 @@ fn real(count: u64) -> f64 {
     count as f64
 }
 
-/// What is in all queues together.
+/// What is in all queues together, as far as is known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Totals {
     pub(super) ready: u64,
@@ -134,9 +134,9 @@ impl Totals {
         });
         let mut totals = Self { open: open.count(), ..Self::default() };
         for queue in &picture.queues {
-            totals.ready += queue.ready;
-            totals.delayed += queue.delayed;
-            totals.running += queue.running;
+            totals.ready += queue.ready.unwrap_or(0);
+            totals.delayed += queue.delayed.unwrap_or(0);
+            totals.running += queue.running.unwrap_or(0);
             totals.dead += queue.dead;
             totals.paused += usize::from(queue.paused.is_some());
         }
@@ -144,7 +144,8 @@ impl Totals {
     }
 }
 
-/// How long a queue's oldest due job has waited.
-pub(super) fn oldest(queue: &QueueView) -> Duration {
-    Duration::try_from_secs_f64(queue.oldest_ready_age_seconds).unwrap_or_default()
+/// How long a queue's oldest due job has waited; `None` if none waits, as far as is known.
+pub(super) fn oldest(queue: &QueueView) -> Option<Duration> {
+    queue.ready.filter(|ready| *ready > 0)?;
+    Duration::try_from_secs_f64(queue.oldest_ready_age_seconds?).ok()
 }

@@ -3,7 +3,7 @@
 use super::picture::{Picture, Totals, oldest};
 use super::view::State;
 use super::view::words::{count, span};
-use crate::cli::output::table;
+use crate::cli::output::{table, told};
 
 /// The queues, and the causes of dead letters.
 pub(super) fn of(picture: &Picture) -> String {
@@ -26,11 +26,11 @@ pub(super) fn of(picture: &Picture) -> String {
         let state = State::of(queue, picture.breaker(&queue.queue), picture.at);
         vec![
             queue.queue.to_string(),
-            queue.ready.to_string(),
-            queue.delayed.to_string(),
-            queue.running.to_string(),
+            told(queue.ready),
+            told(queue.delayed),
+            told(queue.running),
             queue.dead.to_string(),
-            if queue.ready > 0 { span(oldest(queue)) } else { "-".to_owned() },
+            oldest(queue).map_or_else(|| "-".to_owned(), span),
             state.sentence,
         ]
     });

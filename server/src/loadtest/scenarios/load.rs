@@ -69,7 +69,7 @@ impl Staff {
         let never = CancellationToken::new();
         let pushed = until(PATIENCE, &never, async || {
             let depths = system.node.broker.depth(&queues).await.unwrap_or_default();
-            depths.iter().map(|depth| depth.ready).sum::<u64>() >= self.warm
+            depths.iter().flatten().map(|depth| depth.ready).sum::<u64>() >= self.warm
         });
         if pushed.await {
             let held = system.place.held().await?;

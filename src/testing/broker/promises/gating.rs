@@ -22,7 +22,7 @@ async fn opened(on: &Harness, span: Duration) {
 
 async fn gate(on: &Harness) -> crate::broker::Gate {
     let (gates, _) = on.broker.gates(std::slice::from_ref(&on.queue)).await.unwrap();
-    gates[0]
+    gates[0].unwrap()
 }
 
 /// A paused queue hands out nothing, whoever asks, and goes on at once when it is resumed.

@@ -72,7 +72,7 @@ pub async fn a_quarantined_job_is_held_found_counted_and_can_be_removed(on: Harn
     let pushed = on.broker.push(&on.queue, &[held, again]).await.unwrap();
     assert_eq!(pushed, [Pushed::Held, Pushed::Added]);
     assert_eq!(on.broker.find(&on.queue, &[id]).await.unwrap(), [Some(Place::Ready)]);
-    let depth = on.broker.depth(std::slice::from_ref(&on.queue)).await.unwrap()[0];
+    let depth = on.broker.depth(std::slice::from_ref(&on.queue)).await.unwrap()[0].unwrap();
     assert_eq!((depth.ready, depth.delayed, depth.running), (2, 0, 0));
     assert_eq!(on.broker.remove(&on.queue, id).await.unwrap(), Removed::Removed);
     assert_eq!(on.broker.find(&on.queue, &[id]).await.unwrap(), [None]);

@@ -36,6 +36,11 @@ fn number(n: u64, palette: Palette) -> Line<'static> {
     right(count(n)).style(style)
 }
 
+/// A number that the broker's node may not be there to tell.
+fn known(n: Option<u64>, palette: Palette) -> Line<'static> {
+    n.map_or_else(|| right("?".to_owned()).style(palette.warn()), |n| number(n, palette))
+}
+
 const NAME: Column = Column {
     head: "QUEUE",
     width: Constraint::Min(20),
@@ -44,19 +49,19 @@ const NAME: Column = Column {
 const READY: Column = Column {
     head: "READY",
     width: Constraint::Length(6),
-    cell: |seen, palette| number(seen.queue.ready, palette),
+    cell: |seen, palette| known(seen.queue.ready, palette),
 };
 const DELAYED: Column = Column {
     head: "LATER",
     width: Constraint::Length(6),
-    cell: |seen, palette| number(seen.queue.delayed, palette),
+    cell: |seen, palette| known(seen.queue.delayed, palette),
 };
 const RUNNING: Column = Column {
     head: "RUN",
     width: Constraint::Length(5),
     cell: |seen, palette| match seen.queue.running {
-        0 => number(0, palette),
-        n => number(n, palette).style(palette.good()),
+        Some(n) if n > 0 => number(n, palette).style(palette.good()),
+        n => known(n, palette),
     },
 };
 const DEAD: Column = Column {
@@ -70,9 +75,9 @@ const DEAD: Column = Column {
 const OLDEST: Column = Column {
     head: "OLDEST",
     width: Constraint::Length(6),
-    cell: |seen, palette| match seen.queue.ready {
-        0 => right("-".to_owned()).style(palette.faint()),
-        _ => right(span(oldest(seen.queue))),
+    cell: |seen, palette| match oldest(seen.queue) {
+        None => right("-".to_owned()).style(palette.faint()),
+        Some(oldest) => right(span(oldest)),
     },
 };
 const RUNS: Column = Column {
