@@ -150,10 +150,19 @@ fn judged(findings: &Findings, folder: &Path) -> Result<(), Failure> {
         let message = format!("{} broke off; {folder} says why", broken.join(", "));
         return Err(Failure::new(Exit::Failed, message));
     }
-    match findings.verdicts.iter().filter(|verdict| verdict.held() == Some(false)).count() {
-        0 => Ok(()),
-        1 => Err(Failure::new(Exit::Failed, "one target was missed")),
-        missed => Err(Failure::new(Exit::Failed, format!("{missed} targets were missed"))),
+    let missed = findings.verdicts.iter().filter(|verdict| verdict.held() == Some(false)).count();
+    let open = |verdict: &&Verdict| findings.scenarios.iter().any(|one| verdict.is_open_in(one));
+    let open = findings.verdicts.iter().filter(open).count();
+    let said = [targets(missed, "missed"), targets(open, "not measured")];
+    let said: Vec<String> = said.into_iter().flatten().collect();
+    if said.is_empty() { Ok(()) } else { Err(Failure::new(Exit::Failed, said.join(", "))) }
+}
+
+fn targets(count: usize, how: &str) -> Option<String> {
+    match count {
+        0 => None,
+        1 => Some(format!("one target was {how}")),
+        more => Some(format!("{more} targets were {how}")),
     }
 }
 

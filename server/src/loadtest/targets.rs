@@ -10,6 +10,8 @@ use super::profile::Invalid;
 use super::scenarios::Name;
 
 const TARGETS: &str = include_str!("../../../config/loadtest/targets.toml");
+/// How many of something failed.
+const FAILED: &str = "failed_percent";
 
 /// Bounds, by scenario and what they are of, in the order of their names.
 #[derive(Debug, Clone, PartialEq)]
@@ -113,8 +115,8 @@ fn find(scenario: &Scenario, figure: &str) -> Option<(f64, String)> {
 }
 
 fn of_timing(timing: &Timing, what: &str) -> Option<(f64, String)> {
-    // Nothing was measured of it.
-    if timing.count == 0 {
+    // Nothing was measured of it, or nothing but that it fails: what failed has no time.
+    if timing.count == 0 || (timing.count == timing.failed && what != FAILED) {
         return None;
     }
     let value = match what {
@@ -124,7 +126,7 @@ fn of_timing(timing: &Timing, what: &str) -> Option<(f64, String)> {
         "p99_ms" => timing.p99_ms,
         "p999_ms" => timing.p999_ms,
         "max_ms" => timing.max_ms,
-        "failed_percent" => {
+        FAILED => {
             #[expect(clippy::cast_precision_loss, reason = "counts of a load test fit")]
             let percent = 100.0 * timing.failed as f64 / timing.count as f64;
             return Some((percent, "%".to_owned()));
@@ -150,6 +152,7 @@ mod tests {
             broke_off: None,
             phases: Vec::new(),
             timings: vec![timing("job start", "all kinds", &times, 1)],
+            unmeasurable: Vec::new(),
             tables: vec![Table {
                 title: "Jobs".to_owned(),
                 rows: vec![Figure { name: "lost".to_owned(), value: 0.0, unit: "jobs".to_owned() }],
@@ -184,6 +187,32 @@ mod tests {
                 ("job start all kinds: p99_ms", "ms", Some(false)),
             ]
         );
+    }
+
+    #[test]
+    fn what_only_fails_misses_its_targets_and_is_not_taken_for_fast() {
+        let timings = vec![timing("job start", "all kinds", &Times::default(), 7)];
+        let failing = Scenario { timings, ..queue() };
+        let text = "[queue]\n'job start all kinds: p99_ms' = { at_most = 1 }\n\
+                    'job start all kinds: failed_percent' = { at_most = 1 }";
+        let verdicts = Targets::parse("t.toml", text).unwrap().judge(&[failing]);
+        let held: Vec<_> = verdicts.iter().map(Verdict::held).collect();
+        assert_eq!(held, [Some(false), None]);
+        let sums = [("database", "query all statements"), ("redis", "command all commands")];
+        for (scenario, sum) in sums {
+            let usual = &Targets::read(None).unwrap().0[scenario];
+            assert_eq!(usual[&format!("{sum}: {FAILED}")], Bound::AtMost(0.1));
+        }
+    }
+
+    #[test]
+    fn a_target_that_was_not_measured_is_excused_only_where_it_cannot_be() {
+        let text = "[queue]\n'Jobs: lost' = { at_most = 0 }\n'Jobs: found' = { at_most = 0 }\n\
+                    'Redis wiped: lost' = { at_most = 0 }";
+        let scenario = Scenario { unmeasurable: vec!["Redis wiped".to_owned()], ..queue() };
+        let verdicts = Targets::parse("t.toml", text).unwrap().judge(&[scenario.clone()]);
+        let open = verdicts.iter().filter(|verdict| verdict.is_open_in(&scenario));
+        assert_eq!(open.map(|verdict| verdict.name.as_str()).collect::<Vec<_>>(), ["Jobs: found"]);
     }
 
     #[test]

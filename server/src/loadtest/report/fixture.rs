@@ -67,6 +67,7 @@ pub(super) fn interrupted() -> Findings {
             unit: "1/s".to_owned(),
             points: vec![(0.5, 203.0)],
         }],
+        unmeasurable: Vec::new(),
         notes: Vec::new(),
         ..database()
     };
@@ -172,6 +173,7 @@ fn queue() -> Scenario {
             ramped(Plot::Errors, "asked for", "1/s", 3.1, 1_500, 0.5),
             ramped(Plot::Errors, "others", "1/s", 0.0, 1_500, 0.0),
         ],
+        unmeasurable: Vec::new(),
         notes: vec!["Load, workers, Redis and PostgreSQL share two processors.".to_owned()],
         ..scenario("queue", 1_500.0)
     }
@@ -281,6 +283,7 @@ fn scenario(name: &str, took_s: f64) -> Scenario {
         timings: Vec::new(),
         tables: Vec::new(),
         series: Vec::new(),
+        unmeasurable: Vec::new(),
         notes: Vec::new(),
     }
 }

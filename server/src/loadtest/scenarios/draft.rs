@@ -28,6 +28,7 @@ impl Draft {
             phases: Vec::new(),
             timings: Vec::new(),
             tables: Vec::new(),
+            unmeasurable: Vec::new(),
             series: Vec::new(),
             notes: Vec::new(),
         };
@@ -89,6 +90,12 @@ impl Draft {
         if !rows.is_empty() {
             self.scenario.tables.push(Table { title: title.to_owned(), rows });
         }
+    }
+
+    /// These tables cannot be there, for this reason: bounds on them are not held against it.
+    pub(crate) fn cannot_measure(&mut self, titles: &[&str], why: impl Into<String>) {
+        self.scenario.unmeasurable.extend(titles.iter().map(|title| (*title).to_owned()));
+        self.note(why);
     }
 
     /// What the figures do not say.

@@ -50,7 +50,8 @@ pub(super) async fn run(
                     .await?;
             }
         }
-        None => draft.note(
+        None => draft.cannot_measure(
+            &[redis::How::Restarted, redis::How::Wiped].map(redis::How::title),
             "Redis restarted and wiped: not measured. The server was given, and others may use it; \
              without addresses the load test starts one that it may stop.",
         ),

@@ -15,6 +15,7 @@ use crate::loadtest::tally::Times;
 
 /// Connections that others need meanwhile: workers, and people.
 const SPARE: i64 = 70;
+const TITLE: &str = "Pool exhausted";
 
 /// Lets each caller hold a connection for a while, all at the same time.
 pub(super) async fn exhaust(
@@ -28,11 +29,12 @@ pub(super) async fn exhaust(
         sqlx::query_scalar(ALLOWED).fetch_one(pool).await
     })?;
     if i64::from(part.pool_connections) + SPARE > allowed {
-        draft.note(format!(
+        let why = format!(
             "More callers than connections: not measured. The server has room for {allowed} \
              connections; {} and {SPARE} for others are needed.",
             part.pool_connections
-        ));
+        );
+        draft.cannot_measure(&[TITLE], why);
         return Ok(());
     }
     let options =
@@ -67,7 +69,7 @@ pub(super) async fn exhaust(
     if let Ok(wait) = next {
         rows.push(figure("the next caller waits", wait.as_secs_f64() * 1_000.0, "ms"));
     }
-    draft.table("Pool exhausted", rows);
+    draft.table(TITLE, rows);
     db.close().await;
     Ok(())
 }

@@ -28,7 +28,7 @@ pub(super) enum How {
 }
 
 impl How {
-    const fn title(self) -> &'static str {
+    pub(super) const fn title(self) -> &'static str {
         match self {
             Self::Restarted => "Redis restarted",
             Self::Wiped => "Redis wiped",
