@@ -55,6 +55,15 @@ impl Seen {
     }
 }
 
+impl Seen {
+    /// A job that was due then has started, or waits still.
+    fn note_start(&self, kind: Kind, due: Moment, at: Moment) {
+        self.tally.noted(START, kind.as_str(), due, at);
+        self.tally.noted(START, ALL, due, at);
+        self.tally.late(due, at);
+    }
+}
+
 /// A job that has not succeeded yet.
 #[derive(Debug, Clone, Copy)]
 struct Open {
@@ -141,9 +150,16 @@ impl Runs {
         }
         if first {
             seen.starts.record(u64::try_from(at.since(due).as_micros()).unwrap_or(u64::MAX));
-            seen.tally.noted(START, kind.as_str(), due, at);
-            seen.tally.noted(START, ALL, due, at);
-            seen.tally.late(due, at);
+            seen.note_start(kind, due, at);
+        }
+    }
+
+    /// Counts every job that has not started as if it started now: it has waited that long at least,
+    /// and would count nowhere otherwise. To be called once, at the end.
+    pub(crate) fn count_waiting(&self) {
+        let (seen, now) = (self.lock(), Moment::now());
+        for open in seen.open.values().filter(|open| open.started.is_none()) {
+            seen.note_start(open.kind, open.due, now);
         }
     }
 
@@ -276,6 +292,7 @@ mod tests {
     use super::*;
 
     const ID: &str = "0198f3a0-0000-7000-8000-000000000001";
+    const OTHER: &str = "0198f3a0-0000-7000-8000-000000000002";
 
     #[test]
     fn a_jobs_times_count_from_when_it_was_due_and_its_start_counts_once() {
@@ -309,6 +326,25 @@ mod tests {
                 (START.to_owned(), cleanup(), 1, 2.0),
             ]
         );
+    }
+
+    #[test]
+    fn a_job_that_never_starts_has_waited_until_the_end() {
+        let tally = Tally::new(Moment(0));
+        let runs = Runs::new(tally.clone());
+        let (id, other): (JobId, JobId) = (ID.parse().unwrap(), OTHER.parse().unwrap());
+        let ago = |s| Moment(Moment::now().0.saturating_sub(s * 1_000_000));
+        runs.expect(id, Kind::Cleanup, ago(9));
+        runs.expect(other, Kind::Cleanup, ago(9));
+        runs.note(0, &format!("S {} {ID} data_cleanup 1", ago(8).0));
+        runs.count_waiting();
+        let starts = tally.timings();
+        let starts: Vec<_> = starts.iter().filter(|row| row.group == START).collect();
+        assert_eq!(starts.len(), 2, "{starts:?}");
+        for row in starts {
+            assert_eq!(row.count, 2);
+            assert!(row.p50_ms < 2_000.0 && row.max_ms > 8_900.0, "{row:?}");
+        }
     }
 
     #[test]

@@ -46,6 +46,7 @@ pub(super) async fn run(
     let ended = staff.ended(system, PATIENCE, &ground.stop).await;
     draft.phase("drain", drained);
     let used = meter.read();
+    staff.runs.count_waiting();
     draft.series(tally.series("start"));
     let watched = watch.end().await;
     draft.series(watched.series);
@@ -72,8 +73,9 @@ pub(super) async fn run(
         draft.note(format!("{} jobs had not ended when {words}.", left.open));
     }
     draft.note(
-        "A start counts from when the job was due, its commit included, to its first attempt; an \
-         end to the end of the attempt that succeeded.",
+        "A start counts from when the job was due, its commit included, to its first attempt, or, of \
+         a job that never started, until it was waited for no more; an end to the end of the attempt \
+         that succeeded.",
     );
     let place = system.place.clone();
     let (made, _) = staff.runs.counts();
