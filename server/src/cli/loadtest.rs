@@ -95,14 +95,28 @@ async fn test(context: &Context, args: LoadtestArgs) -> Result<(), Failure> {
         scenarios: args.scenarios,
         quiet,
     };
+    let folder = args.out.unwrap_or_else(usual_folder);
+    make(&folder)?;
     let signals = Signals::listen()?;
     drain_when_the_terminal_goes(&signals)?;
-    let findings = Box::pin(loadtest::run(&order, &signals.stop)).await.map_err(failed)?;
-    let folder = args.out.unwrap_or_else(usual_folder);
+    let findings = Box::pin(loadtest::run(&order, &signals.stop)).await.map_err(|error| {
+        // Empty, unless there is an earlier report in it.
+        let _ = std::fs::remove_dir(&folder);
+        failed(error)
+    })?;
     let written = report::write(&findings, &folder).map_err(failed)?;
     context.format.say(&findings, |findings| summary(findings, &written))?;
     wiring::ended(&signals)?;
     judged(&findings, &folder)
+}
+
+/// Makes the report's folder, and sees that a file can be made in it: an hour later is too late.
+fn make(folder: &Path) -> Result<(), Failure> {
+    let made = std::fs::create_dir_all(folder).and_then(|()| tempfile::tempfile_in(folder));
+    made.map(drop).map_err(|error| {
+        let message = format!("no report can be written to {}: {error}", folder.display());
+        Failure::new(Exit::Failed, message).advise("choose another folder with --out")
+    })
 }
 
 /// A closed terminal is an interrupt: nothing may be left running that nobody sees.

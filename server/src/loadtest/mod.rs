@@ -104,7 +104,10 @@ pub(crate) async fn run(order: &Order, stop: &Stop) -> anyhow::Result<Findings> 
         screen.say(&said_of(&scenario));
         scenarios.push(scenario);
     }
-    stores.end().await?;
+    // What was found is worth more than a server that is as it was.
+    if let Err(error) = stores.end().await {
+        screen.warn(&format!("the servers could not be left as they were: {error:#}"));
+    }
     Ok(Findings {
         form: FORM,
         version: env!("CARGO_PKG_VERSION").to_owned(),

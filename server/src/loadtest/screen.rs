@@ -37,6 +37,11 @@ impl Screen {
         }
     }
 
+    /// Says what somebody must know, whoever reads the answer.
+    pub(crate) fn warn(self, line: &str) {
+        let _ = writeln!(std::io::stderr(), "{line}");
+    }
+
     /// A bar for something that takes about so long.
     pub(crate) fn bar(self, name: &str, takes: Duration) -> Bar {
         let bar = if self.quiet {

@@ -198,6 +198,34 @@ async fn an_interrupted_load_test_reports_what_it_has_and_leaves_given_servers_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn servers_that_go_away_cost_no_findings_and_what_they_keep_is_told() {
+    let mut redis = RedisServer::start_durable();
+    let postgres = PostgresServer::launch_bare().await;
+    let folder = tempfile::tempdir().unwrap();
+    let endless = TINY.replace("sustain = \"1s\"", "sustain = \"1h\"");
+    let profile = write(folder.path(), "endless.toml", &endless);
+    let vars = [path(), ("DATABASE_URL", postgres.url("postgres")), ("REDIS_URL", redis.url())];
+    let args = ["loadtest", "queue", "--profile", &profile, "--out", "report"];
+    let mut test = Process::start("loadtest", POSTWORKS, &args, &vars, folder.path());
+    until("the queue is not under way", LONG, async || {
+        redis.command("KEYS postworks_loadtest_*:{connector_sync.sandbox}:boot").contains("boot")
+    })
+    .await;
+    redis.kill9();
+    postgres.kill9();
+    test.signal(Signal::SIGINT);
+    let (status, said) = test.ended(PATIENCE).await;
+    assert_eq!(status.code(), Some(75), "{said}{}", test.log());
+    let queue = &findings(folder.path())["scenarios"][0];
+    assert_eq!(queue["broke_off"], "interrupted");
+    for told in [&test.log(), &queue["notes"].to_string()] {
+        assert!(told.contains("the database postworks_loadtest_"), "{told}");
+        assert!(told.contains(":* are left behind in Redis"), "{told}");
+    }
+    assert!(test.log().contains("the servers could not be left as they were"), "{}", test.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn given_servers_are_neither_restarted_nor_wiped() {
     let redis = RedisServer::start();
     let postgres = PostgresServer::launch().await;
@@ -245,6 +273,11 @@ async fn what_cannot_be_done_is_said_before_anything_starts() {
     assert_eq!(alone.ended(LONG).await.0.code(), Some(69), "{}", alone.log());
     assert!(alone.log().contains("no Redis or Valkey is installed"), "{}", alone.log());
     assert!(alone.log().contains("make setup"), "{}", alone.log());
+    assert!(!folder.path().join("report").exists());
+    let out = format!("{profile}/report");
+    let refused = run(&["loadtest", "redis", "--out", &out], &nothing()).await;
+    assert_eq!(refused.code, 1, "{}", refused.stderr);
+    assert!(refused.stderr.contains("no report can be written"), "{}", refused.stderr);
     let missing = run(&["loadtest", "compare", "nowhere", "nowhere"], &nothing()).await;
     assert_eq!(missing.code, 3, "{}", missing.stderr);
 }

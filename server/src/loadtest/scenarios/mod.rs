@@ -111,7 +111,12 @@ impl Ground<'_> {
             () = self.overdue() => Ok(()),
         };
         drop(system);
-        let cleared = self.stores.clear(&place).await;
+        let cleared = self.stores.clear(&place).await.map_err(|error| {
+            // Whatever else ended it: somebody has to remove that.
+            self.screen.warn(&format!("{error:#}"));
+            draft.note(format!("{error:#}"));
+            anyhow::anyhow!("something is left behind on the servers")
+        });
         result.and(cleared)
     }
 

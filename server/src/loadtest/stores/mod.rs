@@ -94,8 +94,14 @@ impl Stores {
         let drop = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", place.name);
         let dropped = execute(&admin, &drop).await;
         let unlinked = keys::remove(place).await;
-        dropped.with_context(|| format!("the database {} is left behind", place.name))?;
-        unlinked.with_context(|| format!("keys {}:* are left behind in Redis", place.prefix))
+        let dropped =
+            dropped.with_context(|| format!("the database {} is left behind", place.name));
+        let unlinked =
+            unlinked.with_context(|| format!("keys {}:* are left behind in Redis", place.prefix));
+        match (dropped, unlinked) {
+            (Err(database), Err(keys)) => Err(database.context(format!("{keys:#}"))),
+            (database, keys) => database.and(keys),
+        }
     }
 
     /// Removes what belongs to no place; private servers end when this value is dropped.

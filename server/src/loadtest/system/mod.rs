@@ -48,11 +48,13 @@ impl System {
     pub(crate) async fn make(stores: &Stores) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("postworks-loadtest-").tempdir()?;
         let place = stores.place().await?;
-        let made = Self::over(place.clone(), folder).await;
-        if made.is_err() {
-            stores.clear(&place).await?;
+        match Self::over(place.clone(), folder).await {
+            Ok(system) => Ok(system),
+            Err(error) => match stores.clear(&place).await {
+                Ok(()) => Err(error),
+                Err(left) => Err(error.context(format!("{left:#}"))),
+            },
         }
-        made
     }
 
     async fn over(place: Place, folder: TempDir) -> anyhow::Result<Self> {
