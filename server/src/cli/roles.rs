@@ -24,6 +24,9 @@ pub(crate) struct ApiArgs {
     /// Where to listen; port 0 takes a free one
     #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
     pub(crate) listen: Option<SocketAddr>,
+    /// Whether to drain when stdin ends: whoever started this process holds its other end
+    #[arg(long, hide = true)]
+    pub(crate) supervised: bool,
 }
 
 /// Arguments of `sandbox`.
@@ -38,6 +41,9 @@ pub(crate) struct SandboxArgs {
     /// What it keeps at most, about
     #[arg(long, value_name = "SIZE", hide = true, value_parser = parse_size)]
     pub(crate) memory: Option<usize>,
+    /// As of the API
+    #[arg(long, hide = true)]
+    pub(crate) supervised: bool,
 }
 
 fn parse_size(text: &str) -> Result<usize, String> {
@@ -82,7 +88,7 @@ pub(super) async fn run_api(context: &Context, args: ApiArgs) -> Result<(), Fail
         context.settings(|sources| sources.flag("api.listen", args.listen))?;
     let auth = check_access(&environment, &config)?;
     environment.stores_for("postworks api")?;
-    wiring::api(&config, &environment, auth).await
+    wiring::api(&config, &environment, auth, args.supervised).await
 }
 
 pub(super) async fn run_worker(context: &Context, args: WorkerArgs) -> Result<(), Failure> {

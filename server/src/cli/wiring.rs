@@ -76,14 +76,19 @@ pub(crate) async fn migrate(config: &Config, environment: &Environment) -> Resul
     Ok(())
 }
 
-/// Runs the API until a signal; with `auth` callers must prove who they are.
+/// Runs the API until a signal; with `auth` callers must prove who they are. A supervised one also
+/// drains when whoever started it is gone.
 pub(crate) async fn api(
     config: &Config,
     environment: &Environment,
     auth: bool,
+    supervised: bool,
 ) -> Result<(), Failure> {
     let metrics = install_metrics()?;
     let signals = Signals::listen()?;
+    if supervised {
+        signals.drain_when_stdin_ends()?;
+    }
     let app = open_role(config, environment, &signals.stop).await?;
     serve(&app, Serve { metrics, auth, workers: 0 }, signals.stop.drain.clone(), || ()).await?;
     ended(&signals)
@@ -235,6 +240,9 @@ fn say_if_exposed(node: &Node, address: SocketAddr) {
 /// Runs the sandbox platform until a signal.
 pub(crate) async fn sandbox(args: &SandboxArgs) -> Result<(), Failure> {
     let signals = Signals::listen()?;
+    if args.supervised {
+        signals.drain_when_stdin_ends()?;
+    }
     let usual = sandbox::Options::default();
     let options = sandbox::Options {
         listen: args.listen,

@@ -226,6 +226,32 @@ async fn servers_that_go_away_cost_no_findings_and_what_they_keep_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nothing_outlives_a_load_test_that_is_killed() {
+    let redis = RedisServer::start();
+    let postgres = PostgresServer::launch().await;
+    let folder = tempfile::tempdir().unwrap();
+    let endless = TINY.replace("sustain = \"500ms\"", "sustain = \"1h\"");
+    let endless = endless.replace("sustain = \"1s\"", "sustain = \"1h\"");
+    let profile = write(folder.path(), "endless.toml", &endless);
+    let vars = [path(), ("DATABASE_URL", postgres.url("postgres")), ("REDIS_URL", redis.url())];
+    for (scenario, roles) in [("queue", ["worker", "sandbox"]), ("api", ["api", "sandbox"])] {
+        let args = ["loadtest", scenario, "--profile", &profile, "--out", "report"];
+        let mut test = Process::start("loadtest", POSTWORKS, &args, &vars, folder.path());
+        until("not all roles are there", LONG, async || {
+            let running = with_in_environment(&redis.url());
+            let runs = |role: &str| running.iter().any(|line| line.contains(&format!("\0{role}\0")));
+            roles.into_iter().all(runs)
+        })
+        .await;
+        test.kill9().await;
+        until("its processes do not see its end", LONG, async || {
+            with_in_environment(&redis.url()).is_empty()
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn given_servers_are_neither_restarted_nor_wiped() {
     let redis = RedisServer::start();
     let postgres = PostgresServer::launch().await;

@@ -30,7 +30,8 @@ const KEYS: &str = "loadtest:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 /// Connections of a worker to PostgreSQL, and of the producer in this process.
 pub(crate) const CONNECTIONS: u32 = 20;
 
-/// A place with Postworks on it. What it starts ends with it.
+/// A place with Postworks on it. What it starts ends with it, and also if this process is killed: it
+/// holds the other end of their stdin.
 pub(crate) struct System {
     /// Where it is.
     pub(crate) place: Place,
@@ -77,7 +78,7 @@ impl System {
     /// # Errors
     /// It does not start.
     pub(crate) async fn api(&self) -> anyhow::Result<Child> {
-        self.start("api", &["api", "--listen", ANY]).await
+        self.start("api", &["api", "--supervised", "--listen", ANY]).await
     }
 
     /// Starts the `n`th worker, which tells `runs` of its attempts.
@@ -112,7 +113,8 @@ impl System {
     pub(crate) async fn platform(&self, accounts: u32) -> anyhow::Result<(Platform, Vec<Uuid>)> {
         let journal = self.folder.path().join("journal.ndjson");
         let path = journal.to_str().context("a temporary folder with a plain name")?;
-        let args = ["sandbox", "--listen", ANY, "--memory", ROOM, "--journal", path];
+        let args =
+            ["sandbox", "--supervised", "--listen", ANY, "--memory", ROOM, "--journal", path];
         let process = self.start("sandbox", &args).await?;
         let platform = Platform::new(process, journal)?;
         let accounts = platform.connect(&self.node.store, accounts).await?;
