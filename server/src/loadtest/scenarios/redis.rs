@@ -167,16 +167,19 @@ async fn memory(system: &System, before: &str) -> anyhow::Result<Vec<Figure>> {
     let mut rows = Vec::new();
     for (title, name, unit) in [
         ("used", "used_memory", "bytes"),
-        ("used at most", "used_memory_peak", "bytes"),
+        ("used at most since the server started", "used_memory_peak", "bytes"),
         ("resident", "used_memory_rss", "bytes"),
         ("fragmentation, resident by used", "mem_fragmentation_ratio", ""),
-        ("given up for want of room", "evicted_keys", "keys"),
     ] {
         rows.extend(number(&after, name).map(|value| figure(title, value, unit)));
     }
-    if let (Some(then), Some(now)) = (number(before, "used_memory"), number(&after, "used_memory"))
-    {
-        rows.push(figure("more than before", now - then, "bytes"));
+    for (title, name, unit) in [
+        ("more than before", "used_memory", "bytes"),
+        ("given up for want of room", "evicted_keys", "keys"),
+    ] {
+        if let (Some(then), Some(now)) = (number(before, name), number(&after, name)) {
+            rows.push(figure(title, now - then, unit));
+        }
     }
     rows.push(count("keys of this scenario", system.place.held().await?.all, "bytes"));
     Ok(rows)

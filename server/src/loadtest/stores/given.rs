@@ -25,7 +25,7 @@ impl Given {
         if redis.expose_secret().contains("sentinel://") {
             anyhow::bail!("the load test speaks to Redis itself: give it one server's address");
         }
-        keys::about(&redis).await?;
+        keys::try_out(&redis).await?;
         let mut session = connect(&database).await?;
         let mut missing = Vec::new();
         for role in ROLES {
