@@ -174,7 +174,8 @@ impl Verdict {
     /// Whether nothing was measured, although its scenario could have measured it.
     pub(crate) fn is_open_in(&self, scenario: &Scenario) -> bool {
         let mut titles = scenario.unmeasurable.iter();
-        let excused = titles.any(|title| self.name.rsplit_once(": ").is_some_and(|of| of.0 == title));
+        let excused =
+            titles.any(|title| self.name.rsplit_once(": ").is_some_and(|of| of.0 == title));
         self.scenario == scenario.name && self.measured.is_none() && !excused
     }
 }

@@ -75,11 +75,15 @@ pub(crate) fn start(
 
 /// So many callers, each with one call under way at most, until there are no more arrivals; `call`
 /// is given a caller of its own (a connection, say), and gives it back.
+///
+/// # Errors
+/// One of them broke down (panicked), which is a fault of ours; the others make no more calls.
 pub(crate) async fn call<C, F>(
     line: &Line,
     callers: Vec<C>,
     call: impl Fn(C, Due) -> F + Clone + Send + Sync + 'static,
-) where
+) -> anyhow::Result<()>
+where
     C: Send + 'static,
     F: Future<Output = C> + Send + 'static,
 {
@@ -92,8 +96,10 @@ pub(crate) async fn call<C, F>(
             }
         });
     }
-    // A caller that panics has broken something of ours; the others go on.
-    while calling.join_next().await.is_some() {}
+    while let Some(ended) = calling.join_next().await {
+        ended.map_err(|error| anyhow::anyhow!("a caller broke down: {error}"))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -121,7 +127,8 @@ mod tests {
                 tally.done("call", ("it", "all"), due.at, Moment::now(), true);
             }
         })
-        .await;
+        .await
+        .unwrap();
         (tally, stalled)
     }
 
@@ -139,12 +146,43 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
+    async fn a_caller_that_breaks_down_is_told() {
+        let line = start(due_now(9), Moment::now(), CancellationToken::new()).unwrap();
+        let called = call(&line, vec![(), ()], |(), due| async move {
+            assert!(due.n < 5, "number {} is too much", due.n);
+        });
+        let told = called.await.unwrap_err().to_string();
+        assert!(told.contains("a caller broke down") && told.contains("is too much"), "{told}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
     async fn nothing_is_due_once_it_is_stopped() {
+        let stop = CancellationToken::new();
+        let line = start(due_now(1_000), Moment::now(), stop.clone()).unwrap();
+        assert!(line.next().await.is_some());
+        // More wait in the line when it is stopped.
+        while line.due.lock().await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        stop.cancel();
+        assert!(line.next().await.is_none());
+        assert!(!line.due.lock().await.is_empty());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn no_arrival_comes_once_it_is_stopped() {
         let stop = CancellationToken::new();
         let forever = (1..).map(Duration::from_millis);
         let line = start(forever, Moment::now(), stop.clone()).unwrap();
         assert!(line.next().await.is_some());
         stop.cancel();
-        while line.next().await.is_some() {}
+        // Who sends them goes.
+        let mut due = line.due.lock().await;
+        while due.recv().await.is_some() {}
+    }
+
+    /// So many calls that are due at once.
+    fn due_now(count: usize) -> impl Iterator<Item = Duration> + Send + 'static {
+        std::iter::repeat_n(Duration::ZERO, count)
     }
 }

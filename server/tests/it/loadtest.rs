@@ -239,7 +239,8 @@ async fn nothing_outlives_a_load_test_that_is_killed() {
         let mut test = Process::start("loadtest", POSTWORKS, &args, &vars, folder.path());
         until("not all roles are there", LONG, async || {
             let running = with_in_environment(&redis.url());
-            let runs = |role: &str| running.iter().any(|line| line.contains(&format!("\0{role}\0")));
+            let runs =
+                |role: &str| running.iter().any(|line| line.contains(&format!("\0{role}\0")));
             roles.into_iter().all(runs)
         })
         .await;

@@ -11,14 +11,12 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::Ground;
+use super::calls::{Called, Calls, drive};
 use super::draft::{Draft, count};
 use crate::loadtest::mix::{Mix, dice};
-use crate::loadtest::moment::Moment;
-use crate::loadtest::openloop::{self, Due};
-use crate::loadtest::profile::Calls;
-use crate::loadtest::schedule::Arrivals;
+use crate::loadtest::openloop::Due;
+use crate::loadtest::profile;
 use crate::loadtest::system::System;
-use crate::loadtest::tally::Tally;
 
 /// Accounts and posts that requests are about.
 const ACCOUNTS: u32 = 50;
@@ -27,8 +25,6 @@ const POSTS: usize = 200;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// What is enqueued is due in a day: nobody runs it here.
 const DELAY: Duration = Duration::from_secs(86_400);
-const GROUP: &str = "endpoint";
-const ALL: &str = "all requests";
 
 #[derive(Debug, Clone, Copy)]
 enum Endpoint {
@@ -41,29 +37,15 @@ enum Endpoint {
     Enqueue,
 }
 
-const MIX: Mix<Endpoint> = Mix::of(&[
-    (Endpoint::Health, 10),
-    (Endpoint::Jobs, 20),
-    (Endpoint::Connectors, 15),
-    (Endpoint::Posts, 15),
-    (Endpoint::AddPost, 10),
-    (Endpoint::Publish, 15),
-    (Endpoint::Enqueue, 15),
+const MIX: Mix<(Endpoint, &str)> = Mix::of(&[
+    ((Endpoint::Health, "GET /api/health"), 10),
+    ((Endpoint::Jobs, "GET /api/jobs"), 20),
+    ((Endpoint::Connectors, "GET /api/connectors"), 15),
+    ((Endpoint::Posts, "GET /api/posts"), 15),
+    ((Endpoint::AddPost, "POST /api/posts"), 10),
+    ((Endpoint::Publish, "POST /api/publish"), 15),
+    ((Endpoint::Enqueue, "POST /api/jobs"), 15),
 ]);
-
-impl Endpoint {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Health => "GET /api/health",
-            Self::Jobs => "GET /api/jobs",
-            Self::Connectors => "GET /api/connectors",
-            Self::Posts => "GET /api/posts",
-            Self::AddPost => "POST /api/posts",
-            Self::Publish => "POST /api/publish",
-            Self::Enqueue => "POST /api/jobs",
-        }
-    }
-}
 
 /// Whom to ask, and for what.
 struct Asker {
@@ -76,7 +58,7 @@ struct Asker {
 
 pub(super) async fn run(
     ground: &Ground<'_>,
-    part: &Calls,
+    part: &profile::Calls,
     system: &System,
     draft: &mut Draft,
 ) -> anyhow::Result<()> {
@@ -86,7 +68,7 @@ pub(super) async fn run(
          five write.",
         shape.rate, part.connections
     ));
-    let mut bar = ground.screen.bar("api", shape.span());
+    let mut bar = ground.screen.bar(draft.name(), shape.span());
     bar.say("starting an API, connecting accounts");
     let api = system.api().await?;
     let (_platform, accounts) = system.platform(ACCOUNTS).await?;
@@ -102,30 +84,16 @@ pub(super) async fn run(
     let base = api.url().to_owned();
     let asker = Arc::new(Asker { client, base, accounts, posts, seed: ground.seed });
     asker.warm_up().await?;
-    let begun = draft.begin();
-    draft.phases_of(&shape);
-    let tally = Tally::new(begun);
-    bar.follow(&tally);
-    let line = openloop::start(Arrivals::new(shape, ground.seed), begun, ground.stop.clone())?;
-    let counting = tally.clone();
-    openloop::call(&line, vec![asker; part.connections as usize], move |asker: Arc<Asker>, due| {
-        let tally = counting.clone();
-        async move {
-            asker.ask(due, &tally).await;
-            asker
-        }
-    })
-    .await;
     drop(bar);
-    draft.timings(tally.timings());
-    draft.series(tally.series("answer"));
-    let (asked, done, failed) = tally.sums();
+    let calls = Calls { shape, group: "endpoint", all: "all requests", one: "answer" };
+    let callers = vec![asker; part.connections as usize];
+    let sums = drive(ground, draft, calls, callers, Asker::ask).await?;
     draft.table(
         "Requests",
         vec![
-            count("asked", asked, ""),
-            count("answered 2xx", done, ""),
-            count("failed", failed, ""),
+            count("asked", sums.asked, ""),
+            count("answered 2xx", sums.done, ""),
+            count("failed", sums.failed, ""),
         ],
     );
     api.stop().await
@@ -136,18 +104,17 @@ impl Asker {
     async fn warm_up(&self) -> anyhow::Result<()> {
         for endpoint in [Endpoint::Jobs, Endpoint::Connectors, Endpoint::Posts, Endpoint::Enqueue] {
             let status = self.send(endpoint, &mut dice(self.seed, u64::MAX)).await?;
-            anyhow::ensure!(status.is_success(), "{} is answered {status}", endpoint.as_str());
+            anyhow::ensure!(status.is_success(), "{endpoint:?} is answered {status}");
         }
         Ok(())
     }
 
-    async fn ask(&self, due: Due, tally: &Tally) {
-        tally.asked(due.at);
+    async fn ask(self: Arc<Self>, due: Due) -> Called<Arc<Self>> {
         let mut dice = dice(self.seed, due.n);
-        let endpoint = MIX.draw(&mut dice).unwrap_or(Endpoint::Health);
+        let (endpoint, name) = MIX.draw(&mut dice);
         let answer = self.send(endpoint, &mut dice).await;
         let well = answer.is_ok_and(|status| status.is_success());
-        tally.done(GROUP, (endpoint.as_str(), ALL), due.at, Moment::now(), well);
+        Called { caller: self, name, well }
     }
 
     async fn send(&self, endpoint: Endpoint, dice: &mut StdRng) -> reqwest::Result<StatusCode> {

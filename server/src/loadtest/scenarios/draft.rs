@@ -9,6 +9,7 @@ use crate::loadtest::schedule::Shape;
 
 /// Grows while a scenario runs, so that what was measured stays if it breaks off.
 pub(crate) struct Draft {
+    name: Name,
     scenario: Scenario,
     /// What the capacity plan will go by.
     pub(crate) capacity: Capacity,
@@ -32,7 +33,12 @@ impl Draft {
             series: Vec::new(),
             notes: Vec::new(),
         };
-        Self { scenario, capacity, made: now, begun: now }
+        Self { name, scenario, capacity, made: now, begun: now }
+    }
+
+    /// The scenario's name.
+    pub(crate) fn name(&self) -> &'static str {
+        self.name.as_str()
     }
 
     pub(super) fn broke_off(&mut self, why: &str) {

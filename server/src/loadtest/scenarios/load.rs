@@ -105,8 +105,7 @@ impl Staff {
                 enqueue(&work, &runs, &tally, n, work.kind_of(n), due).await;
             }
         })
-        .await;
-        Ok(())
+        .await
     }
 
     /// Waits until the ledger says that every job has ended, for so long at most; answers whether they

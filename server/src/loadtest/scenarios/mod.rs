@@ -2,6 +2,7 @@
 
 mod api;
 mod breaking_point;
+mod calls;
 mod database;
 mod draft;
 mod failover;

@@ -1,20 +1,19 @@
 //! `redis`: Redis' own commands, as a queue uses them, on keys of our own.
 
+use anyhow::ensure;
 use redis::aio::MultiplexedConnection;
-use redis::{RedisResult, Script, cmd};
+use redis::{Script, cmd};
 use secrecy::SecretString;
 
 use super::Ground;
+use super::calls::{Called, Calls, drive};
 use super::draft::{Draft, count, figure};
 use crate::loadtest::findings::Figure;
 use crate::loadtest::mix::{Mix, dice};
-use crate::loadtest::moment::Moment;
-use crate::loadtest::openloop::{self, Due};
-use crate::loadtest::profile::Calls;
-use crate::loadtest::schedule::Arrivals;
+use crate::loadtest::openloop::Due;
+use crate::loadtest::profile;
 use crate::loadtest::stores::keys;
 use crate::loadtest::system::System;
-use crate::loadtest::tally::Tally;
 
 /// About as long as an envelope.
 const PAYLOAD: &str = "00000000000000000000000000001{\"id\":\"0198f3a0-0000-7000-8000-000000000001\",\
@@ -27,8 +26,6 @@ const CLAIM: &str = "local id = redis.call('ZPOPMIN', KEYS[1]) \
     if #id == 0 then return false end \
     redis.call('ZADD', KEYS[2], ARGV[1], id[1]) \
     return redis.call('HGET', KEYS[3], id[1])";
-const GROUP: &str = "command";
-const ALL: &str = "all commands";
 
 #[derive(Debug, Clone, Copy)]
 enum Command {
@@ -42,31 +39,16 @@ enum Command {
     Ping,
 }
 
-const MIX: Mix<Command> = Mix::of(&[
-    (Command::Hset, 20),
-    (Command::Zadd, 20),
-    (Command::Claim, 20),
-    (Command::Hget, 10),
-    (Command::Zrem, 10),
-    (Command::Hdel, 10),
-    (Command::Zcard, 5),
-    (Command::Ping, 5),
+const MIX: Mix<(Command, &str)> = Mix::of(&[
+    ((Command::Hset, "HSET"), 20),
+    ((Command::Zadd, "ZADD"), 20),
+    ((Command::Claim, "EVALSHA (claim)"), 20),
+    ((Command::Hget, "HGET"), 10),
+    ((Command::Zrem, "ZREM"), 10),
+    ((Command::Hdel, "HDEL"), 10),
+    ((Command::Zcard, "ZCARD"), 5),
+    ((Command::Ping, "PING"), 5),
 ]);
-
-impl Command {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Hset => "HSET",
-            Self::Zadd => "ZADD",
-            Self::Claim => "EVALSHA (claim)",
-            Self::Hget => "HGET",
-            Self::Zrem => "ZREM",
-            Self::Hdel => "HDEL",
-            Self::Zcard => "ZCARD",
-            Self::Ping => "PING",
-        }
-    }
-}
 
 /// A caller: its connection, and its keys.
 struct Caller {
@@ -77,7 +59,7 @@ struct Caller {
 
 pub(super) async fn run(
     ground: &Ground<'_>,
-    part: &Calls,
+    part: &profile::Calls,
     system: &System,
     draft: &mut Draft,
 ) -> anyhow::Result<()> {
@@ -100,59 +82,52 @@ pub(super) async fn run(
             claim: Script::new(CLAIM),
         });
     }
-    let mut bar = ground.screen.bar("redis", shape.span());
-    let begun = draft.begin();
-    draft.phases_of(&shape);
-    let tally = Tally::new(begun);
-    bar.follow(&tally);
-    let line = openloop::start(Arrivals::new(shape, ground.seed), begun, ground.stop.clone())?;
-    let (counting, seed) = (tally.clone(), ground.seed);
-    openloop::call(&line, callers, move |mut caller: Caller, due| {
-        let tally = counting.clone();
-        async move {
-            caller.command(due, seed, &tally).await;
-            caller
-        }
-    })
-    .await;
-    drop(bar);
-    draft.timings(tally.timings());
-    draft.series(tally.series("command"));
+    let calls = Calls { shape, group: "command", all: "all commands", one: "command" };
+    let seed = ground.seed;
+    drive(ground, draft, calls, callers, move |caller: Caller, due| caller.command(due, seed))
+        .await?;
     draft.table("Memory", memory(system, &before).await?);
     Ok(())
 }
 
 impl Caller {
-    async fn command(&mut self, due: Due, seed: u64, tally: &Tally) {
-        tally.asked(due.at);
-        let command = MIX.draw(&mut dice(seed, due.n)).unwrap_or(Command::Ping);
-        let sent = self.send(command, due.n % JOBS).await;
-        tally.done(GROUP, (command.as_str(), ALL), due.at, Moment::now(), sent.is_ok());
+    async fn command(mut self, due: Due, seed: u64) -> Called<Self> {
+        let (command, name) = MIX.draw(&mut dice(seed, due.n));
+        let well = self.send(command, due.n % JOBS).await.is_ok();
+        Called { caller: self, name, well }
     }
 
-    async fn send(&mut self, command: Command, job: u64) -> RedisResult<()> {
+    async fn send(&mut self, command: Command, job: u64) -> anyhow::Result<()> {
         let [ready, leases, jobs] = &self.keys;
         let redis = &mut self.redis;
         match command {
-            Command::Hset => cmd("HSET").arg(jobs).arg(job).arg(PAYLOAD).query_async(redis).await,
-            Command::Zadd => cmd("ZADD").arg(ready).arg(job).arg(job).query_async(redis).await,
+            Command::Hset => {
+                cmd("HSET").arg(jobs).arg(job).arg(PAYLOAD).query_async::<()>(redis).await?;
+            }
+            Command::Zadd => {
+                cmd("ZADD").arg(ready).arg(job).arg(job).query_async::<()>(redis).await?;
+            }
             Command::Claim => {
                 let mut claim = self.claim.prepare_invoke();
                 claim.key(ready).key(leases).key(jobs).arg(job);
-                claim.invoke_async::<Option<String>>(redis).await.map(drop)
+                is_payload(claim.invoke_async(redis).await?)?;
             }
             Command::Hget => {
-                let value: Option<String> =
-                    cmd("HGET").arg(jobs).arg(job).query_async(redis).await?;
-                debug_assert!(value.is_none_or(|value| value == PAYLOAD));
-                Ok(())
+                is_payload(cmd("HGET").arg(jobs).arg(job).query_async(redis).await?)?;
             }
-            Command::Zrem => cmd("ZREM").arg(leases).arg(job).query_async(redis).await,
-            Command::Hdel => cmd("HDEL").arg(jobs).arg(job).query_async(redis).await,
-            Command::Zcard => cmd("ZCARD").arg(ready).query_async(redis).await,
-            Command::Ping => cmd("PING").query_async(redis).await,
+            Command::Zrem => cmd("ZREM").arg(leases).arg(job).query_async::<()>(redis).await?,
+            Command::Hdel => cmd("HDEL").arg(jobs).arg(job).query_async::<()>(redis).await?,
+            Command::Zcard => cmd("ZCARD").arg(ready).query_async::<()>(redis).await?,
+            Command::Ping => cmd("PING").query_async::<()>(redis).await?,
         }
+        Ok(())
     }
+}
+
+/// Whether an envelope is as it was written, if it is there.
+fn is_payload(found: Option<String>) -> anyhow::Result<()> {
+    ensure!(found.is_none_or(|found| found == PAYLOAD), "Redis answers what nobody wrote");
+    Ok(())
 }
 
 async fn info(redis: &SecretString) -> anyhow::Result<String> {

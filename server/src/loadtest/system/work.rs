@@ -94,7 +94,7 @@ impl Work {
 
     /// The kind of the `n`th job.
     pub(crate) fn kind_of(&self, n: u64) -> Kind {
-        MIX.draw(&mut dice(self.seed, n)).unwrap_or(Kind::Sync)
+        MIX.draw(&mut dice(self.seed, n))
     }
 
     /// Enqueues the `n`th job, of this kind; `known` is told its id before anybody can start it.
