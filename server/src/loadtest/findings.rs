@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The form of the JSON; a report of another form is not compared with.
-pub(crate) const FORM: u32 = 1;
+pub(crate) const FORM: u32 = 2;
 
 /// Everything that one load test found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -14,8 +14,16 @@ pub(crate) struct Findings {
     pub(crate) form: u32,
     /// Postworks' version.
     pub(crate) version: String,
-    /// The profile's name.
+    /// The profile, as it was asked for: a name, or a file.
     pub(crate) profile: String,
+    /// SHA-256 of what the profile says, in hexadecimal: a file may be another one by now.
+    pub(crate) profile_digest: String,
+    /// The file of targets, as it was asked for; `None`: the usual ones.
+    pub(crate) targets: Option<String>,
+    /// SHA-256 of what the targets say, in hexadecimal.
+    pub(crate) targets_digest: String,
+    /// The scenarios that were asked for; all of the profile if empty.
+    pub(crate) chosen: Vec<String>,
     /// What the load was drawn from; the same seed asks for the same.
     pub(crate) seed: u64,
     /// When it began, RFC 3339.
@@ -78,6 +86,8 @@ pub(crate) struct Timing {
     pub(crate) group: String,
     /// `SELECT`, `ZADD`, `post_publication`, `POST /api/publish`.
     pub(crate) name: String,
+    /// Other rows of its group count in it: whoever adds rows up leaves it out.
+    pub(crate) is_sum: bool,
     /// How many.
     pub(crate) count: u64,
     /// How many of them failed, beyond the faults that were asked for.
@@ -114,6 +124,20 @@ pub(crate) struct Figure {
     pub(crate) value: f64,
     /// Of what: `ms`, `s`, `jobs`, `bytes`, `%`, `1/s`.
     pub(crate) unit: String,
+    /// Which side of it is good; `None` if neither is, as of what was asked for.
+    pub(crate) good: Option<Direction>,
+}
+
+impl Figure {
+    /// The same figure, of which less is better.
+    pub(crate) fn better_less(self) -> Self {
+        Self { good: Some(Direction::AtMost), ..self }
+    }
+
+    /// The same figure, of which more is better.
+    pub(crate) fn better_more(self) -> Self {
+        Self { good: Some(Direction::AtLeast), ..self }
+    }
 }
 
 /// Figures over time.
@@ -125,8 +149,9 @@ pub(crate) struct Series {
     pub(crate) name: String,
     /// Of what: `1/s`, `ms`, `jobs`, `bytes`.
     pub(crate) unit: String,
-    /// Seconds since the scenario began, and the figure; in order of time.
-    pub(crate) points: Vec<(f64, f64)>,
+    /// Seconds since the scenario began, and the figure; in order of time. `None`: there was none
+    /// then, so the line has a gap.
+    pub(crate) points: Vec<(f64, Option<f64>)>,
 }
 
 /// What a plot shows.
@@ -150,7 +175,7 @@ pub(crate) enum Plot {
 pub(crate) struct Verdict {
     /// Which scenario measured it.
     pub(crate) scenario: String,
-    /// `start p99`, `failed`, `redis restart → first job`.
+    /// What is bounded: a table's figure as `TITLE: FIGURE`, a timing's as `GROUP NAME: p99_ms`.
     pub(crate) name: String,
     /// `ms`, `%`, `1/s`.
     pub(crate) unit: String,
@@ -180,7 +205,7 @@ impl Verdict {
     }
 }
 
-/// Which side of a bound is good.
+/// Which side of a bound, or of a figure, is good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Direction {
@@ -203,7 +228,8 @@ pub(crate) struct Capacity {
     pub(crate) workers: Option<u32>,
     /// Places of each.
     pub(crate) places: Option<u32>,
-    /// The mean run of a job with the mix and the platforms of the test, in ms.
+    /// How long a job keeps a place, all its attempts together, in the mean with the mix and the
+    /// platforms of the test, in ms.
     pub(crate) run_mean_ms: Option<f64>,
     /// Bytes of Redis for a job that waits.
     pub(crate) redis_bytes_queued: Option<f64>,

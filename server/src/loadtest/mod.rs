@@ -4,6 +4,7 @@
 //! their own. `scenarios` does, `system` is what it is done to, `findings` is what was found, and
 //! `report` shows it.
 
+mod digest;
 pub(crate) mod findings;
 mod machine;
 mod mix;
@@ -112,6 +113,10 @@ pub(crate) async fn run(order: &Order, stop: &Stop) -> anyhow::Result<Findings> 
         form: FORM,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         profile: order.profile.name.clone(),
+        profile_digest: order.profile.digest.clone(),
+        targets: order.targets.file().map(str::to_owned),
+        targets_digest: order.targets.digest().to_owned(),
+        chosen: order.scenarios.iter().map(|name| name.as_str().to_owned()).collect(),
         seed: order.seed,
         started_at: started_at.to_string(),
         took_s: Moment::now().since(begun).as_secs_f64(),

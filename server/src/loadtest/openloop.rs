@@ -107,8 +107,10 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::super::schedule::{Arrivals, Shape};
-    use super::super::tally::Tally;
+    use super::super::tally::{Group, Tally};
     use super::*;
+
+    const CALL: Group = Group { name: "call", sum: None };
 
     /// A system that answers at once, but stands still once, for so long.
     async fn seen(stall: Duration) -> (Tally, Arc<AtomicBool>) {
@@ -124,7 +126,7 @@ mod tests {
                 if due.n == 20 && !once.swap(true, Ordering::SeqCst) {
                     tokio::time::sleep(stall).await;
                 }
-                tally.done("call", ("it", "all"), due.at, Moment::now(), true);
+                tally.done(CALL, "it", due.at, Moment::now(), true);
             }
         })
         .await

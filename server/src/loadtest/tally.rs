@@ -20,8 +20,24 @@ pub(crate) struct Tally {
 
 #[derive(Debug, Default)]
 struct Counts {
-    things: BTreeMap<(&'static str, &'static str), Thing>,
+    things: BTreeMap<(Group, &'static str), Thing>,
     seconds: BTreeMap<u64, Second>,
+}
+
+/// What the rows of one table have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Group {
+    /// As [`Timing::group`].
+    pub(crate) name: &'static str,
+    /// The row in which everything of the group counts once more, if it has one.
+    pub(crate) sum: Option<&'static str>,
+}
+
+impl Group {
+    /// The rows in which a thing of this name counts.
+    fn rows(self, name: &'static str) -> impl Iterator<Item = (Self, &'static str)> {
+        std::iter::once(name).chain(self.sum).map(move |row| (self, row))
+    }
 }
 
 #[derive(Debug, Default)]
@@ -78,6 +94,7 @@ pub(crate) fn timing(group: &str, name: &str, times: &Times, failed: u64) -> Tim
     Timing {
         group: group.to_owned(),
         name: name.to_owned(),
+        is_sum: false,
         count: times.len() + failed,
         failed,
         mean_ms: times.mean_ms(),
@@ -100,32 +117,32 @@ impl Tally {
         self.change(|counts, second| counts.seconds.entry(second(due)).or_default().asked += 1);
     }
 
-    /// Something was done, or failed: it counts under this name and under `all`, and in the plots.
-    /// What failed has no time.
+    /// Something was done, or failed: it counts in the tables and in the plots. What failed has no
+    /// time.
     pub(crate) fn done(
         &self,
-        group: &'static str,
-        (name, all): (&'static str, &'static str),
+        group: Group,
+        name: &'static str,
         due: Moment,
         at: Moment,
         well: bool,
     ) {
         if well {
             self.noted(group, name, due, at);
-            self.noted(group, all, due, at);
             self.late(due, at);
         } else {
             self.failed(group, name, 1);
-            self.failed(group, all, 1);
         }
         self.ended(at, well);
     }
 
     /// A time that belongs in a table and in no plot.
-    pub(crate) fn noted(&self, group: &'static str, name: &'static str, due: Moment, at: Moment) {
+    pub(crate) fn noted(&self, group: Group, name: &'static str, due: Moment, at: Moment) {
         let took = took(due, at);
         self.change(|counts, _| {
-            counts.things.entry((group, name)).or_default().times.record(took);
+            for row in group.rows(name) {
+                counts.things.entry(row).or_default().times.record(took);
+            }
         });
     }
 
@@ -146,9 +163,11 @@ impl Tally {
     }
 
     /// Something of this name failed, as was found out later.
-    pub(crate) fn failed(&self, group: &'static str, name: &'static str, count: u64) {
+    pub(crate) fn failed(&self, group: Group, name: &'static str, count: u64) {
         self.change(|counts, _| {
-            counts.things.entry((group, name)).or_default().failed += count;
+            for row in group.rows(name) {
+                counts.things.entry(row).or_default().failed += count;
+            }
         });
     }
 
@@ -157,7 +176,10 @@ impl Tally {
         let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let things = counts.things.iter();
         things
-            .map(|((group, name), thing)| timing(group, name, &thing.times, thing.failed))
+            .map(|((group, name), thing)| Timing {
+                is_sum: group.sum == Some(name),
+                ..timing(group.name, name, &thing.times, thing.failed)
+            })
             .collect()
     }
 
@@ -169,13 +191,16 @@ impl Tally {
         })
     }
 
-    /// What each second was like. `late` names what the percentiles are of, as in `start`.
+    /// What each whole second was like, also one in which nothing happened. The last one is left
+    /// out: counting ended within it, so it would look like a drop. `late` names what the
+    /// percentiles are of, as in `start`.
     pub(crate) fn series(&self, late: &str) -> Vec<Series> {
         let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let line = |plot, name: String, unit: &str, value: &dyn Fn(&Second) -> Option<f64>| {
-            let points = counts.seconds.iter();
+            let (last, nothing) = (counts.seconds.keys().last(), Second::default());
+            let second = |at| counts.seconds.get(&at).unwrap_or(&nothing);
             #[expect(clippy::cast_precision_loss, reason = "seconds of a load test are few")]
-            let points = points.filter_map(|(at, second)| Some((*at as f64, value(second)?)));
+            let points = (0..last.copied().unwrap_or(0)).map(|at| (at as f64, value(second(at))));
             Series { plot, name, unit: unit.to_owned(), points: points.collect() }
         };
         #[expect(clippy::cast_precision_loss, reason = "counts of a second are small")]
@@ -214,19 +239,47 @@ mod tests {
         let tally = Tally::new(begun);
         let due = begun.after(Duration::from_millis(100));
         tally.asked(due);
-        let names = ("SELECT", "all");
-        tally.done("query", names, due, due.after(Duration::from_millis(2_500)), true);
+        let group = Group { name: "query", sum: Some("all") };
+        tally.done(group, "SELECT", due, due.after(Duration::from_millis(2_500)), true);
         tally.asked(due);
-        tally.done("query", names, due, due, false);
+        tally.done(group, "SELECT", due, due, false);
         let timings = tally.timings();
-        assert_eq!(timings.len(), 2);
+        let names: Vec<_> = timings.iter().map(|row| (row.name.as_str(), row.is_sum)).collect();
+        assert_eq!(names, [("SELECT", false), ("all", true)]);
+        assert_eq!((timings[1].count, timings[1].failed), (2, 1));
         assert_eq!((timings[0].count, timings[0].failed), (2, 1));
         assert!((timings[0].p50_ms - 2_500.0).abs() < 3.0, "{timings:?}");
         assert_eq!(tally.sums(), (2, 1, 1));
         let series = tally.series("start");
         let points = |name: &str| &series.iter().find(|line| line.name == name).unwrap().points;
-        assert_eq!(points("asked"), &[(0.0, 2.0), (2.0, 0.0)]);
-        assert_eq!(points("done"), &[(0.0, 0.0), (2.0, 1.0)]);
-        assert_eq!(points("start p99").len(), 1);
+        assert_eq!(points("asked"), &[(0.0, Some(2.0)), (1.0, Some(0.0))]);
+        assert_eq!(points("done"), &[(0.0, Some(0.0)), (1.0, Some(0.0))]);
+        let p99 = points("start p99");
+        assert!(matches!(p99[..], [(0.0, Some(_)), (1.0, None)]), "{p99:?}");
+    }
+
+    #[test]
+    fn an_outage_is_in_the_plots_and_the_second_in_which_it_all_ended_is_not() {
+        let tally = Tally::new(Moment(0));
+        let group = Group { name: "command", sum: None };
+        for second in [0, 1, 4, 5] {
+            for n in 0..10 {
+                let due = Moment(second * 1_000_000 + n * 1_000);
+                tally.done(group, "PING", due, due.after(Duration::from_millis(1)), true);
+            }
+        }
+        let series = tally.series("command");
+        let known = |name: &str| -> Vec<Option<f64>> {
+            let line = series.iter().find(|line| line.name == name).unwrap();
+            line.points.iter().map(|(_, value)| *value).collect()
+        };
+        assert_eq!(known("done"), [10.0, 10.0, 0.0, 0.0, 10.0].map(Some));
+        let known: Vec<bool> = known("command p50").iter().map(Option::is_some).collect();
+        assert_eq!(known, [true, true, false, false, true]);
+    }
+
+    #[test]
+    fn nothing_has_no_points() {
+        assert!(Tally::new(Moment(0)).series("start").iter().all(|line| line.points.is_empty()));
     }
 }

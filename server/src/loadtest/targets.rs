@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use postworks::job::did_you_mean;
 use serde::Deserialize;
 
+use super::digest::digest;
 use super::findings::{Direction, Scenario, Timing, Verdict};
 use super::profile::Invalid;
 use super::scenarios::Name;
@@ -13,9 +14,14 @@ const TARGETS: &str = include_str!("../../../config/loadtest/targets.toml");
 /// How many of something failed.
 const FAILED: &str = "failed_percent";
 
-/// Bounds, by scenario and what they are of, in the order of their names.
+/// What must hold.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Targets(BTreeMap<String, BTreeMap<String, Bound>>);
+pub(crate) struct Targets {
+    /// By scenario and what they are of, in the order of their names.
+    bounds: BTreeMap<String, BTreeMap<String, Bound>>,
+    file: Option<String>,
+    digest: String,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -34,12 +40,24 @@ impl Targets {
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path);
         let text = text.map_err(|error| Invalid::of(&name, format!("cannot be read: {error}")))?;
-        Self::parse(&name, &text)
+        let targets = Self::parse(&name, &text)?;
+        Ok(Self { file: Some(name), ..targets })
+    }
+
+    /// The file that they are from, as it was asked for; `None` if every load test has them.
+    pub(crate) fn file(&self) -> Option<&str> {
+        self.file.as_deref()
+    }
+
+    /// Of all that they say.
+    pub(crate) fn digest(&self) -> &str {
+        &self.digest
     }
 
     fn parse(name: &str, text: &str) -> Result<Self, Invalid> {
         let table: toml::Table =
             text.parse().map_err(|error| super::profile::of_toml(name, &error))?;
+        let digest = digest(&table);
         let mut faults = Vec::new();
         let mut targets = BTreeMap::new();
         for (scenario, bounds) in table {
@@ -71,7 +89,7 @@ impl Targets {
             targets.insert(scenario, known);
         }
         if faults.is_empty() {
-            Ok(Self(targets))
+            Ok(Self { bounds: targets, file: None, digest })
         } else {
             Err(Invalid { file: name.to_owned(), faults })
         }
@@ -80,7 +98,7 @@ impl Targets {
     /// The bounds of these scenarios, with what was measured.
     pub(crate) fn judge(&self, scenarios: &[Scenario]) -> Vec<Verdict> {
         let of = |scenario: &Scenario| {
-            let bounds = self.0.get(&scenario.name).into_iter().flatten();
+            let bounds = self.bounds.get(&scenario.name).into_iter().flatten();
             let judged = bounds.map(|(figure, bound)| {
                 let found = find(scenario, figure);
                 let (direction, bound) = match bound {
@@ -155,7 +173,12 @@ mod tests {
             unmeasurable: Vec::new(),
             tables: vec![Table {
                 title: "Jobs".to_owned(),
-                rows: vec![Figure { name: "lost".to_owned(), value: 0.0, unit: "jobs".to_owned() }],
+                rows: vec![Figure {
+                    name: "lost".to_owned(),
+                    value: 0.0,
+                    unit: "jobs".to_owned(),
+                    good: None,
+                }],
             }],
             series: Vec::new(),
             notes: Vec::new(),
@@ -164,7 +187,19 @@ mod tests {
 
     #[test]
     fn the_targets_that_every_load_test_has_are_right() {
-        assert_eq!(Targets::read(None).unwrap().0.len(), Name::ALL.len());
+        assert_eq!(Targets::read(None).unwrap().bounds.len(), Name::ALL.len());
+    }
+
+    #[test]
+    fn targets_know_the_file_that_they_are_from() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ours.toml");
+        std::fs::write(&file, TARGETS).unwrap();
+        let (ours, usual) = (Targets::read(Some(&file)).unwrap(), Targets::read(None).unwrap());
+        assert_eq!((ours.file(), usual.file()), (file.to_str(), None));
+        assert_eq!(ours.digest(), usual.digest());
+        std::fs::write(&file, "[queue]\n'Jobs: lost' = { at_most = 9 }").unwrap();
+        assert_ne!(Targets::read(Some(&file)).unwrap().digest(), usual.digest());
     }
 
     #[test]
@@ -200,7 +235,7 @@ mod tests {
         assert_eq!(held, [Some(false), None]);
         let sums = [("database", "query all statements"), ("redis", "command all commands")];
         for (scenario, sum) in sums {
-            let usual = &Targets::read(None).unwrap().0[scenario];
+            let usual = &Targets::read(None).unwrap().bounds[scenario];
             assert_eq!(usual[&format!("{sum}: {FAILED}")], Bound::AtMost(0.1));
         }
     }

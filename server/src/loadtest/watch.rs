@@ -68,13 +68,37 @@ pub(crate) struct Watched {
     pub(crate) connections: Option<f64>,
 }
 
+/// A look without an answer is a gap.
 #[derive(Debug, Default)]
 struct Seen {
-    waiting: Vec<(f64, f64)>,
-    running: Vec<(f64, f64)>,
-    redis: Vec<(f64, f64)>,
-    workers: Vec<(f64, f64)>,
+    waiting: Vec<(f64, Option<f64>)>,
+    running: Vec<(f64, Option<f64>)>,
+    redis: Vec<(f64, Option<f64>)>,
+    workers: Vec<(f64, Option<f64>)>,
     connections: Option<f64>,
+}
+
+/// What one look saw.
+#[derive(Debug, Default)]
+struct Look {
+    /// Jobs that wait and run.
+    depth: Option<(f64, f64)>,
+    /// Bytes of Redis.
+    redis: Option<f64>,
+    /// Bytes of the workers.
+    workers: f64,
+    /// Connections in use, of the worker with most.
+    connections: Option<f64>,
+}
+
+impl Seen {
+    fn note(&mut self, at: f64, look: Look) {
+        self.waiting.push((at, look.depth.map(|(waiting, _)| waiting)));
+        self.running.push((at, look.depth.map(|(_, running)| running)));
+        self.redis.push((at, look.redis));
+        self.workers.push((at, Some(look.workers)));
+        self.connections = self.connections.into_iter().chain(look.connections).reduce(f64::max);
+    }
 }
 
 impl Watch {
@@ -97,18 +121,14 @@ impl Watch {
                     _ = ticks.tick() => {}
                 }
                 let at = Moment::now().since(begun).as_secs_f64();
-                let depth = depth(&node, &queues).await;
-                let used = used_memory(&redis).await;
-                let connections = most_connections(&client, &pages).await;
-                let mut seen = noted.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Some((waiting, running)) = depth {
-                    seen.waiting.push((at, waiting));
-                    seen.running.push((at, running));
-                }
-                seen.redis.extend(used.map(|used| (at, used)));
                 #[expect(clippy::cast_precision_loss, reason = "bytes of a process fit")]
-                seen.workers.push((at, resident(&pids) as f64));
-                seen.connections = seen.connections.into_iter().chain(connections).reduce(f64::max);
+                let look = Look {
+                    depth: depth(&node, &queues).await,
+                    redis: used_memory(&redis).await,
+                    workers: resident(&pids) as f64,
+                    connections: most_connections(&client, &pages).await,
+                };
+                noted.lock().unwrap_or_else(PoisonError::into_inner).note(at, look);
             }
         });
         Ok(Self { seen, stop, looking })
@@ -206,6 +226,18 @@ mod tests {
         );
         assert_eq!(busy_connections(&page), Some(7.0));
         assert_eq!(busy_connections("nothing"), None);
+    }
+
+    #[test]
+    fn while_redis_does_not_answer_there_is_a_gap() {
+        let mut seen = Seen::default();
+        let answered = Look { depth: Some((3.0, 2.0)), redis: Some(9.0), ..Look::default() };
+        seen.note(0.0, answered);
+        seen.note(1.0, Look { workers: 7.0, ..Look::default() });
+        assert_eq!(seen.waiting, [(0.0, Some(3.0)), (1.0, None)]);
+        assert_eq!(seen.running, [(0.0, Some(2.0)), (1.0, None)]);
+        assert_eq!(seen.redis, [(0.0, Some(9.0)), (1.0, None)]);
+        assert_eq!(seen.workers, [(0.0, Some(0.0)), (1.0, Some(7.0))]);
     }
 
     #[test]

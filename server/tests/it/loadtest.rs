@@ -7,12 +7,12 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use postworks::testing::postgres_server::PostgresServer;
 use postworks::testing::redis_server::RedisServer;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
 
 use crate::fleet::{LONG, POSTWORKS, Process, run, until};
 
-/// A few seconds of everything.
+/// A few seconds of everything: plots are of whole seconds.
 const TINY: &str = r#"
 [system]
 accounts = 10
@@ -31,7 +31,7 @@ permanent_percent = 30
 rate = 60
 connections = 4
 ramp = "200ms"
-sustain = "500ms"
+sustain = "1500ms"
 [queue]
 rate = 30
 ramp = "200ms"
@@ -39,11 +39,11 @@ sustain = "1s"
 [redis]
 rate = 200
 connections = 2
-sustain = "500ms"
+sustain = "1500ms"
 [api]
 rate = 40
 connections = 4
-sustain = "500ms"
+sustain = "1500ms"
 [failover]
 pool_callers = 30
 pool_connections = 20
@@ -121,6 +121,8 @@ async fn a_load_test_finds_something_in_every_scenario_and_ends_its_servers() {
     let findings = findings(folder.path());
     assert_eq!((&findings["seed"], &findings["interrupted"]), (&7.into(), &false.into()));
     assert_eq!(findings["profile"], profile.as_str());
+    assert_eq!((&findings["targets"], &findings["chosen"]), (&targets.as_str().into(), &json!([])));
+    assert_eq!(findings["profile_digest"].as_str().map(str::len), Some(64));
     for (page, has) in [("report.md", "# "), ("report.html", "<svg")] {
         let text = fs::read_to_string(folder.path().join("report").join(page)).unwrap();
         assert!(text.contains(has) && text.contains("post_publication"), "{page}");
@@ -272,7 +274,9 @@ async fn given_servers_are_neither_restarted_nor_wiped() {
     assert_eq!(status.code(), Some(0), "{said}{}", test.log());
     assert!(said.contains("not measured: failover, Redis wiped: jobs lost"), "{said}");
     assert!(before.is_some() && before == run_id());
-    let failover = &findings(folder.path())["scenarios"][0];
+    let findings = findings(folder.path());
+    assert_eq!(findings["chosen"], json!(["failover"]));
+    let failover = &findings["scenarios"][0];
     let notes = failover["notes"].to_string();
     assert!(notes.contains("Redis restarted and wiped: not measured"), "{notes}");
 }

@@ -16,6 +16,9 @@ pub(crate) struct Profile {
     /// `smoke`, `reference`, or the file: as it was asked for.
     #[serde(skip)]
     pub(crate) name: String,
+    /// Of all that it says, with what it leaves to `smoke`.
+    #[serde(skip)]
+    pub(crate) digest: String,
     pub(crate) system: System,
     pub(crate) platform: Platform,
     pub(crate) plan: Plan,

@@ -8,6 +8,7 @@ use postworks::job::did_you_mean;
 use toml::{Table, Value};
 
 use super::Profile;
+use crate::loadtest::digest::digest;
 
 const SMOKE: &str = include_str!("../../../../config/loadtest/smoke.toml");
 const REFERENCE: &str = include_str!("../../../../config/loadtest/reference.toml");
@@ -87,10 +88,12 @@ pub(super) fn parse(name: &str, text: &str) -> Result<Profile, Invalid> {
     if !faults.is_empty() {
         return Err(failed(faults));
     }
+    let digest = digest(&whole);
     let read: Result<Profile, _> = serde_path_to_error::deserialize(Value::Table(whole));
     let mut profile =
         read.map_err(|error| failed(vec![format!("{}: {}", error.path(), error.inner())]))?;
     name.clone_into(&mut profile.name);
+    profile.digest = digest;
     let faults = impossible(&profile);
     if faults.is_empty() { Ok(profile) } else { Err(failed(faults)) }
 }
@@ -199,6 +202,8 @@ mod tests {
         assert_eq!(queue.ramp, read("smoke").unwrap().queue.unwrap().shape().ramp);
         assert_eq!((profile.database, profile.api), (None, None));
         assert_eq!(profile.system, read("smoke").unwrap().system);
+        let edited = parse("small.toml", "[queue]\nrate = 4\nsustain = '1s'").unwrap();
+        assert_ne!(profile.digest, edited.digest);
     }
 
     #[test]

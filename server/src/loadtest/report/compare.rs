@@ -89,9 +89,16 @@ fn warnings(a: &Findings, b: &Findings) -> Vec<Block> {
     let mut warn = |first: &str, text: String| {
         blocks.push(Block::Notice(Tone::Bad, first.to_owned(), text));
     };
-    if a.profile != b.profile {
-        let text =
-            format!("A ran profile {}, B {}: they did not do the same.", a.profile, b.profile);
+    if a.profile_digest != b.profile_digest {
+        let text = match a.profile == b.profile {
+            true => format!(
+                "What profile {} says was changed between them: they did not do the same.",
+                a.profile
+            ),
+            false => {
+                format!("A ran profile {}, B {}: they did not do the same.", a.profile, b.profile)
+            }
+        };
         warn("Different loads.", text);
     }
     if a.seed != b.seed {
@@ -209,6 +216,7 @@ fn figures(a: &Findings, b: &Findings) -> Vec<Row> {
     let found = pairs(&a, &b, |one| (one.scenario.clone(), one.name.clone(), one.unit.clone()));
     let row = |(a, b): &Pair<'_, Measured>| {
         let known = a.or(*b)?;
+        let good = [a, b].into_iter().flatten().find_map(|one| one.good);
         let [of_a, of_b] = [a, b].map(|one| one.map(|one| one.value));
         let shown = |value: Option<f64>| {
             value.map_or_else(|| "–".to_owned(), |value| with_unit(value, &known.unit))
@@ -218,7 +226,7 @@ fn figures(a: &Findings, b: &Findings) -> Vec<Row> {
             what: known.name.clone(),
             cells: vec![shown(of_a), shown(of_b), ratio(of_a, of_b)],
             change: match (of_a, of_b) {
-                (Some(a), Some(b)) => noise::of_figure(a, b, &known.unit, known.good),
+                (Some(a), Some(b)) => noise::of_figure(a, b, &known.unit, good),
                 _ => Change::OnlyOne,
             },
         })
@@ -228,27 +236,28 @@ fn figures(a: &Findings, b: &Findings) -> Vec<Row> {
 
 fn measured(findings: &Findings) -> Vec<Measured> {
     let mut all = of_capacity(findings);
-    all.extend(findings.verdicts.iter().filter_map(|verdict| {
-        Some(Measured {
-            scenario: verdict.scenario.clone(),
-            name: verdict.name.clone(),
-            unit: verdict.unit.clone(),
-            value: verdict.measured?,
-            good: Some(verdict.direction),
-        })
-    }));
     for scenario in &findings.scenarios {
         for table in &scenario.tables {
-            all.extend(table.rows.iter().map(|row| Measured {
-                scenario: scenario.name.clone(),
-                name: format!("{}: {}", table.title, row.name),
-                unit: row.unit.clone(),
-                value: row.value,
-                good: noise::good_side(&row.name, &row.unit),
+            all.extend(table.rows.iter().map(|row| {
+                let name = format!("{}: {}", table.title, row.name);
+                Measured {
+                    scenario: scenario.name.clone(),
+                    unit: row.unit.clone(),
+                    value: row.value,
+                    good: bounded(findings, &scenario.name, &name).or(row.good),
+                    name,
+                }
             }));
         }
     }
     all
+}
+
+/// The good side of a figure that has a bound: a bound is no figure of its own, it is of one.
+fn bounded(findings: &Findings, scenario: &str, figure: &str) -> Option<Direction> {
+    let mut verdicts = findings.verdicts.iter();
+    let of_it = verdicts.find(|verdict| verdict.scenario == scenario && verdict.name == figure);
+    of_it.map(|verdict| verdict.direction)
 }
 
 fn of_capacity(findings: &Findings) -> Vec<Measured> {

@@ -2,6 +2,7 @@
 
 mod rules;
 
+use postworks::broker;
 use postworks::telemetry::metrics;
 
 use super::document::{Block, Cell, Grid, Tone};
@@ -10,10 +11,10 @@ use super::numbers::{NOT_MEASURED, bytes, number, rate, roughly};
 use super::sizing::{self, BUSY_MAX};
 use crate::loadtest::findings::{Capacity, Findings};
 
-/// Days for which ended jobs are kept, and jobs of a queue that Redis holds, if nobody sets
-/// another.
+/// Days for which ended jobs are kept, if nobody sets another.
 const KEPT_DAYS: f64 = 30.0;
-const WINDOW: f64 = 50_000.0;
+/// Jobs of a queue that Redis holds, if nobody sets another.
+const WINDOW: f64 = broker::WINDOW as f64;
 
 /// Jobs that wait, in the table of Redis' memory, besides a queue's whole window.
 const WAITING: [f64; 3] = [1_000.0, 10_000.0, 1_000_000.0];
@@ -73,7 +74,8 @@ fn missing(capacity: &Capacity) -> Vec<String> {
 fn how_reckoned(capacity: &Capacity) -> String {
     let mut sentences = Vec::new();
     if let Some(run) = capacity.run_mean_ms {
-        sentences.push(format!("A job runs {} ms in the mean.", number(run)));
+        sentences
+            .push(format!("A job runs {} ms in the mean, all its attempts together.", number(run)));
     }
     sentences.push(
         "The rate times the mean run is how many places are busy at the same time (Little's law); \

@@ -89,14 +89,14 @@ fn extremes(line: &Line) -> Option<[f64; 3]> {
 
 /// The line from 0 to `high` in letters: the highest of each stretch, and a space where there is
 /// nothing.
-fn sparkline(points: &[(f64, f64)], end: f64, high: f64, letters: usize) -> String {
+fn sparkline(points: &[(f64, Option<f64>)], end: f64, high: f64, letters: usize) -> String {
     const LETTERS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let mut highest = vec![None::<f64>; letters];
-    for (at, value) in points.iter().filter(|(at, value)| at.is_finite() && value.is_finite()) {
+    for (at, value) in points.iter().filter_map(|(at, value)| Some((at, (*value)?))) {
         let part = if end > 0.0 { at / end } else { 0.0 };
         // A cast of a float saturates.
         let column = ((part * letters as f64) as usize).min(letters - 1);
-        highest[column] = Some(highest[column].map_or(*value, |known| known.max(*value)));
+        highest[column] = Some(highest[column].map_or(value, |known| known.max(value)));
     }
     let letter = |value: &Option<f64>| match value {
         None => ' ',
@@ -135,12 +135,10 @@ mod tests {
 
     #[test]
     fn a_line_of_text_shows_rise_fall_and_gaps() {
-        let points: Vec<(f64, f64)> = (0..60)
-            .filter(|n| !(20..30).contains(n))
-            .map(|n| (f64::from(n), f64::from(30 - (n - 30_i32).abs())))
-            .collect();
+        let value = |n: i32| (!(20..30).contains(&n)).then(|| f64::from(30 - (n - 30).abs()));
+        let points: Vec<_> = (0..60).map(|n| (f64::from(n), value(n))).collect();
         assert_eq!(sparkline(&points, 60.0, 30.0, 30), "▁▂▂▃▃▄▄▅▅▅     ██▇▇▆▆▅▅▄▄▃▃▂▂▁");
-        assert_eq!(sparkline(&[(0.0, 0.0)], 0.0, 0.0, 1), "▁");
+        assert_eq!(sparkline(&[(0.0, Some(0.0))], 0.0, 0.0, 1), "▁");
         assert_eq!(sparkline(&[], 60.0, 0.0, 3), "   ");
     }
 }

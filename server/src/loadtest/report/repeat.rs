@@ -98,9 +98,16 @@ fn schedule(findings: &Findings) -> Grid {
 
 fn machine(findings: &Findings) -> Grid {
     let mut grid = Grid::new(&["what", "is"]);
+    let chosen = match findings.chosen.is_empty() {
+        true => "all of the profile".to_owned(),
+        false => findings.chosen.join(", "),
+    };
+    let targets = findings.targets.as_deref().unwrap_or("the usual");
     let of_test = [
         ("Postworks", findings.version.clone()),
-        ("profile", findings.profile.clone()),
+        ("scenarios", chosen),
+        ("profile", by_digest(&findings.profile, &findings.profile_digest)),
+        ("targets", by_digest(targets, &findings.targets_digest)),
         ("seed", findings.seed.to_string()),
         ("begun", findings.started_at.clone()),
         ("took", stretch(findings.took_s)),
@@ -112,12 +119,21 @@ fn machine(findings: &Findings) -> Grid {
     grid
 }
 
+/// A name or a file, and enough of the digest to tell whether it says the same still.
+fn by_digest(name: &str, digest: &str) -> String {
+    let short: String = digest.chars().take(12).collect();
+    format!("{name} (SHA-256 of what it says: {short}…)")
+}
+
 fn commands(findings: &Findings) -> String {
-    format!(
-        "postworks loadtest --profile {} --seed {}\npostworks loadtest compare THIS THAT",
-        shell_word(&findings.profile),
-        findings.seed
-    )
+    let mut test = vec!["postworks", "loadtest"].into_iter().map(str::to_owned).collect::<Vec<_>>();
+    test.extend(findings.chosen.iter().map(|scenario| shell_word(scenario)));
+    test.extend(["--profile".to_owned(), shell_word(&findings.profile)]);
+    test.extend(["--seed".to_owned(), findings.seed.to_string()]);
+    if let Some(file) = &findings.targets {
+        test.extend(["--targets".to_owned(), shell_word(file)]);
+    }
+    format!("{}\npostworks loadtest compare THIS THAT", test.join(" "))
 }
 
 /// A word that a shell takes as it stands.
@@ -157,5 +173,18 @@ mod tests {
             commands(&findings)
                 .starts_with(r"postworks loadtest --profile 'it'\''s mine; reboot' --seed 42")
         );
+    }
+
+    #[test]
+    fn the_command_asks_for_all_that_was_asked_for() {
+        let findings = Findings {
+            profile: "load/ours.toml".to_owned(),
+            targets: Some("what must hold.toml".to_owned()),
+            chosen: ["queue", "breaking-point"].map(str::to_owned).into(),
+            ..fixture::whole()
+        };
+        let asked = "postworks loadtest queue breaking-point --profile load/ours.toml --seed 42 \
+                     --targets 'what must hold.toml'\n";
+        assert!(commands(&findings).starts_with(asked), "{}", commands(&findings));
     }
 }

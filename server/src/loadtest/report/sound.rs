@@ -37,9 +37,10 @@ fn clean(scenario: &mut Scenario) {
     for table in &mut scenario.tables {
         table.rows.retain(|row| keep(row.value.is_finite(), &row.name, &mut lost));
     }
-    // A second without a figure is a gap, and no word is lost about it.
     for series in &mut scenario.series {
-        series.points.retain(|(at, value)| at.is_finite() && value.is_finite());
+        series.points.retain(|(at, _)| at.is_finite());
+        // It is a gap, and no word is lost about it.
+        series.points.iter_mut().for_each(|(_, value)| drop_unsound(value));
     }
     if !lost.is_empty() {
         scenario.notes.push(format!("No figure came out for: {}.", lost.join(", ")));
@@ -112,7 +113,8 @@ mod tests {
         let mut findings = fixture::whole();
         findings.scenarios[0].timings[0].p99_ms = f64::NAN;
         findings.scenarios[0].tables[0].rows[0].value = f64::INFINITY;
-        findings.scenarios[0].series[0].points[3].1 = f64::NAN;
+        findings.scenarios[0].series[0].points[3].1 = Some(f64::NAN);
+        findings.scenarios[0].series[0].points[7].0 = f64::NAN;
         findings.verdicts[0].measured = Some(f64::NAN);
         findings.capacity.sustainable_rate = Some(f64::NAN);
         findings.capacity.cpu_s_per_1000 = Some([1.0, f64::NAN, 1.0]);
@@ -124,6 +126,8 @@ mod tests {
         let note = sound.scenarios[0].notes.last().unwrap();
         assert_eq!(*note, format!("No figure came out for: {}.", names.join(", ")));
         assert_eq!(sound.verdicts[0].held(), None);
+        let points = &sound.scenarios[0].series[0].points;
+        assert_eq!((points[3], points.len()), ((3.0, None), 900));
         assert_eq!((sound.capacity.sustainable_rate, sound.capacity.cpu_s_per_1000), (None, None));
         let json = serde_json::to_string(&sound).unwrap();
         assert!(serde_json::from_str::<Findings>(&json).unwrap() == sound);

@@ -17,7 +17,7 @@ pub(super) fn chapter(findings: &Findings) -> Vec<Block> {
         blocks.push(Block::Notice(Tone::Bad, "Interrupted.".to_owned(), text));
     }
     blocks.push(Block::Heading(2, "Summary".to_owned()));
-    blocks.push(outcome(&findings.verdicts));
+    blocks.push(outcome(findings));
     blocks.push(Block::Bullets(in_short(findings)));
     blocks.push(Block::Heading(2, "Verdicts".to_owned()));
     blocks.push(match findings.verdicts.is_empty() {
@@ -29,7 +29,8 @@ pub(super) fn chapter(findings: &Findings) -> Vec<Block> {
     blocks
 }
 
-fn outcome(verdicts: &[Verdict]) -> Block {
+fn outcome(findings: &Findings) -> Block {
+    let verdicts = &findings.verdicts;
     let missed: Vec<&Verdict> = verdicts.iter().filter(|one| one.held() == Some(false)).collect();
     let held = verdicts.iter().filter(|one| one.held() == Some(true)).count();
     let unknown = verdicts.len() - held - missed.len();
@@ -44,15 +45,23 @@ fn outcome(verdicts: &[Verdict]) -> Block {
         let text = format!("{} of {of} did not hold: {}.{but}", missed.len(), each.join("; "));
         return Block::Notice(Tone::Bad, "Missed.".to_owned(), text);
     }
-    let (tone, first, text) = match held {
-        0 => {
-            let text = "No bound was measured, so nothing is said.".to_owned();
-            return Block::Notice(Tone::Unknown, "Not judged.".to_owned(), text);
-        }
-        1 => (Tone::Good, "Passed.", "The one bound that was measured held.".to_owned()),
-        n => (Tone::Good, "Passed.", format!("All {n} bounds that were measured held.")),
+    let text = match held {
+        0 => "No bound was measured, so nothing is said.".to_owned(),
+        1 => format!("The one bound that was measured held.{but}"),
+        n => format!("All {n} bounds that were measured held.{but}"),
     };
-    Block::Notice(tone, first.to_owned(), format!("{text}{but}"))
+    let (tone, first) = match held {
+        // What was not done might have missed its bounds.
+        _ if !is_complete(findings) => (Tone::Bad, "Not complete."),
+        0 => (Tone::Unknown, "Not judged."),
+        _ => (Tone::Good, "Passed."),
+    };
+    Block::Notice(tone, first.to_owned(), text)
+}
+
+/// Whether all that was asked for was done to its end.
+fn is_complete(findings: &Findings) -> bool {
+    !findings.interrupted && findings.scenarios.iter().all(|one| one.broke_off.is_none())
 }
 
 fn sentence(verdict: &Verdict) -> String {
@@ -135,6 +144,10 @@ fn head_room(capacity: &Capacity) -> String {
 
 fn workers(capacity: &Capacity) -> String {
     let Capacity { projected_peak: peak, slo_p99_ms, .. } = *capacity;
+    if peak <= 0.0 {
+        return "The profile names no projected peak, so nothing is said of the workers for it."
+            .to_owned();
+    }
     let needed = capacity.run_mean_ms.and_then(|run| sizing::places(peak, run, slo_p99_ms));
     let Some(needed) = needed else {
         return "How many workers the projected peak needs was not measured.".to_owned();
@@ -152,6 +165,7 @@ fn workers(capacity: &Capacity) -> String {
 
 fn failures(findings: &Findings) -> String {
     let timings = findings.scenarios.iter().flat_map(|scenario| &scenario.timings);
+    let timings = timings.filter(|timing| !timing.is_sum);
     let sum = |(all, failed), one: &Timing| (all + one.count, failed + one.failed);
     match timings.fold((0, 0), sum) {
         (0, _) => "Nothing was timed.".to_owned(),
@@ -176,29 +190,65 @@ mod tests {
         }
     }
 
+    /// A test that ran to its end, and missed nothing that it measured.
+    fn held() -> Findings {
+        let mut findings = fixture::whole();
+        findings.verdicts.retain(|verdict| verdict.held() != Some(false));
+        findings.scenarios.retain(|scenario| scenario.broke_off.is_none());
+        findings
+    }
+
+    #[test]
+    fn a_test_that_did_not_run_to_its_end_has_not_passed() {
+        let interrupted = Findings { interrupted: true, ..held() };
+        let broken = Findings { scenarios: fixture::whole().scenarios, ..held() };
+        for findings in [interrupted, broken] {
+            let (tone, text) = said(&outcome(&findings));
+            assert_eq!(tone, Tone::Bad);
+            let first = "Not complete. All 4 bounds that were measured held. 1 bound was not";
+            assert!(text.starts_with(first), "{text}");
+        }
+    }
+
     #[test]
     fn bounds_that_nobody_measured_neither_pass_nor_fail() {
-        let mut verdicts = fixture::whole().verdicts;
-        verdicts.retain(|verdict| verdict.held() != Some(false));
-        let (tone, text) = said(&outcome(&verdicts));
+        let mut findings = held();
+        let (tone, text) = said(&outcome(&findings));
         assert_eq!(tone, Tone::Good);
         assert_eq!(
             text,
             "Passed. All 4 bounds that were measured held. 1 bound was not measured, so nothing is \
              said about it."
         );
-        for verdict in &mut verdicts {
+        for verdict in &mut findings.verdicts {
             verdict.measured = None;
         }
-        let (tone, text) = said(&outcome(&verdicts));
+        let (tone, text) = said(&outcome(&findings));
         assert_eq!(tone, Tone::Unknown);
         assert_eq!(text, "Not judged. No bound was measured, so nothing is said.");
     }
 
     #[test]
+    fn a_peak_that_nobody_named_is_not_one_that_nobody_measured() {
+        let capacity = Capacity { projected_peak: 0.0, ..fixture::whole().capacity };
+        let said = workers(&capacity);
+        assert!(said.starts_with("The profile names no projected peak"), "{said}");
+    }
+
+    #[test]
     fn one_miss_is_a_missed_test() {
-        let (tone, text) = said(&outcome(&fixture::whole().verdicts));
+        let (tone, text) = said(&outcome(&fixture::whole()));
         assert_eq!(tone, Tone::Bad);
-        assert!(text.starts_with("Missed. 1 of 6 bounds did not hold: "), "{text}");
+        let miss =
+            "Missed. 1 of 6 bounds did not hold: job start all kinds: p99_ms (queue) was 17.6 ms";
+        assert!(text.starts_with(miss), "{text}");
+    }
+
+    #[test]
+    fn what_counts_in_a_sum_as_well_is_counted_once() {
+        let mut findings = fixture::whole();
+        findings.scenarios.retain(|scenario| scenario.name == "queue");
+        let said = "7 of 3,000,000 operations failed beyond the faults that were asked for.";
+        assert_eq!(failures(&findings), said);
     }
 }

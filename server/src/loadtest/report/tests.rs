@@ -30,10 +30,12 @@ fn what_is_written_is_read_again() {
     assert_eq!(names, ["findings.json", "report.html", "report.md"]);
 }
 
-/// It stays, for whoever wants to look at it.
+/// Whoever wants to look at it says in `LOADTEST_EXAMPLE` where it is to stay.
 #[test]
 fn the_example_has_a_picture_for_each_plot_and_width() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/loadtest-example");
+    let short_lived = tempfile::tempdir().unwrap();
+    let wanted = std::env::var_os("LOADTEST_EXAMPLE").map(PathBuf::from);
+    let folder = wanted.unwrap_or_else(|| short_lived.path().to_owned());
     for (findings, name) in [(fixture::whole(), "whole"), (fixture::interrupted(), "interrupted")] {
         let written = write(&findings, &folder.join(name)).unwrap();
         let html = fs::read_to_string(written.html).unwrap();

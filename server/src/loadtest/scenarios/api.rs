@@ -17,6 +17,7 @@ use crate::loadtest::mix::{Mix, dice};
 use crate::loadtest::openloop::Due;
 use crate::loadtest::profile;
 use crate::loadtest::system::System;
+use crate::loadtest::tally::Group;
 
 /// Accounts and posts that requests are about.
 const ACCOUNTS: u32 = 50;
@@ -25,6 +26,7 @@ const POSTS: usize = 200;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// What is enqueued is due in a day: nobody runs it here.
 const DELAY: Duration = Duration::from_secs(86_400);
+const GROUP: Group = Group { name: "endpoint", sum: Some("all requests") };
 
 #[derive(Debug, Clone, Copy)]
 enum Endpoint {
@@ -85,7 +87,7 @@ pub(super) async fn run(
     let asker = Arc::new(Asker { client, base, accounts, posts, seed: ground.seed });
     asker.warm_up().await?;
     drop(bar);
-    let calls = Calls { shape, group: "endpoint", all: "all requests", one: "answer" };
+    let calls = Calls { shape, group: GROUP, one: "answer" };
     let callers = vec![asker; part.connections as usize];
     let sums = drive(ground, draft, calls, callers, Asker::ask).await?;
     draft.table(
@@ -93,7 +95,7 @@ pub(super) async fn run(
         vec![
             count("asked", sums.asked, ""),
             count("answered 2xx", sums.done, ""),
-            count("failed", sums.failed, ""),
+            count("failed", sums.failed, "").better_less(),
         ],
     );
     api.stop().await

@@ -76,7 +76,9 @@ pub(super) async fn run(
         }
         draft.phase(format!("{rate:.0} jobs/s"), from);
         let at = |moment: Moment| moment.since(begun).as_secs_f64();
-        asked.extend([(at(from), rate), (at(Moment::now()), rate)]);
+        let to = at(Moment::now());
+        // No rate is held while it recovers.
+        asked.extend([(at(from), Some(rate)), (to, Some(rate)), (to, None)]);
         if step.held {
             held = Some(rate);
         } else {
@@ -179,17 +181,17 @@ fn conclude(
     let row = |step: &Step| {
         let name =
             format!("{:.0} jobs/s, {}", step.rate, if step.held { "held" } else { "too much" });
-        figure(name, step.p99_ms, "ms")
+        figure(name, step.p99_ms, "ms").better_less()
     };
     draft.table("Start p99 by rate", steps.iter().map(row).collect::<Vec<Figure>>());
-    let mut rows = vec![figure("sustained", held.unwrap_or(0.0), "1/s")];
+    let mut rows = vec![figure("sustained", held.unwrap_or(0.0), "1/s").better_more()];
     rows.extend(
         steps
             .iter()
             .filter(|step| !step.held)
             .map(|step| step.rate)
             .reduce(f64::min)
-            .map(|lowest| figure("too much", lowest, "1/s")),
+            .map(|lowest| figure("too much", lowest, "1/s").better_more()),
     );
     // Nothing is said of what was stopped before a rate held.
     if !steps.is_empty() && (held.is_some() || !stopped) {

@@ -4,15 +4,12 @@ use super::{Draft, Ground};
 use crate::loadtest::moment::Moment;
 use crate::loadtest::openloop::{self, Due};
 use crate::loadtest::schedule::{Arrivals, Shape};
-use crate::loadtest::tally::Tally;
+use crate::loadtest::tally::{Group, Tally};
 
 /// What is asked for, and what it counts as.
 pub(super) struct Calls {
     pub(super) shape: Shape,
-    /// What the rows of the table have in common.
-    pub(super) group: &'static str,
-    /// All of them together.
-    pub(super) all: &'static str,
+    pub(super) group: Group,
     /// What the plots call one.
     pub(super) one: &'static str,
 }
@@ -41,7 +38,7 @@ pub(super) struct Called<C> {
 pub(super) async fn drive<C, F>(
     ground: &Ground<'_>,
     draft: &mut Draft,
-    Calls { shape, group, all, one }: Calls,
+    Calls { shape, group, one }: Calls,
     callers: Vec<C>,
     call: impl Fn(C, Due) -> F + Clone + Send + Sync + 'static,
 ) -> anyhow::Result<Sums>
@@ -61,7 +58,7 @@ where
         async move {
             tally.asked(due.at);
             let Called { caller, name, well } = made.await;
-            tally.done(group, (name, all), due.at, Moment::now(), well);
+            tally.done(group, name, due.at, Moment::now(), well);
             caller
         }
     })

@@ -21,6 +21,7 @@ use crate::loadtest::mix::{Mix, dice};
 use crate::loadtest::openloop::Due;
 use crate::loadtest::profile::Statements;
 use crate::loadtest::system::System;
+use crate::loadtest::tally::Group;
 
 /// Rows that are there from the start: of jobs that wait, and of jobs that have ended, which may be
 /// deleted.
@@ -30,6 +31,7 @@ const ENDED: usize = 500;
 const PAGE: u8 = 20;
 /// How long a statement waits for a connection.
 const PATIENCE: Duration = Duration::from_secs(5);
+const GROUP: Group = Group { name: "query", sum: Some("all statements") };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Statement {
@@ -78,7 +80,7 @@ pub(super) async fn run(
     };
     let db = Db::connect_postgres(system.place.database.expose_secret(), &options)?;
     let rows = Arc::new(Rows::fill(db.clone(), &system.node.store, ground.seed).await?);
-    let calls = Calls { shape, group: "query", all: "all statements", one: "statement" };
+    let calls = Calls { shape, group: GROUP, one: "statement" };
     let callers = vec![rows; part.connections as usize];
     let sums = drive(ground, draft, calls, callers, Rows::state).await?;
     let size = ledger::Size::of(&db).await?;
@@ -87,9 +89,9 @@ pub(super) async fn run(
         vec![
             count("asked", sums.asked, ""),
             count("done", sums.done, ""),
-            count("failed", sums.failed, ""),
+            count("failed", sums.failed, "").better_less(),
             count("rows at the end", size.jobs, "rows"),
-            count("size of the table of jobs, indexes included", size.bytes, "bytes"),
+            count("size of the table of jobs, indexes included", size.bytes, "bytes").better_less(),
         ],
     );
     db.close().await;

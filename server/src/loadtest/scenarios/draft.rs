@@ -86,9 +86,10 @@ impl Draft {
         self.scenario.timings = timings;
     }
 
-    /// Figures over time, in addition.
+    /// Figures over time, in addition; a line of gaps alone is none.
     pub(crate) fn series(&mut self, series: Vec<Series>) {
-        self.scenario.series.extend(series.into_iter().filter(|line| !line.points.is_empty()));
+        let has_some = |line: &Series| line.points.iter().any(|(_, value)| value.is_some());
+        self.scenario.series.extend(series.into_iter().filter(has_some));
     }
 
     /// A table; one without rows is none.
@@ -110,9 +111,9 @@ impl Draft {
     }
 }
 
-/// One figure of a table.
+/// One figure of a table, of which neither side is good: see [`Figure::better_less`].
 pub(crate) fn figure(name: impl Into<String>, value: f64, unit: &str) -> Figure {
-    Figure { name: name.into(), value, unit: unit.to_owned() }
+    Figure { name: name.into(), value, unit: unit.to_owned(), good: None }
 }
 
 /// A count as a figure.

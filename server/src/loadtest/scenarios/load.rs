@@ -14,7 +14,7 @@ use crate::loadtest::openloop::{self, Due};
 use crate::loadtest::runs::Runs;
 use crate::loadtest::schedule::{Arrivals, Shape};
 use crate::loadtest::system::{Child, Kind, Platform, System, Work};
-use crate::loadtest::tally::Tally;
+use crate::loadtest::tally::{Group, Tally};
 
 /// Jobs that are being enqueued at the same time, at most.
 const CALLERS: usize = 256;
@@ -23,7 +23,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Longest wait until what was enqueued at the start is in the broker, or has run.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// From due to accepted: the commit.
-pub(crate) const ACCEPTED: &str = "job accepted";
+const ACCEPTED: Group = Group { name: "job accepted", sum: None };
 
 /// Whoever works, and what for.
 pub(crate) struct Staff {

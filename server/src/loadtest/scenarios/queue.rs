@@ -10,7 +10,7 @@ use super::load::Staff;
 use crate::loadtest::findings::Figure;
 use crate::loadtest::moment::Moment;
 use crate::loadtest::profile::{Jobs, Profile};
-use crate::loadtest::runs::{ALL, END};
+use crate::loadtest::runs::END;
 use crate::loadtest::system::{CONNECTIONS, KINDS, System};
 use crate::loadtest::tally::Tally;
 use crate::loadtest::watch::{Cpu, Meter, Watch};
@@ -57,15 +57,11 @@ pub(super) async fn run(
         let kind = KINDS.into_iter().find(|known| known.as_str() == kind);
         if let Some(kind) = kind.filter(|_| category != REFUSED) {
             tally.failed(END, kind.as_str(), *dead);
-            tally.failed(END, ALL, *dead);
         }
     }
     draft.timings(tally.timings());
     draft.table("Jobs", jobs(&staff, &fates, left)?);
-    let dead = fates.dead.iter();
-    let dead =
-        dead.map(|((kind, category), dead)| count(format!("{category}, {kind}"), *dead, "jobs"));
-    draft.table("Dead letters by category", dead.collect());
+    draft.table("Dead letters by category", dead_letters(&fates));
     note_capacity(draft, &staff, used, before, Size::of(db).await?);
     draft.table("Pools", pools(ground, &staff, watched.connections));
     if !ended {
@@ -111,13 +107,23 @@ fn jobs(staff: &Staff, fates: &Fates, left: Left) -> anyhow::Result<Vec<Figure>>
         count("made", made, "jobs"),
         count("completed", fates.of_state("completed").saturating_sub(staff.warm), "jobs"),
         count("refused by the platform, as asked for", refused, "jobs"),
-        count("failed beyond the refusals asked for", dead.saturating_sub(refused), "jobs"),
-        count("not ended", left.open, "jobs"),
-        count("lost", left.lost, "jobs"),
+        count("failed beyond the refusals asked for", dead.saturating_sub(refused), "jobs")
+            .better_less(),
+        count("not ended", left.open, "jobs").better_less(),
+        count("lost", left.lost, "jobs").better_less(),
         count("attempts that failed", fates.attempts_failed, "attempts"),
         count("published", published.once, "posts"),
-        count("published twice", published.twice, "posts"),
+        count("published twice", published.twice, "posts").better_less(),
     ])
+}
+
+/// Why jobs died. That some are refused was asked for; how many, chance decides.
+fn dead_letters(fates: &Fates) -> Vec<Figure> {
+    let row = |((kind, category), dead): (&(String, String), &u64)| {
+        let row = count(format!("{category}, {kind}"), *dead, "jobs");
+        if category == REFUSED { row } else { row.better_less() }
+    };
+    fates.dead.iter().map(row).collect()
 }
 
 /// What the plan goes by.
@@ -151,4 +157,25 @@ fn pools(ground: &Ground<'_>, staff: &Staff, connections: Option<f64>) -> Vec<Fi
     ];
     rows.extend(connections.map(|most| figure("most of them in use at once, as seen", most, "")));
     rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::loadtest::findings::Direction;
+
+    #[test]
+    fn of_refusals_that_were_asked_for_neither_side_is_good() {
+        let dead = |category: &str| (("post_publication".to_owned(), category.to_owned()), 3);
+        let fates = Fates { dead: [REFUSED, "internal"].map(dead).into(), ..Fates::default() };
+        let rows = dead_letters(&fates);
+        let good: Vec<_> = rows.iter().map(|row| (row.name.as_str(), row.good)).collect();
+        assert_eq!(
+            good,
+            [
+                ("internal, post_publication", Some(Direction::AtMost)),
+                ("invalid, post_publication", None),
+            ]
+        );
+    }
 }

@@ -14,6 +14,7 @@ use crate::loadtest::openloop::Due;
 use crate::loadtest::profile;
 use crate::loadtest::stores::keys;
 use crate::loadtest::system::System;
+use crate::loadtest::tally::Group;
 
 /// About as long as an envelope.
 const PAYLOAD: &str = "00000000000000000000000000001{\"id\":\"0198f3a0-0000-7000-8000-000000000001\",\
@@ -26,6 +27,7 @@ const CLAIM: &str = "local id = redis.call('ZPOPMIN', KEYS[1]) \
     if #id == 0 then return false end \
     redis.call('ZADD', KEYS[2], ARGV[1], id[1]) \
     return redis.call('HGET', KEYS[3], id[1])";
+const GROUP: Group = Group { name: "command", sum: Some("all commands") };
 
 #[derive(Debug, Clone, Copy)]
 enum Command {
@@ -82,7 +84,7 @@ pub(super) async fn run(
             claim: Script::new(CLAIM),
         });
     }
-    let calls = Calls { shape, group: "command", all: "all commands", one: "command" };
+    let calls = Calls { shape, group: GROUP, one: "command" };
     let seed = ground.seed;
     drive(ground, draft, calls, callers, move |caller: Caller, due| caller.command(due, seed))
         .await?;
@@ -146,16 +148,17 @@ async fn memory(system: &System, before: &str) -> anyhow::Result<Vec<Figure>> {
         ("resident", "used_memory_rss", "bytes"),
         ("fragmentation, resident by used", "mem_fragmentation_ratio", ""),
     ] {
-        rows.extend(number(&after, name).map(|value| figure(title, value, unit)));
+        rows.extend(number(&after, name).map(|value| figure(title, value, unit).better_less()));
     }
     for (title, name, unit) in [
         ("more than before", "used_memory", "bytes"),
         ("given up for want of room", "evicted_keys", "keys"),
     ] {
         if let (Some(then), Some(now)) = (number(before, name), number(&after, name)) {
-            rows.push(figure(title, now - then, unit));
+            rows.push(figure(title, now - then, unit).better_less());
         }
     }
-    rows.push(count("keys of this scenario", system.place.held().await?.all, "bytes"));
+    let held = system.place.held().await?;
+    rows.push(count("keys of this scenario", held.all, "bytes").better_less());
     Ok(rows)
 }

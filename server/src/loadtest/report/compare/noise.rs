@@ -8,6 +8,8 @@ const BAND: f64 = 0.10;
 const BAND_TAIL: f64 = 0.25;
 /// Less than this is nothing, in ms.
 const MS: f64 = 0.1;
+/// And less than this, in bytes: what is divided among many jobs may be a part of one.
+const BYTES: f64 = 1.0;
 /// A median of fewer says little.
 const COUNT_P50: u64 = 20;
 /// Ten are above the 99th percentile of so many.
@@ -17,8 +19,9 @@ const FAILED: f64 = 0.001;
 
 /// What the constants above say, in words.
 pub(super) const RULE: &str = "Within noise is what two runs of the same thing differ by: 10 % of a \
-                               median or a single figure, 25 % of a p99, or 0.1 ms. A median of \
-                               fewer than 20 and a p99 of fewer than 1,000 are not judged.";
+                               median or a single figure, 25 % of a p99, and however small they \
+                               are 0.1 ms or 1 byte; of failures, 0.1 % of all. A median of fewer \
+                               than 20 and a p99 of fewer than 1,000 are not judged.";
 
 /// What B is, seen from A.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,14 +87,15 @@ pub(super) fn of_figure(a: f64, b: f64, unit: &str, good: Option<Direction>) -> 
     let nothing = match unit {
         "ms" => MS,
         "s" => MS / 1000.0,
+        "bytes" => BYTES,
         _ => 0.0,
     };
     change(a, b, BAND, nothing, good)
 }
 
 fn change(a: f64, b: f64, band: f64, nothing: f64, good: Option<Direction>) -> Change {
-    let (less, more) = if a < b { (a, b) } else { (b, a) };
-    if more - less <= nothing || less >= 0.0 && more <= less * (1.0 + band) {
+    // Memory that was given back is a figure below 0.
+    if (a - b).abs() <= nothing.max(band * a.abs().min(b.abs())) {
         return Change::Noise;
     }
     match good {
@@ -102,18 +106,6 @@ fn change(a: f64, b: f64, band: f64, nothing: f64, good: Option<Direction>) -> C
     }
 }
 
-/// Which side of a figure of a table is better, as far as its unit and name say.
-pub(super) fn good_side(name: &str, unit: &str) -> Option<Direction> {
-    let name = name.to_lowercase();
-    let is_bad = ["fail", "error", "lost", "dead", "refused", "stale", "twice"];
-    match unit {
-        _ if is_bad.iter().any(|word| name.contains(word)) => Some(Direction::AtMost),
-        "ms" | "s" | "bytes" => Some(Direction::AtMost),
-        "1/s" => Some(Direction::AtLeast),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,7 +113,20 @@ mod tests {
     fn timing(count: u64, failed: u64, p50_ms: f64, p99_ms: f64) -> Timing {
         let (group, name) = ("query".to_owned(), "SELECT".to_owned());
         let (mean_ms, p95_ms, p999_ms, max_ms) = (p50_ms, p99_ms, p99_ms, p99_ms);
-        Timing { group, name, count, failed, mean_ms, p50_ms, p95_ms, p99_ms, p999_ms, max_ms }
+        let is_sum = false;
+        Timing {
+            group,
+            name,
+            is_sum,
+            count,
+            failed,
+            mean_ms,
+            p50_ms,
+            p95_ms,
+            p99_ms,
+            p999_ms,
+            max_ms,
+        }
     }
 
     #[test]
@@ -142,14 +147,19 @@ mod tests {
 
     #[test]
     fn a_figure_is_better_on_its_good_side() {
-        let of = |a, b, unit, name| of_figure(a, b, unit, good_side(name, unit));
-        assert_eq!(of(1_000.0, 2_000.0, "1/s", "done"), Change::Better);
-        assert_eq!(of(1.0, 2.0, "1/s", "failures"), Change::Worse);
-        assert_eq!(of(350.0, 700.0, "bytes", "queued"), Change::Worse);
-        assert_eq!(of(350.0, 360.0, "bytes", "queued"), Change::Noise);
-        assert_eq!(of(50.0, 90.0, "%", "hits"), Change::Differs);
-        assert_eq!(of(0.0, 1.0, "jobs", "lost"), Change::Worse);
-        assert_eq!(of(0.0, 0.0, "jobs", "lost"), Change::Noise);
-        assert_eq!(of(-1.0, 1.0, "%", "drift"), Change::Differs);
+        let less = |a, b, unit| of_figure(a, b, unit, Some(Direction::AtMost));
+        let more = |a, b, unit| of_figure(a, b, unit, Some(Direction::AtLeast));
+        let neither = |a, b, unit| of_figure(a, b, unit, None);
+        assert_eq!(more(1_000.0, 2_000.0, "1/s"), Change::Better);
+        assert_eq!(less(1.0, 2.0, "1/s"), Change::Worse);
+        assert_eq!(less(350.0, 700.0, "bytes"), Change::Worse);
+        assert_eq!(less(350.0, 360.0, "bytes"), Change::Noise);
+        assert_eq!(neither(50.0, 90.0, "%"), Change::Differs);
+        assert_eq!(less(0.0, 1.0, "jobs"), Change::Worse);
+        assert_eq!(less(0.0, 0.0, "jobs"), Change::Noise);
+        assert_eq!(neither(-1.0, 1.0, "%"), Change::Differs);
+        assert_eq!(less(0.02, 0.05, "bytes"), Change::Noise, "under a byte");
+        assert_eq!(less(-5_000.0, -5_100.0, "bytes"), Change::Noise);
+        assert_eq!(less(-5_000.0, -9_000.0, "bytes"), Change::Better);
     }
 }

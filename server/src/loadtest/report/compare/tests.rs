@@ -2,6 +2,7 @@
 
 use super::super::fixture;
 use super::*;
+use crate::loadtest::findings::Verdict;
 
 #[test]
 fn a_test_and_itself_are_the_same() {
@@ -34,6 +35,41 @@ fn what_differs_is_named_before_any_figure() {
             .retain(|scenario| ["queue", "failover"].contains(&scenario.name.as_str()));
     }
     insta::assert_snapshot!(compare(&a, &b));
+}
+
+#[test]
+fn a_profile_that_was_edited_is_another_load_and_one_that_was_moved_is_not() {
+    let a = fixture::whole();
+    let edited = Findings { profile_digest: "0".repeat(64), ..a.clone() };
+    let said = compare(&a, &edited);
+    let first = "> **Different loads.** What profile reference says was changed between them";
+    assert!(said.contains(first), "{said}");
+    let moved = Findings { profile: "elsewhere/reference.toml".to_owned(), ..a.clone() };
+    assert!(!compare(&a, &moved).contains("Different loads"));
+}
+
+#[test]
+fn a_bound_adds_no_figure_and_says_which_side_of_its_figure_is_good() {
+    let a = fixture::whole();
+    let mut b = a.clone();
+    b.scenarios[1].tables[1].rows[2].value /= 2.0;
+    let said = compare(&a, &b);
+    assert!(said.contains("- worse: Jobs: done (queue)\n"), "{said}");
+    for Verdict { name, .. } in &a.verdicts {
+        let rows = said.lines().filter(|line| line.starts_with('|') && line.contains(name));
+        let of_table = !name.ends_with(": p99_ms");
+        assert_eq!(rows.count(), usize::from(of_table), "{name}");
+    }
+}
+
+#[test]
+fn more_or_fewer_faults_that_were_asked_for_are_not_worse() {
+    let a = fixture::whole();
+    let mut b = a.clone();
+    b.scenarios[1].tables[1].rows[1].value *= 1.5;
+    let said = compare(&a, &b);
+    assert!(said.contains(" 1 different, neither better nor worse"), "{said}");
+    assert!(!said.contains("worse: "), "{said}");
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! When to add what: each rule has the sign that Postworks itself shows, and the rate at which it
 //! comes.
 
-use super::{Block, Capacity, Grid, NOT_MEASURED, WINDOW, bytes, metrics, number, rate, sizing};
+use super::{
+    Block, Capacity, Grid, KEPT_DAYS, NOT_MEASURED, WINDOW, bytes, metrics, number, rate, sizing,
+};
 
 /// A disk to reckon with, in bytes.
 const DISK: f64 = 100.0 * 1024.0 * 1024.0 * 1024.0;
@@ -83,10 +85,37 @@ fn disk(grid: &mut Grid, capacity: &Capacity) {
         return;
     };
     let days = DISK / (sizing::jobs_a_day(peak) * each);
+    let comes_at = match days > KEPT_DAYS {
+        true => {
+            format!("not by itself: 100 GiB hold all that is kept, {KEPT_DAYS} days of the peak")
+        }
+        false => format!("100 GiB last {} days of the projected peak", number(days)),
+    };
     grid.row([
         "PostgreSQL's disk".into(),
         "less than 30 % free".into(),
-        format!("100 GiB last {} days of the projected peak", number(days)).into(),
+        comes_at.into(),
         "a larger disk, or a shorter `retention.jobs`".into(),
     ]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::fixture;
+    use super::*;
+
+    #[test]
+    fn a_disk_that_holds_all_that_is_kept_never_fills() {
+        let said = |postgres_bytes| {
+            let capacity = Capacity { postgres_bytes, ..fixture::whole().capacity };
+            let mut grid = Grid::new(&["what", "sign", "comes at", "then"]);
+            disk(&mut grid, &capacity);
+            grid.rows[0][2].text.clone()
+        };
+        assert_eq!(said(Some(612.0)), "100 GiB last 1.93 days of the projected peak");
+        assert_eq!(
+            said(Some(6.12)),
+            "not by itself: 100 GiB hold all that is kept, 30 days of the peak"
+        );
+    }
 }

@@ -3,23 +3,19 @@
 /// Points as they are drawn, in pixels.
 pub(super) type Point = (f64, f64);
 
-/// The stretches between gaps. A figure that is no number is a gap, a point whose time is none is
-/// left out.
+/// The stretches between gaps.
 ///
 /// Of many points within one pixel of `width` the first, the last, the lowest and the highest stay:
 /// the same picture, of a size that does not grow with the test.
 pub(super) fn stretches(
-    points: &[(f64, f64)],
+    points: &[(f64, Option<f64>)],
     place: impl Fn(f64, f64) -> Point,
 ) -> Vec<Vec<Point>> {
-    let timed = points.iter().filter(|(at, _)| at.is_finite()).copied();
-    let timed: Vec<(f64, f64)> = timed.collect();
-    timed
-        .split(|(_, value)| !value.is_finite())
+    let placed = |(at, value): &(f64, Option<f64>)| value.map(|value| place(*at, value));
+    points
+        .split(|(_, value)| value.is_none())
+        .map(|stretch| thin(&stretch.iter().filter_map(placed).collect::<Vec<_>>()))
         .filter(|stretch| !stretch.is_empty())
-        .map(|stretch| {
-            thin(&stretch.iter().map(|(at, value)| place(*at, *value)).collect::<Vec<_>>())
-        })
         .collect()
 }
 
@@ -64,20 +60,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_number_is_a_gap() {
-        let points = [(0.0, 1.0), (1.0, 2.0), (2.0, f64::NAN), (3.0, 4.0), (f64::NAN, 5.0)];
+    fn where_there_is_no_figure_is_a_gap() {
+        let points =
+            [(0.0, Some(1.0)), (1.0, Some(2.0)), (2.0, None), (3.0, None), (4.0, Some(4.0))];
         let drawn = stretches(&points, |at, value| (at, value));
-        assert_eq!(drawn, [vec![(0.0, 1.0), (1.0, 2.0)], vec![(3.0, 4.0)]]);
-        assert_eq!(
-            stretches(&[(0.0, f64::NAN)], |at, value| (at, value)),
-            Vec::<Vec<Point>>::new()
-        );
+        assert_eq!(drawn, [vec![(0.0, 1.0), (1.0, 2.0)], vec![(4.0, 4.0)]]);
+        assert_eq!(stretches(&[(0.0, None)], |at, value| (at, value)), Vec::<Vec<Point>>::new());
     }
 
     #[test]
     fn a_spike_among_a_million_points_is_still_seen() {
-        let points: Vec<(f64, f64)> =
-            (0..1_000_000).map(|n| (f64::from(n), if n == 654_321 { 99.0 } else { 1.0 })).collect();
+        let value = |n| if n == 654_321 { 99.0 } else { 1.0 };
+        let points: Vec<_> = (0..1_000_000).map(|n| (f64::from(n), Some(value(n)))).collect();
         let drawn = stretches(&points, |at, value| (at / 2_000.0, value)).concat();
         assert!(drawn.len() <= 2_000, "{} points", drawn.len());
         assert!(drawn.iter().any(|(_, value)| *value == 99.0));

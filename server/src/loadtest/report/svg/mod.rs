@@ -40,15 +40,14 @@ pub(crate) struct Chart {
 pub(crate) struct Line {
     /// What it is called.
     pub(crate) name: String,
-    /// Seconds and figures, in order of time.
-    pub(crate) points: Vec<(f64, f64)>,
+    /// Seconds and figures, in order of time; `None` is a gap.
+    pub(crate) points: Vec<(f64, Option<f64>)>,
 }
 
 impl Line {
-    /// Its figures that are figures.
+    /// Its figures.
     pub(super) fn values(&self) -> impl Iterator<Item = f64> + Clone + '_ {
-        let sound = self.points.iter().filter(|(at, value)| at.is_finite() && value.is_finite());
-        sound.map(|(_, value)| *value)
+        self.points.iter().filter_map(|(_, value)| *value)
     }
 }
 
@@ -57,7 +56,7 @@ impl Chart {
     pub(super) fn end(&self) -> f64 {
         let times = self.lines.iter().flat_map(|line| line.points.iter().map(|(at, _)| *at));
         let times = times.chain(self.phases.iter().map(|phase| phase.to_s));
-        times.filter(|at| at.is_finite()).fold(0.0, f64::max)
+        times.fold(0.0, f64::max)
     }
 }
 
@@ -116,11 +115,7 @@ pub(super) fn draw(chart: &Chart, size: Size, id: &str, about: &str) -> String {
         bottom: size.height - BOTTOM,
         right,
     };
-    let phases: Vec<&Phase> = chart
-        .phases
-        .iter()
-        .filter(|phase| phase.from_s.is_finite() && phase.to_s.is_finite())
-        .collect();
+    let phases = &chart.phases;
     let names = phases.iter().map(|phase| (frame.at_x(phase.from_s) + 3.0, width(&phase.name)));
     let names = bands::places(&names.collect::<Vec<_>>(), LEFT, right);
     let rows = names.iter().flatten().map(|place| place.row + 1).max().unwrap_or(0);
@@ -136,7 +131,7 @@ pub(super) fn draw(chart: &Chart, size: Size, id: &str, about: &str) -> String {
         escaped(&chart.title),
         escaped(about),
     );
-    draw_bands(&mut svg, &frame, &phases, &names);
+    draw_bands(&mut svg, &frame, phases, &names);
     draw_axes(&mut svg, &frame);
     draw_lines(&mut svg, &frame, &chart.lines);
     if values.is_empty() {
@@ -147,7 +142,7 @@ pub(super) fn draw(chart: &Chart, size: Size, id: &str, about: &str) -> String {
     svg
 }
 
-fn draw_bands(svg: &mut String, frame: &Frame, phases: &[&Phase], names: &[Option<bands::Place>]) {
+fn draw_bands(svg: &mut String, frame: &Frame, phases: &[Phase], names: &[Option<bands::Place>]) {
     for (n, phase) in phases.iter().enumerate() {
         let from = frame.at_x(phase.from_s);
         // A moment is seen too.

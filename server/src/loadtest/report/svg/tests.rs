@@ -2,8 +2,10 @@
 
 use super::*;
 
-fn chart(points: &[&[(f64, f64)]]) -> Chart {
-    let line = |(n, points): (usize, &&[(f64, f64)])| Line {
+type Points = [(f64, Option<f64>)];
+
+fn chart(points: &[&Points]) -> Chart {
+    let line = |(n, points): (usize, &&Points)| Line {
         name: format!("line {n}"),
         points: points.to_vec(),
     };
@@ -41,7 +43,7 @@ fn path_numbers(svg: &str) -> Vec<f64> {
 
 #[test]
 fn everything_is_within_the_picture() {
-    let steady: Vec<(f64, f64)> = (0..500).map(|n| (f64::from(n), f64::from(n % 90))).collect();
+    let steady: Vec<_> = (0..500).map(|n| (f64::from(n), Some(f64::from(n % 90)))).collect();
     for size in [WIDE, NARROW] {
         let svg = draw(&chart(&[&steady]), size, "p", "");
         for x in ["x", "x1", "x2", "cx"].iter().flat_map(|name| numbers(&svg, name)) {
@@ -61,7 +63,7 @@ fn everything_is_within_the_picture() {
 
 #[test]
 fn texts_are_escaped_and_the_picture_says_what_it_is() {
-    let svg = drawn(&chart(&[&[(0.0, 1.0), (60.0, 2.0)]]));
+    let svg = drawn(&chart(&[&[(0.0, Some(1.0)), (60.0, Some(2.0))]]));
     assert!(
         svg.contains("<title id=\"p-t\">How &lt;fast&gt; &amp; &quot;steady&quot;</title>"),
         "{svg}"
@@ -73,20 +75,19 @@ fn texts_are_escaped_and_the_picture_says_what_it_is() {
 
 #[test]
 fn what_cannot_be_drawn_does_not_spoil_the_picture() {
-    type Points = &'static [&'static [(f64, f64)]];
-    let cases: [(&str, Points); 5] = [
+    let cases: [(&str, &[&Points]); 5] = [
         ("no lines", &[]),
         ("a line without points", &[&[]]),
-        ("no numbers", &[&[(0.0, f64::NAN), (1.0, f64::INFINITY), (f64::NAN, 1.0)]]),
-        ("one point", &[&[(5.0, 3.0)]]),
-        ("all the same", &[&[(0.0, 7.0), (60.0, 7.0)]]),
+        ("a gap alone", &[&[(0.0, None), (1.0, None)]]),
+        ("one point", &[&[(5.0, Some(3.0))]]),
+        ("all the same", &[&[(0.0, Some(7.0)), (60.0, Some(7.0))]]),
     ];
     for (what, points) in cases {
         let svg = drawn(&chart(points));
         assert!(!svg.contains("NaN") && !svg.contains("inf"), "{what}: {svg}");
         assert_eq!(
             svg.contains(">no figures</text>"),
-            points.concat().iter().all(|(at, value)| !(at.is_finite() && value.is_finite())),
+            points.concat().iter().all(|(_, value)| value.is_none()),
             "{what}"
         );
         assert_eq!(svg.matches("<circle").count(), usize::from(what == "one point"), "{what}");
@@ -96,8 +97,15 @@ fn what_cannot_be_drawn_does_not_spoil_the_picture() {
 }
 
 #[test]
+fn an_outage_is_no_line() {
+    let second = |n: u32| (f64::from(n), (!(20..40).contains(&n)).then_some(5.0));
+    let line: Vec<_> = (0..60).map(second).collect();
+    assert_eq!(drawn(&chart(&[&line])).matches("<path").count(), 2);
+}
+
+#[test]
 fn a_moment_is_a_band_that_is_seen() {
-    let svg = drawn(&chart(&[&[(0.0, 1.0), (60.0, 2.0)]]));
+    let svg = drawn(&chart(&[&[(0.0, Some(1.0)), (60.0, Some(2.0))]]));
     assert_eq!(svg.matches("class=\"band").count(), 2);
     assert!(numbers(&svg, "width").iter().all(|width| *width >= 1.5));
 }

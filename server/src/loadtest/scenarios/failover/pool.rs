@@ -60,14 +60,15 @@ pub(super) async fn exhaust(
         count("callers", u64::from(part.pool_callers), ""),
         count("connections", u64::from(part.pool_connections), ""),
         figure("each holds one for", part.pool_hold.as_secs_f64() * 1_000.0, "ms"),
-        count("callers served", times.len(), ""),
-        count("callers refused", refused, ""),
-        figure("waited for a connection, p50", times.ms(0.5), "ms"),
-        figure("waited for a connection, at most", times.ms(1.0), "ms"),
-        figure("all served within", over.since(from).as_secs_f64(), "s"),
+        count("callers served", times.len(), "").better_more(),
+        count("callers refused", refused, "").better_less(),
+        figure("waited for a connection, p50", times.ms(0.5), "ms").better_less(),
+        figure("waited for a connection, at most", times.ms(1.0), "ms").better_less(),
+        figure("all served within", over.since(from).as_secs_f64(), "s").better_less(),
     ];
     if let Ok(wait) = next {
-        rows.push(figure("the next caller waits", wait.as_secs_f64() * 1_000.0, "ms"));
+        let waits = figure("the next caller waits", wait.as_secs_f64() * 1_000.0, "ms");
+        rows.push(waits.better_less());
     }
     draft.table(TITLE, rows);
     db.close().await;

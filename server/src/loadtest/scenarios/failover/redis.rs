@@ -85,15 +85,16 @@ pub(super) async fn give_way(
         count("jobs", made - made_before, "jobs"),
         figure("it was down for", back.since(gone).as_secs_f64(), "s"),
         count("jobs waiting when it was back", waiting, "jobs"),
-        count("jobs lost", left.lost, "jobs"),
-        count("jobs not ended", left.open, "jobs"),
-        count("published twice", now.twice - published.twice, "posts"),
+        count("jobs lost", left.lost, "jobs").better_less(),
+        count("jobs not ended", left.open, "jobs").better_less(),
+        count("published twice", now.twice - published.twice, "posts").better_less(),
     ];
     if let Some(first) = staff.runs.first_since_mark() {
-        rows.push(figure("first start after it was back", seconds(first), "s"));
+        rows.push(figure("first start after it was back", seconds(first), "s").better_less());
     }
     if ended {
-        rows.push(figure("all that waited had started after", seconds(caught_up), "s"));
+        let all = figure("all that waited had started after", seconds(caught_up), "s");
+        rows.push(all.better_less());
     }
     draft.table(how.title(), rows);
     Ok(())

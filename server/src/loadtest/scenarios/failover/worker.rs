@@ -59,16 +59,18 @@ pub(super) async fn kill(
         count("jobs waiting", waiting, "jobs"),
         count("running on the killed worker", orphans.len() as u64, "jobs"),
         count("of them run again", again.len(), "jobs"),
-        count("jobs lost", left.lost, "jobs"),
-        count("jobs not ended", left.open, "jobs"),
-        count("published twice", now.twice - published.twice, "posts"),
+        count("jobs lost", left.lost, "jobs").better_less(),
+        count("jobs not ended", left.open, "jobs").better_less(),
+        count("published twice", now.twice - published.twice, "posts").better_less(),
     ];
     if again.len() > 0 {
-        rows.push(figure("orphans run again within", again.ms(1.0) / 1_000.0, "s"));
-        rows.push(figure("orphans run again, p50", again.ms(0.5) / 1_000.0, "s"));
+        let took = |name, quantile| figure(name, again.ms(quantile) / 1_000.0, "s").better_less();
+        rows.push(took("orphans run again within", 1.0));
+        rows.push(took("orphans run again, p50", 0.5));
     }
     if ended {
-        rows.push(figure("all have run after", all.since(killed).as_secs_f64(), "s"));
+        let after = figure("all have run after", all.since(killed).as_secs_f64(), "s");
+        rows.push(after.better_less());
     }
     draft.table("Worker killed", rows);
     // The parts that follow want as many as there were.
