@@ -82,8 +82,20 @@ struct Open {
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Line {
     Started { at: Moment, id: Uuid },
-    Ended { at: Moment, id: Uuid, well: bool },
+    Ended { at: Moment, id: Uuid, how: How },
 }
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    Well,
+    Failed,
+    /// It will go on: the platform said when, or another worker takes it. That is no failure.
+    Waits,
+}
+
+/// What a worker says of such an attempt.
+const WAITS: [&str; 3] = ["rate_limited", "unavailable", "taken_away"];
 
 impl Runs {
     /// Counts into `tally`.
@@ -125,7 +137,7 @@ impl Runs {
     fn note(&self, worker: usize, line: &str) {
         match parse(line) {
             Some(Line::Started { at, id }) => self.started(worker, at, id),
-            Some(Line::Ended { at, id, well }) => self.ended(at, id, well),
+            Some(Line::Ended { at, id, how }) => self.ended(at, id, how),
             // Where it listens was read before; there is nothing else.
             None => {}
         }
@@ -167,7 +179,7 @@ impl Runs {
         }
     }
 
-    fn ended(&self, at: Moment, id: Uuid, well: bool) {
+    fn ended(&self, at: Moment, id: Uuid, how: How) {
         let mut guard = self.lock();
         let seen = &mut *guard;
         let Some(open) = seen.open.get_mut(&id) else { return };
@@ -177,9 +189,10 @@ impl Runs {
             seen.running.0 = seen.running.0.saturating_sub(1);
             seen.busy += u64::try_from(at.since(started).as_micros()).unwrap_or(u64::MAX);
         }
-        if !well {
-            seen.tally.ended(at, false);
-            return;
+        match how {
+            How::Waits => return,
+            How::Failed => return seen.tally.ended(at, false),
+            How::Well => {}
         }
         seen.open.remove(&id);
         seen.ended += 1;
@@ -287,7 +300,14 @@ fn parse(line: &str) -> Option<Line> {
     let (at, id) = (Moment(at.parse().ok()?), id.parse().ok()?);
     match what {
         "S" => Some(Line::Started { at, id }),
-        "E" => Some(Line::Ended { at, id, well: of == "-" }),
+        "E" => {
+            let how = match of {
+                "-" => How::Well,
+                waits if WAITS.contains(&waits) => How::Waits,
+                _ => How::Failed,
+            };
+            Some(Line::Ended { at, id, how })
+        }
         _ => None,
     }
 }
@@ -332,6 +352,20 @@ mod tests {
                 (START.name.to_owned(), cleanup(), 1, 2.0),
             ]
         );
+    }
+
+    #[test]
+    fn an_attempt_that_goes_on_later_is_no_failure() {
+        let tally = Tally::new(Moment(0));
+        let runs = Runs::new(tally.clone());
+        let id: JobId = ID.parse().unwrap();
+        runs.expect(id, Kind::Publication, Moment(0));
+        for error in WAITS.into_iter().chain(["transient"]) {
+            runs.note(0, &format!("S 1000 {ID} post_publication 1"));
+            runs.note(0, &format!("E 2000 {ID} {error}"));
+            let (_, _, failed) = tally.sums();
+            assert_eq!((failed, runs.open()), (u64::from(error == "transient"), 1), "{error}");
+        }
     }
 
     #[test]

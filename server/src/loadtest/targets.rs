@@ -245,7 +245,8 @@ mod tests {
         let text = "[queue]\n'Jobs: lost' = { at_most = 0 }\n'Jobs: found' = { at_most = 0 }\n\
                     'Redis wiped: lost' = { at_most = 0 }";
         let scenario = Scenario { unmeasurable: vec!["Redis wiped".to_owned()], ..queue() };
-        let verdicts = Targets::parse("t.toml", text).unwrap().judge(&[scenario.clone()]);
+        let verdicts =
+            Targets::parse("t.toml", text).unwrap().judge(std::slice::from_ref(&scenario));
         let open = verdicts.iter().filter(|verdict| verdict.is_open_in(&scenario));
         assert_eq!(open.map(|verdict| verdict.name.as_str()).collect::<Vec<_>>(), ["Jobs: found"]);
     }

@@ -4,7 +4,7 @@ use super::document::{Block, Cell, Grid, Tone};
 use super::growth::{Reached, reaches};
 use super::numbers::{NOT_MEASURED, count, number, of_things, rate, stretch, with_unit};
 use super::{limit, sizing};
-use crate::loadtest::findings::{Capacity, Direction, Findings, Timing, Verdict};
+use crate::loadtest::findings::{Capacity, Direction, Findings, Scenario, Timing, Verdict};
 
 /// The summary and the table of verdicts.
 pub(super) fn chapter(findings: &Findings) -> Vec<Block> {
@@ -59,9 +59,13 @@ fn outcome(findings: &Findings) -> Block {
     Block::Notice(tone, first.to_owned(), text)
 }
 
-/// Whether all that was asked for was done to its end.
+/// Whether all that was asked for was done to its end, and all measured that should have been.
 fn is_complete(findings: &Findings) -> bool {
-    !findings.interrupted && findings.scenarios.iter().all(|one| one.broke_off.is_none())
+    let whole = |scenario: &Scenario| {
+        let mut verdicts = findings.verdicts.iter();
+        scenario.broke_off.is_none() && !verdicts.any(|verdict| verdict.is_open_in(scenario))
+    };
+    !findings.interrupted && findings.scenarios.iter().all(whole)
 }
 
 fn sentence(verdict: &Verdict) -> String {
@@ -223,6 +227,11 @@ mod tests {
         for verdict in &mut findings.verdicts {
             verdict.measured = None;
         }
+        let (tone, text) = said(&outcome(&findings));
+        assert_eq!(tone, Tone::Bad);
+        assert_eq!(text, "Not complete. No bound was measured, so nothing is said.");
+        // As of scenarios that can measure nothing on these servers.
+        findings.scenarios.clear();
         let (tone, text) = said(&outcome(&findings));
         assert_eq!(tone, Tone::Unknown);
         assert_eq!(text, "Not judged. No bound was measured, so nothing is said.");

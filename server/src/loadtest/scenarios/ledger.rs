@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use postworks::ledger::Db;
 use postworks::on_db;
 
+use crate::loadtest::system::REFUSAL;
+
 /// What jobs take in the ledger.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Size {
@@ -33,23 +35,32 @@ impl Size {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Fates {
     pub(crate) by_state: BTreeMap<String, u64>,
-    /// Dead ones by kind and category.
-    pub(crate) dead: BTreeMap<(String, String), u64>,
+    /// Dead ones.
+    pub(crate) dead: BTreeMap<Death, u64>,
     /// Attempts that failed.
     pub(crate) attempts_failed: u64,
+}
+
+/// Why a job is dead.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Death {
+    /// The platform refused it because it was asked to, in these words.
+    pub(crate) asked: bool,
+    pub(crate) category: String,
+    pub(crate) kind: String,
 }
 
 impl Fates {
     pub(crate) async fn of(db: &Db) -> anyhow::Result<Self> {
         const STATES: &str = "SELECT state, count(*) FROM jobs GROUP BY state";
-        const DEAD: &str =
-            "SELECT kind, category, count(*) FROM dead_letters GROUP BY kind, category";
+        const DEAD: &str = "SELECT position($1 IN message) > 0 AS asked, category, kind, count(*) FROM dead_letters \
+             GROUP BY asked, category, kind";
         const ATTEMPTS: &str = "SELECT count(*) FROM attempts";
         let states: Vec<(String, i64)> = on_db!(db, pool => {
             sqlx::query_as(STATES).fetch_all(pool).await
         })?;
-        let dead: Vec<(String, String, i64)> = on_db!(db, pool => {
-            sqlx::query_as(DEAD).fetch_all(pool).await
+        let dead: Vec<(bool, String, String, i64)> = on_db!(db, pool => {
+            sqlx::query_as(DEAD).bind(REFUSAL).fetch_all(pool).await
         })?;
         let attempts: i64 = on_db!(db, pool => {
             sqlx::query_scalar(ATTEMPTS).fetch_one(pool).await
@@ -58,7 +69,7 @@ impl Fates {
             by_state: states.into_iter().map(|(state, count)| (state, of(count))).collect(),
             dead: dead
                 .into_iter()
-                .map(|(kind, category, count)| ((kind, category), of(count)))
+                .map(|(asked, category, kind, count)| (Death { asked, category, kind }, of(count)))
                 .collect(),
             attempts_failed: of(attempts),
         })
@@ -69,9 +80,9 @@ impl Fates {
         self.by_state.get(state).copied().unwrap_or(0)
     }
 
-    /// Dead jobs of a category.
-    pub(crate) fn dead_of(&self, category: &str) -> u64 {
-        let dead = self.dead.iter().filter(|((_, of), _)| of == category);
+    /// Dead jobs that were to be refused.
+    pub(crate) fn refused(&self) -> u64 {
+        let dead = self.dead.iter().filter(|(death, _)| death.asked);
         dead.map(|(_, count)| count).sum()
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Ground;
 use super::draft::{Draft, count, figure};
-use super::ledger::{Fates, Left, Size};
+use super::ledger::{Death, Fates, Left, Size};
 use super::load::Staff;
 use crate::loadtest::findings::Figure;
 use crate::loadtest::moment::Moment;
@@ -17,8 +17,6 @@ use crate::loadtest::watch::{Cpu, Meter, Watch};
 
 /// How long jobs that failed at first may take to end after the last one came.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The category of jobs that the platform refused, as it was asked to.
-const REFUSED: &str = "invalid";
 
 pub(super) async fn run(
     ground: &Ground<'_>,
@@ -40,22 +38,24 @@ pub(super) async fn run(
     staff.runs.start_anew(tally.clone());
     let watch = Watch::start(system, &staff.workers, begun)?;
     bar.follow(&tally);
-    staff.arrive(shape, ground.seed, begun, &tally, &ground.stop).await?;
+    let arrived = staff.arrive(shape, ground.seed, begun, &tally, &ground.stop).await;
     bar.say("waiting for jobs that failed at first");
     let drained = Moment::now();
-    let ended = staff.ended(system, PATIENCE, &ground.stop).await;
+    let ended = arrived.is_ok() && staff.ended(system, PATIENCE, &ground.stop).await;
     draft.phase("drain", drained);
     let used = meter.read();
     staff.runs.count_waiting();
+    // Laid down before anything can break it off; those that died count in it later.
+    draft.timings(tally.timings());
     draft.series(tally.series("start"));
     let watched = watch.end().await;
     draft.series(watched.series);
+    arrived?;
     staff.must_work()?;
     let fates = Fates::of(db).await?;
     let left = Left::of(db, &staff.runs.open_ids()).await?;
-    for ((kind, category), dead) in &fates.dead {
-        let kind = KINDS.into_iter().find(|known| known.as_str() == kind);
-        if let Some(kind) = kind.filter(|_| category != REFUSED) {
+    for (death, dead) in fates.dead.iter().filter(|(death, _)| !death.asked) {
+        if let Some(kind) = KINDS.into_iter().find(|known| known.as_str() == death.kind) {
             tally.failed(END, kind.as_str(), *dead);
         }
     }
@@ -75,7 +75,7 @@ pub(super) async fn run(
     );
     let place = system.place.clone();
     let (made, _) = staff.runs.counts();
-    staff.dismiss().await?;
+    staff.dismiss(ground).await?;
     if ended {
         #[expect(clippy::cast_precision_loss, reason = "bytes and jobs fit")]
         let each = place.held().await?.of_jobs as f64 / made.max(1) as f64;
@@ -101,7 +101,7 @@ fn about(Profile { system, platform, .. }: &Profile, rate: f64) -> String {
 /// What became of the jobs.
 fn jobs(staff: &Staff, fates: &Fates, left: Left) -> anyhow::Result<Vec<Figure>> {
     let (made, _) = staff.runs.counts();
-    let (dead, refused) = (fates.of_state("dead"), fates.dead_of(REFUSED));
+    let (dead, refused) = (fates.of_state("dead"), fates.refused());
     let published = staff.platform.published()?;
     Ok(vec![
         count("made", made, "jobs"),
@@ -119,9 +119,9 @@ fn jobs(staff: &Staff, fates: &Fates, left: Left) -> anyhow::Result<Vec<Figure>>
 
 /// Why jobs died. That some are refused was asked for; how many, chance decides.
 fn dead_letters(fates: &Fates) -> Vec<Figure> {
-    let row = |((kind, category), dead): (&(String, String), &u64)| {
-        let row = count(format!("{category}, {kind}"), *dead, "jobs");
-        if category == REFUSED { row } else { row.better_less() }
+    let row = |(Death { asked, category, kind }, dead): (&Death, &u64)| match asked {
+        true => count(format!("{category}, as asked for, {kind}"), *dead, "jobs"),
+        false => count(format!("{category}, {kind}"), *dead, "jobs").better_less(),
     };
     fates.dead.iter().map(row).collect()
 }
@@ -165,16 +165,22 @@ mod tests {
     use crate::loadtest::findings::Direction;
 
     #[test]
-    fn of_refusals_that_were_asked_for_neither_side_is_good() {
-        let dead = |category: &str| (("post_publication".to_owned(), category.to_owned()), 3);
-        let fates = Fates { dead: [REFUSED, "internal"].map(dead).into(), ..Fates::default() };
+    fn refusals_are_known_by_the_platforms_words_and_neither_side_of_them_is_good() {
+        let death = |asked| Death {
+            asked,
+            category: "invalid".to_owned(),
+            kind: "post_publication".to_owned(),
+        };
+        let fates =
+            Fates { dead: [(death(true), 3), (death(false), 1)].into(), ..Fates::default() };
+        assert_eq!(fates.refused(), 3);
         let rows = dead_letters(&fates);
         let good: Vec<_> = rows.iter().map(|row| (row.name.as_str(), row.good)).collect();
         assert_eq!(
             good,
             [
-                ("internal, post_publication", Some(Direction::AtMost)),
-                ("invalid, post_publication", None),
+                ("invalid, post_publication", Some(Direction::AtMost)),
+                ("invalid, as asked for, post_publication", None),
             ]
         );
     }

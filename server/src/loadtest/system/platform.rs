@@ -21,6 +21,8 @@ use crate::sandbox::{Entry, Op};
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Accounts that are connected at the same time.
 const AT_ONCE: usize = 8;
+/// What it says of a post that it refuses because it was asked to.
+pub(crate) const REFUSAL: &str = "refused, as the load test asked for";
 /// Tokens outlive every test: when they end is not what is measured.
 const TOKEN_TTL_S: u32 = 7 * 24 * 3_600;
 
@@ -129,7 +131,7 @@ fn rules(like: &profile::Platform) -> Value {
         json!({ "op": op, "action": "latency", "latency_ms": latency })
     };
     let refused = json!({ "op": "publish", "p": part(like.permanent_percent), "action": "error",
-        "status": 422, "message": "refused, as the load test asked for" });
+        "status": 422, "message": REFUSAL });
     json!([
         refused,
         { "op": "publish", "p": limited, "action": "rate_limit", "headers": { "retry-after": 1 } },
