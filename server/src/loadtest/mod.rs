@@ -80,6 +80,9 @@ pub(crate) async fn run(order: &Order, stop: &Stop) -> anyhow::Result<Findings> 
         None => Stores::launch().await?,
         Some((database, redis)) => Stores::given(database.clone(), redis.clone()).await?,
     };
+    for name in &chosen {
+        stores.must_have_room(name.as_str(), name.connections(&order.profile)).await?;
+    }
     let mut facts = machine::facts();
     facts.extend(stores.facts().await.context("the servers tell nothing of themselves")?);
     let ground = Ground {

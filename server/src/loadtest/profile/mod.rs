@@ -122,6 +122,31 @@ pub(crate) struct BreakingPoint {
     pub(crate) precision_percent: f64,
 }
 
+impl Profile {
+    /// Every stretch of time of the scenarios, with its setting.
+    fn spans(&self) -> Vec<(&'static str, Duration)> {
+        let mut spans = Vec::new();
+        if let Some(part) = &self.database {
+            spans.extend([("database.ramp", part.ramp), ("database.sustain", part.sustain)]);
+        }
+        if let Some(part) = &self.queue {
+            spans.extend([("queue.ramp", part.ramp), ("queue.sustain", part.sustain)]);
+        }
+        spans.extend(self.redis.iter().map(|part| ("redis.sustain", part.sustain)));
+        spans.extend(self.api.iter().map(|part| ("api.sustain", part.sustain)));
+        if let Some(part) = &self.failover {
+            spans.extend([("failover.pool_hold", part.pool_hold), ("failover.apart", part.apart)]);
+        }
+        if let Some(part) = &self.breaking_point {
+            spans.extend([
+                ("breaking_point.slo_p99", part.slo_p99),
+                ("breaking_point.step", part.step),
+            ]);
+        }
+        spans
+    }
+}
+
 impl Statements {
     pub(crate) fn shape(&self) -> Shape {
         Shape { rate: self.rate, ramp: self.ramp, sustain: self.sustain }

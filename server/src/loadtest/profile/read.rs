@@ -12,6 +12,8 @@ use crate::loadtest::digest::digest;
 
 const SMOKE: &str = include_str!("../../../../config/loadtest/smoke.toml");
 const REFERENCE: &str = include_str!("../../../../config/loadtest/reference.toml");
+/// No stretch of a load test is longer.
+const SPAN_MAX: Duration = Duration::from_secs(24 * 3_600);
 /// What every profile has, also if it does not say so.
 const ALWAYS: [&str; 3] = ["system", "platform", "plan"];
 /// The profiles that are always there.
@@ -145,6 +147,11 @@ fn impossible(profile: &Profile) -> Vec<String> {
         must(percent(share), &format!("platform.{name}_percent must be 0 to 50"));
     }
     must(rate(profile.plan.projected_peak), "plan.projected_peak must be 1 to 100000");
+    let growth = (0.0..=1_000.0).contains(&profile.plan.monthly_growth_percent);
+    must(growth, "plan.monthly_growth_percent must be 0 to 1000");
+    for (setting, span) in profile.spans() {
+        must(span <= SPAN_MAX, &format!("{setting} must be at most 24h"));
+    }
     if let Some(database) = &profile.database {
         must(rate(database.rate), "database.rate must be 1 to 100000");
         must(connections(database.connections), "database.connections must be 1 to 1000");
@@ -162,7 +169,10 @@ fn impossible(profile: &Profile) -> Vec<String> {
     if let Some(failover) = &profile.failover {
         must(rate(failover.rate), "failover.rate must be 1 to 100000");
         must(connections(failover.pool_connections), "failover.pool_connections must be 1 to 1000");
-        must(failover.pool_callers >= 1, "failover.pool_callers must be at least 1");
+        must(
+            (1..=10_000).contains(&failover.pool_callers),
+            "failover.pool_callers must be 1 to 10000",
+        );
         must((1..=100_000).contains(&failover.pending), "failover.pending must be 1 to 100000");
     }
     if let Some(point) = &profile.breaking_point {
@@ -218,6 +228,25 @@ mod tests {
                 "queue.rat is no setting; did you mean rate?",
             ]
         );
+    }
+
+    #[test]
+    fn no_number_of_a_profile_is_beyond_reckoning() {
+        let faults = |text| parse("x.toml", text).unwrap_err().faults.join("\n");
+        for (text, fault) in [
+            ("[queue]\nrate = nan", "queue.rate must be 1 to 100000"),
+            ("[plan]\nprojected_peak = inf", "plan.projected_peak must be 1 to 100000"),
+            ("[plan]\nmonthly_growth_percent = nan", "plan.monthly_growth_percent must be 0 to"),
+            ("[platform]\ntransient_percent = nan", "platform.transient_percent must be 0 to 50"),
+            ("[queue]\nsustain = '25h'", "queue.sustain must be at most 24h"),
+            ("[database]\nramp = '500000000000d'", "database.ramp must be at most 24h"),
+            ("[failover]\napart = '25h'", "failover.apart must be at most 24h"),
+            ("[failover]\npool_callers = 4000000000", "failover.pool_callers must be 1 to 10000"),
+            ("[breaking_point]\nslo_p99 = '25h'", "breaking_point.slo_p99 must be at most 24h"),
+        ] {
+            let said = faults(text);
+            assert!(said.starts_with(fault) && !said.contains('\n'), "{text}: {said}");
+        }
     }
 
     #[test]

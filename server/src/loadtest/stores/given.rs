@@ -5,7 +5,7 @@ use postworks::broker::redis::RedisAddress;
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::{Connection as _, PgConnection};
 
-use super::{Unusable, keys};
+use super::{NAME, Unusable, keys};
 
 /// Roles that the migrations make, which belong to the whole server.
 const ROLES: [&str; 2] = ["postworks_tenant", "postworks_engine"];
@@ -63,6 +63,18 @@ pub(super) fn without_address(error: sqlx::Error) -> anyhow::Error {
         sqlx::Error::Configuration(_) => anyhow::anyhow!("its address is not right"),
         error => error.into(),
     }
+}
+
+/// How many connections the server has for a load test, beside those that others have now.
+pub(super) async fn room(database: &SecretString) -> anyhow::Result<u32> {
+    const ROOM: &str = "SELECT current_setting('max_connections')::bigint \
+         - current_setting('superuser_reserved_connections')::bigint \
+         - (SELECT count(*) FROM pg_stat_activity \
+            WHERE backend_type = 'client backend' AND datname NOT LIKE $1)";
+    let mut session = connect(database).await?;
+    let ours = format!("{NAME}%");
+    let room: i64 = sqlx::query_scalar(ROOM).bind(ours).fetch_one(&mut session).await?;
+    Ok(u32::try_from(room).unwrap_or(0))
 }
 
 /// The server's version, and what a commit waits for.

@@ -131,6 +131,30 @@ impl Stores {
         Ok(facts)
     }
 
+    /// How many connections to PostgreSQL a scenario may have.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub(crate) async fn room(&self) -> anyhow::Result<u32> {
+        given::room(&self.addresses().0).await
+    }
+
+    /// Sees that a scenario can have so many connections to PostgreSQL.
+    ///
+    /// # Errors
+    /// There is not so much room, or no answer.
+    pub(crate) async fn must_have_room(&self, scenario: &str, needed: u32) -> anyhow::Result<()> {
+        let room = self.room().await?;
+        if needed <= room {
+            return Ok(());
+        }
+        let words = format!(
+            "the scenario {scenario} opens up to {needed} connections, and there is room for {room}: \
+             ask for fewer in the profile, or raise max_connections"
+        );
+        Err(anyhow::anyhow!(words).context(Unusable("PostgreSQL has too little room")))
+    }
+
     fn addresses(&self) -> (SecretString, SecretString) {
         match self {
             Self::Private(servers) => (servers.database().into(), servers.redis_url().into()),
