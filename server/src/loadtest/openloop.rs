@@ -17,6 +17,9 @@ use super::moment::Moment;
 /// The longest sleep between two looks whether to stop.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
+/// How long calls that are under way may take once it is stopped.
+const LAST: Duration = Duration::from_secs(1);
+
 /// A call that is due.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Due {
@@ -74,7 +77,8 @@ pub(crate) fn start(
 }
 
 /// So many callers, each with one call under way at most, until there are no more arrivals; `call`
-/// is given a caller of its own (a connection, say), and gives it back.
+/// is given a caller of its own (a connection, say), and gives it back. Once it is stopped, calls are
+/// given up that a server does not answer.
 ///
 /// # Errors
 /// One of them broke down (panicked), which is a fault of ours; the others make no more calls.
@@ -96,10 +100,22 @@ where
             }
         });
     }
-    while let Some(ended) = calling.join_next().await {
-        ended.map_err(|error| anyhow::anyhow!("a caller broke down: {error}"))?;
+    let all = async {
+        while let Some(ended) = calling.join_next().await {
+            ended.map_err(|error| anyhow::anyhow!("a caller broke down: {error}"))?;
+        }
+        Ok(())
+    };
+    tokio::select! {
+        ended = all => ended,
+        () = stopped_for(&line.stop, LAST) => Ok(()),
     }
-    Ok(())
+}
+
+/// Returns so long after `stop`.
+async fn stopped_for(stop: &CancellationToken, span: Duration) {
+    stop.cancelled().await;
+    tokio::time::sleep(span).await;
 }
 
 #[cfg(test)]
@@ -181,6 +197,18 @@ mod tests {
         // Who sends them goes.
         let mut due = line.due.lock().await;
         while due.recv().await.is_some() {}
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_call_without_an_answer_is_given_up_once_it_is_stopped() {
+        let stop = CancellationToken::new();
+        let line = start(due_now(1), Moment::now(), stop.clone()).unwrap();
+        call(&line, vec![()], move |(), _| {
+            stop.cancel();
+            std::future::pending()
+        })
+        .await
+        .unwrap();
     }
 
     /// So many calls that are due at once.

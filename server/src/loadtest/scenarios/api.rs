@@ -16,7 +16,7 @@ use super::draft::{Draft, count};
 use crate::loadtest::mix::{Mix, dice};
 use crate::loadtest::openloop::Due;
 use crate::loadtest::profile;
-use crate::loadtest::system::System;
+use crate::loadtest::system::{Child, Platform, System};
 use crate::loadtest::tally::Group;
 
 /// Accounts and posts that requests are about.
@@ -72,8 +72,31 @@ pub(super) async fn run(
     ));
     let mut bar = ground.screen.bar(draft.name(), shape.span());
     bar.say("starting an API, connecting accounts");
+    let prepared = ground.unless_stopped(prepare(ground, part, system)).await;
+    drop(bar);
+    let (api, _platform, asker) = prepared?;
+    let calls = Calls { shape, group: GROUP, one: "answer" };
+    let callers = vec![asker; part.connections as usize];
+    let sums = drive(ground, draft, calls, callers, Asker::ask).await?;
+    draft.table(
+        "Requests",
+        vec![
+            count("asked", sums.asked, ""),
+            count("answered 2xx", sums.done, ""),
+            count("failed", sums.failed, "").better_less(),
+        ],
+    );
+    ground.end(api).await
+}
+
+/// Starts an API, with something to ask it for.
+async fn prepare(
+    ground: &Ground<'_>,
+    part: &profile::Calls,
+    system: &System,
+) -> anyhow::Result<(Child, Platform, Arc<Asker>)> {
     let api = system.api().await?;
-    let (_platform, accounts) = system.platform(ACCOUNTS).await?;
+    let (platform, accounts) = system.platform(ACCOUNTS).await?;
     let mut posts = Vec::with_capacity(POSTS);
     for n in 0..POSTS {
         posts.push(system.node.store.add_post(&format!("post {n} of the load test")).await?);
@@ -86,19 +109,7 @@ pub(super) async fn run(
     let base = api.url().to_owned();
     let asker = Arc::new(Asker { client, base, accounts, posts, seed: ground.seed });
     asker.warm_up().await?;
-    drop(bar);
-    let calls = Calls { shape, group: GROUP, one: "answer" };
-    let callers = vec![asker; part.connections as usize];
-    let sums = drive(ground, draft, calls, callers, Asker::ask).await?;
-    draft.table(
-        "Requests",
-        vec![
-            count("asked", sums.asked, ""),
-            count("answered 2xx", sums.done, ""),
-            count("failed", sums.failed, "").better_less(),
-        ],
-    );
-    api.stop().await
+    Ok((api, platform, asker))
 }
 
 impl Asker {

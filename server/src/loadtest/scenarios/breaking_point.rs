@@ -12,6 +12,7 @@ use crate::loadtest::findings::{Figure, Plot, Series};
 use crate::loadtest::moment::Moment;
 use crate::loadtest::profile::BreakingPoint;
 use crate::loadtest::schedule::Shape;
+use crate::loadtest::screen::Bar;
 use crate::loadtest::system::System;
 use crate::loadtest::tally::Tally;
 use crate::loadtest::watch::{Cpu, Meter, Watch};
@@ -64,31 +65,9 @@ pub(super) async fn run(
     let tally = Tally::new(begun);
     staff.runs.start_anew(tally.clone());
     let watch = Watch::start(system, &staff.workers, begun)?;
-    let (mut held, mut failed): (Option<f64>, Option<f64>) = (None, None);
-    let (mut steps, mut asked) = (Vec::new(), Vec::new());
-    for n in 0..STEPS_MAX {
-        let Some(rate) = next(part, held, failed) else { break };
-        bar.say(format!("{rate:.0} jobs/s"));
-        let from = Moment::now();
-        let step = hold(ground, part, &mut staff, (rate, n), &tally).await?;
-        if ground.stop.is_cancelled() {
-            break;
-        }
-        draft.phase(format!("{rate:.0} jobs/s"), from);
-        let at = |moment: Moment| moment.since(begun).as_secs_f64();
-        let to = at(Moment::now());
-        // No rate is held while it recovers.
-        asked.extend([(at(from), Some(rate)), (to, Some(rate)), (to, None)]);
-        if step.held {
-            held = Some(rate);
-        } else {
-            failed = Some(rate);
-            draft.capacity.gave_way = Some((rate, step.gave_way.to_owned()));
-            bar.say("letting it recover");
-            staff.ended(system, PATIENCE, &ground.stop).await;
-        }
-        steps.push(step);
-    }
+    let mut search = Search::default();
+    let searched = search.run(ground, part, (system, &mut staff, &tally), draft, &mut bar).await;
+    staff.runs.count_waiting();
     draft.series(tally.series("start"));
     draft.series(watch.end().await.series);
     let name = "rate held".to_owned();
@@ -96,11 +75,59 @@ pub(super) async fn run(
         plot: Plot::Throughput,
         name,
         unit: "1/s".to_owned(),
-        points: asked,
+        points: std::mem::take(&mut search.asked),
     }]);
     draft.timings(tally.timings());
-    conclude(draft, part, (held, ground.stop.is_cancelled()), &steps);
-    staff.dismiss().await
+    conclude(draft, part, ground.stop.is_cancelled() || searched.is_err(), &search);
+    searched?;
+    staff.dismiss(ground).await
+}
+
+/// What is known so far.
+#[derive(Default)]
+struct Search {
+    /// The highest rate that held, and the lowest after it that did not.
+    held: Option<f64>,
+    failed: Option<f64>,
+    steps: Vec<Step>,
+    /// The rates over time.
+    asked: Vec<(f64, Option<f64>)>,
+}
+
+impl Search {
+    /// Tries rates until the limit is known, or it is stopped.
+    async fn run(
+        &mut self,
+        ground: &Ground<'_>,
+        part: &BreakingPoint,
+        (system, staff, tally): (&System, &mut Staff, &Tally),
+        draft: &mut Draft,
+        bar: &mut Bar,
+    ) -> anyhow::Result<()> {
+        for n in 0..STEPS_MAX {
+            let Some(rate) = next(part, self.held, self.failed) else { break };
+            bar.say(format!("{rate:.0} jobs/s"));
+            let from = Moment::now();
+            let step = hold(ground, part, staff, (rate, n), tally).await?;
+            if ground.stop.is_cancelled() {
+                break;
+            }
+            draft.phase(format!("{rate:.0} jobs/s"), from);
+            let (from, to) = (draft.at(from), draft.at(Moment::now()));
+            // No rate is held while it recovers.
+            self.asked.extend([(from, Some(rate)), (to, Some(rate)), (to, None)]);
+            if step.held {
+                self.held = Some(rate);
+            } else {
+                self.failed = Some(rate);
+                draft.capacity.gave_way = Some((rate, step.gave_way.to_owned()));
+                bar.say("letting it recover");
+                staff.ended(system, PATIENCE, &ground.stop).await;
+            }
+            self.steps.push(step);
+        }
+        Ok(())
+    }
 }
 
 /// The rate to try next; `None` if it is known well enough.
@@ -143,7 +170,7 @@ async fn hold(
     // Another seed for each step, or all would begin alike.
     let seed = ground.seed.wrapping_add(n + 1);
     let (arrived, ()) = tokio::join!(staff.arrive(shape, seed, begun, tally, &stop), async {
-        tokio::time::sleep(settled).await;
+        ground.sleep(settled).await;
         drop(runs.take_starts());
     });
     arrived?;
@@ -175,9 +202,10 @@ fn gave_way(used: Cpu, span: Duration, places_full: bool) -> &'static str {
 fn conclude(
     draft: &mut Draft,
     part: &BreakingPoint,
-    (held, stopped): (Option<f64>, bool),
-    steps: &[Step],
+    stopped: bool,
+    Search { held, steps, .. }: &Search,
 ) {
+    let held = *held;
     let row = |step: &Step| {
         let name =
             format!("{:.0} jobs/s, {}", step.rate, if step.held { "held" } else { "too much" });

@@ -79,7 +79,8 @@ pub(super) async fn run(
         acquire_timeout: PATIENCE,
     };
     let db = Db::connect_postgres(system.place.database.expose_secret(), &options)?;
-    let rows = Arc::new(Rows::fill(db.clone(), &system.node.store, ground.seed).await?);
+    let filling = Rows::fill(db.clone(), &system.node.store, ground.seed);
+    let rows = Arc::new(ground.unless_stopped(filling).await?);
     let calls = Calls { shape, group: GROUP, one: "statement" };
     let callers = vec![rows; part.connections as usize];
     let sums = drive(ground, draft, calls, callers, Rows::state).await?;

@@ -61,10 +61,14 @@ impl Draft {
         self.begun
     }
 
+    /// Seconds since then.
+    pub(crate) fn at(&self, moment: Moment) -> f64 {
+        moment.since(self.begun).as_secs_f64()
+    }
+
     /// A stretch of it that has just ended.
     pub(crate) fn phase(&mut self, name: impl Into<String>, from: Moment) {
-        let (name, to_s) = (name.into(), Moment::now().since(self.begun).as_secs_f64());
-        let from_s = from.since(self.begun).as_secs_f64();
+        let (name, from_s, to_s) = (name.into(), self.at(from), self.at(Moment::now()));
         self.scenario.phases.push(Phase { name, from_s, to_s });
     }
 

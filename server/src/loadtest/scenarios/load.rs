@@ -38,7 +38,19 @@ pub(crate) struct Staff {
 impl Staff {
     /// Starts a platform and so many workers of so many places. The token refresh that every account
     /// begins with warms all of it up, and shows what a waiting job takes in Redis.
+    ///
+    /// # Errors
+    /// Something does not start, or it was stopped.
     pub(crate) async fn hire(
+        ground: &Ground<'_>,
+        system: &System,
+        crew: (u32, u32),
+        draft: &mut Draft,
+    ) -> anyhow::Result<Self> {
+        ground.unless_stopped(Self::prepare(ground, system, crew, draft)).await
+    }
+
+    async fn prepare(
         ground: &Ground<'_>,
         system: &System,
         (workers, places): (u32, u32),
@@ -49,25 +61,29 @@ impl Staff {
         let runs = Runs::new(Tally::new(Moment::now()));
         let warm = work.accounts() as u64;
         let now = Moment::now();
-        open(system, &Work::refreshes()?).await?;
+        open(system, &Work::queue_of(Kind::Refresh)?).await?;
         work.refresh_all(|id| runs.expect(id, Kind::Refresh, now)).await?;
         let mut staff = Self { platform, work, workers: Vec::new(), runs, warm };
-        staff.weigh(system, draft).await?;
+        staff.weigh(ground, system, draft).await?;
         for n in 0..workers as usize {
             staff.workers.push(system.worker(n, places, &staff.runs).await?);
         }
         let warmed = until(PATIENCE, &ground.stop, async || staff.runs.open() == 0).await;
-        ensure!(warmed || ground.stop.is_cancelled(), "the workers do not run the first jobs");
+        ensure!(warmed, "the workers do not run the first jobs");
         draft.capacity.workers = Some(workers);
         draft.capacity.places = Some(places);
         Ok(staff)
     }
 
     /// Finds out what a waiting job takes in Redis.
-    async fn weigh(&self, system: &System, draft: &mut Draft) -> anyhow::Result<()> {
-        let queues = [Work::refreshes()?];
-        let never = CancellationToken::new();
-        let pushed = until(PATIENCE, &never, async || {
+    async fn weigh(
+        &self,
+        ground: &Ground<'_>,
+        system: &System,
+        draft: &mut Draft,
+    ) -> anyhow::Result<()> {
+        let queues = [Work::queue_of(Kind::Refresh)?];
+        let pushed = until(PATIENCE, &ground.stop, async || {
             let depths = system.node.broker.depth(&queues).await.unwrap_or_default();
             depths.iter().flatten().map(|depth| depth.ready).sum::<u64>() >= self.warm
         });
@@ -132,10 +148,13 @@ impl Staff {
         }
     }
 
-    /// Stops the workers in good order.
-    pub(crate) async fn dismiss(self) -> anyhow::Result<()> {
+    /// Ends the workers.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub(crate) async fn dismiss(self, ground: &Ground<'_>) -> anyhow::Result<()> {
         for worker in self.workers {
-            worker.stop().await?;
+            ground.end(worker).await?;
         }
         Ok(())
     }
@@ -154,18 +173,37 @@ async fn open(system: &System, queue: &Queue) -> anyhow::Result<()> {
 /// Enqueues a job that is due, and counts it.
 pub(crate) async fn enqueue(work: &Work, runs: &Runs, tally: &Tally, n: u64, kind: Kind, due: Due) {
     tally.asked(due.at);
-    let made: Mutex<Option<JobId>> = Mutex::new(None);
+    let making = Making { runs, id: Mutex::new(None) };
     let known = |id| {
-        *made.lock().unwrap_or_else(PoisonError::into_inner) = Some(id);
+        *making.id() = Some(id);
         runs.expect(id, kind, due.at);
     };
     if work.enqueue(n, kind, known).await.is_ok() {
+        making.id().take();
         tally.noted(ACCEPTED, kind.as_str(), due.at, Moment::now());
     } else {
         tally.failed(ACCEPTED, kind.as_str(), 1);
         tally.ended(Moment::now(), false);
-        let made = made.into_inner().unwrap_or_else(PoisonError::into_inner);
-        made.into_iter().for_each(|id| runs.forget(id));
+    }
+}
+
+/// A job that is being made. Dropped before it is, because that failed or nobody waits for it any
+/// more, it is forgotten.
+struct Making<'a> {
+    runs: &'a Runs,
+    id: Mutex<Option<JobId>>,
+}
+
+impl Making<'_> {
+    fn id(&self) -> std::sync::MutexGuard<'_, Option<JobId>> {
+        self.id.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Making<'_> {
+    fn drop(&mut self) {
+        let unmade = self.id().take();
+        unmade.into_iter().for_each(|id| self.runs.forget(id));
     }
 }
 
@@ -187,5 +225,21 @@ pub(crate) async fn until(
             () = stop.cancelled() => {}
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_whose_making_is_given_up_is_not_waited_for() {
+        let runs = Runs::new(Tally::new(Moment(0)));
+        let id: JobId = "0198f3a0-0000-7000-8000-000000000001".parse().unwrap();
+        let making = Making { runs: &runs, id: Mutex::new(Some(id)) };
+        runs.expect(id, Kind::Sync, Moment(0));
+        assert_eq!(runs.open(), 1);
+        drop(making);
+        assert_eq!((runs.open(), runs.counts()), (0, (0, 0)));
     }
 }

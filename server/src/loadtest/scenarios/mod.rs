@@ -20,7 +20,7 @@ use super::findings::{Capacity, Scenario};
 use super::profile::Profile;
 use super::screen::Screen;
 use super::stores::Stores;
-use super::system::System;
+use super::system::{CONNECTIONS, Child, System};
 
 pub(crate) use draft::Draft;
 
@@ -61,6 +61,20 @@ impl Name {
         }
     }
 
+    /// How many connections to PostgreSQL it may open at the same time: of whoever it starts, of the
+    /// producer, and to look. Failover looks itself, and does without what there is no room for.
+    pub(crate) fn connections(self, profile: &Profile) -> u32 {
+        let of_roles = |count: u32| (count + 1) * CONNECTIONS;
+        let own = match self {
+            Self::Database => of_roles(0) + profile.database.map_or(0, |part| part.connections),
+            Self::Queue | Self::BreakingPoint => of_roles(profile.system.workers),
+            Self::Api => of_roles(1),
+            Self::Redis => of_roles(0),
+            Self::Failover => of_roles(failover::WORKERS),
+        };
+        own + 2
+    }
+
     /// Whether a profile says how.
     pub(crate) fn is_in(self, profile: &Profile) -> bool {
         match self {
@@ -92,10 +106,12 @@ impl Ground<'_> {
     pub(crate) async fn run(&self, name: Name, capacity: &mut Capacity) -> Scenario {
         let mut draft = Draft::new(name, std::mem::take(capacity));
         let result = self.try_run(name, &mut draft).await;
+        let why = result.err().map(|error| format!("{error:#}"));
         if self.stop.is_cancelled() {
             draft.broke_off("interrupted");
-        } else if let Err(error) = result {
-            draft.broke_off(&format!("{error:#}"));
+            why.into_iter().for_each(|why| draft.note(format!("When it was interrupted: {why}.")));
+        } else if let Some(why) = why {
+            draft.broke_off(&why);
         }
         let (scenario, known) = draft.finish();
         *capacity = known;
@@ -163,6 +179,28 @@ impl Ground<'_> {
             () = self.now.cancelled() => {}
             () = tokio::time::sleep(GRACE) => {}
         }
+    }
+
+    /// What this comes to, unless it is stopped meanwhile: preparations are worth nothing then.
+    ///
+    /// # Errors
+    /// Those of what is done, or it was stopped.
+    pub(crate) async fn unless_stopped<T>(
+        &self,
+        doing: impl Future<Output = anyhow::Result<T>>,
+    ) -> anyhow::Result<T> {
+        tokio::select! {
+            done = doing => done,
+            () = self.stop.cancelled() => anyhow::bail!("it was stopped"),
+        }
+    }
+
+    /// Ends a process in good order, or at once if somebody waits for the end of all.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub(crate) async fn end(&self, mut process: Child) -> anyhow::Result<()> {
+        if self.stop.is_cancelled() { process.kill().await } else { process.stop().await }
     }
 
     /// Waits, unless it is stopped.
