@@ -9,7 +9,7 @@ use postworks::telemetry::metrics::DB_POOL_CONNECTIONS;
 use postworks_workers::node::Node;
 use redis::cmd;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::findings::{Plot, Series};
 use super::machine::{cpu_s, machine_cpu_s, resident};
@@ -56,7 +56,7 @@ impl Cpu {
 /// Looks until it is ended, or dropped.
 pub(crate) struct Watch {
     seen: Arc<Mutex<Seen>>,
-    stop: CancellationToken,
+    stop: DropGuard,
     looking: JoinHandle<()>,
 }
 
@@ -85,8 +85,8 @@ struct Look {
     depth: Option<(f64, f64)>,
     /// Bytes of Redis.
     redis: Option<f64>,
-    /// Bytes of the workers.
-    workers: f64,
+    /// Bytes of the workers, if any are looked at.
+    workers: Option<f64>,
     /// Connections in use, of the worker with most.
     connections: Option<f64>,
 }
@@ -96,13 +96,13 @@ impl Seen {
         self.waiting.push((at, look.depth.map(|(waiting, _)| waiting)));
         self.running.push((at, look.depth.map(|(_, running)| running)));
         self.redis.push((at, look.redis));
-        self.workers.push((at, Some(look.workers)));
+        self.workers.push((at, look.workers));
         self.connections = self.connections.into_iter().chain(look.connections).reduce(f64::max);
     }
 }
 
 impl Watch {
-    /// Starts to look, with `begun` as the origin of time.
+    /// Starts to look, at these workers too, with `begun` as the origin of time.
     pub(crate) fn start(system: &System, workers: &[Child], begun: Moment) -> anyhow::Result<Self> {
         let pids: Vec<i32> = workers.iter().map(Child::pid).collect();
         let pages: Vec<String> =
@@ -125,18 +125,18 @@ impl Watch {
                 let look = Look {
                     depth: depth(&node, &queues).await,
                     redis: used_memory(&redis).await,
-                    workers: resident(&pids) as f64,
+                    workers: (!pids.is_empty()).then(|| resident(&pids) as f64),
                     connections: most_connections(&client, &pages).await,
                 };
                 noted.lock().unwrap_or_else(PoisonError::into_inner).note(at, look);
             }
         });
-        Ok(Self { seen, stop, looking })
+        Ok(Self { seen, stop: stop.drop_guard(), looking })
     }
 
     /// Stops looking; answers what was seen.
     pub(crate) async fn end(self) -> Watched {
-        self.stop.cancel();
+        drop(self.stop);
         // It is at a look at most, which has limits of its own.
         let _ = self.looking.await;
         let seen = std::mem::take(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner));
@@ -233,11 +233,11 @@ mod tests {
         let mut seen = Seen::default();
         let answered = Look { depth: Some((3.0, 2.0)), redis: Some(9.0), ..Look::default() };
         seen.note(0.0, answered);
-        seen.note(1.0, Look { workers: 7.0, ..Look::default() });
+        seen.note(1.0, Look { workers: Some(7.0), ..Look::default() });
         assert_eq!(seen.waiting, [(0.0, Some(3.0)), (1.0, None)]);
         assert_eq!(seen.running, [(0.0, Some(2.0)), (1.0, None)]);
         assert_eq!(seen.redis, [(0.0, Some(9.0)), (1.0, None)]);
-        assert_eq!(seen.workers, [(0.0, Some(0.0)), (1.0, Some(7.0))]);
+        assert_eq!(seen.workers, [(0.0, None), (1.0, Some(7.0))]);
     }
 
     #[test]

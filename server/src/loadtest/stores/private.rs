@@ -1,6 +1,7 @@
 //! Servers of the load test's own: started with it, gone with it, and its to stop and wipe.
 
 use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Mutex, PoisonError};
 
 use postworks::testing::postgres_server::PostgresServer;
@@ -50,13 +51,19 @@ impl Private {
     }
 
     /// Stops Redis in good order, and starts it again with what it has on disk.
-    pub(crate) fn restart_redis(&self) {
-        self.with_redis(RedisServer::restart);
+    ///
+    /// # Errors
+    /// It does not start again.
+    pub(crate) fn restart_redis(&self) -> anyhow::Result<()> {
+        told("Redis did not start again", || self.with_redis(RedisServer::restart))
     }
 
     /// Kills Redis, and starts it again with nothing.
-    pub(crate) fn wipe_redis(&self) {
-        self.with_redis(RedisServer::wipe);
+    ///
+    /// # Errors
+    /// It does not start again.
+    pub(crate) fn wipe_redis(&self) -> anyhow::Result<()> {
+        told("Redis did not start again", || self.with_redis(RedisServer::wipe))
     }
 
     /// A server's start and end block the thread.
@@ -65,6 +72,12 @@ impl Private {
             act(&mut self.redis.lock().unwrap_or_else(PoisonError::into_inner))
         })
     }
+}
+
+/// Servers for tests tell by panicking what goes wrong, which must not cost the report.
+fn told<T>(what: &str, act: impl FnOnce() -> T) -> anyhow::Result<T> {
+    std::panic::catch_unwind(AssertUnwindSafe(act))
+        .map_err(|panic| anyhow::anyhow!("the private {what}: {}", words_of(panic.as_ref())))
 }
 
 fn did_not_start(server: &str, error: tokio::task::JoinError) -> anyhow::Error {
@@ -78,4 +91,17 @@ fn did_not_start(server: &str, error: tokio::task::JoinError) -> anyhow::Error {
 fn words_of(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_does_not_come_back_is_an_error_in_words() {
+        let port = 6379;
+        let error = told("Redis did not start again", || panic!("port {port} is taken"));
+        let error = error.map(|(): ()| ()).unwrap_err().to_string();
+        assert_eq!(error, "the private Redis did not start again: port 6379 is taken");
+    }
 }

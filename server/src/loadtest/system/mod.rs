@@ -18,7 +18,7 @@ use super::runs::Runs;
 use super::stores::{Place, Stores};
 
 pub(crate) use child::{Child, Told};
-pub(crate) use platform::Platform;
+pub(crate) use platform::{Platform, REFUSAL};
 pub(crate) use work::{KINDS, Kind, Work};
 
 /// What the sandbox may keep: half an hour at a thousand jobs a second, and more.

@@ -78,12 +78,12 @@ impl Work {
         Ok(Self { node: Arc::clone(node), accounts: accounts.into(), posts: posts.into(), seed })
     }
 
-    /// The queue of the accounts' token refreshes.
+    /// The queue of such jobs about accounts.
     ///
     /// # Errors
     /// None that can be met.
-    pub(crate) fn refreshes() -> anyhow::Result<Queue> {
-        let kind = postworks::job::Kind::parse(TokenRefresh::KIND)?;
+    pub(crate) fn queue_of(kind: Kind) -> anyhow::Result<Queue> {
+        let kind = postworks::job::Kind::parse(kind.as_str())?;
         Queue::of_platform(&kind, "sandbox").context("a queue of the sandbox")
     }
 

@@ -8,12 +8,14 @@ mod worker;
 use super::load::Staff;
 use super::{Draft, Ground};
 use crate::loadtest::profile::Failover;
+use crate::loadtest::screen::Bar;
 use crate::loadtest::system::System;
 use crate::loadtest::tally::Tally;
+use crate::loadtest::watch::Watch;
 
 /// Places of a worker: of them one queue may have three in four, which makes fifty.
 const PLACES: u32 = 67;
-const WORKERS: u32 = 2;
+pub(super) const WORKERS: u32 = 2;
 
 pub(super) async fn run(
     ground: &Ground<'_>,
@@ -23,7 +25,7 @@ pub(super) async fn run(
 ) -> anyhow::Result<()> {
     draft.about(format!(
         "{} callers share {} connections to PostgreSQL; a worker is killed (kill -9) while {} jobs \
-         wait; Redis is restarted, and wiped, while {} jobs a second arrive.",
+         and more wait; Redis is restarted, and wiped, while {} jobs a second arrive.",
         part.pool_callers, part.pool_connections, part.pending, part.rate
     ));
     let mut bar = ground.screen.bar("failover", part.apart * 8 + part.pool_hold * 4);
@@ -35,28 +37,42 @@ pub(super) async fn run(
     let begun = draft.begin();
     let tally = Tally::new(begun);
     staff.runs.start_anew(tally.clone());
+    // A worker is killed meanwhile, so nobody looks how large they are.
+    let watch = Watch::start(system, &[], begun)?;
+    let done = parts(ground, part, (system, &mut staff, &tally), draft, &mut bar).await;
+    staff.runs.count_waiting();
+    draft.timings(tally.timings());
+    draft.series(tally.series("start"));
+    draft.series(watch.end().await.series);
+    done?;
+    staff.dismiss(ground).await
+}
+
+async fn parts(
+    ground: &Ground<'_>,
+    part: &Failover,
+    (system, staff, tally): (&System, &mut Staff, &Tally),
+    draft: &mut Draft,
+    bar: &mut Bar,
+) -> anyhow::Result<()> {
     bar.say("more callers than connections");
-    pool::exhaust(part, system, draft).await?;
-    if !ground.stop.is_cancelled() {
-        bar.say("killing a worker");
-        worker::kill(ground, part, system, &mut staff, draft).await?;
-    }
-    match ground.stores.private() {
-        _ if ground.stop.is_cancelled() => {}
-        Some(private) => {
-            for how in [redis::How::Restarted, redis::How::Wiped] {
-                bar.say(how.doing());
-                redis::give_way(ground, part, (system, private), &staff, (how, &tally), draft)
-                    .await?;
-            }
-        }
-        None => draft.cannot_measure(
+    ground.unless_stopped(pool::exhaust(ground, part, system, draft)).await?;
+    bar.say("killing a worker");
+    worker::kill(ground, part, system, staff, draft).await?;
+    let Some(private) = ground.stores.private() else {
+        draft.cannot_measure(
             &[redis::How::Restarted, redis::How::Wiped].map(redis::How::title),
             "Redis restarted and wiped: not measured. The server was given, and others may use it; \
              without addresses the load test starts one that it may stop.",
-        ),
+        );
+        return Ok(());
+    };
+    for how in [redis::How::Restarted, redis::How::Wiped] {
+        if ground.stop.is_cancelled() {
+            break;
+        }
+        bar.say(how.doing());
+        redis::give_way(ground, part, (system, private), staff, (how, tally), draft).await?;
     }
-    draft.timings(tally.timings());
-    draft.series(tally.series("start"));
-    staff.dismiss().await
+    Ok(())
 }

@@ -3,32 +3,30 @@
 use std::time::Duration;
 
 use postworks::ledger::{self, Db, PostgresOptions};
-use postworks::{on_db, on_tx};
+use postworks::on_tx;
 use secrecy::ExposeSecret as _;
 use tokio::task::JoinSet;
 
 use crate::loadtest::moment::Moment;
 use crate::loadtest::profile::Failover;
+use crate::loadtest::scenarios::Ground;
 use crate::loadtest::scenarios::draft::{Draft, count, figure};
 use crate::loadtest::system::System;
 use crate::loadtest::tally::Times;
 
 /// Connections that others need meanwhile: workers, and people.
-const SPARE: i64 = 70;
+const SPARE: u32 = 70;
 const TITLE: &str = "Pool exhausted";
 
 /// Lets each caller hold a connection for a while, all at the same time.
 pub(super) async fn exhaust(
+    ground: &Ground<'_>,
     part: &Failover,
     system: &System,
     draft: &mut Draft,
 ) -> anyhow::Result<()> {
-    const ALLOWED: &str = "SELECT current_setting('max_connections')::bigint - \
-         (SELECT count(*) FROM pg_stat_activity WHERE datname <> current_database())";
-    let allowed: i64 = on_db!(system.node.store.db(), pool => {
-        sqlx::query_scalar(ALLOWED).fetch_one(pool).await
-    })?;
-    if i64::from(part.pool_connections) + SPARE > allowed {
+    let allowed = ground.stores.room().await?;
+    if part.pool_connections + SPARE > allowed {
         let why = format!(
             "More callers than connections: not measured. The server has room for {allowed} \
              connections; {} and {SPARE} for others are needed.",

@@ -59,21 +59,28 @@ pub(super) async fn give_way(
     let (made_before, _) = staff.runs.counts();
     // Another seed for each, or both would ask for the same jobs.
     let seed = ground.seed.wrapping_add(how as u64 + 1);
-    let arriving = staff.arrive(shape, seed, begun, tally, &ground.stop);
+    let stop = ground.stop.child_token();
+    let arriving = staff.arrive(shape, seed, begun, tally, &stop);
     let breaking = async {
         ground.sleep(part.apart).await;
         let gone = Moment::now();
-        match how {
+        let done = match how {
             How::Restarted => private.restart_redis(),
             How::Wiped => private.wipe_redis(),
+        };
+        if let Err(error) = done {
+            // Without it no job ends that comes.
+            stop.cancel();
+            return Err(error);
         }
         let back = Moment::now();
         staff.runs.mark(back);
         let waiting = staff.runs.waiting();
-        until(PATIENCE, &ground.stop, async || staff.runs.have_started(&waiting)).await;
-        (gone, back, waiting.len() as u64, Moment::now())
+        until(PATIENCE, &stop, async || staff.runs.have_started(&waiting)).await;
+        Ok((gone, back, waiting.len() as u64, Moment::now()))
     };
-    let (arrived, (gone, back, waiting, caught_up)) = tokio::join!(arriving, breaking);
+    let (arrived, broken) = tokio::join!(arriving, breaking);
+    let (gone, back, waiting, caught_up) = broken?;
     arrived?;
     let ended = staff.ended(system, PATIENCE, &ground.stop).await;
     draft.phase(how.title(), gone);

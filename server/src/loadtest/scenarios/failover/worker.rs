@@ -2,25 +2,28 @@
 
 use std::time::Duration;
 
-use super::PLACES;
+use postworks::job::Hold;
+
+use super::{PLACES, WORKERS};
 use crate::loadtest::moment::Moment;
 use crate::loadtest::profile::Failover;
 use crate::loadtest::scenarios::Ground;
 use crate::loadtest::scenarios::draft::{Draft, count, figure};
 use crate::loadtest::scenarios::ledger::Left;
 use crate::loadtest::scenarios::load::{Staff, until};
-use crate::loadtest::system::{Kind, System};
+use crate::loadtest::system::{Kind, System, Work};
 use crate::loadtest::tally::Times;
 
 /// How long the platform takes for each.
 const RUN: Duration = Duration::from_millis(300);
 /// So many should be running on the worker that is killed, unless that takes too long.
 const RUNNING: usize = 50;
-const FILLING: Duration = Duration::from_secs(5);
+const FILLING: Duration = Duration::from_secs(2);
 /// Longest wait for anything here.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Enqueues publications, kills the worker that runs many of them, and waits until all have run.
+/// Enqueues publications, lets them start all at once, kills the worker that runs many of them, and
+/// waits until all have run.
 pub(super) async fn kill(
     ground: &Ground<'_>,
     part: &Failover,
@@ -32,17 +35,26 @@ pub(super) async fn kill(
     let (from, published) = (Moment::now(), staff.platform.published()?);
     let due = Moment::now();
     let made = |id| staff.runs.expect(id, Kind::Publication, due);
-    staff.work.publish_many(part.pending as usize, made).await?;
+    // With every place busy, so many still wait.
+    let jobs = part.pending + WORKERS * PLACES;
+    // Paused meanwhile, so that none has run when the last is there.
+    let (queue, broker) = (Work::queue_of(Kind::Publication)?, &system.node.broker);
+    broker.hold(&queue, Hold { revision: 1, paused: true, forced_open: false }).await?;
+    staff.work.publish_many(jobs as usize, made).await?;
+    broker.hold(&queue, Hold { revision: 2, ..Hold::default() }).await?;
     let doomed = 0;
-    let many = RUNNING.min(part.pending as usize / 4).max(1);
-    until(FILLING, &ground.stop, async || staff.runs.running_on(doomed).len() >= many).await;
+    let enough = async || {
+        staff.runs.running_on(doomed).len() >= RUNNING
+            || staff.runs.waiting().len() <= part.pending as usize
+    };
+    until(FILLING, &ground.stop, enough).await;
     let ids = staff.runs.open_ids();
     let waiting = staff.runs.waiting().len() as u64;
     let orphans = staff.runs.running_on(doomed);
     staff.runs.watch(orphans.iter().copied());
     let killed = Moment::now();
     staff.workers[doomed].kill().await?;
-    draft.phase(format!("{} jobs arrive", part.pending), from);
+    draft.phase(format!("{jobs} jobs arrive"), from);
     let ended = staff.ended(system, PATIENCE, &ground.stop).await;
     let all = Moment::now();
     draft.phase("a worker is gone", killed);
