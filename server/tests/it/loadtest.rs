@@ -15,7 +15,7 @@ use crate::fleet::{LONG, POSTWORKS, Process, run, until};
 /// A few seconds of everything: plots are of whole seconds.
 const TINY: &str = r#"
 [system]
-accounts = 10
+accounts = 120
 concurrency = 50
 [platform]
 publish_p50 = "5ms"
@@ -162,6 +162,7 @@ async fn an_interrupted_load_test_reports_what_it_has_and_leaves_given_servers_a
     let redis = RedisServer::start();
     let postgres = PostgresServer::launch().await;
     redis.command("SET somebody.elses data");
+    let before = names_on(&redis, &postgres).await;
     let folder = tempfile::tempdir().unwrap();
     // Once the first scenario is over, the second goes on for ever.
     let endless = format!("{TINY}\n").replace("sustain = \"1s\"", "sustain = \"1h\"");
@@ -188,15 +189,51 @@ async fn an_interrupted_load_test_reports_what_it_has_and_leaves_given_servers_a
         (&Value::Null, &"interrupted".into())
     );
     assert_eq!(with_in_environment(&redis.url()), Vec::<String>::new());
-    let keys = redis.command("KEYS *");
-    assert!(keys.contains("somebody.elses") && !keys.contains("postworks"), "{keys}");
+    assert_eq!(names_on(&redis, &postgres).await, before);
+}
+
+/// Every key, database and role.
+async fn names_on(redis: &RedisServer, postgres: &PostgresServer) -> (String, Vec<String>) {
+    const SQL: &str = "SELECT datname::text FROM pg_database UNION ALL \
+                       SELECT rolname::text FROM pg_roles ORDER BY 1";
     let mut session = PgConnection::connect(&postgres.url("postgres")).await.unwrap();
-    let left: Vec<String> =
-        sqlx::query_scalar("SELECT datname FROM pg_database WHERE datname LIKE '%loadtest%'")
-            .fetch_all(&mut session)
-            .await
-            .unwrap();
-    assert_eq!(left, Vec::<String>::new());
+    let names = sqlx::query_scalar(SQL).fetch_all(&mut session).await.unwrap();
+    (redis.command("KEYS *"), names)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missed_target_ends_with_1_and_nothing_is_left_on_given_servers() {
+    let redis = RedisServer::start();
+    // Without the roles that migrations make.
+    let postgres = PostgresServer::launch_bare().await;
+    redis.command("SET somebody.elses data");
+    let before = names_on(&redis, &postgres).await;
+    let folder = tempfile::tempdir().unwrap();
+    let temporary = folder.path().join("temporary");
+    fs::create_dir(&temporary).unwrap();
+    let profile = write(folder.path(), "tiny.toml", TINY);
+    let targets = "[redis]\n'command all commands: p50_ms' = { at_most = 0.000001 }\n\
+                   [queue]\n'Jobs: lost' = { at_most = 0 }\n'Jobs: found' = { at_most = 0 }";
+    let targets = write(folder.path(), "t.toml", targets);
+    let vars = [
+        path(),
+        ("DATABASE_URL", postgres.url("postgres")),
+        ("REDIS_URL", redis.url()),
+        ("TMPDIR", temporary.display().to_string()),
+    ];
+    let args = ["loadtest", "redis", "queue", "--profile", &profile, "--targets", &targets];
+    let args = [&args[..], &["--out", "report"]].concat();
+    let mut test = Process::start("loadtest", POSTWORKS, &args, &vars, folder.path());
+    let (status, said) = test.ended(PATIENCE).await;
+    assert_eq!(status.code(), Some(1), "{said}{}", test.log());
+    assert!(said.contains("missed: redis, command all commands: p50_ms"), "{said}");
+    let words = "one target was missed, one target was not measured";
+    assert!(test.log().contains(words), "{}", test.log());
+    let report = fs::read_to_string(folder.path().join("report/report.md")).unwrap();
+    assert!(report.contains("Missed."), "{report}");
+    assert_eq!(names_on(&redis, &postgres).await, before);
+    assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0);
+    assert_eq!(with_in_environment(&redis.url()), Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -266,6 +303,14 @@ async fn given_servers_are_neither_restarted_nor_wiped() {
     let targets = write(folder.path(), "t.toml", TARGETS);
     let vars = [path()];
     let (database, redis_url) = (postgres.url("postgres"), redis.url());
+    let crowd = write(folder.path(), "crowd.toml", "[system]\nworkers = 64\n[queue]\nrate = 1");
+    let urls = ["--database-url", &database, "--redis-url", &redis_url];
+    let out = folder.path().join("crowd").display().to_string();
+    let crowded = [&["loadtest", "--profile", &crowd, "--out", &out][..], &urls].concat();
+    let refused = run(&crowded, &vars).await;
+    assert_eq!(refused.code, 69, "{}", refused.stderr);
+    let words = "the scenario queue opens up to 1302 connections, and there is room for";
+    assert!(refused.stderr.contains(words), "{}", refused.stderr);
     let args = ["loadtest", "failover", "--profile", &profile, "--targets", &targets];
     let servers = ["--out", "report", "--database-url", &database, "--redis-url", &redis_url];
     let args = [&args[..], &servers].concat();
@@ -277,6 +322,11 @@ async fn given_servers_are_neither_restarted_nor_wiped() {
     let findings = findings(folder.path());
     assert_eq!(findings["chosen"], json!(["failover"]));
     let failover = &findings["scenarios"][0];
+    let tables = failover["tables"].as_array().unwrap();
+    let killed = tables.iter().find(|table| table["title"] == "Worker killed").unwrap();
+    let rows = killed["rows"].as_array().unwrap();
+    let pending = rows.iter().find(|row| row["name"] == "jobs waiting").unwrap();
+    assert!(pending["value"].as_f64().unwrap() >= 60.0, "{killed}");
     let notes = failover["notes"].to_string();
     assert!(notes.contains("Redis restarted and wiped: not measured"), "{notes}");
 }
