@@ -198,7 +198,7 @@ impl Tally {
         })
     }
 
-    /// What each whole second was like, also one in which nothing happened. The last one is left
+    /// What each whole second was like, at its middle, also one in which nothing happened. The last one is left
     /// out: counting ended within it, so it would look like a drop. `late` names what the
     /// percentiles are of, as in `start`.
     pub(crate) fn series(&self, late: &str) -> Vec<Series> {
@@ -207,7 +207,8 @@ impl Tally {
             let (last, nothing) = (counts.seconds.keys().last(), Second::default());
             let second = |at| counts.seconds.get(&at).unwrap_or(&nothing);
             #[expect(clippy::cast_precision_loss, reason = "seconds of a load test are few")]
-            let points = (0..last.copied().unwrap_or(0)).map(|at| (at as f64, value(second(at))));
+            let points =
+                (0..last.copied().unwrap_or(0)).map(|at| (at as f64 + 0.5, value(second(at))));
             Series { plot, name, unit: unit.to_owned(), points: points.collect() }
         };
         #[expect(clippy::cast_precision_loss, reason = "counts of a second are small")]
@@ -259,10 +260,10 @@ mod tests {
         assert_eq!(tally.sums(), (2, 1, 1));
         let series = tally.series("start");
         let points = |name: &str| &series.iter().find(|line| line.name == name).unwrap().points;
-        assert_eq!(points("asked"), &[(0.0, Some(2.0)), (1.0, Some(0.0))]);
-        assert_eq!(points("done"), &[(0.0, Some(0.0)), (1.0, Some(0.0))]);
+        assert_eq!(points("asked"), &[(0.5, Some(2.0)), (1.5, Some(0.0))]);
+        assert_eq!(points("done"), &[(0.5, Some(0.0)), (1.5, Some(0.0))]);
         let p99 = points("start p99");
-        assert!(matches!(p99[..], [(0.0, Some(_)), (1.0, None)]), "{p99:?}");
+        assert!(matches!(p99[..], [(0.5, Some(_)), (1.5, None)]), "{p99:?}");
     }
 
     #[test]

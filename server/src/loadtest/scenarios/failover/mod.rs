@@ -58,7 +58,7 @@ async fn parts(
     bar.say("more callers than connections");
     ground.unless_stopped(pool::exhaust(ground, part, system, draft)).await?;
     bar.say("killing a worker");
-    worker::kill(ground, part, system, staff, draft).await?;
+    worker::kill(ground, part, system, (staff, tally), draft).await?;
     let Some(private) = ground.stores.private() else {
         draft.cannot_measure(
             &[redis::How::Restarted, redis::How::Wiped].map(redis::How::title),

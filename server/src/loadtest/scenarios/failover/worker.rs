@@ -12,7 +12,7 @@ use crate::loadtest::scenarios::draft::{Draft, count, figure};
 use crate::loadtest::scenarios::ledger::Left;
 use crate::loadtest::scenarios::load::{Staff, until};
 use crate::loadtest::system::{Kind, System, Work};
-use crate::loadtest::tally::Times;
+use crate::loadtest::tally::{Tally, Times};
 
 /// How long the platform takes for each.
 const RUN: Duration = Duration::from_millis(300);
@@ -28,13 +28,16 @@ pub(super) async fn kill(
     ground: &Ground<'_>,
     part: &Failover,
     system: &System,
-    staff: &mut Staff,
+    (staff, tally): (&mut Staff, &Tally),
     draft: &mut Draft,
 ) -> anyhow::Result<()> {
     staff.platform.take(RUN).await?;
     let (from, published) = (Moment::now(), staff.platform.published()?);
     let due = Moment::now();
-    let made = |id| staff.runs.expect(id, Kind::Publication, due);
+    let made = |id| {
+        tally.asked(due);
+        staff.runs.expect(id, Kind::Publication, due);
+    };
     // With every place busy, so many still wait.
     let jobs = part.pending + WORKERS * PLACES;
     // Paused meanwhile, so that none has run when the last is there.
