@@ -74,6 +74,8 @@ pub(crate) fn write(results: &Results) -> Result<String> {
     )?;
     if results.quick {
         text += "**A quick run: it shows that everything works, and its figures say nothing.**\n\n";
+    } else if !results.whole {
+        text += "**A part of a run.**\n\n";
     }
     text += "| on | |\n|---|---|\n";
     for (name, value) in &results.machine {

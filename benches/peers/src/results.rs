@@ -20,6 +20,8 @@ pub(crate) struct Results {
     pub(crate) quick: bool,
     /// Words that the run was limited to.
     pub(crate) only: Vec<String>,
+    /// Whether everything was measured as it should be, to the end.
+    pub(crate) whole: bool,
     /// Minutes it took.
     pub(crate) minutes: f64,
     /// The machine: name and value.

@@ -68,32 +68,38 @@ impl Wanted {
     }
 }
 
-/// Measures, prints and writes. On a signal everything that was started ends, and nothing is written.
+/// Measures, prints and writes. On a signal everything that was started ends, and what was measured
+/// until then is for who made it.
 pub(crate) async fn run(args: Args) -> Result<()> {
     let wanted = Wanted::of(&args.only)?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hang_up = signal(SignalKind::hangup())?;
-    let results = tokio::select! {
-        results = Box::pin(rounds(&args, &wanted)) => results?,
+    let mut results = Results::default();
+    let cut_short = tokio::select! {
+        end = Box::pin(rounds(&args, &wanted, &mut results)) => end.map(|()| None)?,
         // What was measured on is dropped with the measurement: servers and processes end.
-        _ = interrupt.recv() => bail!("interrupted"),
-        _ = terminate.recv() => bail!("terminated"),
-        _ = hang_up.recv() => bail!("the terminal was closed"),
+        _ = interrupt.recv() => Some("interrupted"),
+        _ = terminate.recv() => Some("terminated"),
+        _ = hang_up.recv() => Some("the terminal was closed"),
     };
+    results.whole = cut_short.is_none() && !args.quick && args.only.is_empty();
     for sheet in table::sheets(&results) {
         println!("{}", sheet.terminal());
     }
     for note in document::notes(&results) {
         println!("- {note}");
     }
-    keep(&results)
+    keep(&results)?;
+    match cut_short {
+        None => Ok(()),
+        Some(how) => bail!("{how}; what was measured until then is above"),
+    }
 }
 
 /// A full run is the repository's; any other one is for who made it.
 fn keep(results: &Results) -> Result<()> {
-    let is_full = !results.quick && results.only.is_empty();
-    let folder = if is_full { home().join("../../docs") } else { home().join("target") };
+    let folder = if results.whole { home().join("../../docs") } else { home().join("target") };
     std::fs::create_dir_all(&folder).context("the folder of the report")?;
     let folder = folder.canonicalize().context("the folder of the report")?;
     let (figures, report) = (folder.join("benchmarks.json"), folder.join("benchmarks.md"));
@@ -109,10 +115,10 @@ fn shown(file: &Path) -> String {
     file.display().to_string()
 }
 
-async fn rounds(args: &Args, wanted: &Wanted) -> Result<Results> {
+async fn rounds(args: &Args, wanted: &Wanted, results: &mut Results) -> Result<()> {
     let start = Instant::now();
     let (plan, runs) = if args.quick { (QUICK, 1) } else { (FULL, usize::from(args.runs)) };
-    let mut results = Results {
+    *results = Results {
         date: jiff::Zoned::now().date().to_string(),
         runs,
         quick: args.quick,
@@ -135,12 +141,12 @@ async fn rounds(args: &Args, wanted: &Wanted) -> Result<Results> {
         // Systems take turns, so that what changes on the machine meanwhile meets all of them.
         for group in &wanted.groups {
             for system in &wanted.systems {
-                one(&mut results, system, *group, &plan, round).await;
+                one(results, system, *group, &plan, round).await;
+                results.minutes = start.elapsed().as_secs_f64() / 60.0;
             }
         }
     }
-    results.minutes = start.elapsed().as_secs_f64() / 60.0;
-    Ok(results)
+    Ok(())
 }
 
 async fn one(

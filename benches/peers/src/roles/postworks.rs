@@ -181,7 +181,8 @@ impl Stores {
     async fn until_settled(&self, queues: &[Queue]) -> Result<()> {
         loop {
             let depths = self.broker.depth(queues).await?;
-            if depths.iter().flatten().all(|depth| depth.ready + depth.delayed + depth.running == 0) {
+            if depths.iter().flatten().all(|depth| depth.ready + depth.delayed + depth.running == 0)
+            {
                 return Ok(());
             }
             tokio::time::sleep(LOOK_EVERY).await;
