@@ -64,7 +64,9 @@ impl Alone {
 
     /// Gives this machine one more address.
     pub(super) fn own(&self, address: &str) {
-        self.ip(&format!("address add {address} dev lo\n"));
+        // Otherwise the kernel lets nobody bind it until it has looked, later, whether others have it.
+        let at_once = if address.contains(':') { "nodad" } else { "" };
+        self.ip(&format!("address add {address} dev lo {at_once}\n"));
     }
 
     /// Runs commands of `ip`, a line each.
