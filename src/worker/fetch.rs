@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -30,7 +31,7 @@ use crate::job::{Queue, Timestamp, WorkerId};
 /// Every queue is looked at this often even if nothing woke us: a wake-up that a dying worker
 /// took with it costs no more than this.
 pub(super) const FALLBACK: Duration = Duration::from_secs(10);
-/// While a queue is busy, the wake-ups that its own claims leave behind are taken no faster.
+/// The wake-ups that the claims from a busy queue leave behind are taken no faster.
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
 /// After an error of broker or ledger, at first and at most.
 const RETRY_MIN: Duration = Duration::from_millis(50);
@@ -70,7 +71,9 @@ impl Fetcher {
             worker: self.worker.clone(),
             lease: self.lease,
             woken,
+            stale: Arc::default(),
         };
+        let stale = Arc::clone(&listener.stale);
         let listening = tokio::spawn(listener.run());
         let mut schedule = Schedule::new(&self.queues);
         let paces = self.queues.iter().map(|queue| (queue.clone(), Pace::new(queue.clone())));
@@ -84,14 +87,18 @@ impl Fetcher {
                 schedule.wake_all(&self.queues);
             }
             while let Ok(woken) = wake_ups.try_recv() {
-                schedule.heed(woken, &self.queues);
+                let is_news = schedule.heed(woken, &self.queues);
+                stale.store(!is_news, Ordering::Relaxed);
             }
             let Some((queue, wanted)) = self.choose(&mut schedule, &mut paces) else {
                 tokio::select! {
                     () = stop.cancelled() => {}
                     () = self.inflight.changed(), if !schedule.turn.is_empty() => {}
                     () = tokio::time::sleep(schedule.until_next()) => {}
-                    Some(woken) = wake_ups.recv() => schedule.heed(woken, &self.queues),
+                    Some(woken) = wake_ups.recv() => {
+                        let is_news = schedule.heed(woken, &self.queues);
+                        stale.store(!is_news, Ordering::Relaxed);
+                    }
                 }
                 continue;
             };
@@ -271,6 +278,8 @@ struct Listener {
     worker: WorkerId,
     lease: Duration,
     woken: mpsc::Sender<Woken>,
+    /// Whether the wake-up before was of a queue that was being claimed from anyway.
+    stale: Arc<AtomicBool>,
 }
 
 impl Listener {
@@ -303,7 +312,8 @@ impl Listener {
             if self.woken.send(woken).await.is_err() {
                 return;
             }
-            if self.inflight.active() > 0 {
+            // Not after any other: a job of another queue, or the next of this one, would wait.
+            if self.stale.swap(false, Ordering::Relaxed) {
                 tokio::time::sleep(BUSY_PAUSE).await;
             }
         }

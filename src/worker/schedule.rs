@@ -56,10 +56,14 @@ impl Schedule {
         calls
     }
 
-    pub(super) fn heed(&mut self, woken: Woken, queues: &[Queue]) {
+    /// Answers whether it was news: a queue that is on the schedule is claimed from anyway.
+    pub(super) fn heed(&mut self, woken: Woken, queues: &[Queue]) -> bool {
         match woken {
             Woken::Queue(queue) => self.wake(queue),
-            Woken::All => self.wake_all(queues),
+            Woken::All => {
+                self.wake_all(queues);
+                true
+            }
         }
     }
 
@@ -87,10 +91,13 @@ impl Schedule {
         due
     }
 
-    pub(super) fn wake(&mut self, queue: Queue) {
-        if !self.turn.contains(&queue) {
+    /// Puts a queue on the schedule; answers whether it was not there.
+    pub(super) fn wake(&mut self, queue: Queue) -> bool {
+        let is_new = !self.turn.contains(&queue);
+        if is_new {
             self.turn.push_back(queue);
         }
+        is_new
     }
 
     /// The next queue that wants any jobs, and how many to claim from it: its share of what it
@@ -149,6 +156,19 @@ impl Schedule {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_wake_up_of_a_queue_that_is_claimed_from_anyway_is_no_news() {
+        let queues = ["a", "b"].map(|name| Queue::parse(name).unwrap());
+        let [a, b] = queues.clone();
+        let mut schedule = Schedule::new(&queues);
+        assert!(!schedule.heed(Woken::Queue(a.clone()), &queues));
+        schedule.rest(&a, None, Timestamp::from_millis(0));
+        assert!(schedule.heed(Woken::Queue(a.clone()), &queues));
+        assert!(!schedule.heed(Woken::Queue(a), &queues), "it is there since the one before");
+        assert!(!schedule.heed(Woken::Queue(b), &queues), "the other one was there throughout");
+        assert!(schedule.heed(Woken::All, &queues), "anything may have happened");
+    }
 
     proptest! {
         /// Queues come on and off the schedule, and want some jobs or none, as it happens.
