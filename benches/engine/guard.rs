@@ -45,7 +45,13 @@ pub(crate) async fn run(write: bool) -> ExitCode {
         eprintln!("no baseline for this profile yet: `--guard --write` writes one");
         return ExitCode::FAILURE;
     };
-    let lost = compare(&measured, baseline);
+    let mut lost = compare(&measured, baseline);
+    if lost > 0 {
+        println!(
+            "\nOnce more: what a change has lost is lost each time, what the machine took is not."
+        );
+        lost = compare(&measure().await, baseline);
+    }
     if lost == 0 {
         return ExitCode::SUCCESS;
     }
