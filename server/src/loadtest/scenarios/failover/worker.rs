@@ -19,6 +19,8 @@ const RUN: Duration = Duration::from_millis(300);
 /// So many should be running on the worker that is killed, unless that takes too long.
 const RUNNING: usize = 50;
 const FILLING: Duration = Duration::from_secs(2);
+/// How often that is tried; whatever waits then is what the report says.
+const FILLINGS: u64 = 10;
 /// Longest wait for anything here.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -38,21 +40,29 @@ pub(super) async fn kill(
         tally.asked(due);
         staff.runs.expect(id, Kind::Publication, due);
     };
-    // With every place busy, so many still wait.
-    let jobs = part.pending + WORKERS * PLACES;
-    // Paused meanwhile, so that none has run when the last is there.
-    let (queue, broker) = (Work::queue_of(Kind::Publication)?, &system.node.broker);
-    broker.hold(&queue, Hold { revision: 1, paused: true, forced_open: false }).await?;
-    staff.work.publish_many(jobs as usize, made).await?;
-    broker.hold(&queue, Hold { revision: 2, ..Hold::default() }).await?;
     let doomed = 0;
-    let enough = async || {
-        staff.runs.running_on(doomed).len() >= RUNNING
-            || staff.runs.waiting().len() <= part.pending as usize
-    };
-    until(FILLING, &ground.stop, enough).await;
+    let (queue, broker) = (Work::queue_of(Kind::Publication)?, &system.node.broker);
+    let (mut jobs, mut waiting) = (0, 0);
+    // Where the machine lets some run before anybody looks, as many more are made.
+    for round in 0..FILLINGS {
+        // With every place busy, so many still wait. Paused meanwhile, so that none has run when the
+        // last is there.
+        let more = part.pending as usize - waiting + (WORKERS * PLACES) as usize;
+        let paused = Hold { revision: 2 * round + 1, paused: true, forced_open: false };
+        broker.hold(&queue, paused).await?;
+        staff.work.publish_many(more, made).await?;
+        broker.hold(&queue, Hold { revision: 2 * round + 2, ..Hold::default() }).await?;
+        let enough = async || {
+            staff.runs.running_on(doomed).len() >= RUNNING
+                || staff.runs.waiting().len() <= part.pending as usize
+        };
+        until(FILLING, &ground.stop, enough).await;
+        (jobs, waiting) = (jobs + more, staff.runs.waiting().len());
+        if waiting >= part.pending as usize || ground.stop.is_cancelled() {
+            break;
+        }
+    }
     let ids = staff.runs.open_ids();
-    let waiting = staff.runs.waiting().len() as u64;
     let orphans = staff.runs.running_on(doomed);
     staff.runs.watch(orphans.iter().copied());
     let killed = Moment::now();
@@ -71,7 +81,7 @@ pub(super) async fn kill(
     let left = Left::of(system.node.store.db(), &ids).await?;
     let now = staff.platform.published()?;
     let mut rows = vec![
-        count("jobs waiting", waiting, "jobs"),
+        count("jobs waiting", waiting as u64, "jobs"),
         count("running on the killed worker", orphans.len() as u64, "jobs"),
         count("of them run again", again.len(), "jobs"),
         count("jobs lost", left.lost, "jobs").better_less(),
