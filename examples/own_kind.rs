@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use postworks::broker::{Broker, memory::MemoryBroker};
-use postworks::chore::{Refiller, Relay};
+use postworks::chore::Feed;
 use postworks::client::Producer;
 use postworks::clock::SystemClock;
 use postworks::job::{ErrorClass, Job, JobError, Kind, Queue, RetryPolicy, WorkerId};
@@ -66,21 +66,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let calls = Arc::<Calls>::default();
     let stop = Stop::default();
-    let relay = Relay {
-        ledger: Arc::clone(&ledger),
-        broker: Arc::clone(&broker),
-        clock: Arc::clone(&clock),
-        calls: Arc::clone(&calls),
-    };
-    let refiller = Refiller {
+    let feed = Feed {
         ledger: Arc::clone(&ledger),
         broker: Arc::clone(&broker),
         clock: Arc::clone(&clock),
         queues: vec![queue.clone()],
         calls: Arc::clone(&calls),
     };
-    tokio::spawn(relay.run(stop.drain.clone()));
-    tokio::spawn(refiller.run(stop.drain.clone()));
+    feed.start(&stop.drain);
     let catalog = Arc::new(registry.catalog().clone());
     let producer =
         Producer::new(Arc::clone(&ledger), Arc::clone(&broker), catalog, Arc::clone(&clock));

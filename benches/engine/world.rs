@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use postworks::broker::Broker;
 use postworks::broker::redis::{RedisBroker, RedisOptions};
-use postworks::chore::{Reaper, Refiller, Relay};
+use postworks::chore::{Feed, Reaper};
 use postworks::client::Producer;
 use postworks::clock::{Clock as _, SharedClock, SystemClock};
 use postworks::job::{Durability, Job, JobError, Kind, NewJob, Queue, Request, WorkerId};
@@ -179,13 +179,7 @@ impl World {
     /// Starts a worker with its relay and its reaper.
     pub(crate) fn start_worker(&self) -> Working {
         let stop = Stop::default();
-        let relay = Relay {
-            ledger: Arc::clone(&self.ledger),
-            broker: Arc::clone(&self.broker),
-            clock: Arc::clone(&self.clock),
-            calls: Arc::clone(&self.calls),
-        };
-        let refiller = Refiller {
+        let feed = Feed {
             ledger: Arc::clone(&self.ledger),
             broker: Arc::clone(&self.broker),
             clock: Arc::clone(&self.clock),
@@ -201,8 +195,7 @@ impl World {
             lease,
             renew,
         };
-        tokio::spawn(relay.run(stop.drain.clone()));
-        tokio::spawn(refiller.run(stop.drain.clone()));
+        feed.start(&stop.drain);
         tokio::spawn(reaper.run(stop.drain.clone()));
         let options = Options {
             id: self.id.clone(),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use postworks::broker::redis::{RedisBroker, RedisOptions};
 use postworks::broker::{self, Broker, Depth};
-use postworks::chore::{Reaper, Refiller, Relay, depths, waiting};
+use postworks::chore::{Feed, Reaper, depths, waiting};
 use postworks::client::{Error, Producer};
 use postworks::clock::{Clock as _, SharedClock, SystemClock};
 use postworks::job::{Durability, Job, JobError, JobId, Queue, State};
@@ -108,13 +108,7 @@ impl World {
             Arc::clone(&clock),
         );
         let (calls, stop) = (Arc::<Calls>::default(), Stop::default());
-        let relay = Relay {
-            ledger: Arc::clone(&ledger),
-            broker: Arc::clone(&broker),
-            clock: Arc::clone(&clock),
-            calls: Arc::clone(&calls),
-        };
-        let refiller = Refiller {
+        let feed = Feed {
             ledger: Arc::clone(&ledger),
             broker: Arc::clone(&broker),
             clock: Arc::clone(&clock),
@@ -128,8 +122,7 @@ impl World {
             lease: LEASE,
             renew: RENEW,
         };
-        tokio::spawn(relay.run(stop.drain.clone()));
-        tokio::spawn(refiller.run(stop.drain.clone()));
+        feed.start(&stop.drain);
         tokio::spawn(reaper.run(stop.drain.clone()));
         let options = Options {
             id: worker("a"),

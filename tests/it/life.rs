@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use postworks::broker::{Broker, memory::MemoryBroker};
-use postworks::chore::{Refiller, Relay};
+use postworks::chore::Feed;
 use postworks::client::{Enqueued, Producer};
 use postworks::clock::{SharedClock, ShiftedClock};
 use postworks::job::{
@@ -187,21 +187,14 @@ impl World {
             Arc::clone(&clock),
         );
         let calls = Arc::<Calls>::default();
-        let relay = Relay {
-            ledger: Arc::clone(&ledger),
-            broker: Arc::clone(&broker),
-            clock: Arc::clone(&clock),
-            calls: Arc::clone(&calls),
-        };
-        let refiller = Refiller {
+        let feed = Feed {
             ledger: Arc::clone(&ledger),
             broker: Arc::clone(&broker),
             clock: Arc::clone(&clock),
             calls: Arc::clone(&calls),
             queues: vec![queue()],
         };
-        tokio::spawn(relay.run(tokio_util::sync::CancellationToken::new()));
-        tokio::spawn(refiller.run(tokio_util::sync::CancellationToken::new()));
+        feed.start(&tokio_util::sync::CancellationToken::new());
         Self {
             _folder: folder,
             ledger,

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use postworks::broker::redis::{RedisBroker, RedisOptions};
 use postworks::broker::{Broker, Place};
-use postworks::chore::{Refiller, Relay};
+use postworks::chore::Feed;
 use postworks::client::Producer;
 use postworks::clock::{SharedClock, SystemClock};
 use postworks::job::{Job, JobError, JobId, Queue, State};
@@ -120,21 +120,14 @@ impl World {
             Arc::clone(&clock),
         );
         let (calls, stop) = (Arc::<Calls>::default(), Stop::default());
-        let relay = Relay {
-            ledger: Arc::clone(&ledger),
-            broker: Arc::clone(&broker),
-            clock: Arc::clone(&clock),
-            calls: Arc::clone(&calls),
-        };
-        let refiller = Refiller {
+        let feed = Feed {
             ledger: Arc::clone(&ledger),
             broker: Arc::clone(&broker),
             clock: Arc::clone(&clock),
             calls: Arc::clone(&calls),
             queues: registry.queues().cloned().collect(),
         };
-        tokio::spawn(relay.run(stop.drain.clone()));
-        tokio::spawn(refiller.run(stop.drain.clone()));
+        feed.start(&stop.drain);
         Self { redis, folder, ledger, broker, deeds, registry, producer, clock, calls, stop }
     }
 

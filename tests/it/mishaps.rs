@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use postworks::broker::Broker;
 use postworks::broker::redis::{RedisBroker, RedisOptions};
-use postworks::chore::{Refiller, Relay};
+use postworks::chore::Feed;
 use postworks::client::Producer;
 use postworks::clock::{Clock, SharedClock, SystemClock};
 use postworks::job::{Category, ErrorClass, Job, JobError, JobId, Queue, State, Timestamp};
@@ -103,21 +103,14 @@ impl World {
             Arc::clone(&clock),
         );
         let (calls, stop) = (Arc::<Calls>::default(), Stop::default());
-        let relay = Relay {
-            ledger: Arc::clone(&ledger),
-            broker: Arc::clone(&broker),
-            clock: Arc::clone(&clock),
-            calls: Arc::clone(&calls),
-        };
-        let refiller = Refiller {
+        let feed = Feed {
             ledger: Arc::clone(&ledger),
             broker: Arc::clone(&broker),
             clock: Arc::clone(&clock),
             queues: registry.queues().cloned().collect(),
             calls: Arc::clone(&calls),
         };
-        tokio::spawn(relay.run(stop.drain.clone()));
-        tokio::spawn(refiller.run(stop.drain.clone()));
+        feed.start(&stop.drain);
         Self { redis, _folder: folder, ledger, broker, registry, producer, clock, calls, stop }
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use postworks::broker::{Broker, Place, memory::MemoryBroker};
-use postworks::chore::{Refiller, Relay};
+use postworks::chore::Feed;
 use postworks::client::Producer;
 use postworks::clock::{SharedClock, ShiftedClock};
 use postworks::job::{Durability, Job, JobError, JobId, Queue, State};
@@ -85,21 +85,14 @@ impl World {
         let clock: SharedClock = moving.clone();
         let broker: Arc<dyn Broker> = Arc::new(MemoryBroker::new(Arc::clone(&clock)));
         let calls = Arc::<Calls>::default();
-        let relay = Relay {
-            ledger: Arc::clone(&ledger),
-            broker: Arc::clone(&broker),
-            clock: Arc::clone(&clock),
-            calls: Arc::clone(&calls),
-        };
-        let refiller = Refiller {
+        let feed = Feed {
             ledger: Arc::clone(&ledger),
             broker: Arc::clone(&broker),
             clock,
             calls: Arc::clone(&calls),
             queues: vec![letters()],
         };
-        tokio::spawn(relay.run(tokio_util::sync::CancellationToken::new()));
-        tokio::spawn(refiller.run(tokio_util::sync::CancellationToken::new()));
+        feed.start(&tokio_util::sync::CancellationToken::new());
         Self { _folder: folder, ledger, broker, moving, calls, runs: Count::default() }
     }
 

@@ -11,14 +11,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use postworks::broker::{Broker, memory::MemoryBroker};
-use postworks::chore::{Refiller, Relay};
+use postworks::chore::Feed;
 use postworks::client::Producer;
 use postworks::clock::{SharedClock, SystemClock};
 use postworks::job::{JobId, NewJob, Queue, Request, State, WorkerId};
 use postworks::ledger::{Db, Ledger, SqlLedger};
 use postworks::testing::broker::PATIENCE;
 use postworks::worker::{Calls, Options, Registry, Stop, Worker};
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// Stores of their own, with a producer and the chores; ends its workers when it is dropped.
@@ -60,22 +59,14 @@ impl World {
         let calls = Arc::<Calls>::default();
         let queues: Vec<Queue> = registry.queues().cloned().collect();
         let stop = Stop::default();
-        let relay = Relay {
-            ledger: Arc::clone(&ledger),
-            broker: Arc::clone(&broker),
-            clock: Arc::clone(&clock),
-            calls: Arc::clone(&calls),
-        };
-        let refiller = Refiller {
+        let feed = Feed {
             ledger: Arc::clone(&ledger),
             broker: Arc::clone(&broker),
             clock: Arc::clone(&clock),
             calls: Arc::clone(&calls),
             queues,
         };
-        let chores: CancellationToken = stop.now.clone();
-        tokio::spawn(relay.run(chores.clone()));
-        tokio::spawn(refiller.run(chores));
+        feed.start(&stop.now);
         Self { _folder: folder, ledger, broker, producer, registry, clock, calls, stop }
     }
 

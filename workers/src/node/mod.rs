@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use postworks::broker::{self, Broker};
-use postworks::chore::{Collected, Collector, Reaper, Refiller, Relay, Stores};
+use postworks::chore::{Collected, Collector, Feed, Reaper, Stores};
 use postworks::client::Producer;
 use postworks::clock::SharedClock;
 use postworks::config::{Config, Environment};
@@ -292,13 +292,7 @@ impl Node {
 
     /// Starts the chores that keep broker, ledger and accounts in step; they end on `stop`.
     pub fn start_chores(&self, stop: &CancellationToken) {
-        let relay = Relay {
-            ledger: Arc::clone(&self.ledger),
-            broker: Arc::clone(&self.broker),
-            clock: Arc::clone(&self.clock),
-            calls: Arc::clone(&self.calls),
-        };
-        let refiller = Refiller {
+        let feed = Feed {
             ledger: Arc::clone(&self.ledger),
             broker: Arc::clone(&self.broker),
             clock: Arc::clone(&self.clock),
@@ -327,8 +321,7 @@ impl Node {
         tokio::spawn(disconnected.run(stop.clone()));
         tokio::spawn(reconnected.run(stop.clone()));
         tokio::spawn(renewals.run(stop.clone()));
-        tokio::spawn(relay.run(stop.clone()));
-        tokio::spawn(refiller.run(stop.clone()));
+        feed.start(stop);
         tokio::spawn(reaper.run(stop.clone()));
     }
 

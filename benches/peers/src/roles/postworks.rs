@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use postworks::broker::Broker;
 use postworks::broker::memory::MemoryBroker;
 use postworks::broker::redis::{RedisBroker, RedisOptions};
-use postworks::chore::{Reaper, Refiller, Relay};
+use postworks::chore::{Feed, Reaper};
 use postworks::client;
 use postworks::clock::{SharedClock, SystemClock};
 use postworks::job::{Durability, Job, JobError, NewJob, Queue, Request, WorkerId};
@@ -132,13 +132,7 @@ impl Stores {
     fn start(&self, registry: Registry) {
         let (stop, calls) = (Stop::default(), Arc::<Calls>::default());
         let queues: Vec<Queue> = registry.queues().cloned().collect();
-        let relay = Relay {
-            ledger: Arc::clone(&self.ledger),
-            broker: Arc::clone(&self.broker),
-            clock: Arc::clone(&self.clock),
-            calls: Arc::clone(&calls),
-        };
-        let refiller = Refiller {
+        let feed = Feed {
             ledger: Arc::clone(&self.ledger),
             broker: Arc::clone(&self.broker),
             clock: Arc::clone(&self.clock),
@@ -152,8 +146,7 @@ impl Stores {
             lease: LEASE,
             renew: RENEW,
         };
-        tokio::spawn(relay.run(stop.drain.clone()));
-        tokio::spawn(refiller.run(stop.drain.clone()));
+        feed.start(&stop.drain);
         tokio::spawn(reaper.run(stop.drain.clone()));
         let options = Options {
             id: self.id.clone(),
