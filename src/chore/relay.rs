@@ -162,13 +162,9 @@ impl Relay {
         let missing: Vec<NewJob> = missing.into_iter().cloned().collect();
         let (count, failure) = push_each(self.broker.as_ref(), &missing, true).await;
         match failure {
-            Some(error) if error.is_outage() => return Err(error.into()),
-            // A queue that takes none now must not keep the sweep from the others; what it lacks is
-            // found again.
-            Some(error) => {
-                let error = &error as &dyn std::error::Error;
-                tracing::debug!(error, "a queue does not take what it lacks");
-            }
+            Some((_, error)) if error.is_outage() => return Err(error.into()),
+            // It must not keep the sweep from the others; what it lacks is found again.
+            Some((queue, error)) => error.log_of(queue, "cannot push what this queue lacks"),
             None => {}
         }
         let pushed = count.added;

@@ -271,17 +271,17 @@ pub(crate) async fn push_all(
     flagged: bool,
 ) -> Result<PushCount, broker::Error> {
     let (count, failure) = push_each(broker, jobs, flagged).await;
-    failure.map_or(Ok(count), Err)
+    failure.map_or(Ok(count), |(_, error)| Err(error))
 }
 
 /// Pushes jobs, each queue's beside the others': one that takes none now must not keep the others
 /// from their workers. Nor must a job that makes no envelope, which is reported and left out.
-/// Answers also why one of the queues took not all, if so; an outage before other errors.
-pub(crate) async fn push_each(
+/// Answers also which of the queues took not all, and why, if so; an outage before other errors.
+pub(crate) async fn push_each<'j>(
     broker: &dyn Broker,
-    jobs: &[NewJob],
+    jobs: &'j [NewJob],
     flagged: bool,
-) -> (PushCount, Option<broker::Error>) {
+) -> (PushCount, Option<(&'j Queue, broker::Error)>) {
     let mut by_queue: HashMap<&Queue, Vec<Push>> = HashMap::new();
     for job in jobs {
         match push(job, flagged) {
@@ -289,15 +289,17 @@ pub(crate) async fn push_each(
             Err(error) => tracing::error!(job.id = %job.id, %error, "a job cannot be pushed, ever"),
         }
     }
-    let each = by_queue.iter().map(|(queue, pushes)| push_queue(broker, queue, pushes));
+    let each = by_queue
+        .iter()
+        .map(|(&queue, pushes)| async move { (queue, push_queue(broker, queue, pushes).await) });
     let (mut sum, mut failure) = (PushCount::default(), None);
-    for pushed in join_all(each).await {
+    for (queue, pushed) in join_all(each).await {
         match pushed {
             Ok(count) => {
                 sum.added += count.added;
                 sum.left += count.left;
             }
-            Err(error) if failure.is_none() || error.is_outage() => failure = Some(error),
+            Err(error) if failure.is_none() || error.is_outage() => failure = Some((queue, error)),
             Err(_) => {}
         }
     }
