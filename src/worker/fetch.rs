@@ -6,7 +6,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -16,11 +15,12 @@ use tokio_util::sync::CancellationToken;
 use super::admit::{Admission, Admitted};
 use super::inflight::InFlight;
 use super::judge::judge;
+use super::listener::Listener;
 use super::open::Opener;
 use super::pace::Pace;
 use super::places::Places;
 use super::run::{Ended, Judgement, Run};
-use super::schedule::{Schedule, Woken};
+use super::schedule::Schedule;
 use super::solitude::Solitude;
 use super::waits::Waits;
 use crate::broker::{self, Broker, Delivery, Then};
@@ -31,10 +31,8 @@ use crate::job::{Queue, Timestamp, WorkerId};
 /// Every queue is looked at this often even if nothing woke us: a wake-up that a dying worker
 /// took with it costs no more than this.
 pub(super) const FALLBACK: Duration = Duration::from_secs(10);
-/// The wake-ups that the claims from a busy queue leave behind are taken no faster.
-const BUSY_PAUSE: Duration = Duration::from_millis(5);
 /// After an error of broker or ledger, at first and at most.
-const RETRY_MIN: Duration = Duration::from_millis(50);
+pub(super) const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_millis(500);
 
 /// Claims jobs.
@@ -63,6 +61,7 @@ pub(super) struct Fetcher {
 impl Fetcher {
     /// Claims until `stop`.
     pub(super) async fn run(mut self) {
+        let mut schedule = Schedule::new(&self.queues);
         let (woken, mut wake_ups) = mpsc::channel(1);
         let listener = Listener {
             broker: Arc::clone(&self.broker),
@@ -71,11 +70,9 @@ impl Fetcher {
             worker: self.worker.clone(),
             lease: self.lease,
             woken,
-            stale: Arc::default(),
+            stale: Arc::clone(&schedule.stale),
         };
-        let stale = Arc::clone(&listener.stale);
         let listening = tokio::spawn(listener.run());
-        let mut schedule = Schedule::new(&self.queues);
         let paces = self.queues.iter().map(|queue| (queue.clone(), Pace::new(queue.clone())));
         let mut paces: HashMap<Queue, Pace> = paces.collect();
         let mut retry = RETRY_MIN;
@@ -87,18 +84,14 @@ impl Fetcher {
                 schedule.wake_all(&self.queues);
             }
             while let Ok(woken) = wake_ups.try_recv() {
-                let is_news = schedule.heed(woken, &self.queues);
-                stale.store(!is_news, Ordering::Relaxed);
+                schedule.heed(woken, &self.queues);
             }
             let Some((queue, wanted)) = self.choose(&mut schedule, &mut paces) else {
                 tokio::select! {
                     () = stop.cancelled() => {}
                     () = self.inflight.changed(), if !schedule.turn.is_empty() => {}
                     () = tokio::time::sleep(schedule.until_next()) => {}
-                    Some(woken) = wake_ups.recv() => {
-                        let is_news = schedule.heed(woken, &self.queues);
-                        stale.store(!is_news, Ordering::Relaxed);
-                    }
+                    Some(woken) = wake_ups.recv() => schedule.heed(woken, &self.queues),
                 }
                 continue;
             };
@@ -266,76 +259,4 @@ impl Fetcher {
 /// The judgement of a job that did what it should, about one that has not begun: a planted bug.
 fn unearned(run: &Run, now: Timestamp) -> Judgement {
     judge(run, &Ended::Answered { started_at: now, ended_at: now, result: Ok(()) }, 0.0).0
-}
-
-/// Waits for the broker's wake-ups beside the claims, so that a busy queue does not deafen us to
-/// the others. A queue that has no room here is not listened to: the wake-up is another worker's.
-/// One that comes when the last room was just taken is passed on.
-struct Listener {
-    broker: Arc<dyn Broker>,
-    inflight: Arc<InFlight>,
-    queues: Vec<Queue>,
-    worker: WorkerId,
-    lease: Duration,
-    woken: mpsc::Sender<Woken>,
-    /// Whether the wake-up before was of a queue that was being claimed from anyway.
-    stale: Arc<AtomicBool>,
-}
-
-impl Listener {
-    async fn run(self) {
-        let mut failing = false;
-        loop {
-            self.inflight.until(|held| self.open(held).next().is_some()).await;
-            let open: Vec<Queue> = self.open(&self.inflight).cloned().collect();
-            let waited = tokio::select! {
-                waited = self.broker.wait(&open, FALLBACK) => waited,
-                // Another queue has room now; a wait that is given up loses nothing.
-                () = self.grown(&open), if open.len() < self.queues.len() => continue,
-            };
-            let broke = waited.is_err() && !failing;
-            failing = waited.is_err();
-            let woken = match waited {
-                Ok(None) => continue,
-                Ok(Some(queue)) if self.inflight.room(&queue, 0) == 0 => {
-                    self.pass_on(&queue).await;
-                    continue;
-                }
-                Ok(Some(queue)) => Woken::Queue(queue),
-                // The claims notice and report an outage, and are repeated until it ends.
-                Err(_) if broke => Woken::All,
-                Err(_) => {
-                    tokio::time::sleep(RETRY_MIN).await;
-                    continue;
-                }
-            };
-            if self.woken.send(woken).await.is_err() {
-                return;
-            }
-            // Not after any other: a job of another queue, or the next of this one, would wait.
-            if self.stale.swap(false, Ordering::Relaxed) {
-                tokio::time::sleep(BUSY_PAUSE).await;
-            }
-        }
-    }
-}
-
-impl Listener {
-    /// The queues that have room for a job.
-    fn open<'a>(&'a self, held: &'a InFlight) -> impl Iterator<Item = &'a Queue> {
-        self.queues.iter().filter(|queue| held.room(queue, 0) > 0)
-    }
-
-    /// Returns when a queue has room that had none.
-    async fn grown(&self, before: &[Queue]) {
-        self.inflight.until(|held| self.open(held).any(|queue| !before.contains(queue))).await;
-    }
-
-    /// Wakes another waiter if work is left: a claim does, also one of nothing.
-    async fn pass_on(&self, queue: &Queue) {
-        if let Err(error) = self.broker.claim(queue, &self.worker, 0, self.lease).await {
-            let error = &error as &dyn std::error::Error;
-            tracing::debug!(job.queue = %queue, error, "a wake-up was lost; others look in time");
-        }
-    }
 }

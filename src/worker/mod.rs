@@ -24,6 +24,7 @@ mod inflight;
 mod judge;
 mod lanes;
 mod lease;
+mod listener;
 mod meter;
 mod open;
 mod overdue;

@@ -1,6 +1,8 @@
 //! Which queues are to be claimed from, and when.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -31,6 +33,9 @@ pub(super) struct Schedule {
     generations: HashMap<Queue, u32>,
     /// When somebody was last told that there is a gap.
     told: Option<Instant>,
+    /// Whether the last wake-up was no news: of a queue that was on the schedule, and so is claimed
+    /// from anyway. Whoever listens for them looks here.
+    pub(super) stale: Arc<AtomicBool>,
 }
 
 impl Schedule {
@@ -41,6 +46,7 @@ impl Schedule {
             fallback: Instant::now() + FALLBACK,
             generations: HashMap::new(),
             told: None,
+            stale: Arc::default(),
         }
     }
 
@@ -56,15 +62,15 @@ impl Schedule {
         calls
     }
 
-    /// Answers whether it was news: a queue that is on the schedule is claimed from anyway.
-    pub(super) fn heed(&mut self, woken: Woken, queues: &[Queue]) -> bool {
-        match woken {
+    pub(super) fn heed(&mut self, woken: Woken, queues: &[Queue]) {
+        let is_news = match woken {
             Woken::Queue(queue) => self.wake(queue),
             Woken::All => {
                 self.wake_all(queues);
                 true
             }
-        }
+        };
+        self.stale.store(!is_news, Ordering::Relaxed);
     }
 
     pub(super) fn wake_all(&mut self, queues: &[Queue]) {
@@ -162,12 +168,16 @@ mod tests {
         let queues = ["a", "b"].map(|name| Queue::parse(name).unwrap());
         let [a, b] = queues.clone();
         let mut schedule = Schedule::new(&queues);
-        assert!(!schedule.heed(Woken::Queue(a.clone()), &queues));
+        let is_news = |woken, schedule: &mut Schedule| {
+            schedule.heed(woken, &queues);
+            !schedule.stale.load(Ordering::Relaxed)
+        };
+        assert!(!is_news(Woken::Queue(a.clone()), &mut schedule));
         schedule.rest(&a, None, Timestamp::from_millis(0));
-        assert!(schedule.heed(Woken::Queue(a.clone()), &queues));
-        assert!(!schedule.heed(Woken::Queue(a), &queues), "it is there since the one before");
-        assert!(!schedule.heed(Woken::Queue(b), &queues), "the other one was there throughout");
-        assert!(schedule.heed(Woken::All, &queues), "anything may have happened");
+        assert!(is_news(Woken::Queue(a.clone()), &mut schedule));
+        assert!(!is_news(Woken::Queue(a), &mut schedule), "it is there since the one before");
+        assert!(!is_news(Woken::Queue(b), &mut schedule), "the other one was there throughout");
+        assert!(is_news(Woken::All, &mut schedule), "anything may have happened");
     }
 
     proptest! {
