@@ -12,8 +12,9 @@ use super::schedule::Woken;
 use crate::broker::Broker;
 use crate::job::{Queue, WorkerId};
 
-/// The wake-ups that the claims from a busy queue leave behind are taken no faster.
-const BUSY_PAUSE: Duration = Duration::from_millis(5);
+/// The wake-ups that the claims from a busy queue leave behind are taken ever more slowly: after the
+/// first of them, and at most. One by itself is chance, and another queue's job may come next.
+const BUSY_PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(8));
 
 /// Waits for the broker's wake-ups beside the claims, so that a busy queue does not deafen us to
 /// the others. A queue that has no room here is not listened to: the wake-up is another worker's.
@@ -32,7 +33,7 @@ pub(super) struct Listener {
 impl Listener {
     /// Listens until nobody wants to hear of it.
     pub(super) async fn run(self) {
-        let mut failing = false;
+        let (mut failing, mut pause) = (false, Duration::ZERO);
         loop {
             self.inflight.until(|held| self.open(held).next().is_some()).await;
             let open: Vec<Queue> = self.open(&self.inflight).cloned().collect();
@@ -61,8 +62,13 @@ impl Listener {
                 return;
             }
             // Not after any other: a job of another queue, or the next of this one, would wait.
-            if self.stale.swap(false, Ordering::Relaxed) {
-                tokio::time::sleep(BUSY_PAUSE).await;
+            pause = if self.stale.swap(false, Ordering::Relaxed) {
+                (2 * pause).clamp(BUSY_PAUSE.0, BUSY_PAUSE.1)
+            } else {
+                Duration::ZERO
+            };
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
             }
         }
     }
@@ -161,11 +167,17 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_wake_ups_of_a_queue_that_is_claimed_from_anyway_are_taken_slowly() {
+    async fn the_wake_ups_of_a_queue_that_is_claimed_from_anyway_are_taken_ever_more_slowly() {
         let mut busy = Busy::start().await;
+        let mut took = Vec::new();
+        for number in [0, 1, 0, 1, 0, 1] {
+            busy.stale.store(true, Ordering::Relaxed);
+            took.push(busy.hears_of(number).await);
+        }
+        assert!(took[0] < BUSY_PAUSE.0, "nothing came before it: {took:?}");
+        assert!(took[1] >= BUSY_PAUSE.0 && took[1] < BUSY_PAUSE.1, "{took:?}");
+        assert!(took.is_sorted() && took[5] >= BUSY_PAUSE.1, "{took:?}");
         busy.hears_of(0).await;
-        busy.stale.store(true, Ordering::Relaxed);
-        busy.hears_of(1).await;
-        assert!(busy.hears_of(0).await >= BUSY_PAUSE);
+        assert!(busy.hears_of(1).await < BUSY_PAUSE.0, "what is news ends it");
     }
 }
