@@ -81,7 +81,13 @@ impl Envelope {
 
     /// The envelope as it is stored.
     pub fn encode(&self) -> String {
-        stored::write(self)
+        // What is written is text: JSON of plain names.
+        String::from_utf8(self.encode_after(String::new())).unwrap_or_default()
+    }
+
+    /// The envelope as it is stored, behind what stands before it there.
+    pub(crate) fn encode_after(&self, header: String) -> Vec<u8> {
+        stored::write(self, header)
     }
 
     /// Reads the stored envelope of a job.

@@ -17,6 +17,9 @@ use super::{DecodeError, Durability, Envelope, JobId, Kind, Tenant, Timestamp, T
 /// The format this program writes. It reads every format from 1 on, for ever.
 const FORMAT: u64 = 2;
 
+/// About what an envelope takes besides its arguments, to be written without growing.
+const BESIDES_ARGS_BYTES: usize = 128;
+
 #[derive(Serialize)]
 struct Written<'a> {
     v: u64,
@@ -72,7 +75,8 @@ struct Read<'a> {
     tp: Option<TraceParent>,
 }
 
-pub(super) fn write(envelope: &Envelope) -> String {
+/// Writes an envelope behind a header.
+pub(super) fn write(envelope: &Envelope, header: String) -> Vec<u8> {
     let (made, born) = (envelope.id.made_at(), envelope.created_at);
     let named = envelope.id.to_string();
     let millis = |time: Timestamp| time.as_millis();
@@ -93,8 +97,13 @@ pub(super) fn write(envelope: &Envelope) -> String {
         t: (!envelope.tenant.is_default()).then_some(envelope.tenant.as_uuid()),
         tp: envelope.trace,
     };
-    // Serialising this type cannot fail: no map keys, no foreign Serialize, all names plain.
-    serde_json::to_string(&written).unwrap_or_default()
+    let mut bytes = header.into_bytes();
+    bytes.reserve(BESIDES_ARGS_BYTES + envelope.args.get().len());
+    match serde_json::to_writer(&mut bytes, &written) {
+        Ok(()) => bytes,
+        // Cannot be: no map keys, no foreign Serialize, all names plain.
+        Err(_) => Vec::new(),
+    }
 }
 
 pub(super) fn read(id: JobId, bytes: &[u8]) -> Result<Envelope, DecodeError> {

@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
-use redis::Cmd;
+use redis::{Cmd, RedisWrite as _};
 
-use super::value::millis;
+use super::value::{ID_BYTES, PLACE_BYTES, millis};
 use super::{RedisBroker, reply, value};
 use crate::broker::{
     BATCH_MAX, Claimed, Error, Lease, Place, Push, Pushed, Reassertion, Renewed, Settlement, Then,
     order,
 };
 use crate::job::{JobId, Queue, Timestamp, WorkerId};
+
+/// Bytes of the longest word for what becomes of a job.
+const WORD_BYTES: usize = 10;
 
 impl RedisBroker {
     pub(super) async fn push_batch(
@@ -19,12 +22,13 @@ impl RedisBroker {
         jobs: &[Push],
     ) -> Result<Vec<Pushed>, Error> {
         let generation = self.generations.of(queue);
+        let values: Vec<Vec<u8>> = jobs.iter().map(|push| value::of(push, &generation)).collect();
         let fill = |call: &mut Cmd| {
+            let lengths = values.iter().flat_map(|value| [ID_BYTES, PLACE_BYTES, value.len()]);
+            call.reserve_space_for_args(lengths);
             call.arg(self.skew_ms()).arg(self.options.window).arg(&generation);
-            for push in jobs {
-                call.arg(value::id(push.envelope.id))
-                    .arg(value::place(push))
-                    .arg(value::of(push, &generation));
+            for (push, value) in jobs.iter().zip(&values) {
+                call.arg(value::id(push.envelope.id)).arg(value::place(push)).arg(value);
             }
         };
         let answer = self.call(|scripts| &scripts.push, queue, fill).await?;
@@ -46,6 +50,8 @@ impl RedisBroker {
                 |scripts| &scripts.settle,
                 queue,
                 |call| {
+                    let members = jobs.iter().map(|job| value::member_bytes(&job.lease));
+                    call.reserve_space_for_args(members.flat_map(|member| [WORD_BYTES, member]));
                     call.arg(self.skew_ms());
                     for Settlement { lease, then } in jobs {
                         let member = value::member(lease);

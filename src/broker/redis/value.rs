@@ -20,6 +20,10 @@ use crate::job::{DecodeError, Envelope, JobId, Queue, Timestamp, Turn};
 /// Length of the header.
 const HEADER_BYTES: usize = 29;
 
+/// Length of an id, and of what a push says besides.
+pub(super) const ID_BYTES: usize = 32;
+pub(super) const PLACE_BYTES: usize = 33;
+
 /// Longest span: beyond it a number in a script would lose digits.
 const SPAN_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -39,6 +43,12 @@ pub(super) fn millis(span: Duration) -> u64 {
 /// A lease's member in the set.
 pub(super) fn member(lease: &Lease) -> String {
     format!("{}|{}|{}", lease.id.as_uuid().simple(), lease.token, lease.worker)
+}
+
+/// How long a lease's member is, at most.
+pub(super) fn member_bytes(lease: &Lease) -> usize {
+    const TOKEN_BYTES: usize = 10 + 1 + 20;
+    ID_BYTES + 1 + TOKEN_BYTES + 1 + lease.worker.as_str().len()
 }
 
 /// The header's head start.
@@ -65,15 +75,15 @@ pub(super) fn place(push: &Push) -> String {
 }
 
 /// A pushed job's value, fresh in a generation unless it is flagged.
-pub(super) fn of(push: &Push, generation: &str) -> String {
+pub(super) fn of(push: &Push, generation: &str) -> Vec<u8> {
     let Push { envelope, flagged, .. } = push;
-    format!(
-        "{}0{:04}{:014}{}",
+    let header = format!(
+        "{}0{:04}{:014}",
         if *flagged { FLAGGED } else { generation },
         order::head_start_s(envelope),
         order::due_ms(envelope),
-        envelope.encode(),
-    )
+    );
+    envelope.encode_after(header)
 }
 
 /// A due time for the header of a job that is not looked into.
