@@ -1,5 +1,10 @@
-//! What a backlog far beyond the broker's window costs Redis, and how fast it is worked off.
+//! What a job costs as the backlog grows, and what the backlog costs Redis.
+//!
+//! While a number of jobs wait, others pass: each is enqueued at the end and each that runs was at
+//! the head. So a job's cost is the same sum of work at any depth, from jobs that go through Redis
+//! at once to those that wait in the ledger until their turn is near.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use postworks::broker::WINDOW;
@@ -8,35 +13,84 @@ use postworks::job::Durability;
 use postworks::testing::postgres_server::PostgresServer;
 
 use crate::Plan;
+use crate::machine::busy_time;
 use crate::memory::used;
 use crate::report::Report;
 use crate::world::{World, queue};
 
-/// Fills the window, then the ledger, then lets a worker drain it all.
+/// Jobs in one call.
+const BULK: usize = 500;
+/// Longest wait for the jobs that pass.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Lets the backlog grow, and jobs pass at each depth.
 pub(crate) async fn measure(postgres: &PostgresServer, plan: &Plan, report: &mut Report) {
     let world = World::new(postgres, 0).await;
-    world.fill(Durability::Ledger, WINDOW).await;
-    let full = used(&world.redis);
-    let accepted = world.fill(Durability::Ledger, plan.deep - WINDOW).await;
-    let deep = used(&world.redis);
-    let jobs = plan.deep;
-    report.figure("backlog", &format!("Redis, {WINDOW} waiting jobs"), full as f64, "bytes");
-    let line = format!("Redis, {jobs} waiting jobs");
-    report.at_most("backlog", &line, deep as f64, "bytes", full as f64 * 1.1);
-    let speed = (jobs - WINDOW) as f64 / accepted.as_secs_f64();
-    report.figure("backlog", "enqueue beyond the window, bulk 500", speed, "jobs/s");
-    let start = Instant::now();
+    let (mut first, mut full) = (None, None);
+    for &depth in plan.depths {
+        let missing = depth.saturating_sub(waiting(&world).await);
+        let accepted = world.fill(Durability::Ledger, missing).await;
+        if depth > WINDOW {
+            let line = format!("enqueue in bulk up to {depth}");
+            report.figure("backlog", &line, missing as f64 / accepted.as_secs_f64(), "jobs/s");
+        }
+        let redis = used(&world.redis) as f64;
+        let line = format!("Redis, {depth} waiting jobs");
+        match full {
+            Some(full) => report.at_most("backlog", &line, redis, "bytes", full * 1.1),
+            None => report.figure("backlog", &line, redis, "bytes"),
+        }
+        if depth >= WINDOW {
+            full.get_or_insert(redis);
+        }
+        let passed = pass(&world, plan.passing).await;
+        let line = format!("enqueued and run while {depth} wait");
+        report.figure("backlog", &line, passed.speed, "jobs/s");
+        let line = format!("CPU a job, {depth} waiting, all programs");
+        let first = *first.get_or_insert(passed.cpu_us);
+        report.at_most("backlog", &line, passed.cpu_us, "µs", first * 1.2);
+        let start = Instant::now();
+        let told = waiting(&world).await;
+        assert!(told.abs_diff(depth) <= BULK, "{told} of {depth} are counted");
+        report.figure("backlog", &format!("counting {depth}"), millis(start.elapsed()), "ms");
+    }
+}
+
+/// What the passing of jobs took.
+struct Passed {
+    speed: f64,
+    /// Of everything that runs on this machine, so nothing else may.
+    cpu_us: f64,
+}
+
+/// Enqueues and runs `jobs` jobs; as many wait all the time as did before.
+async fn pass(world: &World, jobs: usize) -> Passed {
+    let ran = || world.seen.count.load(Ordering::Relaxed);
+    let working = world.start_worker();
+    let (before, start, cpu) = (ran(), Instant::now(), busy_time());
+    let mut enqueued = 0;
+    while ran() - before < jobs {
+        assert!(start.elapsed() < PATIENCE, "only {} of {jobs} jobs passed", ran() - before);
+        if enqueued <= ran() - before {
+            let batch = (0..BULK).map(|_| world.job(Durability::Ledger)).collect();
+            world.producer.enqueue(batch).await.expect("the jobs are accepted");
+            enqueued += BULK;
+        } else {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    let (took, cpu) = (start.elapsed(), busy_time().saturating_sub(cpu));
+    working.drain().await;
+    let jobs = jobs as f64;
+    Passed { speed: jobs / took.as_secs_f64(), cpu_us: cpu.as_secs_f64() * 1e6 / jobs }
+}
+
+/// How many jobs wait, in the broker and beyond its window.
+async fn waiting(world: &World) -> usize {
     let queues = [queue(Durability::Ledger)];
     let told = depths(&*world.broker, &*world.ledger, &queues, world.clock.now()).await;
     let told = told.expect("the stores answer")[0].expect("one Redis").ready;
-    assert_eq!(told, jobs as u64, "every waiting job is counted");
-    report.figure("backlog", "counting them", millis(start.elapsed()), "ms");
-    let start = Instant::now();
-    let working = world.start_worker();
-    world.until_settled(jobs).await;
-    let speed = jobs as f64 / start.elapsed().as_secs_f64();
-    report.figure("backlog", "no-op jobs, ledger", speed, "jobs/s");
-    working.drain().await;
+    usize::try_from(told).expect("as many as there are")
 }
 
 fn millis(took: Duration) -> f64 {

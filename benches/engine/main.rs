@@ -37,6 +37,7 @@ use std::time::{Duration, Instant};
 
 use postworks::testing::postgres_server::PostgresServer;
 
+use postworks::broker::WINDOW;
 use report::Report;
 
 /// As in every binary.
@@ -47,8 +48,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 struct Plan {
     /// Jobs of a backlog.
     backlog: usize,
-    /// Jobs of a backlog far beyond the broker's window.
-    deep: usize,
+    /// Backlogs, from a small one to one far beyond the broker's window.
+    depths: &'static [usize],
+    /// Jobs that pass at each of them.
+    passing: usize,
     /// How often a backlog is drained; the median counts.
     rounds: usize,
     /// How long callers enqueue one by one.
@@ -63,7 +66,8 @@ struct Plan {
 
 const FULL: Plan = Plan {
     backlog: 200_000,
-    deep: 1_000_000,
+    depths: &[1_000, WINDOW, 1_000_000, 10_000_000],
+    passing: 200_000,
     rounds: 3,
     enqueue_for: Duration::from_secs(3),
     latency_for: Duration::from_secs(10),
@@ -73,7 +77,8 @@ const FULL: Plan = Plan {
 
 const QUICK: Plan = Plan {
     backlog: 20_000,
-    deep: 150_000,
+    depths: &[1_000, WINDOW, 150_000],
+    passing: 20_000,
     rounds: 1,
     enqueue_for: Duration::from_millis(500),
     latency_for: Duration::from_secs(2),
