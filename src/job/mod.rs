@@ -16,6 +16,7 @@ mod quota;
 mod redact;
 mod request;
 mod retry;
+pub mod schedule;
 mod spec;
 mod state;
 mod stored;

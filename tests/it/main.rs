@@ -6,6 +6,7 @@ mod broker;
 mod chaos_proxy;
 mod chores;
 mod cluster_worker;
+mod cron;
 mod fragile;
 mod ledger;
 mod ledger_faults;

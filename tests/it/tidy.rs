@@ -43,6 +43,7 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
             "server/tests",
         ],
     ),
+    ("croner", &["src/job/schedule"]),
     ("schemars", &["server/src/app/types", "server/src/api"]),
     ("zip", &["server/src/api"]),
     ("argon2", &["server/src/auth"]),
