@@ -25,6 +25,7 @@ mod migrations;
 mod open;
 mod outage;
 mod redrives;
+mod schedules;
 mod sql;
 mod sure;
 mod unpark;
@@ -46,6 +47,9 @@ pub(crate) use migrations::postgres_migrations;
 pub use open::{Backlog, Page, Span};
 pub use outage::GuardedPool;
 pub use redrives::{CauseCount, PutBackOnce, Redrive, RedriveState};
+pub use schedules::{
+    Added, FIRES_KEPT, Fire, Fired, Firing, RanNow, SCHEDULES_MAX, Schedule, Schedules,
+};
 pub use sql::SqlLedger;
 pub use sure::{MaybeUnsure, until_sure};
 pub use unpark::Unpark;
