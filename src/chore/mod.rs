@@ -9,6 +9,7 @@ mod missing;
 mod reaper;
 mod refill;
 mod relay;
+mod scheduler;
 mod sources;
 
 pub use collected::Collected;
@@ -18,6 +19,7 @@ pub use feed::Feed;
 pub use reaper::Reaper;
 pub use refill::Refiller;
 pub use relay::Relay;
+pub use scheduler::Scheduler;
 pub use sources::Stores;
 
 use crate::job::JobId;

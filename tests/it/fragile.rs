@@ -2,6 +2,7 @@
 
 #[path = "../workers/deed.rs"]
 mod deed;
+mod tick;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
@@ -37,7 +38,7 @@ const STUCK: i32 = 75;
 
 struct World {
     redis: RedisServer,
-    _postgres: PostgresServer,
+    postgres: PostgresServer,
     database: String,
     db: Db,
     ledger: Arc<dyn Ledger>,
@@ -112,7 +113,7 @@ impl World {
             Arc::new(catalog),
             SystemClock::shared(),
         );
-        Self { redis, _postgres: postgres, database, db, ledger, broker, producer }
+        Self { redis, postgres, database, db, ledger, broker, producer }
     }
 
     fn worker(&self, concurrency: usize, threads: usize) -> Fragile {
@@ -120,8 +121,19 @@ impl World {
     }
 
     fn worker_with(&self, concurrency: usize, threads: usize, lease: Duration) -> Fragile {
+        self.worker_at(&self.database, concurrency, threads, lease)
+    }
+
+    /// A worker that reaches the database by this address.
+    fn worker_at(
+        &self,
+        database: &str,
+        concurrency: usize,
+        threads: usize,
+        lease: Duration,
+    ) -> Fragile {
         let mut child = Command::new(program())
-            .args([&self.redis.url(), &self.database])
+            .args([&self.redis.url(), database])
             .args([concurrency.to_string(), threads.to_string()])
             .arg(lease.as_millis().to_string())
             .stdin(Stdio::null())

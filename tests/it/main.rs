@@ -18,6 +18,7 @@ mod metrics_page;
 mod mishaps;
 mod newer;
 mod postgres;
+mod schedules;
 mod tidy;
 mod trust;
 mod window;

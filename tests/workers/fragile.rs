@@ -12,10 +12,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use postworks::broker::Broker;
 use postworks::broker::redis::{RedisBroker, RedisOptions};
-use postworks::chore::{Reaper, Relay};
+use postworks::chore::{Reaper, Relay, Scheduler};
+use postworks::client::Producer;
 use postworks::clock::SystemClock;
-use postworks::job::{Job, JobError, Kind, Queue, WorkerId};
-use postworks::ledger::{Db, Ledger, PostgresOptions, SqlLedger};
+use postworks::job::{Catalog, Job, JobError, Kind, Queue, WorkerId};
+use postworks::ledger::{Db, Ledger, PostgresOptions, Schedules, SqlLedger};
 use postworks::worker::{Calls, Handler, JobContext, Options, Registry, Stop, Worker};
 
 use self::deed::Deed;
@@ -66,7 +67,7 @@ async fn work(
     let id = WorkerId::new("fragile", std::process::id(), uuid::Uuid::new_v4());
     let clock = SystemClock::shared();
     let db = Db::connect_postgres(&database, &PostgresOptions::default())?;
-    let ledger: Arc<dyn Ledger> = Arc::new(SqlLedger::new(db));
+    let ledger: Arc<dyn Ledger> = Arc::new(SqlLedger::new(db.clone()));
     let broker: Arc<dyn Broker> =
         Arc::new(RedisBroker::connect(RedisOptions::new(redis, id.clone()))?);
     let queue = Queue::of_kind(&Kind::parse(Deed::KIND)?);
@@ -79,6 +80,19 @@ async fn work(
         clock: Arc::clone(&clock),
         calls: Arc::clone(&calls),
     };
+    let mut catalog = Catalog::default();
+    catalog.add::<Deed>()?;
+    let scheduler = Scheduler {
+        schedules: Schedules::new(db),
+        broker: Arc::clone(&broker),
+        producer: Producer::new(
+            Arc::clone(&ledger),
+            Arc::clone(&broker),
+            Arc::new(catalog),
+            Arc::clone(&clock),
+        ),
+        clock: Arc::clone(&clock),
+    };
     let reaper = Reaper {
         broker: Arc::clone(&broker),
         ledger: Arc::clone(&ledger),
@@ -87,6 +101,7 @@ async fn work(
         renew,
     };
     tokio::spawn(relay.run(stop.drain.clone()));
+    tokio::spawn(scheduler.run(stop.drain.clone()));
     tokio::spawn(reaper.run(stop.drain.clone()));
     println!("{id}");
     let options = Options {

@@ -6,13 +6,13 @@ use std::sync::{Arc, OnceLock};
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use postworks::broker::{self, Broker};
-use postworks::chore::{Collected, Collector, Feed, Reaper, Stores};
+use postworks::chore::{Collected, Collector, Feed, Reaper, Scheduler, Stores};
 use postworks::client::Producer;
 use postworks::clock::SharedClock;
 use postworks::config::{Config, Environment};
 use postworks::gate::quota::Quotas;
 use postworks::job::{CatalogError, Queue, Tenant, WorkerId};
-use postworks::ledger::{self, Db, GroupCommit, Ledger, SqlLedger};
+use postworks::ledger::{self, Db, GroupCommit, Ledger, Schedules, SqlLedger};
 use postworks::telemetry::metrics::{self, Known};
 use postworks::worker::{
     self, Blocks, Calls, Drained, Options, Registry, Solitude, Stop, Tempo, Worker,
@@ -206,6 +206,11 @@ impl Node {
         Arc::new(SqlLedger::new(self.reserved.for_tenant(tenant)))
     }
 
+    /// Schedules, as one tenant sees them.
+    pub fn schedules_of(&self, tenant: Tenant) -> Schedules {
+        Schedules::new(self.reserved.for_tenant(tenant))
+    }
+
     /// Whether the ledger has this program's tables. A ledger that cannot be reached now is no
     /// fault: the node waits for it.
     ///
@@ -316,11 +321,18 @@ impl Node {
             producer: self.producer.clone(),
             platforms: self.switched_on(),
         };
+        let scheduler = Scheduler {
+            schedules: Schedules::new(self.store.db().clone()),
+            broker: Arc::clone(&self.broker),
+            producer: self.producer.clone(),
+            clock: Arc::clone(&self.clock),
+        };
         let disconnected =
             Disconnected { store: self.store.clone(), producer: self.producer.clone() };
         tokio::spawn(disconnected.run(stop.clone()));
         tokio::spawn(reconnected.run(stop.clone()));
         tokio::spawn(renewals.run(stop.clone()));
+        tokio::spawn(scheduler.run(stop.clone()));
         feed.start(stop);
         tokio::spawn(reaper.run(stop.clone()));
     }

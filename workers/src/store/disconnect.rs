@@ -90,6 +90,8 @@ impl Store {
         // With an id of the platform's it could be taken for the account that is connected anew.
         const RENAME: &str = "UPDATE connectors SET state = 'needs_reauth', \
              state_reason = 'disconnected', remote_id = NULL, identifier = $2 WHERE id = $1";
+        // Jobs for it could do nothing any more.
+        const UNSCHEDULE: &str = "DELETE FROM schedules WHERE account = $1";
         let now = self.now().as_millis();
         let mut tx = self.db.begin().await?;
         let row: Option<Row> = on_tx!(&mut tx, conn => {
@@ -111,6 +113,7 @@ impl Store {
             .execute(conn)
             .await
             .map(drop))?;
+        on_tx!(&mut tx, conn => sqlx::query(UNSCHEDULE).bind(id).execute(conn).await.map(drop))?;
         self.tell(&mut tx, EventKind::Disconnected, id, None).await?;
         SqlLedger::audit_in(&mut tx, note).await?;
         *taken.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.take(connector, sealed));
