@@ -69,7 +69,7 @@ impl Tag {
     pub(super) const fn words(self) -> &'static str {
         match self {
             Self::Logins => "People log in with a password; programs have API keys and need not.",
-            Self::Jobs => "Enqueue jobs, look at them, cancel them.",
+            Self::Jobs => "Enqueue jobs, once or by a schedule; look at them, cancel them.",
             Self::Publishing => "Accounts, posts, and posts on accounts.",
             Self::Letters => {
                 "Jobs that need a person: look at them, put them back, or end them for good."

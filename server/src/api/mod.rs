@@ -17,6 +17,7 @@ mod page;
 mod problem;
 mod route;
 mod routes;
+mod schedules;
 mod serve;
 mod table;
 mod work;

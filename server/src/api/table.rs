@@ -1,6 +1,8 @@
 //! Every route of the API, each with what it needs of its caller and what is said of it: there is no
 //! other way to add one.
 
+mod schedules;
+
 use axum::Router;
 use axum::http::Method;
 use axum::middleware::from_fn_with_state;
@@ -42,6 +44,7 @@ pub struct Declared {
 pub(super) fn table() -> Vec<Route> {
     let chapters = [
         jobs(),
+        schedules::chapter(),
         publishing(),
         oauth(),
         letters(),

@@ -25,6 +25,7 @@ mod queues;
 mod redriver;
 mod redrives;
 mod scaling;
+mod schedules;
 mod take_over;
 mod tenants;
 pub mod types;

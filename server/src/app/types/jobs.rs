@@ -57,7 +57,7 @@ pub struct EnqueueJob {
     pub trace: Option<TraceParent>,
 }
 
-fn no_args() -> Box<RawValue> {
+pub(super) fn no_args() -> Box<RawValue> {
     RawValue::from_string("{}".to_owned()).unwrap_or_default()
 }
 

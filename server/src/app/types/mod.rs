@@ -14,6 +14,7 @@ mod oauth;
 mod object;
 mod redrives;
 mod scaling;
+mod schedules;
 mod tenants;
 pub(crate) mod words;
 
@@ -34,6 +35,7 @@ pub use oauth::*;
 pub(crate) use object::Object;
 pub use redrives::*;
 pub use scaling::*;
+pub use schedules::*;
 pub use tenants::*;
 
 use super::paging::LIMIT_MAX;

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 
 use postworks::broker::Position;
+use postworks::job::schedule::{Missed, Overlap};
 use postworks::job::{self, Catalog};
 use postworks::ledger;
 use postworks_workers::store;
@@ -57,6 +58,12 @@ closed! {
     EventKind: store::EventKind::ALL.map(store::EventKind::as_str);
     /// How far a publication is: `sending` may be out, `failed` surely is not.
     PublicationState: store::PublicationState::ALL.map(store::PublicationState::as_str);
+    /// What becomes of times of a schedule that nobody was there for: nothing, one job for all of them,
+    /// or a job each, for the newest 100 at most, a second apart.
+    MissedPolicy: Missed::ALL.map(Missed::as_str);
+    /// What becomes of a schedule's time that comes while the job of the last one is not done: nothing,
+    /// or a job all the same.
+    OverlapPolicy: Overlap::ALL.map(Overlap::as_str);
     /// How a breaker stands: all calls pass, some do, or none do.
     BreakerState: Position::ALL.map(Position::as_str);
 }
@@ -115,6 +122,8 @@ formed! {
     };
     /// A kind's name. Answers may have kinds that only newer programs know.
     Kind: { "type": "string", "pattern": "^[a-z][a-z0-9_]{0,59}$" };
+    /// A schedule's name.
+    ScheduleName: { "type": "string", "pattern": "^[a-z0-9_-]{1,60}$" };
     /// The cause of dead letters.
     Fingerprint: { "type": "string", "pattern": "^[0-9a-fA-F]{16}$" };
     /// Where a page ended.

@@ -46,6 +46,7 @@ struct Rows {
     redrive: Uuid,
     /// A publication of which nobody knows what became of it.
     effect: Uuid,
+    schedule: Uuid,
 }
 
 fn id_of(answer: &Value) -> Uuid {
@@ -158,6 +159,9 @@ impl House {
         let spare = json!({"platform": "sandbox", "base_url": "http://127.0.0.1:1",
             "identifier": "spare", "secret": "hush"});
         let spare = id_of(&self.done(by, "POST", "/api/connectors", spare).await);
-        Rows { connector, spare, post, publication, job, dead, redrive, effect }
+        let schedule = json!({"name": "hourly", "cron": "0 * * * *", "kind": "connector_sync",
+            "args": {"connector_id": connector}});
+        let schedule = id_of(&self.done(by, "POST", "/api/schedules", schedule).await);
+        Rows { connector, spare, post, publication, job, dead, redrive, effect, schedule }
     }
 }
