@@ -16,11 +16,12 @@ use super::failure::{Exit, Failure};
 use super::target::{Sink, Target};
 use crate::api::{Problem, chain};
 use crate::app::types::{
-    AddConnector, AuditQuery, AuditView, AutoscaleQuery, AutoscaleView, CancelledJob, Connector,
-    ConnectorsQuery, Created, DeadDiscard, DeadEdit, DeadGroupView, DeadLetterView, DeadQuery,
-    DeadRetry, Discarded, DisconnectedView, EffectResolved, EffectView, EnqueueJob, Enqueued,
-    GateView, JobView, JobsQuery, Page, PageQuery, Planned, QueueView, RedriveView, ResolveEffect,
-    Why, WhyView,
+    AddConnector, AddSchedule, AuditQuery, AuditView, AutoscaleQuery, AutoscaleView, CancelledJob,
+    Connector, ConnectorsQuery, Created, DeadDiscard, DeadEdit, DeadGroupView, DeadLetterView,
+    DeadQuery, DeadRetry, Discarded, DisconnectedView, EffectResolved, EffectView, EnqueueJob,
+    Enqueued, GateView, JobView, JobsQuery, LastTimes, NextTimes, Page, PageQuery, Planned,
+    QueueView, RedriveView, RemovedSchedule, ResolveEffect, ScheduleView, SchedulesQuery,
+    TimesQuery, Why, WhyView,
 };
 
 /// An address that does not answer is told soon.
@@ -330,5 +331,38 @@ impl Target for HttpTarget {
 
     async fn audits(&self, query: &AuditQuery) -> Result<Page<AuditView>, Failure> {
         self.get("/api/audit", query).await
+    }
+
+    async fn add_schedule(&self, schedule: AddSchedule) -> Result<ScheduleView, Failure> {
+        self.post("/api/schedules", &schedule).await
+    }
+
+    async fn schedules(&self, query: &SchedulesQuery) -> Result<Page<ScheduleView>, Failure> {
+        self.get("/api/schedules", query).await
+    }
+
+    async fn next_times(&self, id: Uuid, query: &TimesQuery) -> Result<NextTimes, Failure> {
+        self.get(&format!("/api/schedules/{id}/next"), query).await
+    }
+
+    async fn last_times(&self, id: Uuid, query: &TimesQuery) -> Result<LastTimes, Failure> {
+        self.get(&format!("/api/schedules/{id}/fires"), query).await
+    }
+
+    async fn pause_schedule(&self, id: Uuid, why: &Why) -> Result<ScheduleView, Failure> {
+        self.post(&format!("/api/schedules/{id}/pause"), why).await
+    }
+
+    async fn resume_schedule(&self, id: Uuid, why: &Why) -> Result<ScheduleView, Failure> {
+        self.post(&format!("/api/schedules/{id}/resume"), why).await
+    }
+
+    async fn run_schedule(&self, id: Uuid, why: &Why) -> Result<Enqueued, Failure> {
+        self.post(&format!("/api/schedules/{id}/run"), why).await
+    }
+
+    async fn remove_schedule(&self, id: Uuid, why: &Why) -> Result<RemovedSchedule, Failure> {
+        let request = self.request(Method::DELETE, &format!("/api/schedules/{id}"));
+        self.answer(request.query(why)).await
     }
 }

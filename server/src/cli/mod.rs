@@ -25,6 +25,7 @@ mod metrics_page;
 mod output;
 mod queue;
 mod roles;
+mod schedule;
 mod secret_file;
 mod target;
 mod tenant;

@@ -15,11 +15,12 @@ use super::http::HttpTarget;
 use super::wiring;
 use crate::app::App;
 use crate::app::types::{
-    AddConnector, AuditQuery, AuditView, AutoscaleQuery, AutoscaleView, CancelledJob, Connector,
-    ConnectorsQuery, Created, DeadDiscard, DeadEdit, DeadGroupView, DeadLetterView, DeadQuery,
-    DeadRetry, Discarded, DisconnectedView, EffectResolved, EffectView, EnqueueJob, Enqueued,
-    GateView, JobView, JobsQuery, Page, PageQuery, Planned, QueueView, RedriveView, ResolveEffect,
-    Why, WhyView,
+    AddConnector, AddSchedule, AuditQuery, AuditView, AutoscaleQuery, AutoscaleView, CancelledJob,
+    Connector, ConnectorsQuery, Created, DeadDiscard, DeadEdit, DeadGroupView, DeadLetterView,
+    DeadQuery, DeadRetry, Discarded, DisconnectedView, EffectResolved, EffectView, EnqueueJob,
+    Enqueued, GateView, JobView, JobsQuery, LastTimes, NextTimes, Page, PageQuery, Planned,
+    QueueView, RedriveView, RemovedSchedule, ResolveEffect, ScheduleView, SchedulesQuery,
+    TimesQuery, Why, WhyView,
 };
 
 /// Where the API is unless somebody says otherwise.
@@ -100,6 +101,22 @@ pub trait Target: Send + Sync {
     async fn close_breaker(&self, name: &str, why: &Why) -> Result<GateView, Failure>;
     /// Lists operators' actions.
     async fn audits(&self, query: &AuditQuery) -> Result<Page<AuditView>, Failure>;
+    /// Adds a schedule.
+    async fn add_schedule(&self, schedule: AddSchedule) -> Result<ScheduleView, Failure>;
+    /// Lists schedules.
+    async fn schedules(&self, query: &SchedulesQuery) -> Result<Page<ScheduleView>, Failure>;
+    /// When a schedule will fire.
+    async fn next_times(&self, id: Uuid, query: &TimesQuery) -> Result<NextTimes, Failure>;
+    /// When a schedule has fired.
+    async fn last_times(&self, id: Uuid, query: &TimesQuery) -> Result<LastTimes, Failure>;
+    /// Lets a schedule fire no more.
+    async fn pause_schedule(&self, id: Uuid, why: &Why) -> Result<ScheduleView, Failure>;
+    /// Lets a paused schedule go on.
+    async fn resume_schedule(&self, id: Uuid, why: &Why) -> Result<ScheduleView, Failure>;
+    /// Makes a schedule's job now.
+    async fn run_schedule(&self, id: Uuid, why: &Why) -> Result<Enqueued, Failure>;
+    /// Removes a schedule.
+    async fn remove_schedule(&self, id: Uuid, why: &Why) -> Result<RemovedSchedule, Failure>;
 }
 
 /// Chooses: `--server`, else the stores if their addresses are set, else the API on this machine.
@@ -276,5 +293,39 @@ impl Target for App {
 
     async fn audits(&self, query: &AuditQuery) -> Result<Page<AuditView>, Failure> {
         Ok(self.audits(query).await?)
+    }
+
+    async fn add_schedule(&self, schedule: AddSchedule) -> Result<ScheduleView, Failure> {
+        Ok(self.add_schedule(schedule).await?)
+    }
+
+    async fn schedules(&self, query: &SchedulesQuery) -> Result<Page<ScheduleView>, Failure> {
+        Ok(self.schedules(query).await?)
+    }
+
+    async fn next_times(&self, id: Uuid, query: &TimesQuery) -> Result<NextTimes, Failure> {
+        Ok(self.next_times(id, query).await?)
+    }
+
+    async fn last_times(&self, id: Uuid, query: &TimesQuery) -> Result<LastTimes, Failure> {
+        Ok(self.last_times(id, query).await?)
+    }
+
+    async fn pause_schedule(&self, id: Uuid, why: &Why) -> Result<ScheduleView, Failure> {
+        Ok(self.pause_schedule(id, why).await?)
+    }
+
+    async fn resume_schedule(&self, id: Uuid, why: &Why) -> Result<ScheduleView, Failure> {
+        Ok(self.resume_schedule(id, why).await?)
+    }
+
+    async fn run_schedule(&self, id: Uuid, why: &Why) -> Result<Enqueued, Failure> {
+        let enqueued = self.run_schedule(id, why).await?;
+        self.flush().await;
+        Ok(enqueued)
+    }
+
+    async fn remove_schedule(&self, id: Uuid, why: &Why) -> Result<RemovedSchedule, Failure> {
+        Ok(self.remove_schedule(id, why).await?)
     }
 }

@@ -28,7 +28,7 @@ pub(super) fn check(verb: &Verb, name: Option<&str>) -> Result<(), Failure> {
         Verb::User(user) => matches!(user, UserCommand::Create(_)),
         Verb::Apikey(key) => matches!(key, ApiKeyCommand::Create(_)),
         Verb::Ingress(_) | Verb::Enqueue(_) | Verb::Connector(_) | Verb::Job(_) => true,
-        Verb::Dlq(_) | Verb::Effects(_) | Verb::Audit(_) => true,
+        Verb::Schedule(_) | Verb::Dlq(_) | Verb::Effects(_) | Verb::Audit(_) => true,
         // These refuse others than the house.
         Verb::Queue(_) | Verb::Breaker(_) | Verb::Top(_) => true,
         _ => false,

@@ -7,7 +7,7 @@ use postworks_workers::role::WorkerArgs;
 use super::failure::Failure;
 use super::{
     Context, apikey, audit, breaker, config, connector, demo, dlq, doctor, effects, enqueue,
-    ingress, job, keys, loadtest, queue, roles, tenant, top, up, user,
+    ingress, job, keys, loadtest, queue, roles, schedule, tenant, top, up, user,
 };
 
 /// What to do.
@@ -124,6 +124,24 @@ Examples:
   postworks job cancel 0198f3a0-…"
     )]
     Job(job::JobCommand),
+    /// Jobs that are made again and again
+    #[command(
+        subcommand,
+        after_help = "\
+A cron with one minute and one hour is a time of day: where the clock skips it, it comes at the first
+moment after; where the clock repeats it, once. Every other cron is a rhythm in real time. Each time is
+had once, by however many workers there are.
+
+Examples:
+  postworks schedule add nightly data_cleanup --cron '30 4 * * *' --zone Europe/Berlin
+  postworks schedule add sync-ann connector_sync --arg connector_id=0198f3a0-… \\
+      --cron '*/15 * * * *' --jitter 5m --missed skip
+  postworks schedule next nightly 3
+  postworks schedule pause nightly --reason 'the database moves'
+  postworks schedule run-now nightly
+  postworks schedule fires nightly"
+    )]
+    Schedule(schedule::ScheduleCommand),
     /// Dead letters: jobs that need a person
     #[command(
         subcommand,
@@ -310,6 +328,7 @@ pub(super) async fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
         Verb::Enqueue(args) => enqueue::run(context, args).await,
         Verb::Connector(command) => connector::run(context, command).await,
         Verb::Job(command) => job::run(context, command).await,
+        Verb::Schedule(command) => schedule::run(context, command).await,
         Verb::Dlq(command) => dlq::run(context, command).await,
         Verb::Effects(command) => effects::run(context, command).await,
         Verb::Audit(command) => audit::run(context, command).await,

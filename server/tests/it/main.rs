@@ -61,6 +61,7 @@ mod redrive;
 mod repeated;
 mod rolling;
 mod sandbox;
+mod schedules;
 mod sentinel;
 mod service;
 mod siblings;
