@@ -90,6 +90,15 @@ export default dashboard({
         stack: true,
         runbook: 'platforms.md#postworksbreakeropen',
       }),
+      lines({
+        title: 'How late schedules are',
+        says: 'How long the oldest schedule has been due whose job is not made. Seconds at a full minute are usual. A line that rises by a second a second: nobody makes the jobs of schedules.',
+        queries: [['late', 'max(postworks_schedule_lag_seconds)']],
+        unit: 's',
+        width: 24,
+        limits: { warn: 30, bad: 120 },
+        runbook: 'queues.md#postworksscheduleslate',
+      }),
     ]],
     ['Work', [
       lines({

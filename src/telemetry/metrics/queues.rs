@@ -72,6 +72,13 @@ pub const RELAY_LAG: Metric = Metric::gauge(
     "How long the oldest job has been due that should be in the broker and is not, in seconds; 0 \
      if none is missing.",
 );
+/// How late schedules are.
+pub const SCHEDULE_LAG: Metric = Metric::gauge(
+    Writer::Collector,
+    "postworks_schedule_lag_seconds",
+    &[],
+    "How long the oldest schedule has been due whose job is not made, in seconds; 0 if there is none.",
+);
 /// When the collector last read everything.
 pub const COLLECTOR_LAST_SUCCESS: Metric = Metric::gauge(
     Writer::Collector,
@@ -91,5 +98,6 @@ pub(super) const ALL: &[Metric] = &[
     DLQ_JOBS,
     DLQ_OLDEST_AGE,
     RELAY_LAG,
+    SCHEDULE_LAG,
     COLLECTOR_LAST_SUCCESS,
 ];

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use postworks::broker::memory::MemoryBroker;
-use postworks::chore::Scheduler;
+use postworks::chore::{LateSchedules, Scheduler, Source as _};
 use postworks::client::Producer;
 use postworks::clock::{Clock, SharedClock};
 use postworks::job::schedule::{CATCH_UP_MAX, Cron, Missed, Overlap};
@@ -18,6 +18,7 @@ use postworks::ledger::{
     Schedules, SqlLedger, Verdict,
 };
 use postworks::on_db;
+use postworks::telemetry::metrics::{Reading, SCHEDULE_LAG};
 use postworks::testing::postgres_server::PostgresServer;
 use uuid::Uuid;
 
@@ -154,6 +155,7 @@ on_both! {
     a_name_is_taken_once_and_what_people_do_is_noted,
     only_the_newest_fires_are_kept,
     jobs_are_spread_and_late_clocks_make_nothing_twice,
+    how_late_schedules_are_is_told,
 }
 
 async fn what_was_missed_is_had_as_the_policy_says_and_floods_nobody(db: &Db) {
@@ -323,4 +325,34 @@ async fn jobs_are_spread_and_late_clocks_make_nothing_twice(db: &Db) {
     assert!(made.iter().all(|(_, at)| *at >= due && at.since(due) < jitter));
     let early = made.iter().filter(|(_, at)| at.since(due) < jitter / 2).count();
     assert!((8..=32).contains(&early), "{early} of 40 in the first half");
+}
+
+async fn how_late_schedules_are_is_told(db: &Db) {
+    let (node, hand) = node(db);
+    let late = LateSchedules { schedules: node.schedules.clone(), clock: node.clock.clone() };
+    let tells = async || late.read().await.unwrap();
+    let seconds = |seconds: f64| [Reading::new(SCHEDULE_LAG, &[], seconds)];
+    assert_eq!(tells().await, seconds(0.0), "there is none");
+    let start = time("2026-05-01T00:00:00Z");
+    hand.set(start);
+    let one = schedule(0, "*/5 * * * *", "UTC", start);
+    let rare = schedule(1, "0 0 * * *", "UTC", start);
+    // No worker has ever heard of it.
+    let kind = Kind::parse("of_tomorrow").unwrap();
+    let unknown = Schedule { kind, ..schedule(2, "0 1 * * *", "UTC", start) };
+    for one in [&one, &rare, &unknown] {
+        add(&node.schedules, one).await;
+    }
+    assert_eq!(tells().await, seconds(0.0), "none is due");
+    hand.set(start.after(MINUTE * 7));
+    assert_eq!(tells().await, seconds(120.0));
+    node.look().await.unwrap();
+    assert_eq!(tells().await, seconds(0.0));
+    hand.set(start.after(MINUTE * 61));
+    node.look().await.unwrap();
+    assert_eq!(tells().await, seconds(60.0), "that of which nobody knows");
+    let holder = Holder { at: hand.now(), by: "cli:ann".to_owned(), why: None };
+    let paused = note("schedule.pause", hand.now());
+    assert!(node.schedules.hold(unknown.id, Some(&holder), None, &paused).await.unwrap());
+    assert_eq!(tells().await, seconds(0.0), "a paused one is not late");
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use postworks::broker::{self, Broker};
-use postworks::chore::{Collected, Collector, Feed, Reaper, Scheduler, Stores};
+use postworks::chore::{Collected, Collector, Feed, LateSchedules, Reaper, Scheduler, Stores};
 use postworks::client::Producer;
 use postworks::clock::SharedClock;
 use postworks::config::{Config, Environment};
@@ -280,8 +280,14 @@ impl Node {
             platforms: self.platforms.clone(),
             switched_on: self.switched_on(),
         }));
+        let (schedules, clock) = (self.schedules(), Arc::clone(&self.clock));
+        sources.push(Box::new(LateSchedules { schedules, clock }));
         let (broker, clock) = (Arc::clone(&self.broker), Arc::clone(&self.clock));
         Collector { broker, clock, sources, collected }.run(stop).await;
+    }
+
+    fn schedules(&self) -> Schedules {
+        Schedules::new(self.store.db().clone())
     }
 
     /// The platforms that are switched on here.
@@ -322,7 +328,7 @@ impl Node {
             platforms: self.switched_on(),
         };
         let scheduler = Scheduler {
-            schedules: Schedules::new(self.store.db().clone()),
+            schedules: self.schedules(),
             broker: Arc::clone(&self.broker),
             producer: self.producer.clone(),
             clock: Arc::clone(&self.clock),

@@ -107,6 +107,7 @@ async fn the_fleets_gauges_tell_what_is_so() {
         ("postworks_dlq_jobs", &[lookup, "auth"], 0.0),
         ("postworks_effects", &["under_way"], 0.0),
         ("postworks_relay_lag_seconds", &[], 0.0),
+        ("postworks_schedule_lag_seconds", &[], 0.0),
         ("postworks_redis_evicted_keys_total", &[], 0.0),
     ];
     let mut page = Page::default();
