@@ -18,6 +18,7 @@
 
 mod backlog;
 mod counted;
+mod delayed;
 mod drain;
 mod enqueue;
 mod guard;
@@ -52,6 +53,8 @@ struct Plan {
     depths: &'static [usize],
     /// Jobs that pass at each of them.
     passing: usize,
+    /// Jobs that wait for later.
+    delayed: usize,
     /// How often a backlog is drained; the median counts.
     rounds: usize,
     /// How long callers enqueue one by one.
@@ -68,6 +71,7 @@ const FULL: Plan = Plan {
     backlog: 200_000,
     depths: &[1_000, WINDOW, 1_000_000, 10_000_000],
     passing: 200_000,
+    delayed: 1_000_000,
     rounds: 3,
     enqueue_for: Duration::from_secs(3),
     latency_for: Duration::from_secs(10),
@@ -79,6 +83,7 @@ const QUICK: Plan = Plan {
     backlog: 20_000,
     depths: &[1_000, WINDOW, 150_000],
     passing: 20_000,
+    delayed: 100_000,
     rounds: 1,
     enqueue_for: Duration::from_millis(500),
     latency_for: Duration::from_secs(2),
@@ -157,6 +162,9 @@ async fn measure(args: Args) {
     // First, since what the others leave the disk to do for minutes would be counted in it.
     if wanted("latency") {
         latency::measure(&postgres, &plan, &mut report).await;
+    }
+    if wanted("delayed") {
+        delayed::measure(&postgres, &plan, &mut report).await;
     }
     if wanted("limit") {
         limit::measure(plan.backlog.min(100_000), plan.rounds, &mut report).await;

@@ -10,7 +10,9 @@ use postworks::broker::redis::{RedisBroker, RedisOptions};
 use postworks::chore::{Feed, Reaper};
 use postworks::client::Producer;
 use postworks::clock::{Clock as _, SharedClock, SystemClock};
-use postworks::job::{Durability, Job, JobError, Kind, NewJob, Queue, Request, WorkerId};
+use postworks::job::{
+    Durability, Job, JobError, Kind, NewJob, Queue, Request, Timestamp, WorkerId,
+};
 use postworks::ledger::{Bump, GroupCommit, Ledger, SqlLedger};
 use postworks::testing::postgres_server::PostgresServer;
 use postworks::testing::redis_server::RedisServer;
@@ -232,18 +234,38 @@ impl World {
 
     /// A job that is sent now.
     pub(crate) fn job(&self, durability: Durability) -> NewJob {
-        let args = Recorded { sent_us: now_us(), padding: PADDING.to_owned() };
+        self.job_of(durability, now_us(), None)
+    }
+
+    /// A job that is to start at a time, from which its latency counts.
+    pub(crate) fn job_for(&self, durability: Durability, at: Timestamp) -> NewJob {
+        let at_us = u64::try_from(at.as_millis()).expect("it is past 1970") * 1_000;
+        self.job_of(durability, at_us, Some(at))
+    }
+
+    fn job_of(&self, durability: Durability, sent_us: u64, at: Option<Timestamp>) -> NewJob {
+        let args = Recorded { sent_us, padding: PADDING.to_owned() };
         let mut request = Request::of(&args).unwrap();
         kind(durability).clone_into(&mut request.kind);
+        request.policy.run_at = at;
         self.producer.prepare(request).expect("a correct request")
     }
 
     /// Enqueues `count` jobs, 500 a call, and waits until the broker has them; answers how long
     /// it took until all were accepted.
     pub(crate) async fn fill(&self, durability: Durability, count: usize) -> Duration {
+        self.fill_with(count, || self.job(durability)).await
+    }
+
+    /// The same of recorded jobs that are to start at a time.
+    pub(crate) async fn fill_for(&self, at: Timestamp, count: usize) -> Duration {
+        self.fill_with(count, || self.job_for(Durability::Ledger, at)).await
+    }
+
+    async fn fill_with(&self, count: usize, job: impl Fn() -> NewJob) -> Duration {
         let start = Instant::now();
         for from in (0..count).step_by(500) {
-            let jobs = (from..count.min(from + 500)).map(|_| self.job(durability)).collect();
+            let jobs = (from..count.min(from + 500)).map(|_| job()).collect();
             self.producer.enqueue(jobs).await.expect("the jobs are accepted");
         }
         let accepted = start.elapsed();
@@ -251,13 +273,19 @@ impl World {
         accepted
     }
 
-    /// Returns when `count` jobs have run and the broker holds nothing of them any more.
-    pub(crate) async fn until_settled(&self, count: usize) {
+    /// Returns when `count` jobs have run.
+    pub(crate) async fn until_ran(&self, count: usize) {
         let start = Instant::now();
         while self.seen.count.load(Ordering::Relaxed) < count {
             assert!(start.elapsed() < PATIENCE, "only {:?} jobs ran", self.seen.count);
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
+    }
+
+    /// Returns when `count` jobs have run and the broker holds nothing of them any more.
+    pub(crate) async fn until_settled(&self, count: usize) {
+        let start = Instant::now();
+        self.until_ran(count).await;
         let queues = BOTH.map(queue);
         loop {
             let depths = self.broker.depth(&queues).await.expect("the broker answers");

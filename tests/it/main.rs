@@ -7,6 +7,7 @@ mod chaos_proxy;
 mod chores;
 mod cluster_worker;
 mod cron;
+mod delayed;
 mod fragile;
 mod ledger;
 mod ledger_faults;
