@@ -128,9 +128,9 @@ Examples:
     #[command(
         subcommand,
         after_help = "\
-A cron with one minute and one hour is a time of day: where the clock skips it, it comes at the first
-moment after; where the clock repeats it, once. Every other cron is a rhythm in real time. Each time is
-had once, by however many workers there are.
+A cron with one minute and one hour is a time of day: where the clock skips it, it comes at the
+first moment after; where the clock repeats it, once. Every other cron is a rhythm in real time.
+Each time is had once, by however many workers there are.
 
 Examples:
   postworks schedule add nightly data_cleanup --cron '30 4 * * *' --zone Europe/Berlin
