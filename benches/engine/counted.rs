@@ -159,7 +159,11 @@ impl CountedRedis {
     }
 
     async fn connect(&self) -> redis::RedisResult<MultiplexedConnection> {
-        redis::Client::open(self.url())?.get_multiplexed_async_connection().await
+        let client = redis::Client::open(self.url())?;
+        let mut connection = client.get_multiplexed_async_connection().await?;
+        // The library's is half a second; counting makes each instruction fifty.
+        connection.set_response_timeout(Duration::from_secs(60));
+        Ok(connection)
     }
 
     fn log(&self) -> String {
