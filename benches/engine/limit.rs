@@ -3,13 +3,14 @@
 //! No retry, no gates, no window, no wake-ups, no handlers, no records. What the engine carries is
 //! told as a part of this, since it is of the same minute and machine.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use postworks::testing::redis_server::RedisServer;
 use redis::aio::MultiplexedConnection;
 use redis::{Script, ScriptInvocation};
 use uuid::Uuid;
 
+use crate::machine::{cpu_time, redis_cpu_time};
 use crate::report::{Report, median};
 
 const PUSH: &str = include_str!("../least/push.lua");
@@ -29,18 +30,27 @@ pub(crate) type Claimed = (i64, Vec<Vec<u8>>, Vec<Vec<u8>>);
 pub(crate) async fn measure(backlog: usize, rounds: usize, report: &mut Report) {
     let mut speeds = Vec::with_capacity(rounds);
     for _ in 0..rounds {
-        speeds.push(drain(backlog).await);
+        speeds.push(drain(backlog).await.speed);
     }
     report.figure("limit", "three scripts and nothing else", median(speeds), "jobs/s");
 }
 
-/// Drains a backlog with the least effort; answers the jobs a second.
-pub(crate) async fn drain(backlog: usize) -> f64 {
+/// What a drain came to.
+pub(crate) struct Drained {
+    /// Jobs a second.
+    pub(crate) speed: f64,
+    /// Processor time of this process and of Redis.
+    pub(crate) cpu: Duration,
+}
+
+/// Drains a backlog with the least effort.
+pub(crate) async fn drain(backlog: usize) -> Drained {
     let redis = RedisServer::start();
     let client = redis::Client::open(redis.url()).expect("the server's own address");
     let connection = client.get_multiplexed_async_connection().await.expect("the server answers");
     push(connection.clone(), backlog).await;
-    let start = Instant::now();
+    let used = || cpu_time() + redis_cpu_time(&redis);
+    let (start, before) = (Instant::now(), used());
     let draining: Vec<_> =
         (0..LOOPS).map(|_| tokio::spawn(claim_and_settle(connection.clone()))).collect();
     let mut settled = 0;
@@ -48,7 +58,8 @@ pub(crate) async fn drain(backlog: usize) -> f64 {
         settled += drained.await.expect("nothing fails");
     }
     assert_eq!(settled, backlog, "each is settled, once");
-    backlog as f64 / start.elapsed().as_secs_f64()
+    let speed = backlog as f64 / start.elapsed().as_secs_f64();
+    Drained { speed, cpu: used() - before }
 }
 
 async fn claim_and_settle(mut connection: MultiplexedConnection) -> usize {

@@ -33,6 +33,16 @@ pub(crate) fn cpu_time() -> Duration {
     Duration::from_nanos(nanos.sum())
 }
 
+/// The processor time that a Redis has used.
+pub(crate) fn redis_cpu_time(redis: &RedisServer) -> Duration {
+    let info = redis.command("INFO cpu");
+    let used = ["used_cpu_user:", "used_cpu_sys:"].map(|name| {
+        let value = info.lines().find_map(|line| line.strip_prefix(name));
+        value.and_then(|value| value.trim().parse::<f64>().ok()).expect("Redis tells its time")
+    });
+    Duration::from_secs_f64(used.iter().sum())
+}
+
 /// The processor time that everything on this machine has used; zero where the system does not tell.
 pub(crate) fn busy_time() -> Duration {
     /// Ticks a second of `/proc/stat`, on every Linux.

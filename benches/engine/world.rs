@@ -20,6 +20,8 @@ use postworks::worker::{Calls, Drained, Handler, JobContext, Options, Registry, 
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
+use crate::machine::redis_cpu_time;
+
 /// Jobs that run at the same time, as by default.
 const CONCURRENCY: usize = 100;
 /// Longest wait for anything here.
@@ -224,12 +226,7 @@ impl World {
 
     /// The processor time that Redis has used.
     pub(crate) fn redis_cpu_time(&self) -> Duration {
-        let info = self.redis.command("INFO cpu");
-        let used = ["used_cpu_user:", "used_cpu_sys:"].map(|name| {
-            let value = info.lines().find_map(|line| line.strip_prefix(name));
-            value.and_then(|value| value.trim().parse::<f64>().ok()).expect("Redis tells its time")
-        });
-        Duration::from_secs_f64(used.iter().sum())
+        redis_cpu_time(&self.redis)
     }
 
     /// A job that is sent now.
