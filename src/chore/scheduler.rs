@@ -70,14 +70,21 @@ impl Scheduler {
     /// The ledger cannot be asked now. If it is not known whether it took the jobs, and it did, the
     /// relay pushes them.
     pub async fn look(&self) -> Result<Duration, Error> {
-        // Without a broker everybody has it, and they take turns at the rows.
-        let ours = self.broker.keep_office(OFFICE, TERM).await.unwrap_or(true);
-        let patience = if ours { Duration::ZERO } else { PATIENCE };
         let kinds: Vec<&str> =
             self.producer.catalog().iter().map(|spec| spec.kind.as_str()).collect();
+        let mut patience = None;
         loop {
             let Some(next) = self.schedules.next_due(&kinds).await? else { return Ok(EVERY) };
-            let (due, now) = (next.after(patience), self.clock.now());
+            let now = self.clock.now();
+            // Until something is about to come the office is nobody's.
+            if next > now.after(EVERY) {
+                return Ok(EVERY);
+            }
+            let patience = match patience {
+                Some(patience) => patience,
+                None => *patience.insert(self.patience().await),
+            };
+            let due = next.after(patience);
             if due > now {
                 return Ok(due.since(now).min(EVERY));
             }
@@ -89,6 +96,13 @@ impl Scheduler {
             }
             self.producer.dispatch(fired.made);
         }
+    }
+
+    /// How long what is due is left to whoever has the office: not at all if that is us.
+    async fn patience(&self) -> Duration {
+        // Without a broker everybody has it, and they take turns at the rows.
+        let ours = self.broker.keep_office(OFFICE, TERM).await.unwrap_or(true);
+        if ours { Duration::ZERO } else { PATIENCE }
     }
 
     fn decide(&self, schedule: &Schedule, now: Timestamp) -> Firing {

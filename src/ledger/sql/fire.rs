@@ -76,6 +76,8 @@ impl Schedules {
         let mut tx = self.db.begin().await?;
         let due = self.take(&mut tx, until, kinds, limit).await?;
         if due.is_empty() {
+            // At once: it may hold rows that others had meanwhile, and those are due again soon.
+            tx.rollback().await?;
             return Ok(Fired::default());
         }
         let busy = busy(&mut tx, &due).await?;
