@@ -3,19 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use postworks::broker::WINDOW;
 use postworks::job::Durability;
 use postworks::testing::postgres_server::PostgresServer;
-use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::Plan;
+use crate::arrivals::{RATE, arrive, ms, starts};
 use crate::memory::used;
 use crate::report::Report;
 use crate::world::{BOTH, World, name};
 
-/// Jobs that are enqueued a second, each to start [`DELAY`] later.
-const RATE: u32 = 500;
+/// How much later than it is enqueued each job is to start.
 const DELAY: Duration = Duration::from_secs(2);
 /// Within what a broker holds, and beyond it.
 const AHEAD: [Duration; 2] = [Duration::from_secs(1_800), Duration::from_secs(24 * 3_600)];
@@ -39,29 +37,13 @@ pub(crate) async fn measure(postgres: &PostgresServer, plan: &Plan, report: &mut
         let working = world.start_worker();
         // Past the relay's first sweep and everybody's first connection.
         tokio::time::sleep(Duration::from_millis(500)).await;
-        let mut arrivals = tokio::time::interval_at(Instant::now(), Duration::from_secs(1) / RATE);
-        arrivals.set_missed_tick_behavior(MissedTickBehavior::Burst);
-        let mut sending = Vec::with_capacity(jobs);
-        for _ in 0..jobs {
-            arrivals.tick().await;
-            let job = world.job_for(durability, world.clock.now().after(DELAY));
-            let world = Arc::clone(&world);
-            sending.push(tokio::spawn(async move {
-                world.producer.enqueue(vec![job]).await.expect("the job is accepted");
-            }));
-        }
-        for sent in sending {
-            sent.await.expect("no caller fails");
-        }
+        let job = || world.job_for(durability, world.clock.now().after(DELAY));
+        arrive(&world, jobs, job).await;
         world.until_ran(jobs).await;
-        let mut late = Histogram::<u64>::new(3).unwrap();
-        for latency in world.seen.latencies() {
-            late.record(latency.max(1)).unwrap();
-        }
-        let ms = |quantile: f64| late.value_at_quantile(quantile) as f64 / 1_000.0;
+        let late = starts(&world);
         let line = |what: &str| format!("late at {RATE} jobs/s, {}, {what}", name(durability));
-        report.figure("delayed", &line("p50"), ms(0.5), "ms");
-        report.at_most("delayed", &line("p99"), ms(0.99), "ms", 50.0);
+        report.figure("delayed", &line("p50"), ms(&late, 0.5), "ms");
+        report.at_most("delayed", &line("p99"), ms(&late, 0.99), "ms", 50.0);
         working.drain().await;
     }
 }

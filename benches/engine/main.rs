@@ -16,6 +16,7 @@
     reason = "a bench talks, and fails by panicking"
 )]
 
+mod arrivals;
 mod backlog;
 mod counted;
 mod delayed;
