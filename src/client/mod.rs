@@ -97,10 +97,13 @@ pub enum Error {
 /// What became of one job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct Enqueued {
-    /// The job's id; that of the live job with the same unique key if there was one.
+    /// The job's id; that of the job that holds the same unique key if there was one.
     pub id: JobId,
     /// Whether the job was made.
     pub created: bool,
+    /// Whether it was not, and its arguments are now those of the one that waits.
+    #[serde(default)]
+    pub replaced: bool,
 }
 
 /// Makes, records and dispatches jobs. Cheap to clone.
@@ -170,7 +173,7 @@ impl Producer {
         let job = NewJob { queue, ..self.prepare(request)? };
         let id = job.id;
         let answers = self.enqueue(vec![job]).await?;
-        Ok(answers.first().copied().unwrap_or(Enqueued { id, created: true }))
+        Ok(answers.first().copied().unwrap_or(Enqueued { id, created: true, replaced: false }))
     }
 
     /// Records jobs, all or none, and dispatches them; answers in order.
@@ -184,8 +187,10 @@ impl Producer {
     }
 
     async fn record(&self, jobs: Vec<NewJob>) -> Result<Vec<Enqueued>, Error> {
-        let mut answers: Vec<Enqueued> =
-            jobs.iter().map(|job| Enqueued { id: job.id, created: true }).collect();
+        let mut answers: Vec<Enqueued> = jobs
+            .iter()
+            .map(|job| Enqueued { id: job.id, created: true, replaced: false })
+            .collect();
         let (recorded, unrecorded): (Vec<_>, Vec<_>) =
             jobs.into_iter().enumerate().partition(|(_, job)| job.durability == Durability::Ledger);
         if !recorded.is_empty() {
@@ -197,13 +202,17 @@ impl Producer {
             crate::failpoint!(EnqueueCommitted);
             let mut fresh = Vec::with_capacity(rows.len());
             for ((place, row), outcome) in places.into_iter().zip(rows).zip(outcomes) {
-                match outcome {
-                    Recorded::Created => fresh.push(row),
-                    Recorded::Existing(id) => {
-                        if let Some(answer) = answers.get_mut(place) {
-                            *answer = Enqueued { id, created: false };
-                        }
+                let (id, replaced) = match outcome {
+                    Recorded::Created => {
+                        fresh.push(row);
+                        continue;
                     }
+                    Recorded::Existing(id) => (id, false),
+                    // The broker learns of it when it hands the job out.
+                    Recorded::Replaced(id) => (id, true),
+                };
+                if let Some(answer) = answers.get_mut(place) {
+                    *answer = Enqueued { id, created: false, replaced };
                 }
             }
             self.hand_over(fresh);

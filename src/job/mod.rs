@@ -24,6 +24,7 @@ mod tenant;
 mod time;
 mod trace;
 mod turn;
+mod unique;
 
 pub use catalog::{Catalog, CatalogError};
 pub use envelope::{DecodeError, ENVELOPE_BYTES_MAX, Envelope};
@@ -48,3 +49,6 @@ pub use time::{InvalidTimestamp, Timestamp};
 pub use trace::{InvalidTraceParent, TraceParent};
 pub use turn::Turn;
 pub(crate) use turn::{due_ms, place_ms};
+pub use unique::{
+    DEBOUNCE_MAX, DEBOUNCE_MIN, Edit, UNIQUE_FOR_MAX, UNIQUE_FOR_MIN, UniqueUntil, Uniqueness,
+};

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::{
     Catalog, Durability, FieldError, JobId, Kind, KindSpec, Queue, Tenant, Timestamp, TraceParent,
+    UniqueUntil, Uniqueness,
 };
 
 /// The most a job may be preferred, in seconds of head start.
@@ -39,8 +40,20 @@ pub struct RequestPolicy {
     pub run_at: Option<Timestamp>,
     /// Not before so long from now; not together with `run_at`. In milliseconds.
     pub delay: Option<Duration>,
-    /// While a live job of the kind has this key, another is not made.
+    /// While a live job of the kind has this key, another is not made; the next three fields say
+    /// otherwise, and need it.
     pub unique_key: Option<String>,
+    /// What frees the key, if not the job's end.
+    pub unique_until: Option<UniqueUntil>,
+    /// The key is held for so long from now even if the job completes before: 1 second to 30 days, in
+    /// milliseconds.
+    pub unique_for: Option<Duration>,
+    /// The job is due so long from now, 100 milliseconds to 24 hours; another of its key that is asked
+    /// for while it waits replaces its arguments and lets it wait anew. The key is free once it starts.
+    pub debounce: Option<Duration>,
+    /// A debounced job waits no longer than this in all, 24 hours at most; ten times its `debounce` if
+    /// absent.
+    pub max_delay: Option<Duration>,
     /// Head start in seconds.
     pub priority_s: Option<u32>,
     /// Attempts in all; the kind's default if absent.
@@ -77,8 +90,10 @@ pub struct NewJob {
     pub max_attempts: u32,
     /// Head start in seconds.
     pub priority_s: u32,
-    /// While this job is live, another of the kind with this key is not made.
+    /// While this job holds it, another of the kind with this key is not made.
     pub unique_key: Option<String>,
+    /// For how long it does.
+    pub uniqueness: Uniqueness,
     /// The account whose jobs wait together.
     pub account: Option<Uuid>,
     /// When it may run.
@@ -144,6 +159,7 @@ impl Request {
             failed_attempts: 0,
             max_attempts: self.policy.max_attempts.unwrap_or(spec.retry.max_attempts),
             priority_s: self.policy.priority_s.unwrap_or(0),
+            uniqueness: self.policy.uniqueness(now),
             unique_key: self.policy.unique_key,
             account: checked.account,
             run_at,
@@ -158,7 +174,8 @@ impl Request {
 impl RequestPolicy {
     /// When it is to run; perhaps in the past.
     fn due(&self, now: Timestamp) -> Timestamp {
-        self.run_at.or(self.delay.map(|delay| now.after(delay))).unwrap_or(now)
+        let delay = self.debounce.or(self.delay);
+        self.run_at.or(delay.map(|delay| now.after(delay))).unwrap_or(now)
     }
 
     fn faults(&self, spec: &KindSpec, now: Timestamp) -> Vec<FieldError> {
@@ -169,10 +186,12 @@ impl RequestPolicy {
             fault("/delay_ms", "cannot be given together with run_at".into());
         }
         let field = if self.delay.is_some() { "/delay_ms" } else { "/run_at" };
-        if due < now.before(PAST_MAX) {
+        // A debounce has narrower bounds of its own.
+        let named = self.debounce.is_none();
+        if named && due < now.before(PAST_MAX) {
             fault(field, "is more than 24 hours in the past".into());
         }
-        if due > now.after(AHEAD_MAX) {
+        if named && due > now.after(AHEAD_MAX) {
             fault(field, "is more than 366 days ahead".into());
         }
         if let Some(expires_at) = self.expires_at
@@ -197,6 +216,7 @@ impl RequestPolicy {
                 fault("/unique_key", format!("{} jobs are not recorded, so not unique", spec.kind));
             }
         }
+        self.uniqueness_faults(&mut fault);
         faults
     }
 }

@@ -27,6 +27,7 @@ mod outage;
 mod redrives;
 mod schedules;
 mod sql;
+mod standing;
 mod sure;
 mod unpark;
 
@@ -51,6 +52,7 @@ pub use schedules::{
     Added, FIRES_KEPT, Fire, Fired, Firing, RanNow, SCHEDULES_MAX, Schedule, Schedules,
 };
 pub use sql::SqlLedger;
+pub use standing::Standing;
 pub use sure::{MaybeUnsure, until_sure};
 pub use unpark::Unpark;
 
@@ -93,8 +95,11 @@ pub enum Error {
 pub enum Recorded {
     /// The job was made.
     Created,
-    /// A live job of the same kind has the unique key; this is its id.
+    /// Another job of the same kind holds the unique key; this is its id.
     Existing(JobId),
+    /// It holds the key and waits; its arguments are this request's now
+    /// ([`Uniqueness::Debounced`](crate::job::Uniqueness::Debounced)).
+    Replaced(JobId),
 }
 
 impl Recorded {
@@ -188,29 +193,6 @@ pub enum Settled {
     Stale,
     /// The job is live, but a person cancelled it while it ran: it is recorded as cancelled.
     Cancelled,
-}
-
-/// What a worker learns of a job before it starts it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
-    /// It is this claim's to run.
-    Yours {
-        /// Attempts that have failed so far, as recorded.
-        failed_attempts: u32,
-        /// Workers that crashed while they ran it, since a run of it last ended in good order.
-        crashes: u32,
-    },
-    /// It is live, but not due before this, or kept until then for a worker that had started it
-    /// before the broker lost its memory.
-    NotYet(Timestamp),
-    /// It ended; the broker's copy is left over.
-    Ended(State),
-    /// It is parked in the ledger.
-    Parked,
-    /// A claim with a greater token has it.
-    Superseded,
-    /// The ledger knows no such job.
-    Unknown,
 }
 
 /// A broker that lost its memory, or was started anew, as a reconciler found it.

@@ -15,8 +15,8 @@ use crate::broker::{Delivery, Then};
 use crate::clock::SharedClock;
 use crate::gate::watch::Watch;
 use crate::job::{
-    Category, DecodeError, Durability, Envelope, JobId, NewJob, Reason, SnoozeReason, Tenant,
-    Timestamp, Token, TraceParent,
+    Category, DecodeError, Durability, Edit, Envelope, JobId, NewJob, Reason, SnoozeReason, Tenant,
+    Timestamp, Token, TraceParent, Uniqueness,
 };
 use crate::ledger::{self, Ledger, Next, Standing, Verdict};
 
@@ -158,14 +158,15 @@ impl Admission {
         Ok(())
     }
 
-    /// Every delivery that is not provably the first, and every one of an effect, is checked and
-    /// stamped in the ledger before it starts.
+    /// Every delivery that is not provably the first, and every one of an effect or of a job whose
+    /// unique key is free once it has started, is checked and stamped in the ledger before it starts.
     pub(super) fn needs_ledger(&self, delivery: &Delivery) -> bool {
         match &delivery.envelope {
             Ok(_) if crate::planted!(UnflaggedSweep) => false,
             Ok(envelope) => {
                 envelope.durability == Durability::Ledger
                     && (delivery.flagged
+                        || envelope.stamped_first
                         || self
                             .registry
                             .route(&envelope.kind)
@@ -198,12 +199,17 @@ impl Admission {
         };
         match standing {
             None => {}
-            Some(Standing::Yours { failed_attempts, crashes: recorded }) => {
+            Some(Standing::Yours { failed_attempts, crashes: recorded, edit }) => {
+                let Some(latest) = with_edit(envelope, edit) else {
+                    admitted.judged.push(put_off(delivery, now.after(PARK)));
+                    return;
+                };
+                envelope = latest;
                 envelope.failed_attempts = failed_attempts;
                 crashes = recorded;
             }
             Some(standing) => {
-                admitted.judged.push(refused(delivery, envelope, &standing, now));
+                admitted.judged.push(refused(delivery, envelope, standing, now));
                 return;
             }
         }
@@ -310,18 +316,28 @@ fn judged(delivery: Delivery, next: Option<Next>, then: Then) -> Judgement {
     Judgement { queue, lease, verdict, then, retry: None, first_attempt: false }
 }
 
+/// The job with the arguments that took the place of the broker's; `None` if the record's are no JSON.
+fn with_edit(envelope: Envelope, edit: Option<Box<Edit>>) -> Option<Envelope> {
+    let Some(edit) = edit else { return Some(envelope) };
+    let id = envelope.id;
+    envelope
+        .edited(*edit)
+        .inspect_err(|error| tracing::error!(job.id = %id, %error, "its arguments make no sense"))
+        .ok()
+}
+
 /// The ledger says that the broker's copy is out of date.
 fn refused(
     delivery: Delivery,
     envelope: Envelope,
-    standing: &Standing,
+    standing: Standing,
     now: Timestamp,
 ) -> Judgement {
     match standing {
-        Standing::NotYet(run_at) => {
-            let again = Then::Again(Box::new(envelope.due_at(*run_at)));
-            judged(delivery, None, again)
-        }
+        Standing::NotYet { until, edit } => match with_edit(envelope, edit) {
+            Some(latest) => judged(delivery, None, Then::Again(Box::new(latest.due_at(until)))),
+            None => put_off(delivery, until),
+        },
         Standing::Unknown => {
             let job = row_of(&envelope, &delivery.queue);
             let message = "the ledger knows no such job; somebody else wrote it into the broker";
@@ -406,6 +422,7 @@ fn stand_in(delivery: &Delivery, now: Timestamp) -> NewJob {
         max_attempts: 1,
         priority_s: 0,
         unique_key: None,
+        uniqueness: Uniqueness::default(),
         account: None,
         run_at: now,
         created_at: now,

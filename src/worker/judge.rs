@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::run::{Ended, Judgement, Retry, Run};
 use crate::broker::Then;
 use crate::job::{
-    Attempt, Durability, Envelope, NewJob, Outcome, Queue, SnoozeReason, Timestamp, decide,
+    Attempt, Durability, Envelope, NewJob, Outcome, Queue, SnoozeReason, Timestamp, Uniqueness,
+    decide,
 };
 use crate::ledger::{FailedAttempt, Next, Verdict};
 
@@ -173,6 +174,7 @@ pub(super) fn row_of(envelope: &Envelope, queue: &Queue) -> NewJob {
         max_attempts: envelope.max_attempts,
         priority_s: envelope.priority_s,
         unique_key: None,
+        uniqueness: Uniqueness::default(),
         account: envelope.account,
         run_at: envelope.run_at,
         created_at: envelope.created_at,

@@ -21,7 +21,8 @@ impl App {
         let jobs = self.route(self.prepare(vec![job], false)?, false).await?;
         let due = jobs.first().map(|job| job.run_at);
         let recorded = self.producer.enqueue(jobs).await?;
-        let Some((&client::Enqueued { id, created }, due)) = recorded.first().zip(due) else {
+        let Some((&client::Enqueued { id, created, replaced }, due)) = recorded.first().zip(due)
+        else {
             return Err(Error::Broken("the ledger answered nothing for a job".into()));
         };
         let state = if created {
@@ -29,7 +30,7 @@ impl App {
         } else {
             self.state(id).await?
         };
-        Ok(Enqueued { id, state, created })
+        Ok(Enqueued { id, state, created, replaced })
     }
 
     /// Enqueues up to 1,000 jobs, all or none.
@@ -41,7 +42,11 @@ impl App {
         let recorded = self.producer.enqueue(jobs).await?;
         let jobs = recorded
             .into_iter()
-            .map(|client::Enqueued { id, created }| BulkEnqueued { id, created })
+            .map(|client::Enqueued { id, created, replaced }| BulkEnqueued {
+                id,
+                created,
+                replaced,
+            })
             .collect();
         Ok(EnqueuedBulk { jobs })
     }
@@ -73,11 +78,18 @@ impl App {
         if !job.args.get().starts_with('{') {
             return Err(vec![FieldError::new("/args", "must be an object")]);
         }
+        let unique_until = job.unique_until.as_deref().map(str::parse).transpose();
+        let unique_until = unique_until
+            .map_err(|message: String| vec![FieldError::new("/unique_until", message)])?;
         let request = Request {
             policy: RequestPolicy {
                 run_at: job.run_at,
                 delay: job.delay_ms.map(Duration::from_millis),
                 unique_key: job.unique_key,
+                unique_until,
+                unique_for: job.unique_for_ms.map(Duration::from_millis),
+                debounce: job.debounce_ms.map(Duration::from_millis),
+                max_delay: job.max_delay_ms.map(Duration::from_millis),
                 priority_s: job.priority,
                 max_attempts: job.max_attempts,
                 expires_at: job.expires_at,

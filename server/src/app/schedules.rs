@@ -181,7 +181,7 @@ impl App {
         }
         let id = job.id;
         self.producer.dispatch(vec![job]);
-        Ok(Enqueued { id, state: self.state(id).await?, created: true })
+        Ok(Enqueued { id, state: self.state(id).await?, created: true, replaced: false })
     }
 
     /// Removes a schedule. Its jobs stay.

@@ -115,8 +115,10 @@ fn count(what: Prune) -> &'static str {
     match what {
         Prune::EndedJobs => {
             "SELECT count(*) FROM jobs \
-             WHERE state IN ('completed', 'cancelled') AND finished_at < $1"
+             WHERE state IN ('completed', 'cancelled') AND finished_at < $1 \
+                 AND coalesce(key_until, 0) < $1"
         }
+        Prune::Edits => "SELECT count(*) FROM job_edits WHERE at < $1",
         Prune::DeadLetters => "SELECT count(*) FROM dead_letters WHERE died_at < $1",
         Prune::Audit => "SELECT count(*) FROM audit WHERE at < $1",
         Prune::Redrives => {
@@ -133,6 +135,7 @@ fn postgres(what: Prune) -> &'static str {
             "DELETE FROM jobs WHERE id = ANY(ARRAY( \
                  SELECT id FROM jobs \
                  WHERE state IN ('completed', 'cancelled') AND finished_at < $1 \
+                     AND coalesce(key_until, 0) < $1 \
                  ORDER BY finished_at LIMIT $2 FOR UPDATE SKIP LOCKED))"
         }
         Prune::DeadLetters => {
@@ -140,6 +143,11 @@ fn postgres(what: Prune) -> &'static str {
                  SELECT jobs.id FROM dead_letters JOIN jobs ON jobs.id = dead_letters.job_id \
                  WHERE dead_letters.died_at < $1 AND jobs.state = 'dead' \
                  ORDER BY dead_letters.died_at LIMIT $2 FOR UPDATE OF jobs SKIP LOCKED))"
+        }
+        Prune::Edits => {
+            "DELETE FROM job_edits WHERE id = ANY(ARRAY( \
+                 SELECT id FROM job_edits WHERE at < $1 \
+                 ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED))"
         }
         Prune::Audit => {
             "DELETE FROM audit WHERE id = ANY(ARRAY( \
@@ -159,11 +167,16 @@ fn sqlite(what: Prune) -> &'static str {
             "DELETE FROM jobs WHERE id IN ( \
                  SELECT id FROM jobs \
                  WHERE state IN ('completed', 'cancelled') AND finished_at < $1 \
+                     AND coalesce(key_until, 0) < $1 \
                  ORDER BY finished_at LIMIT $2)"
         }
         Prune::DeadLetters => {
             "DELETE FROM jobs WHERE id IN ( \
                  SELECT job_id FROM dead_letters WHERE died_at < $1 ORDER BY died_at LIMIT $2)"
+        }
+        Prune::Edits => {
+            "DELETE FROM job_edits WHERE id IN ( \
+                 SELECT id FROM job_edits WHERE at < $1 ORDER BY at LIMIT $2)"
         }
         Prune::Audit => {
             "DELETE FROM audit WHERE id IN ( \

@@ -15,6 +15,7 @@ mod examine;
 mod fire;
 mod generation;
 mod hold;
+mod keys;
 mod list;
 mod open;
 mod parked;
@@ -23,6 +24,7 @@ mod planted;
 mod postgres;
 mod redrive;
 mod redrives;
+mod replace;
 mod schedules;
 mod settle;
 mod sqlite;
@@ -83,7 +85,9 @@ impl SqlLedger {
     /// - A login other than Postworks' own needs `GRANT SELECT, INSERT ON jobs` and one of two roles:
     ///   `postworks_engine`, to enqueue for whatever tenant a job names, or `postworks_tenant`, which
     ///   PostgreSQL holds to the tenant that the transaction says (`SET LOCAL postworks.tenant = 'ID'`),
-    ///   and which has that grant already.
+    ///   and which has that grant already. Keys that are free once a job has started need also `GRANT
+    ///   UPDATE ON jobs` and `GRANT SELECT, INSERT ON job_edits`.
+    /// - Such a key's holder is locked until the transaction ends: no worker starts it meanwhile.
     ///
     /// # Errors
     /// After an error the transaction must be rolled back. [`Error::Unavailable`] where trying the

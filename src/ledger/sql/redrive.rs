@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use sqlx::QueryBuilder;
 use uuid::Uuid;
 
+use super::keys::{self, in_unique_index};
 use super::stored::{StoredJob, job_columns};
 use super::{SqlLedger, dead, parked, redrives};
 use crate::job::{JobId, SnoozeReason, Timestamp};
@@ -48,7 +49,11 @@ async fn once(db: &Db, filter: &DeadFilter, how: PutBack<'_>) -> Result<Redriven
     }
     let done: HashSet<Uuid> = revived.iter().map(|job| job.id().as_uuid()).collect();
     for id in ids.into_iter().filter(|id| !done.contains(id)) {
-        match revive(&mut tx, id, &how).await? {
+        let mut job = revive(&mut tx, id, &how).await?;
+        if job.is_none() && keys::free_of_dead(&mut tx, id, how.now).await? {
+            job = revive(&mut tx, id, &how).await?;
+        }
+        match job {
             Some(job) => revived.push(job),
             None if is_dead(&mut tx, id).await? => redriven.superseded.push(JobId::from_uuid(id)),
             // Somebody else put it back or deleted it meanwhile.
@@ -92,7 +97,7 @@ async fn revive_keyless(
         );
         query.push_bind(how.now.as_millis()).push(", expires_at = ");
         query.push_bind(how.now.after(how.renewed_for).as_millis());
-        query.push(" WHERE state = 'dead' AND unique_key IS NULL AND id IN (");
+        query.push(" WHERE state = 'dead' AND unique_key IS NULL AND freed_key IS NULL AND id IN (");
         let mut places = query.separated(", ");
         for id in ids {
             places.push_bind(*id);
@@ -118,20 +123,25 @@ async fn forget(tx: &mut Tx, ids: &[Uuid]) -> Result<(), Error> {
     })?)
 }
 
-/// Makes a dead job live again, unless a live job has its unique key. Its token stays, so that
-/// whoever ran it before stays fenced out.
+/// Makes a dead job live again, unless another is in its unique key's place. Its token stays, so that
+/// whoever ran it before stays fenced out. A key that was free once the job had started it does not
+/// take again.
 async fn revive(tx: &mut Tx, id: Uuid, how: &PutBack<'_>) -> Result<Option<StoredJob>, Error> {
     const REVIVE: &str = concat!(
         "UPDATE jobs SET state = 'open', failed_attempts = 0, crashes = 0, kept_until = NULL, run_at = $2, \
              expires_at = $3, finished_at = NULL, args = coalesce($4, args), \
              kind_version = coalesce($5, kind_version), queue = coalesce($6, queue), \
-             account = coalesce($7, account) \
-         WHERE id = $1 AND state = 'dead' AND (unique_key IS NULL OR NOT EXISTS ( \
+             account = coalesce($7, account), \
+             unique_key = CASE WHEN key_until_start AND token IS NOT NULL THEN NULL \
+                 ELSE unique_key END, \
+             freed_key = CASE WHEN key_until_start AND token IS NOT NULL \
+                 THEN coalesce(unique_key, freed_key) ELSE freed_key END \
+         WHERE id = $1 AND state = 'dead' AND NOT EXISTS ( \
              SELECT 1 FROM jobs AS holder WHERE holder.tenant_id = jobs.tenant_id \
                  AND holder.kind = jobs.kind \
-                 AND holder.unique_key = jobs.unique_key \
-                 AND holder.unique_key IS NOT NULL AND holder.state IN ('open', 'parked'))) \
-         RETURNING ",
+                 AND holder.unique_key = coalesce(jobs.unique_key, jobs.freed_key) AND ",
+        in_unique_index!("holder"),
+        ") RETURNING ",
         job_columns!()
     );
     Ok(on_tx!(tx, conn => {

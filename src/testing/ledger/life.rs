@@ -203,7 +203,7 @@ pub async fn a_job_parked_for_a_newer_worker_is_released_by_one(ledger: &SqlLedg
     // An older worker that meets it again parks it again.
     assert_eq!(
         stamped(ledger, ids[0], token(2), at(6)).await,
-        Standing::Yours { failed_attempts: 0, crashes: 0 }
+        Standing::Yours { failed_attempts: 0, crashes: 0, edit: None }
     );
     let park = Next::Parked { until: at(60), why: "newer_worker", kept_until: None };
     assert_eq!(settled(ledger, verdict(ids[0], token(2), park)).await, Settled::Done);

@@ -12,6 +12,7 @@ mod life;
 mod list;
 mod redrive;
 mod turns;
+mod unique;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,10 +28,11 @@ pub use life::*;
 pub use list::*;
 pub use redrive::*;
 pub use turns::*;
+pub use unique::*;
 
 use crate::job::{
     Category, Durability, JobId, Kind, NewJob, Queue, Reason, State, Tenant, Timestamp, Token,
-    WorkerId,
+    Uniqueness, WorkerId,
 };
 use crate::ledger::{
     DeadFilter, FailedAttempt, Ledger, Next, PutBack, Recorded, Settled, SqlLedger, Standing,
@@ -62,6 +64,7 @@ pub fn job() -> NewJob {
         max_attempts: 10,
         priority_s: 0,
         unique_key: None,
+        uniqueness: Uniqueness::default(),
         account: None,
         run_at: NOW,
         created_at: NOW,
@@ -84,7 +87,7 @@ pub fn token(sequence: u64) -> Token {
 
 /// What the claimer of a job learns that failed so often and killed nobody.
 fn is_yours(failed_attempts: u32) -> Standing {
-    Standing::Yours { failed_attempts, crashes: 0 }
+    Standing::Yours { failed_attempts, crashes: 0, edit: None }
 }
 
 fn reason(message: &str) -> Reason {

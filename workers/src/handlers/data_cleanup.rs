@@ -86,7 +86,10 @@ impl CleanUp {
     ) -> Result<u64, Error> {
         let Services { store, ledger, .. } = &self.0;
         let what = match scope {
-            CleanupScope::Jobs => Prune::EndedJobs,
+            CleanupScope::Jobs => {
+                let edits = ledger.prune(Prune::Edits, before, batch, dry_run).await?;
+                return Ok(edits + ledger.prune(Prune::EndedJobs, before, batch, dry_run).await?);
+            }
             CleanupScope::DeadLetters => Prune::DeadLetters,
             CleanupScope::Audit => Prune::Audit,
             CleanupScope::Redrives => Prune::Redrives,

@@ -64,6 +64,8 @@ closed! {
     /// What becomes of a schedule's time that comes while the job of the last one is not done: nothing,
     /// or a job all the same.
     OverlapPolicy: Overlap::ALL.map(Overlap::as_str);
+    /// What frees a unique key: the end of the job that holds it, or the start of a run.
+    KeyHeldUntil: job::UniqueUntil::ALL.map(job::UniqueUntil::as_str);
     /// How a breaker stands: all calls pass, some do, or none do.
     BreakerState: Position::ALL.map(Position::as_str);
 }
