@@ -22,4 +22,5 @@ mod postgres;
 mod schedules;
 mod tidy;
 mod trust;
+mod unique;
 mod window;
