@@ -73,11 +73,11 @@ fn jobs() -> Vec<Route> {
             .traced()
             .answers::<Enqueued>(ACCEPTED, "It is recorded, and will run.")
             .links("/id", OF_JOB)
-            .answers::<Enqueued>(OK, "A live job has its unique key; this is that job.")
+            .answers::<Enqueued>(OK, "Another job holds its unique key; this is that job.")
             .links("/id", OF_JOB),
         post(Produce, "/api/jobs/bulk", routes::enqueue_bulk)
             .says(Jobs, "enqueueJobs", "Enqueues jobs")
-            .more("All or none. Jobs whose unique key a live job has are answered with that job.")
+            .more("All or none. Jobs whose unique key another holds are answered with that job.")
             .body::<EnqueueBulk>(jobs)
             .once()
             .traced()

@@ -100,7 +100,8 @@ Examples:
   postworks enqueue data_cleanup
   postworks enqueue data_cleanup --arg scope=jobs --arg dry_run=true
   postworks enqueue connector_sync --json '{\"connector_id\": \"0198f3a0-…\"}' --unique-key daily
-  postworks enqueue connector_sync --arg connector_id=0198f3a0-… --delay 5m")]
+  postworks enqueue connector_sync --arg connector_id=0198f3a0-… --delay 5m
+  postworks enqueue connector_sync --arg connector_id=0198f3a0-… --unique-key ann --debounce 5s")]
     Enqueue(enqueue::EnqueueArgs),
     /// Accounts on platforms
     #[command(
