@@ -154,8 +154,20 @@ impl Producer {
     /// # Errors
     /// Every fault found, with its field.
     pub fn prepare(&self, request: Request) -> Result<NewJob, InvalidRequest> {
-        let now = self.clock.now();
-        let job = request.into_job(&self.catalog, self.ids.next(now, rand::random()), now)?;
+        self.prepare_as(self.new_id(), request)
+    }
+
+    /// An id for a job that is about to be made.
+    pub fn new_id(&self) -> JobId {
+        self.ids.next(self.clock.now(), rand::random())
+    }
+
+    /// The same as [`prepare`](Self::prepare) with an id that others of its request may know.
+    ///
+    /// # Errors
+    /// Every fault found, with its field.
+    pub fn prepare_as(&self, id: JobId, request: Request) -> Result<NewJob, InvalidRequest> {
+        let job = request.into_job(&self.catalog, id, self.clock.now())?;
         Ok(NewJob { tenant: self.tenant, ..job })
     }
 
@@ -197,13 +209,9 @@ impl Producer {
             crate::failpoint!(EnqueueCommitted);
             let mut fresh = Vec::with_capacity(rows.len());
             for ((place, row), outcome) in places.into_iter().zip(rows).zip(outcomes) {
-                match outcome {
-                    Recorded::Created => fresh.push(row),
-                    Recorded::Existing(id) => {
-                        if let Some(answer) = answers.get_mut(place) {
-                            *answer = Enqueued { id, created: false };
-                        }
-                    }
+                fresh.extend(outcome.job(row));
+                if let (Recorded::Existing(id), Some(answer)) = (outcome, answers.get_mut(place)) {
+                    *answer = Enqueued { id, created: false };
                 }
             }
             self.hand_over(fresh);
@@ -226,7 +234,7 @@ impl Producer {
     }
 
     /// Counts jobs that were just committed, for instance in a transaction of the caller's own,
-    /// and tells the broker of them.
+    /// and tells the broker of them, but for those that wait for others.
     pub fn dispatch(&self, committed: Vec<NewJob>) {
         let sending = span::sending(&committed);
         sending.in_scope(|| self.hand_over(committed));
@@ -244,7 +252,8 @@ impl Producer {
     /// does not get, the relay pushes.
     pub fn dispatch_again(&self, committed: Vec<NewJob>) {
         let horizon = self.clock.now().after(crate::worker::BROKER_HORIZON);
-        self.dispatcher.send(committed.into_iter().filter(|job| job.run_at < horizon).collect());
+        let due = |job: &NewJob| job.run_at < horizon && job.waits.is_none();
+        self.dispatcher.send(committed.into_iter().filter(due).collect());
     }
 
     /// Returns when everything dispatched so far was offered to the broker.

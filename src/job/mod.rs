@@ -6,6 +6,7 @@
 mod catalog;
 mod envelope;
 mod error;
+pub mod family;
 mod field;
 mod hold;
 mod id;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use super::family::{self, OnFailure, Parent, Waits};
 use super::{
     Catalog, Durability, FieldError, JobId, Kind, KindSpec, Queue, Tenant, Timestamp, TraceParent,
 };
@@ -49,6 +50,13 @@ pub struct RequestPolicy {
     pub expires_at: Option<Timestamp>,
     /// The caller's trace.
     pub trace: Option<TraceParent>,
+    /// What the job is called among those of the same request.
+    pub name: Option<String>,
+    /// The jobs that must have ended before this one may run, at most
+    /// [`PARENTS_MAX`](family::PARENTS_MAX). By name only where they are enqueued together.
+    pub after: Vec<Parent>,
+    /// What becomes of the job if one of them ends badly; it fails, too, if absent.
+    pub on_failure: Option<OnFailure>,
 }
 
 /// A request that cannot be recorded, with every fault found.
@@ -91,6 +99,8 @@ pub struct NewJob {
     pub durability: Durability,
     /// The trace of whoever enqueued it.
     pub trace: Option<TraceParent>,
+    /// What it waits for; of no use to a broker before that. `None` of a job that is read again.
+    pub waits: Option<Box<Waits>>,
 }
 
 impl Request {
@@ -120,6 +130,7 @@ impl Request {
             )]));
         };
         let mut faults = self.policy.faults(spec, now);
+        faults.extend(family::faults(&self.policy, id, spec));
         let checked = (spec.check)(self.args.get()).unwrap_or_else(|args| {
             faults.extend(
                 args.into_iter()
@@ -134,6 +145,7 @@ impl Request {
             return Err(InvalidRequest(faults));
         }
         let run_at = self.policy.due(now).max(now);
+        let waits = self.policy.waits();
         Ok(NewJob {
             id,
             tenant: Tenant::DEFAULT,
@@ -151,6 +163,7 @@ impl Request {
             expires_at: self.policy.expires_at.unwrap_or(run_at.after(spec.expires_after)),
             durability: spec.durability,
             trace: self.policy.trace,
+            waits,
         })
     }
 }
@@ -159,6 +172,17 @@ impl RequestPolicy {
     /// When it is to run; perhaps in the past.
     fn due(&self, now: Timestamp) -> Timestamp {
         self.run_at.or(self.delay.map(|delay| now.after(delay))).unwrap_or(now)
+    }
+
+    fn waits(&self) -> Option<Box<Waits>> {
+        let ids = self.after.iter().filter_map(|parent| match parent {
+            Parent::Job(id) => Some(*id),
+            Parent::Named(_) => None,
+        });
+        let parents: Vec<JobId> = ids.collect();
+        let on_failure = self.on_failure.unwrap_or_default();
+        let keeps_expiry = self.expires_at.is_some();
+        (!parents.is_empty()).then(|| Box::new(Waits { parents, on_failure, keeps_expiry }))
     }
 
     fn faults(&self, spec: &KindSpec, now: Timestamp) -> Vec<FieldError> {

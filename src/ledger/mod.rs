@@ -15,6 +15,7 @@ mod audit;
 mod connect;
 mod db;
 mod end;
+mod families;
 mod fault;
 mod fingerprint;
 mod group;
@@ -36,6 +37,8 @@ pub use connect::{PostgresOptions, SqliteFile};
 use db::Session;
 pub use db::{Connections, Db, Tx};
 pub use end::{Cancel, Prune};
+pub use families::{Families, ParentJob, Told, UnfitParent};
+pub use fault::Error;
 pub use group::GroupCommit;
 pub use hold::{Held, Holder, QueueHold, Wish};
 pub use letters::{
@@ -60,39 +63,13 @@ use crate::job::{JobId, Kind, NewJob, Queue, Reason, State, Timestamp, Token, Tu
 /// Most jobs in one call of any method here.
 pub const BATCH_MAX: usize = 1_000;
 
-/// What went wrong between us and the ledger.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The database cannot be reached, is full or too busy. Trying later helps.
-    #[error("the ledger is unavailable")]
-    Unavailable(#[source] sqlx::Error),
-    /// The answer to a commit got lost: the change was made or not. Repeating the call with the
-    /// same ids finds out and is harmless.
-    #[error("the ledger's answer got lost; what was asked may have been done")]
-    Unsure(#[source] sqlx::Error),
-    /// The database refuses us: wrong password, missing permission.
-    #[error("the ledger refuses us")]
-    Refused(#[source] sqlx::Error),
-    /// The tables are missing or of another version.
-    #[error("the ledger's tables are not those of this program: run `postworks migrate` ({0})")]
-    Migrations(String),
-    /// The database's address is none. The text never holds the address itself, which may hold
-    /// a password.
-    #[error("not the address of a database: {0}")]
-    Url(String),
-    /// Another process has the embedded ledger open.
-    #[error("another process has the ledger {0} open")]
-    Locked(String),
-    /// The database answered something that makes no sense; trying again does not help.
-    #[error("the ledger answered nonsense")]
-    Protocol(#[source] sqlx::Error),
-}
-
 /// What became of an enqueue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Recorded {
     /// The job was made.
     Created,
+    /// The job was made, and waits for its parents: it is not for a broker yet.
+    Waits,
     /// A live job of the same kind has the unique key; this is its id.
     Existing(JobId),
 }
@@ -101,8 +78,17 @@ impl Recorded {
     /// Those of the jobs that were made, for [`Producer::dispatch`](crate::client::Producer::dispatch);
     /// `recorded` is what was answered for them, in order.
     pub fn made(jobs: &[NewJob], recorded: &[Self]) -> Vec<NewJob> {
-        let made = jobs.iter().zip(recorded).filter(|(_, recorded)| **recorded == Self::Created);
-        made.map(|(job, _)| job.clone()).collect()
+        let made = jobs.iter().zip(recorded);
+        made.filter_map(|(job, recorded)| recorded.job(job.clone())).collect()
+    }
+
+    /// The job as it is now, if it was made.
+    pub(crate) fn job(self, job: NewJob) -> Option<NewJob> {
+        match self {
+            Self::Created => Some(NewJob { waits: None, ..job }),
+            Self::Waits => Some(job),
+            Self::Existing(_) => None,
+        }
     }
 }
 
@@ -291,6 +277,9 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// A job's row.
     async fn job(&self, id: JobId) -> Result<Option<JobRow>, Error>;
+
+    /// The jobs that a job waits for, or waited for, in the order of their ids.
+    async fn parents(&self, id: JobId) -> Result<Vec<ParentJob>, Error>;
 
     /// A job's failed attempts, first to last.
     async fn attempts(&self, id: JobId) -> Result<Vec<FailedAttempt>, Error>;

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::judge::row_of;
 use super::registry::{Registry, Route};
 use super::run::{Judgement, Run};
-use super::{BreakerView, EffectSlot, JobContext};
+use super::{BreakerView, EffectSlot, Family, JobContext};
 use crate::broker::{Delivery, Then};
 use crate::clock::SharedClock;
 use crate::gate::watch::Watch;
@@ -220,7 +220,8 @@ impl Admission {
             admitted.judged.push(candidate.quarantine());
             return;
         }
-        admitted.runs.push(candidate.into_run(&self.watch, now));
+        let family = Family::new(&self.ledger, &self.clock);
+        admitted.runs.push(candidate.into_run(&self.watch, family, now));
     }
 
     fn known(&self, envelope: &Envelope) -> Option<Route> {
@@ -267,7 +268,7 @@ impl Candidate {
         judged(self.delivery, Some(Next::Dead { at, reason, failed_attempts, job }), Then::Gone)
     }
 
-    fn into_run(self, watch: &Arc<Watch>, now: Timestamp) -> Run {
+    fn into_run(self, watch: &Arc<Watch>, family: Family, now: Timestamp) -> Run {
         let Self { delivery, envelope, route, cancelled, .. } = self;
         let breaker = BreakerView::new(watch, &delivery.queue, delivery.epoch);
         let cx = JobContext {
@@ -285,6 +286,7 @@ impl Candidate {
             cancelled,
             breaker,
             effect: EffectSlot::default(),
+            family,
         };
         Run {
             lease: delivery.lease,
@@ -412,5 +414,6 @@ fn stand_in(delivery: &Delivery, now: Timestamp) -> NewJob {
         expires_at: now,
         durability: Durability::Ledger,
         trace: None,
+        waits: None,
     }
 }

@@ -179,5 +179,6 @@ pub(super) fn row_of(envelope: &Envelope, queue: &Queue) -> NewJob {
         expires_at: envelope.expires_at,
         durability: envelope.durability,
         trace: envelope.trace,
+        waits: None,
     }
 }

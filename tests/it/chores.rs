@@ -176,6 +176,7 @@ fn row(number: u32, now: Timestamp) -> NewJob {
         durability: Durability::Ledger,
         tenant: Tenant::DEFAULT,
         trace: None,
+        waits: None,
     }
 }
 

@@ -8,6 +8,7 @@ mod chores;
 mod cluster_worker;
 mod cron;
 mod delayed;
+mod families;
 mod fragile;
 mod ledger;
 mod ledger_faults;

@@ -77,6 +77,7 @@ fn step(run_at: Timestamp, priority_s: u32) -> NewJob {
         durability: Durability::Ledger,
         tenant: Tenant::DEFAULT,
         trace: None,
+        waits: None,
     }
 }
 

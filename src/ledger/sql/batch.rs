@@ -78,8 +78,9 @@ each! {
     holders on Session<'_>(keys: &[(Uuid, &str, &str)]) -> Vec<(Uuid, Uuid, String, String)>
 }
 each! {
-    /// Writes verdicts where the fence lets them; answers the ids that were written.
-    settle(rows: &[SettledRow]) -> Vec<Uuid>
+    /// Writes verdicts where the fence lets them; answers the ids that were written, and whether
+    /// others wait for each.
+    settle(rows: &[SettledRow]) -> Vec<(Uuid, bool)>
 }
 each! {
     /// Writes tokens over smaller ones, on due jobs; answers ids and failed attempts.

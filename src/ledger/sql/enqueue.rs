@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use uuid::Uuid;
 
-use super::{batch, postgres};
+use super::{batch, family, postgres};
 use crate::job::{JobId, NewJob};
 use crate::ledger::{Error, GuardedPool, Recorded, Session};
 
@@ -47,7 +47,9 @@ pub(super) async fn enqueue(
             if begin_again {
                 run(session, "RELEASE SAVEPOINT enqueue").await?;
             }
-            return Ok(leaders.spread(jobs, &known));
+            let mut recorded = leaders.spread(jobs, &known);
+            family::link(session, jobs, &mut recorded).await?;
+            return Ok(recorded);
         }
         if begin_again {
             run(session, "ROLLBACK TO SAVEPOINT enqueue").await?;

@@ -33,6 +33,9 @@ const TABLES: &[&str] = &[
     "sessions",
     "refresh_tokens",
     "tenants",
+    "job_waits",
+    "job_parents",
+    "publication_sets",
 ];
 
 /// Looks at what is below the tables.

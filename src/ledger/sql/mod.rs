@@ -12,6 +12,7 @@ mod effect;
 mod end;
 mod enqueue;
 mod examine;
+mod family;
 mod fire;
 mod generation;
 mod hold;
@@ -29,6 +30,7 @@ mod sqlite;
 mod stamp;
 mod stored;
 mod superseded;
+mod tell;
 
 use async_trait::async_trait;
 use sqlx::PgConnection;
@@ -37,8 +39,8 @@ use uuid::Uuid;
 use super::{
     AuditEntry, AuditFilter, Backlog, Bump, Cancel, CauseCount, Class, Db, DeadCount, DeadFilter,
     DeadGroup, DeadLetter, DeadSubject, Error, FailedAttempt, JobFilter, JobRow, Ledger, Page,
-    Prune, PutBack, PutBackOnce, QueueHold, Recorded, Redrive, Redriven, Session, Settled, Span,
-    Standing, Tx, Unpark, Verdict, Wish, until_sure,
+    ParentJob, Prune, PutBack, PutBackOnce, QueueHold, Recorded, Redrive, Redriven, Session,
+    Settled, Span, Standing, Tx, Unpark, Verdict, Wish, until_sure,
 };
 use crate::finding::Finding;
 use crate::job::{JobId, Kind, NewJob, Queue, Timestamp, Token, Turn};
@@ -80,7 +82,8 @@ impl SqlLedger {
     ///   keys one after the other, in different orders, wait for each other.
     /// - Where another transaction has the same unique key and has not ended, this one waits for it,
     ///   as long as the session's `lock_timeout` allows.
-    /// - A login other than Postworks' own needs `GRANT SELECT, INSERT ON jobs` and one of two roles:
+    /// - A login other than Postworks' own needs `GRANT SELECT, INSERT ON jobs` (for jobs that wait for
+    ///   others also `UPDATE` there, and `SELECT, INSERT` on `job_waits` and `job_parents`) and one of two roles:
     ///   `postworks_engine`, to enqueue for whatever tenant a job names, or `postworks_tenant`, which
     ///   PostgreSQL holds to the tenant that the transaction says (`SET LOCAL postworks.tenant = 'ID'`),
     ///   and which has that grant already.
@@ -107,7 +110,7 @@ impl SqlLedger {
     async fn enqueue_once(&self, jobs: &[NewJob]) -> Result<Vec<Recorded>, Error> {
         if let Db::Postgres(pool) = &self.db
             && pool.tenant().is_none()
-            && jobs.iter().all(|job| job.unique_key.is_none())
+            && jobs.iter().all(|job| job.unique_key.is_none() && job.waits.is_none())
         {
             return enqueue::keyless(pool, jobs).await;
         }
@@ -154,6 +157,10 @@ impl Ledger for SqlLedger {
 
     async fn job(&self, id: JobId) -> Result<Option<JobRow>, Error> {
         self.timed(Class::Read, list::job(&self.db, id)).await
+    }
+
+    async fn parents(&self, id: JobId) -> Result<Vec<ParentJob>, Error> {
+        self.timed(Class::Read, family::parents(&self.db, id)).await
     }
 
     async fn attempts(&self, id: JobId) -> Result<Vec<FailedAttempt>, Error> {

@@ -65,7 +65,10 @@ pub(super) async fn holders(
         .await
 }
 
-pub(super) async fn settle(conn: &mut PgConnection, rows: &[SettledRow]) -> Answer<Vec<Uuid>> {
+pub(super) async fn settle(
+    conn: &mut PgConnection,
+    rows: &[SettledRow],
+) -> Answer<Vec<(Uuid, bool)>> {
     const SQL: &str = "UPDATE jobs SET state = u.state, token = u.token, settled = true, crashes = 0, \
              finished_at = u.finished_at, run_at = coalesce(u.run_at, jobs.run_at), \
              failed_attempts = coalesce(u.failed_attempts, jobs.failed_attempts), \
@@ -75,8 +78,8 @@ pub(super) async fn settle(conn: &mut PgConnection, rows: &[SettledRow]) -> Answ
              failed_attempts, parked_for) \
          WHERE jobs.id = u.id AND jobs.state IN ('open', 'parked') \
              AND (jobs.token IS NULL OR (jobs.token = u.token AND NOT jobs.settled)) \
-         RETURNING jobs.id";
-    sqlx::query_scalar(SQL)
+         RETURNING jobs.id, jobs.waited_on";
+    sqlx::query_as(SQL)
         .bind(column(rows, |row| row.id))
         .bind(column(rows, |row| row.token))
         .bind(column(rows, |row| row.state))

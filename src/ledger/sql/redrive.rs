@@ -6,8 +6,9 @@ use std::collections::HashSet;
 use sqlx::QueryBuilder;
 use uuid::Uuid;
 
+use super::family::PARENTS;
 use super::stored::{StoredJob, job_columns};
-use super::{SqlLedger, dead, parked, redrives};
+use super::{SqlLedger, dead, parked, redrives, tell};
 use crate::job::{JobId, SnoozeReason, Timestamp};
 use crate::ledger::{AuditEntry, Db, DeadFilter, Error, PutBack, Redriven, Tx, Unpark};
 use crate::on_tx;
@@ -59,6 +60,8 @@ async fn once(db: &Db, filter: &DeadFilter, how: PutBack<'_>) -> Result<Redriven
     let back: Vec<Uuid> = revived.iter().map(|job| job.id().as_uuid()).collect();
     redrives::remember(&mut tx, &back, how.now, how.redrive).await?;
     forget(&mut tx, &back).await?;
+    // Who waited in vain waits no more: a person decided.
+    tell::wait_no_more(&mut tx, &back).await?;
     for job in revived {
         redriven.jobs.push(job.try_into()?);
     }
@@ -159,13 +162,14 @@ pub(super) async fn unpark(db: &Db, whose: Unpark, now: Timestamp) -> Result<u64
     // Whoever connected it has been here: if it is lost again, its jobs wait as long once more.
     const ACCOUNT: &str = "UPDATE jobs SET state = 'open', parked_for = NULL, run_at = $1, \
              kept_until = NULL \
-         WHERE state = 'parked' AND account = $2";
+         WHERE state = 'parked' AND account = $2 AND coalesce(parked_for, '') <> $3";
     const KIND: &str = "UPDATE jobs SET state = 'open', parked_for = NULL, run_at = $1 \
          WHERE state = 'parked' AND kind = $2 AND kind_version <= $3 AND parked_for = $4";
     // What has expired behind its account is not for a worker to find, if more is than was ended.
     const DUE: &str = "UPDATE jobs SET state = 'open', parked_for = NULL \
          WHERE state = 'parked' AND run_at <= $1 \
-         AND NOT (expires_at <= $1 AND coalesce(parked_for, '') = $2)";
+         AND NOT (expires_at <= $1 AND coalesce(parked_for, '') = $2) \
+         AND coalesce(parked_for, '') <> $3";
     let mut tx = db.begin().await?;
     let (mut released, mut ended) = (0, parked::Ended::new());
     match whose {
@@ -174,6 +178,7 @@ pub(super) async fn unpark(db: &Db, whose: Unpark, now: Timestamp) -> Result<u64
             released += on_tx!(&mut tx, conn => sqlx::query(ACCOUNT)
                 .bind(now)
                 .bind(account)
+                .bind(PARENTS)
                 .execute(conn)
                 .await
                 .map(|done| done.rows_affected()))?;
@@ -185,6 +190,7 @@ pub(super) async fn unpark(db: &Db, whose: Unpark, now: Timestamp) -> Result<u64
                 sqlx::query(DUE)
                     .bind(now)
                     .bind(SnoozeReason::NeedsReauth.as_str())
+                    .bind(PARENTS)
                     .execute(conn)
                     .await
                     .map(|done| done.rows_affected())

@@ -78,7 +78,10 @@ pub(super) async fn holders(
         .await
 }
 
-pub(super) async fn settle(conn: &mut SqliteConnection, rows: &[SettledRow]) -> Answer<Vec<Uuid>> {
+pub(super) async fn settle(
+    conn: &mut SqliteConnection,
+    rows: &[SettledRow],
+) -> Answer<Vec<(Uuid, bool)>> {
     const SQL: &str = "UPDATE jobs SET state = u.state, token = u.token, settled = true, crashes = 0, \
              finished_at = u.finished_at, run_at = coalesce(u.run_at, jobs.run_at), \
              failed_attempts = coalesce(u.failed_attempts, jobs.failed_attempts), \
@@ -88,7 +91,7 @@ pub(super) async fn settle(conn: &mut SqliteConnection, rows: &[SettledRow]) -> 
              value ->> 6 AS parked_for FROM json_each($1)) AS u \
          WHERE jobs.id = u.id AND jobs.state IN ('open', 'parked') \
              AND (jobs.token IS NULL OR (jobs.token = u.token AND NOT jobs.settled)) \
-         RETURNING id";
+         RETURNING id, waited_on";
     let rows = json(rows, |row| {
         (
             hex(row.id),
@@ -100,7 +103,7 @@ pub(super) async fn settle(conn: &mut SqliteConnection, rows: &[SettledRow]) -> 
             row.parked_for,
         )
     })?;
-    sqlx::query_scalar(SQL).bind(rows).fetch_all(conn).await
+    sqlx::query_as(SQL).bind(rows).fetch_all(conn).await
 }
 
 pub(super) async fn stamp(

@@ -64,6 +64,8 @@ pub(super) struct StoredRow {
     category: Option<String>,
     class: Option<String>,
     message: Option<String>,
+    /// When it may run, of one that waits for its parents.
+    own_run_at: Option<i64>,
 }
 
 /// What decides whether a claim may do something to a job.
@@ -153,6 +155,7 @@ impl TryFrom<StoredJob> for NewJob {
             // must be settled here.
             durability: Durability::Ledger,
             trace: row.traceparent.and_then(|text| text.parse().ok()),
+            waits: None,
         })
     }
 }
@@ -167,12 +170,14 @@ impl TryFrom<StoredRow> for JobRow {
             }
             _ => None,
         };
+        let mut job = NewJob::try_from(row.job)?;
+        job.run_at = row.own_run_at.map_or(job.run_at, Timestamp::from_millis);
         Ok(Self {
             state: state(&row.state)?,
             finished_at: row.finished_at.map(Timestamp::from_millis),
             reason,
             parked_for: row.parked_for,
-            job: row.job.try_into()?,
+            job,
         })
     }
 }

@@ -219,6 +219,7 @@ pub fn envelope(run_at: Timestamp, priority_s: u32) -> Envelope {
         durability: Durability::Ledger,
         tenant: Tenant::DEFAULT,
         trace: None,
+        waits: None,
     })
     .unwrap()
 }

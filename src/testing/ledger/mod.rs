@@ -5,6 +5,7 @@
 mod audit;
 mod crash;
 mod enqueue;
+mod family;
 mod fence;
 mod generation;
 mod holds;
@@ -20,6 +21,7 @@ use std::time::Duration;
 pub use audit::*;
 pub use crash::*;
 pub use enqueue::*;
+pub use family::*;
 pub use fence::*;
 pub use generation::*;
 pub use holds::*;
@@ -69,6 +71,7 @@ pub fn job() -> NewJob {
         durability: Durability::Ledger,
         tenant: Tenant::DEFAULT,
         trace: None,
+        waits: None,
     }
 }
 

@@ -12,7 +12,7 @@ use postworks::job::{
     Queue, Request, Tenant, Token, WorkerId,
 };
 use postworks::ledger::{Db, Ledger as _, SqlLedger};
-use postworks::worker::{BreakerView, EffectSlot, Handler, JobContext};
+use postworks::worker::{BreakerView, EffectSlot, Family, Handler, JobContext};
 use postworks_workers::accounts::Accounts;
 use postworks_workers::handlers::{PublishPost, Services};
 use postworks_workers::platforms::{Descriptor, Platform, Platforms};
@@ -150,6 +150,7 @@ impl World {
             cancelled: CancellationToken::new(),
             breaker: BreakerView::default(),
             effect: EffectSlot::default(),
+            family: Family::default(),
         }
     }
 
