@@ -6,13 +6,15 @@ use std::sync::{Arc, OnceLock};
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use postworks::broker::{self, Broker};
-use postworks::chore::{Collected, Collector, Feed, LateSchedules, Reaper, Scheduler, Stores};
+use postworks::chore::{
+    Collected, Collector, Feed, Herald, LateSchedules, Reaper, Scheduler, Stores,
+};
 use postworks::client::Producer;
 use postworks::clock::SharedClock;
 use postworks::config::{Config, Environment};
 use postworks::gate::quota::Quotas;
 use postworks::job::{CatalogError, Queue, Tenant, WorkerId};
-use postworks::ledger::{self, Db, GroupCommit, Ledger, Schedules, SqlLedger};
+use postworks::ledger::{self, Db, Families, GroupCommit, Ledger, Schedules, SqlLedger};
 use postworks::telemetry::metrics::{self, Known};
 use postworks::worker::{
     self, Blocks, Calls, Drained, Options, Registry, Solitude, Stop, Tempo, Worker,
@@ -333,12 +335,18 @@ impl Node {
             producer: self.producer.clone(),
             clock: Arc::clone(&self.clock),
         };
+        let herald = Herald {
+            families: Families::new(self.reserved.clone()),
+            producer: self.producer.clone(),
+            clock: Arc::clone(&self.clock),
+        };
         let disconnected =
             Disconnected { store: self.store.clone(), producer: self.producer.clone() };
         tokio::spawn(disconnected.run(stop.clone()));
         tokio::spawn(reconnected.run(stop.clone()));
         tokio::spawn(renewals.run(stop.clone()));
         tokio::spawn(scheduler.run(stop.clone()));
+        tokio::spawn(herald.run(stop.clone()));
         feed.start(stop);
         tokio::spawn(reaper.run(stop.clone()));
     }
