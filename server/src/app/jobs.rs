@@ -10,6 +10,7 @@ use postworks::job::{JobId, Kind, Queue, State, Timestamp, TraceParent};
 use postworks::ledger::{Cancel, FailedAttempt, JobFilter, JobRow};
 use serde_json::value::RawValue;
 
+use super::family::parent_view;
 use super::paging::{Wanted, cursor};
 use super::types::{AttemptView, CancelState, CancelledJob, JobView, JobsQuery, Page, Why};
 use super::{App, Error};
@@ -23,10 +24,12 @@ impl App {
     /// A job with its attempts.
     pub async fn job(&self, id: JobId) -> Result<JobView, Error> {
         let row = self.row(id).await?;
-        let attempts = self.ledger.attempts(id).await?;
+        let (attempts, parents) =
+            tokio::try_join!(self.ledger.attempts(id), self.ledger.parents(id))?;
         let state = self.states(std::slice::from_ref(&row)).await.into_iter().next();
         let mut view = view(&row, state.unwrap_or(row.state))?;
         view.attempts = Some(attempt_views(&row, attempts));
+        view.parents = Some(parents.into_iter().map(parent_view).collect());
         Ok(view)
     }
 
@@ -199,6 +202,7 @@ fn view(row: &JobRow, state: State) -> Result<JobView, Error> {
         reason: row.reason.clone(),
         parked_for: row.parked_for.clone(),
         trace_id: job.trace.map(TraceParent::trace_id),
+        parents: None,
         attempts: None,
     })
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use clap::Args;
 use postworks::config::{parse_duration, parse_number};
-use postworks::job::{Timestamp, TraceParent};
+use postworks::job::family::{OnFailure, Parent};
+use postworks::job::{JobId, Timestamp, TraceParent};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
@@ -43,6 +44,12 @@ pub(crate) struct EnqueueArgs {
     /// Attempts in all
     #[arg(long, value_name = "N", value_parser = |text: &str| parse_number(text, 1, 100))]
     max_attempts: Option<u32>,
+    /// Not before these jobs have ended; may be given several times
+    #[arg(long, value_name = "ID", num_args = 1.., value_parser = super::parse_job_id)]
+    after: Vec<JobId>,
+    /// What becomes of it if one of them does not complete: fail (then it is dead, too) or continue
+    #[arg(long, value_name = "WHAT", requires = "after")]
+    on_failure: Option<OnFailure>,
     /// The trace it belongs to (W3C); what is no traceparent is ignored, and said so
     #[arg(long, value_name = "TRACEPARENT", env = "TRACEPARENT", hide_env_values = true)]
     traceparent: Option<String>,
@@ -81,6 +88,8 @@ impl EnqueueArgs {
             unique_key: self.unique_key,
             priority: self.priority,
             max_attempts: self.max_attempts,
+            after: self.after.into_iter().map(Parent::from).collect(),
+            on_failure: self.on_failure,
             trace,
             ..EnqueueJob::new(self.kind, args)
         })

@@ -118,6 +118,18 @@ fn show(job: &JobView) -> String {
     let header = ["ATTEMPT", "STARTED", "ENDED", "OUTCOME", "ERROR", "WORKER"];
     text.push_str("\n\n");
     text.push_str(&table(&header, attempts, "no attempt has ended"));
+    let parents = job.parents.iter().flatten().map(|parent| {
+        vec![
+            parent.id.to_string(),
+            parent.kind.to_string(),
+            parent.state.to_string(),
+            or_dash(parent.reason.as_ref()),
+        ]
+    });
+    if parents.clone().next().is_some() {
+        text.push_str("\n\n");
+        text.push_str(&table(&["PARENT", "KIND", "STATE", "REASON"], parents, ""));
+    }
     text
 }
 

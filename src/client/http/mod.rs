@@ -54,7 +54,7 @@ use crate::ledger::BATCH_MAX;
 pub use error::Error;
 use exchange::{Ask, Connections};
 use repeat::{Wait, sleep, until_answered};
-pub use wire::{Accepted, Attempt, Cancellation, JobStatus};
+pub use wire::{Accepted, Attempt, Cancellation, JobStatus, ParentStatus};
 
 /// Longest key of a request, in bytes.
 const KEY_BYTES_MAX: usize = 255;

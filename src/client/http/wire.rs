@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::client::Enqueued;
+use crate::job::family::{OnFailure, Parent};
 use crate::job::{JobId, Kind, Queue, Reason, Request, State, Timestamp};
 
 /// A job to enqueue.
@@ -24,6 +25,12 @@ pub(super) struct Asked<'a> {
     max_attempts: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<Timestamp>,
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[Parent]>::is_empty")]
+    after: &'a [Parent],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    on_failure: Option<OnFailure>,
 }
 
 impl<'a> From<&'a Request> for Asked<'a> {
@@ -39,6 +46,9 @@ impl<'a> From<&'a Request> for Asked<'a> {
             priority: policy.priority_s,
             max_attempts: policy.max_attempts,
             expires_at: policy.expires_at,
+            name: policy.name.as_deref(),
+            after: &policy.after,
+            on_failure: policy.on_failure,
         }
     }
 }
@@ -103,9 +113,27 @@ pub struct JobStatus {
     /// The trace of whoever enqueued it.
     #[serde(default)]
     pub trace_id: Option<String>,
+    /// The jobs that it waits for, or waited for.
+    #[serde(default)]
+    pub parents: Vec<ParentStatus>,
     /// Its attempts, first to last.
     #[serde(default)]
     pub attempts: Vec<Attempt>,
+}
+
+/// A job that another one waits for, or waited for.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct ParentStatus {
+    /// Which job.
+    pub id: JobId,
+    /// Its kind.
+    pub kind: Kind,
+    /// How it ended, as the one that waited was told; until then where it stands, as far as the ledger
+    /// knows: `Ready` stands for running, too.
+    pub state: State,
+    /// Why it is dead.
+    #[serde(default)]
+    pub reason: Option<String>,
 }
 
 /// An attempt. What was not recorded is absent: of a success, only its end is kept.

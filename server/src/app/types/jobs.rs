@@ -1,5 +1,6 @@
 //! Jobs: what is asked for, and what is shown.
 
+use postworks::job::family::{OnFailure, PARENTS_MAX, Parent, REF_BYTES_MAX};
 use postworks::job::{
     AHEAD_MAX, JobId, Kind, MAX_ATTEMPTS_MAX, PRIORITY_S_MAX, Queue, Reason, State, Timestamp,
     TraceParent, UNIQUE_KEY_BYTES_MAX,
@@ -52,6 +53,18 @@ pub struct EnqueueJob {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<words::Time>")]
     pub expires_at: Option<Timestamp>,
+    /// What the others of the same request call it.
+    #[serde(default, rename = "ref", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<words::Name>", length(min = 1, max = REF_BYTES_MAX))]
+    pub name: Option<String>,
+    /// Not before these jobs have ended: ids, or what jobs of the same request are called.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<words::Name>", length(max = PARENTS_MAX), extend("uniqueItems" = true))]
+    pub after: Vec<Parent>,
+    /// What becomes of it if one of them does not complete; `fail` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<words::OnFailure>")]
+    pub on_failure: Option<OnFailure>,
     /// The caller's trace; over HTTP it is the header `traceparent`.
     #[serde(skip)]
     pub trace: Option<TraceParent>,
@@ -149,9 +162,30 @@ pub struct JobView {
     /// The trace of whoever enqueued it.
     #[serde(default)]
     pub trace_id: Option<String>,
+    /// The jobs that it waits for, or waited for; not shown in lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parents: Option<Vec<ParentView>>,
     /// Its attempts, first to last; not shown in lists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempts: Option<Vec<AttemptView>>,
+}
+
+/// A job that another one waits for, or waited for.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Parent")]
+pub struct ParentView {
+    /// The job.
+    #[schemars(with = "Uuid")]
+    pub id: JobId,
+    /// Its kind.
+    #[schemars(with = "words::Kind")]
+    pub kind: Kind,
+    /// How it ended, as the one that waited was told; until then `parked`, or `ready`, which stands
+    /// for running, too.
+    #[schemars(with = "words::State")]
+    pub state: State,
+    /// Why it is dead.
+    pub reason: Option<String>,
 }
 
 /// An attempt as it is shown. What was not recorded is null: of a success, only its end is kept.
@@ -229,6 +263,9 @@ impl EnqueueJob {
             priority: None,
             max_attempts: None,
             expires_at: None,
+            name: None,
+            after: Vec::new(),
+            on_failure: None,
             trace: None,
         }
     }
