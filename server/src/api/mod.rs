@@ -19,6 +19,7 @@ mod route;
 mod routes;
 mod schedules;
 mod serve;
+mod sets;
 mod table;
 mod work;
 

@@ -2,6 +2,7 @@
 //! other way to add one.
 
 mod schedules;
+mod sets;
 
 use axum::Router;
 use axum::http::Method;
@@ -46,6 +47,7 @@ pub(super) fn table() -> Vec<Route> {
         jobs(),
         schedules::chapter(),
         publishing(),
+        sets::chapter(),
         oauth(),
         letters(),
         redrives(),
@@ -77,7 +79,10 @@ fn jobs() -> Vec<Route> {
             .links("/id", OF_JOB),
         post(Produce, "/api/jobs/bulk", routes::enqueue_bulk)
             .says(Jobs, "enqueueJobs", "Enqueues jobs")
-            .more("All or none. Jobs whose unique key a live job has are answered with that job.")
+            .more(
+                "All or none. Jobs whose unique key a live job has are answered with that job. One \
+                 may wait for others of the same request, by what these are called in `ref`.",
+            )
             .body::<EnqueueBulk>(jobs)
             .once()
             .traced()
@@ -145,7 +150,8 @@ fn publishing() -> Vec<Route> {
             .traced()
             .answers::<Publications>(ACCEPTED, "It will be published, now or at its time.")
             .links("/publications/0/id", &["getPublication", "resolveEffect"])
-            .links("/publications/0/job_id", OF_JOB),
+            .links("/publications/0/job_id", OF_JOB)
+            .links("/set_id", sets::OF_SET),
         get(Read, "/api/publications/{id}", routes::publication)
             .says(Publishing, "getPublication", "Shows a publication")
             .ok::<Publication>(),

@@ -169,8 +169,10 @@ impl App {
             request.policy.trace = publish.trace;
             self.producer.prepare(request)
         };
-        let scheduled = self.store.publish(&wanted, prepare).await?;
-        let publications = scheduled
+        let callback = self.callback(publish).await?;
+        let set = self.store.publish_set(&wanted, callback, prepare).await?;
+        let publications = set
+            .publications
             .iter()
             .map(|row| Accepted {
                 id: row.publication_id,
@@ -178,8 +180,9 @@ impl App {
                 job_id: row.job.id,
             })
             .collect();
-        self.producer.dispatch(scheduled.into_iter().map(|row| row.job).collect());
-        Ok(Publications { publications })
+        let set_id = set.id;
+        self.producer.dispatch(set.into_jobs());
+        Ok(Publications { set_id, publications })
     }
 
     /// A publication.

@@ -27,6 +27,7 @@ mod queue;
 mod roles;
 mod schedule;
 mod secret_file;
+mod set;
 mod target;
 mod tenant;
 mod top;

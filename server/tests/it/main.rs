@@ -24,6 +24,7 @@ mod dlq_commands;
 mod drain;
 mod effects;
 mod embedded;
+mod families;
 mod fault_checker;
 #[allow(dead_code, reason = "the fault suite uses the rest")]
 mod fleet;

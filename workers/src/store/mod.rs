@@ -24,6 +24,7 @@ mod routes;
 mod schedule;
 mod sealing;
 mod sessions;
+mod sets;
 mod tenants;
 mod tokens;
 mod users;
@@ -47,6 +48,7 @@ pub use sealing::{HOLDER_BELIEVED, KeyBook, KeyHolder, Resealed, SealingKey, Sta
 pub use sessions::{
     Exchange, Exchanged, NewRefresh, REFRESH_GRACE, SESSION_KEPT, SESSION_TOKENS_MAX,
 };
+pub use sets::{Callback, Member, PublicationSet, ScheduledSet, SetState};
 pub use tenants::NamedTenant;
 pub use tokens::{Access, CoolDown, Held, Renewal, Renewed};
 pub use users::User;

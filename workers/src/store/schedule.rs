@@ -9,7 +9,8 @@ use postworks::ledger::{SqlLedger, Tx, until_sure};
 use postworks::on_tx;
 use uuid::Uuid;
 
-use super::{Error, Store};
+use super::sets::waiting_for;
+use super::{Error, ScheduledSet, Store};
 
 /// Most accounts in one request.
 const CONNECTORS_MAX: usize = 100;
@@ -46,23 +47,37 @@ impl Store {
         publish: &Publish,
         prepare: impl Fn(Request) -> Result<NewJob, InvalidRequest>,
     ) -> Result<Vec<Scheduled>, Error> {
+        Ok(self.publish_set(publish, None, prepare).await?.publications)
+    }
+
+    /// The same, and whatever they belong to: the set, and the `callback` that waits for all of them.
+    pub async fn publish_set(
+        &self,
+        publish: &Publish,
+        callback: Option<NewJob>,
+        prepare: impl Fn(Request) -> Result<NewJob, InvalidRequest>,
+    ) -> Result<ScheduledSet, Error> {
         check(&publish.connector_ids)?;
         let platforms = platforms(&mut self.db.begin().await?, publish).await?;
         let mut scheduled = Vec::with_capacity(publish.connector_ids.len());
         for (connector_id, platform) in publish.connector_ids.iter().zip(platforms) {
             scheduled.push(self.schedule(publish, *connector_id, &platform, &prepare)?);
         }
-        until_sure(|| self.record(publish.post_id, &scheduled)).await?;
-        Ok(scheduled)
+        let jobs = scheduled.iter().map(|row| row.job.id).collect();
+        let callback = callback.map(|job| waiting_for(job, jobs));
+        let set = ScheduledSet { id: self.new_id(), publications: scheduled, callback };
+        until_sure(|| self.record(publish.post_id, &set)).await?;
+        Ok(set)
     }
 
     /// Writes publications and their jobs, all or none. Repeated, it finds them there.
-    async fn record(&self, post_id: Uuid, scheduled: &[Scheduled]) -> Result<(), Error> {
+    async fn record(&self, post_id: Uuid, set: &ScheduledSet) -> Result<(), Error> {
         let mut tx = self.db.begin().await?;
-        for row in scheduled {
-            self.insert(&mut tx, post_id, row).await?;
+        self.insert_set(&mut tx, post_id, set).await?;
+        for row in &set.publications {
+            self.insert(&mut tx, post_id, set.id, row).await?;
         }
-        let jobs: Vec<NewJob> = scheduled.iter().map(|row| row.job.clone()).collect();
+        let jobs = set.clone().into_jobs();
         SqlLedger::enqueue_in(&mut tx, &jobs).await?;
         Ok(tx.commit().await?)
     }
@@ -94,10 +109,16 @@ impl Store {
         Ok(Scheduled { publication_id, connector_id, job })
     }
 
-    async fn insert(&self, tx: &mut Tx, post_id: Uuid, row: &Scheduled) -> Result<(), Error> {
+    async fn insert(
+        &self,
+        tx: &mut Tx,
+        post_id: Uuid,
+        set_id: Uuid,
+        row: &Scheduled,
+    ) -> Result<(), Error> {
         const SQL: &str = "INSERT INTO publications \
-             (id, post_id, connector_id, job_id, created_at, scheduled_at) \
-             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id) DO NOTHING";
+             (id, post_id, connector_id, job_id, created_at, scheduled_at, set_id) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO NOTHING";
         Ok(on_tx!(tx, conn => sqlx::query(SQL)
             .bind(row.publication_id)
             .bind(post_id)
@@ -105,6 +126,7 @@ impl Store {
             .bind(row.job.id.as_uuid())
             .bind(self.now().as_millis())
             .bind(row.job.run_at.as_millis())
+            .bind(set_id)
             .execute(conn)
             .await
             .map(drop))?)

@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::words;
+use super::{AskedCallback, words};
 use crate::app::accounts::{
     BASE_URL_BYTES_MAX, CONNECTORS_MAX, IDENTIFIER_BYTES_MAX, SECRET_BYTES_MAX, TEXT_CHARS_MAX,
 };
@@ -132,6 +132,9 @@ pub struct Publish {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<words::Time>")]
     pub at: Option<Timestamp>,
+    /// A job that runs when all of the publications have ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub callback: Option<AskedCallback>,
     /// The caller's trace: the header `traceparent`.
     #[serde(skip)]
     pub trace: Option<TraceParent>,
@@ -154,6 +157,8 @@ pub struct Accepted {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "AcceptedPublications")]
 pub struct Publications {
+    /// The set that they belong to.
+    pub set_id: Uuid,
     /// One for each account, in order.
     pub publications: Vec<Accepted>,
 }

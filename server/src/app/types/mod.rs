@@ -15,6 +15,7 @@ mod object;
 mod redrives;
 mod scaling;
 mod schedules;
+mod sets;
 mod tenants;
 pub(crate) mod words;
 
@@ -36,6 +37,7 @@ pub(crate) use object::Object;
 pub use redrives::*;
 pub use scaling::*;
 pub use schedules::*;
+pub use sets::*;
 pub use tenants::*;
 
 use super::paging::LIMIT_MAX;

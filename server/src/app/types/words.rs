@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 
 use postworks::broker::Position;
+use postworks::job::family::OnFailure as OnParentFailure;
 use postworks::job::schedule::{Missed, Overlap};
 use postworks::job::{self, Catalog};
 use postworks::ledger;
@@ -64,6 +65,12 @@ closed! {
     /// What becomes of a schedule's time that comes while the job of the last one is not done: nothing,
     /// or a job all the same.
     OverlapPolicy: Overlap::ALL.map(Overlap::as_str);
+    /// What becomes of a job of which a parent did not complete: it is dead, too, or it waits for the
+    /// others all the same.
+    OnFailure: OnParentFailure::ALL;
+    /// How far a publication set is: `partly` if everything has ended and some is published, `failed`
+    /// if nothing is known to be.
+    SetState: store::SetState::ALL.map(store::SetState::as_str);
     /// How a breaker stands: all calls pass, some do, or none do.
     BreakerState: Position::ALL.map(Position::as_str);
 }

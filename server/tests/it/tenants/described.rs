@@ -36,6 +36,7 @@ fn request(route: &Declared, rows: &Rows) -> (String, Value) {
         "/api/dlq/{id}/retry" => (of(rows.dead), json!({ "args": { "connector_id": connector } })),
         "/api/dlq/redrives/{id}" | "/api/dlq/redrives/{id}/stop" => (of(rows.redrive), Value::Null),
         "/api/effects/{id}/resolve" => (of(rows.effect), json!({ "as": "absent" })),
+        path if path.starts_with("/api/sets/{id}") => (of(rows.set), Value::Null),
         path if path.starts_with("/api/schedules/{id}") => (of(rows.schedule), Value::Null),
         "/api/docs/{file}" => ("/api/docs/start.js".to_owned(), Value::Null),
         "/api/oauth/{platform}/start" => (route.path.replace("{platform}", "sandbox"), Value::Null),

@@ -47,6 +47,7 @@ struct Rows {
     /// A publication of which nobody knows what became of it.
     effect: Uuid,
     schedule: Uuid,
+    set: Uuid,
 }
 
 fn id_of(answer: &Value) -> Uuid {
@@ -141,11 +142,12 @@ impl House {
         let connector = self.connector(by).await;
         let post = json!({"text": "hello"});
         let post = id_of(&self.done(by, "POST", "/api/posts", post).await);
-        let mut published = Vec::new();
+        let (mut published, mut set) = (Vec::new(), Uuid::nil());
         for _ in 0..2 {
             let publish = json!({"post_id": post, "connector_ids": [connector]});
             let answer = self.done(by, "POST", "/api/publish", publish).await;
             published.push(id_of(&answer["publications"][0]));
+            set = answer["set_id"].as_str().unwrap().parse().unwrap();
         }
         let job = self.sync(by, connector).await;
         let dead = self.dead(by, connector).await;
@@ -162,6 +164,6 @@ impl House {
         let schedule = json!({"name": "hourly", "cron": "0 * * * *", "kind": "connector_sync",
             "args": {"connector_id": connector}});
         let schedule = id_of(&self.done(by, "POST", "/api/schedules", schedule).await);
-        Rows { connector, spare, post, publication, job, dead, redrive, effect, schedule }
+        Rows { connector, spare, post, publication, job, dead, redrive, effect, schedule, set }
     }
 }

@@ -19,6 +19,7 @@ fn address(route: &Declared, rows: &Rows) -> (String, Value) {
         "/api/dlq/{id}" => (rows.dead, Value::Null),
         "/api/dlq/{id}/retry" => (rows.dead, json!({"args": {"connector_id": rows.connector}})),
         "/api/effects/{id}/resolve" => (rows.effect, json!({"as": "absent"})),
+        path if path.starts_with("/api/sets/{id}") => (rows.set, Value::Null),
         path if path.starts_with("/api/schedules/{id}") => (rows.schedule, Value::Null),
         path => panic!("say whose rows {path} is about"),
     };
