@@ -27,6 +27,7 @@ mod outage;
 mod redrives;
 mod schedules;
 mod sql;
+mod standing;
 mod sure;
 mod unpark;
 
@@ -50,7 +51,8 @@ pub use redrives::{CauseCount, PutBackOnce, Redrive, RedriveState};
 pub use schedules::{
     Added, FIRES_KEPT, Fire, Fired, Firing, RanNow, SCHEDULES_MAX, Schedule, Schedules,
 };
-pub use sql::SqlLedger;
+pub use sql::{JobMove, JobMoved, SqlLedger};
+pub use standing::{Settled, Standing};
 pub use sure::{MaybeUnsure, until_sure};
 pub use unpark::Unpark;
 
@@ -177,40 +179,6 @@ pub struct FailedAttempt {
     pub error: String,
     /// Who ran it.
     pub worker: WorkerId,
-}
-
-/// Whether a verdict counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Settled {
-    /// Recorded, now or by an earlier call whose answer was lost.
-    Done,
-    /// The job ended otherwise or is somebody else's: nothing was changed.
-    Stale,
-    /// The job is live, but a person cancelled it while it ran: it is recorded as cancelled.
-    Cancelled,
-}
-
-/// What a worker learns of a job before it starts it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
-    /// It is this claim's to run.
-    Yours {
-        /// Attempts that have failed so far, as recorded.
-        failed_attempts: u32,
-        /// Workers that crashed while they ran it, since a run of it last ended in good order.
-        crashes: u32,
-    },
-    /// It is live, but not due before this, or kept until then for a worker that had started it
-    /// before the broker lost its memory.
-    NotYet(Timestamp),
-    /// It ended; the broker's copy is left over.
-    Ended(State),
-    /// It is parked in the ledger.
-    Parked,
-    /// A claim with a greater token has it.
-    Superseded,
-    /// The ledger knows no such job.
-    Unknown,
 }
 
 /// A broker that lost its memory, or was started anew, as a reconciler found it.

@@ -198,8 +198,10 @@ impl Admission {
         };
         match standing {
             None => {}
-            Some(Standing::Yours { failed_attempts, crashes: recorded }) => {
+            Some(Standing::Yours { failed_attempts, crashes: recorded, expires_at }) => {
                 envelope.failed_attempts = failed_attempts;
+                // A person may have moved the job since the broker got it.
+                envelope.expires_at = expires_at;
                 crashes = recorded;
             }
             Some(standing) => {
@@ -235,7 +237,7 @@ impl Candidate {
             let times = self.crashes;
             let alone = "the last one ran nothing else";
             (Category::Poison, format!("{times} workers crashed while they ran this job; {alone}"))
-        } else if self.envelope.expires_at <= now {
+        } else if self.envelope.expires_at <= now && !self.route.handler.ends_expired() {
             let at = self.envelope.expires_at;
             (Category::Expired, format!("expired at {at} before it could run"))
         } else {
@@ -278,6 +280,8 @@ impl Candidate {
             attempt: envelope.attempt(),
             max_attempts: envelope.max_attempts,
             created_at: envelope.created_at,
+            run_at: envelope.run_at,
+            expires_at: envelope.expires_at,
             deadline: now.after(route.spec.timeout),
             trace: envelope.trace,
             token: delivery.lease.token,

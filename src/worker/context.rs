@@ -30,6 +30,10 @@ pub struct JobContext {
     pub max_attempts: u32,
     /// When the job was enqueued.
     pub created_at: Timestamp,
+    /// When the job was to run, as whoever let it run knows: by the broker's clock that has come.
+    pub run_at: Timestamp,
+    /// The job is of no use after this.
+    pub expires_at: Timestamp,
     /// When this attempt is cut off.
     pub deadline: Timestamp,
     /// The trace of whoever enqueued it: a job that the handler enqueues belongs to it, too.

@@ -94,6 +94,11 @@ promises! {
     a_dead_job_is_put_back_with_other_arguments,
     a_cleanup_deletes_only_what_ended_before,
     a_cleanup_leaves_what_operators_do_now,
+    a_moved_job_is_due_at_its_new_time,
+    a_move_takes_a_job_out_of_the_hands_of_its_worker,
+    a_verdict_repeated_after_a_move_does_not_undo_it,
+    only_live_jobs_are_moved,
+    a_parked_job_that_is_moved_stays_parked,
     jobs_are_listed_newest_first_page_by_page,
     dead_letters_are_grouped_counted_and_filtered,
 }

@@ -16,6 +16,7 @@ mod fire;
 mod generation;
 mod hold;
 mod list;
+mod moving;
 mod open;
 mod parked;
 #[cfg(feature = "faults")]
@@ -29,6 +30,8 @@ mod sqlite;
 mod stamp;
 mod stored;
 mod superseded;
+
+pub use moving::{JobMove, JobMoved};
 
 use async_trait::async_trait;
 use sqlx::PgConnection;

@@ -140,7 +140,7 @@ pub(super) async fn absolve(conn: &mut PgConnection, claims: &[(Uuid, i64)]) -> 
 
 pub(super) async fn fences(conn: &mut PgConnection, ids: &[Uuid]) -> Answer<Vec<Fence>> {
     const SQL: &str = concat!(
-        "SELECT id, state, token, settled, run_at, failed_attempts, crashes, ",
+        "SELECT id, state, token, settled, moved_token, run_at, expires_at, failed_attempts, crashes, ",
         reserved_until!(),
         " AS reserved_until FROM jobs WHERE id = ANY($1)"
     );

@@ -166,12 +166,19 @@ fn row(verdict: &Verdict) -> SettledRow {
 
 fn why_refused(verdict: &Verdict, fence: Option<&Fence>) -> Settled {
     match fence {
+        Some(fence) if is_moved(verdict, fence) => Settled::Moved,
         // This very verdict was recorded before, and its answer lost. What happened to the job
         // since (put back, released) is not undone.
         Some(fence) if fence.settled && fence.token == Some(verdict.token.rank()) => Settled::Done,
         Some(fence) if fence.state == "cancelled" => Settled::Cancelled,
         _ => Settled::Stale,
     }
+}
+
+/// Whether a person took the job from this verdict's claim, and nobody has claimed it since.
+fn is_moved(verdict: &Verdict, fence: &Fence) -> bool {
+    let rank = Some(verdict.token.rank());
+    fence.moved_token == rank && fence.token == rank && fence.state == "open"
 }
 
 async fn insert_attempts(tx: &mut Tx, counted: &[&Verdict]) -> Result<(), Error> {

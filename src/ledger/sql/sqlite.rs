@@ -143,7 +143,7 @@ pub(super) async fn absolve(conn: &mut SqliteConnection, claims: &[(Uuid, i64)])
 
 pub(super) async fn fences(conn: &mut SqliteConnection, ids: &[Uuid]) -> Answer<Vec<Fence>> {
     const SQL: &str = concat!(
-        "SELECT id, state, token, settled, run_at, failed_attempts, crashes, ",
+        "SELECT id, state, token, settled, moved_token, run_at, expires_at, failed_attempts, crashes, ",
         reserved_until!(),
         " AS reserved_until FROM jobs WHERE id IN (SELECT unhex(value) FROM json_each($1))"
     );

@@ -43,9 +43,11 @@ fn standing(fence: Option<&Fence>, token: Token, now: Timestamp) -> Result<Stand
     Ok(match state(&fence.state)? {
         State::Parked => Standing::Parked,
         ended if ended.has_ended() => Standing::Ended(ended),
-        _ if fence.token == Some(rank) && !fence.settled => {
-            Standing::Yours { failed_attempts: fence.failed_attempts(), crashes: fence.crashes() }
-        }
+        _ if fence.token == Some(rank) && !fence.settled => Standing::Yours {
+            failed_attempts: fence.failed_attempts(),
+            crashes: fence.crashes(),
+            expires_at: Timestamp::from_millis(fence.expires_at),
+        },
         _ if fence.token >= Some(rank) => Standing::Superseded,
         // The token was not written: the job is not due, or kept for another worker.
         _ => {

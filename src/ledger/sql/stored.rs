@@ -73,7 +73,10 @@ pub(super) struct Fence {
     pub(super) state: String,
     pub(super) token: Option<i64>,
     pub(super) settled: bool,
+    /// The claim that a person's move took the job from.
+    pub(super) moved_token: Option<i64>,
     pub(super) run_at: i64,
+    pub(super) expires_at: i64,
     pub(super) failed_attempts: i32,
     pub(super) crashes: i32,
     /// Until when a worker of an earlier generation may still claim it back.

@@ -10,6 +10,7 @@ mod generation;
 mod holds;
 mod life;
 mod list;
+mod moving;
 mod redrive;
 mod turns;
 
@@ -25,6 +26,7 @@ pub use generation::*;
 pub use holds::*;
 pub use life::*;
 pub use list::*;
+pub use moving::*;
 pub use redrive::*;
 pub use turns::*;
 
@@ -84,7 +86,11 @@ pub fn token(sequence: u64) -> Token {
 
 /// What the claimer of a job learns that failed so often and killed nobody.
 fn is_yours(failed_attempts: u32) -> Standing {
-    Standing::Yours { failed_attempts, crashes: 0 }
+    is_yours_until(failed_attempts, job().expires_at)
+}
+
+fn is_yours_until(failed_attempts: u32, expires_at: Timestamp) -> Standing {
+    Standing::Yours { failed_attempts, crashes: 0, expires_at }
 }
 
 fn reason(message: &str) -> Reason {

@@ -114,7 +114,8 @@ impl World {
     /// A publication of a new post on the account.
     pub(crate) async fn publication(&self, text: &str) -> Uuid {
         let post_id = self.store.add_post(text).await.unwrap();
-        let publish = Publish { post_id, connector_ids: vec![self.account], at: None };
+        let publish =
+            Publish { post_id, connector_ids: vec![self.account], at: None, window: None };
         let made = self.store.publish(&publish, |request| self.prepare(request)).await.unwrap();
         made[0].publication_id
     }
@@ -142,6 +143,8 @@ impl World {
             attempt: 1,
             max_attempts: 3,
             created_at: now,
+            run_at: now,
+            expires_at: now.after(J::EXPIRES_AFTER),
             deadline: now.after(J::TIMEOUT),
             tenant: Tenant::DEFAULT,
             trace: None,
