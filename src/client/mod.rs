@@ -48,6 +48,7 @@ mod by_queue;
 mod dispatch;
 #[cfg(feature = "http-client")]
 pub mod http;
+mod replace;
 mod scheduled;
 mod span;
 mod together;
