@@ -12,6 +12,7 @@ pub mod health;
 pub mod keys;
 mod looking;
 pub mod metrics_page;
+pub mod moved;
 pub mod node;
 pub mod platforms;
 pub mod presence;

@@ -24,6 +24,7 @@ use crate::disconnected::Disconnected;
 use crate::handlers::Services;
 use crate::keys::{KeyFault, Keyholder};
 use crate::metrics_page::MetricsPage;
+use crate::moved::MovedJobs;
 use crate::platforms::http::HttpOptions;
 use crate::platforms::{self, NetworkPolicy, Platforms, Windows};
 use crate::readings::Product;
@@ -290,6 +291,11 @@ impl Node {
         Schedules::new(self.store.db().clone())
     }
 
+    /// What tells the broker of publications that were moved, whosever they are.
+    pub fn moved_jobs(&self) -> MovedJobs {
+        MovedJobs { store: self.store.clone(), producer: self.producer.clone() }
+    }
+
     /// The platforms that are switched on here.
     fn switched_on(&self) -> Vec<&'static str> {
         self.platforms.names().filter(|name| self.config.platform_enabled(name)).collect()
@@ -335,6 +341,7 @@ impl Node {
         };
         let disconnected =
             Disconnected { store: self.store.clone(), producer: self.producer.clone() };
+        tokio::spawn(self.moved_jobs().run(stop.clone()));
         tokio::spawn(disconnected.run(stop.clone()));
         tokio::spawn(reconnected.run(stop.clone()));
         tokio::spawn(renewals.run(stop.clone()));

@@ -15,6 +15,7 @@ mod effects;
 mod events;
 mod fault;
 mod grants;
+mod moving;
 mod oauth_states;
 mod posts;
 mod publications;
@@ -27,6 +28,7 @@ mod sessions;
 mod tenants;
 mod tokens;
 mod users;
+mod windows;
 
 pub use api_keys::ApiKey;
 pub use connectors::{Connected, Connector, ConnectorState, NewConnector};
@@ -36,6 +38,7 @@ pub use disconnect::{Disconnected, LastTokens, ROWS_KEPT};
 pub use effects::{Begun, Earlier, OpenEffect, Resolution, Resolved, SEND_WITHIN, Sender};
 pub use events::{Event, EventKind};
 pub use grants::{Grant, Granted};
+pub use moving::{MOVED_MAX, Move, Moved, NotMoved, UNTOLD_MAX, Untold, Which};
 pub use oauth_states::{NewOAuthState, OAUTH_STATE_KEPT, OAUTH_STATES_MAX, OAuthProof, OAuthState};
 pub use posts::Post;
 pub use publications::{Frozen, Publication, PublicationState};
@@ -50,6 +53,7 @@ pub use sessions::{
 pub use tenants::NamedTenant;
 pub use tokens::{Access, CoolDown, Held, Renewal, Renewed};
 pub use users::User;
+pub use windows::{Late, Missed, Window};
 
 use std::sync::Arc;
 use std::time::Duration;

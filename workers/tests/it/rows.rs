@@ -78,7 +78,8 @@ async fn a_post_is_published_with_its_jobs_or_not_at_all(db: Db) {
     let bob = world.connect("bob", SECRET).await.id;
     let post_id = world.store.add_post("hello").await.unwrap();
     let at = world.clock.now().after(Duration::from_secs(3_600));
-    let ask = Publish { post_id, connector_ids: vec![world.account, bob], at: Some(at) };
+    let ask =
+        Publish { post_id, connector_ids: vec![world.account, bob], at: Some(at), window: None };
     let publish = async |ask: &Publish| {
         world.store.publish(ask, |request: Request| world.prepare(request)).await
     };
@@ -98,7 +99,7 @@ async fn a_post_is_published_with_its_jobs_or_not_at_all(db: Db) {
     let nobody = Uuid::nil();
     for (ask, expected) in [
         (
-            Publish { post_id: nobody, connector_ids: vec![bob, nobody], at: None },
+            Publish { post_id: nobody, connector_ids: vec![bob, nobody], at: None, window: None },
             vec!["/post_id: no post with this id", "/connector_ids/1: no connector with this id"],
         ),
         (
