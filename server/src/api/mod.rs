@@ -11,6 +11,7 @@ mod guard;
 mod input;
 mod limits;
 mod login;
+mod moving;
 mod oauth;
 mod once;
 mod page;

@@ -1,6 +1,7 @@
 //! Every route of the API, each with what it needs of its caller and what is said of it: there is no
 //! other way to add one.
 
+mod moving;
 mod schedules;
 
 use axum::Router;
@@ -46,6 +47,7 @@ pub(super) fn table() -> Vec<Route> {
         jobs(),
         schedules::chapter(),
         publishing(),
+        moving::chapter(),
         oauth(),
         letters(),
         redrives(),
@@ -132,7 +134,8 @@ fn publishing() -> Vec<Route> {
         get(Read, "/api/posts", routes::posts)
             .says(Publishing, "listPosts", "Lists posts")
             .query::<PageQuery>()
-            .ok::<Page<Post>>(),
+            .ok::<Page<Post>>()
+            .links("/items/0/id", &["movePost"]),
         post(Produce, "/api/posts", routes::add_post)
             .says(Publishing, "addPost", "Writes a post")
             .body::<AddPost>(json!({ "text": "hello" }))
@@ -144,7 +147,7 @@ fn publishing() -> Vec<Route> {
             .once()
             .traced()
             .answers::<Publications>(ACCEPTED, "It will be published, now or at its time.")
-            .links("/publications/0/id", &["getPublication", "resolveEffect"])
+            .links("/publications/0/id", &["getPublication", "movePublication", "resolveEffect"])
             .links("/publications/0/job_id", OF_JOB),
         get(Read, "/api/publications/{id}", routes::publication)
             .says(Publishing, "getPublication", "Shows a publication")

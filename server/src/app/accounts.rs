@@ -12,10 +12,11 @@ use url::Url;
 use uuid::Uuid;
 
 use super::jobs::parse;
+use super::moving::{time_faults, window};
 use super::paging::Wanted;
 use super::types::{
     Accepted, AddConnector, AddPost, Connector, ConnectorsQuery, Created, EnqueueJob, Enqueued,
-    Page, PageQuery, Post, Publication, Publications, Publish,
+    MissedView, Page, PageQuery, Post, Publication, Publications, Publish,
 };
 use super::{App, Error};
 
@@ -30,9 +31,9 @@ pub(super) const TEXT_CHARS_MAX: usize = 20_000;
 /// Most accounts in one request to publish.
 pub(super) const CONNECTORS_MAX: usize = 100;
 /// A time this far back still means "now".
-const PAST_MAX: Duration = Duration::from_secs(24 * 3600);
+pub(super) const PAST_MAX: Duration = Duration::from_secs(24 * 3600);
 /// A time further ahead is taken for a mistake.
-const AHEAD_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
+pub(super) const AHEAD_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 
 impl App {
     /// Connects an account.
@@ -151,12 +152,12 @@ impl App {
             faults.push(FieldError::new(format!("/connector_ids/{at}"), message));
         }
         let now = self.node.clock.now();
-        if publish.at.is_some_and(|at| at < now.before(PAST_MAX)) {
-            faults.push(FieldError::new("/at", "is more than 24 hours in the past"));
-        }
-        if publish.at.is_some_and(|at| at > now.after(AHEAD_MAX)) {
-            faults.push(FieldError::new("/at", "is more than 366 days ahead"));
-        }
+        faults.extend(time_faults(publish.at, publish.not_after, now));
+        let window = window(publish.not_after, publish.late);
+        let window = window.unwrap_or_else(|fault| {
+            faults.push(fault);
+            None
+        });
         if !faults.is_empty() {
             return Err(Error::Invalid(faults));
         }
@@ -164,6 +165,7 @@ impl App {
             post_id: publish.post_id,
             connector_ids: connectors.clone(),
             at: publish.at,
+            window,
         };
         let prepare = |mut request: Request| {
             request.policy.trace = publish.trace;
@@ -245,11 +247,15 @@ impl From<store::Publication> for Publication {
         Self {
             id: row.id,
             state: row.state.to_string(),
-            remote_id: row.remote_id,
-            remote_url: row.remote_url,
+            remote_id: row.remote_id.clone(),
+            remote_url: row.remote_url.clone(),
             post_id: row.post_id,
             connector_id: row.connector_id,
             job_id: JobId::from_uuid(row.job_id),
+            at: row.scheduled_at,
+            not_after: row.window.map(|window| window.not_after),
+            late: row.window.map(|window| window.late),
+            missed: MissedView::of(&row),
         }
     }
 }

@@ -18,6 +18,7 @@ mod fates;
 mod gates;
 mod jobs;
 mod keys;
+mod moving;
 mod oauth;
 mod once;
 mod paging;

@@ -19,9 +19,9 @@ use crate::app::types::{
     AddConnector, AddSchedule, AuditQuery, AuditView, AutoscaleQuery, AutoscaleView, CancelledJob,
     Connector, ConnectorsQuery, Created, DeadDiscard, DeadEdit, DeadGroupView, DeadLetterView,
     DeadQuery, DeadRetry, Discarded, DisconnectedView, EffectResolved, EffectView, EnqueueJob,
-    Enqueued, GateView, JobView, JobsQuery, LastTimes, NextTimes, Page, PageQuery, Planned,
-    QueueView, RedriveView, RemovedSchedule, ResolveEffect, ScheduleView, SchedulesQuery,
-    TimesQuery, Why, WhyView,
+    Enqueued, GateView, JobView, JobsQuery, LastTimes, MovePost, MovePublication, MovedPost,
+    NextTimes, Page, PageQuery, Planned, Publication, QueueView, RedriveView, RemovedSchedule,
+    ResolveEffect, ScheduleView, SchedulesQuery, TimesQuery, Why, WhyView,
 };
 
 /// An address that does not answer is told soon.
@@ -221,6 +221,23 @@ impl Target for HttpTarget {
     async fn disconnect(&self, id: Uuid, why: &Why) -> Result<DisconnectedView, Failure> {
         let request = self.request(Method::DELETE, &format!("/api/connectors/{id}"));
         self.answer(request.query(why)).await
+    }
+
+    async fn publication(&self, id: Uuid) -> Result<Publication, Failure> {
+        self.get(&format!("/api/publications/{id}"), &()).await
+    }
+
+    async fn move_publication(
+        &self,
+        id: Uuid,
+        to: &MovePublication,
+    ) -> Result<Publication, Failure> {
+        let request = self.request(Method::PATCH, &format!("/api/publications/{id}"));
+        self.answer(request.json(to)).await
+    }
+
+    async fn move_post(&self, id: Uuid, to: &MovePost) -> Result<MovedPost, Failure> {
+        self.post(&format!("/api/posts/{id}/move"), to).await
     }
 
     async fn dead_letters(&self, query: &DeadQuery) -> Result<Page<DeadLetterView>, Failure> {

@@ -23,6 +23,7 @@ mod keys;
 mod loadtest;
 mod metrics_page;
 mod output;
+mod publication;
 mod queue;
 mod roles;
 mod schedule;

@@ -18,9 +18,9 @@ use crate::app::types::{
     AddConnector, AddSchedule, AuditQuery, AuditView, AutoscaleQuery, AutoscaleView, CancelledJob,
     Connector, ConnectorsQuery, Created, DeadDiscard, DeadEdit, DeadGroupView, DeadLetterView,
     DeadQuery, DeadRetry, Discarded, DisconnectedView, EffectResolved, EffectView, EnqueueJob,
-    Enqueued, GateView, JobView, JobsQuery, LastTimes, NextTimes, Page, PageQuery, Planned,
-    QueueView, RedriveView, RemovedSchedule, ResolveEffect, ScheduleView, SchedulesQuery,
-    TimesQuery, Why, WhyView,
+    Enqueued, GateView, JobView, JobsQuery, LastTimes, MovePost, MovePublication, MovedPost,
+    NextTimes, Page, PageQuery, Planned, Publication, QueueView, RedriveView, RemovedSchedule,
+    ResolveEffect, ScheduleView, SchedulesQuery, TimesQuery, Why, WhyView,
 };
 
 /// Where the API is unless somebody says otherwise.
@@ -46,6 +46,16 @@ pub trait Target: Send + Sync {
     async fn connectors(&self, query: &ConnectorsQuery) -> Result<Page<Connector>, Failure>;
     /// Disconnects an account.
     async fn disconnect(&self, id: Uuid, why: &Why) -> Result<DisconnectedView, Failure>;
+    /// A publication.
+    async fn publication(&self, id: Uuid) -> Result<Publication, Failure>;
+    /// Moves a publication.
+    async fn move_publication(
+        &self,
+        id: Uuid,
+        to: &MovePublication,
+    ) -> Result<Publication, Failure>;
+    /// Moves a post's publications.
+    async fn move_post(&self, id: Uuid, to: &MovePost) -> Result<MovedPost, Failure>;
     /// Lists dead letters.
     async fn dead_letters(&self, query: &DeadQuery) -> Result<Page<DeadLetterView>, Failure>;
     /// A dead letter.
@@ -189,6 +199,22 @@ impl Target for App {
 
     async fn disconnect(&self, id: Uuid, why: &Why) -> Result<DisconnectedView, Failure> {
         Ok(self.disconnect(id, why).await?)
+    }
+
+    async fn publication(&self, id: Uuid) -> Result<Publication, Failure> {
+        Ok(self.publication(id).await?)
+    }
+
+    async fn move_publication(
+        &self,
+        id: Uuid,
+        to: &MovePublication,
+    ) -> Result<Publication, Failure> {
+        Ok(self.move_publication(id, to).await?)
+    }
+
+    async fn move_post(&self, id: Uuid, to: &MovePost) -> Result<MovedPost, Failure> {
+        Ok(self.move_post(id, to).await?)
     }
 
     async fn dead_letters(&self, query: &DeadQuery) -> Result<Page<DeadLetterView>, Failure> {

@@ -41,6 +41,7 @@ mod loadtest;
 mod login;
 mod logs;
 mod metrics;
+mod moving;
 mod oauth;
 mod openapi;
 mod operator;

@@ -1,12 +1,13 @@
 //! Accounts, posts and publications.
 
 use postworks::job::{JobId, Timestamp, TraceParent};
+use postworks_workers::store::Late;
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::words;
+use super::{MissedView, words};
 use crate::app::accounts::{
     BASE_URL_BYTES_MAX, CONNECTORS_MAX, IDENTIFIER_BYTES_MAX, SECRET_BYTES_MAX, TEXT_CHARS_MAX,
 };
@@ -132,6 +133,14 @@ pub struct Publish {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<words::Time>")]
     pub at: Option<Timestamp>,
+    /// Until when, later than `at`: the end of its window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<words::Time>")]
+    pub not_after: Option<Timestamp>,
+    /// What becomes of it if it could not be sent until then: `skip` unless this says otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<words::LatePolicy>")]
+    pub late: Option<Late>,
     /// The caller's trace: the header `traceparent`.
     #[serde(skip)]
     pub trace: Option<TraceParent>,
@@ -177,4 +186,15 @@ pub struct Publication {
     /// The job that publishes.
     #[schemars(with = "Uuid")]
     pub job_id: JobId,
+    /// When it is to be published, not before.
+    #[schemars(with = "words::Time")]
+    pub at: Timestamp,
+    /// Until when, if it has a window.
+    #[schemars(with = "Option<words::Time>")]
+    pub not_after: Option<Timestamp>,
+    /// What becomes of it once its window is over.
+    #[schemars(with = "Option<words::LatePolicy>")]
+    pub late: Option<Late>,
+    /// That it missed its window: then it is `failed`, or was sent late.
+    pub missed: Option<MissedView>,
 }

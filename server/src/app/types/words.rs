@@ -64,6 +64,8 @@ closed! {
     /// What becomes of a schedule's time that comes while the job of the last one is not done: nothing,
     /// or a job all the same.
     OverlapPolicy: Overlap::ALL.map(Overlap::as_str);
+    /// What becomes of a publication that is late: it is not sent any more, or all the same.
+    LatePolicy: store::Late::ALL;
     /// How a breaker stands: all calls pass, some do, or none do.
     BreakerState: Position::ALL.map(Position::as_str);
 }

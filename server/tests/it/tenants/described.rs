@@ -31,7 +31,11 @@ fn request(route: &Declared, rows: &Rows) -> (String, Value) {
         "/api/publish" => {
             (route.path.to_owned(), json!({ "post_id": post, "connector_ids": [connector] }))
         }
+        "/api/publications/{id}" if route.method == "PATCH" => {
+            (of(rows.publication), example(route))
+        }
         "/api/publications/{id}" => (of(rows.publication), Value::Null),
+        "/api/posts/{id}/move" => (of(post), in_an_hour()),
         "/api/dlq/{id}" => (of(rows.dead), Value::Null),
         "/api/dlq/{id}/retry" => (of(rows.dead), json!({ "args": { "connector_id": connector } })),
         "/api/dlq/redrives/{id}" | "/api/dlq/redrives/{id}/stop" => (of(rows.redrive), Value::Null),

@@ -53,6 +53,11 @@ fn id_of(answer: &Value) -> Uuid {
     serde_json::from_value(answer["id"].clone()).unwrap_or_else(|_| panic!("{answer}"))
 }
 
+/// A move to then.
+fn in_an_hour() -> Value {
+    json!({"at": SystemClock.now().after(std::time::Duration::from_secs(3_600))})
+}
+
 impl House {
     async fn open() -> Self {
         let server = PostgresServer::launch().await;

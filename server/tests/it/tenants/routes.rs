@@ -14,7 +14,11 @@ fn address(route: &Declared, rows: &Rows) -> (String, Value) {
         "/api/jobs/{id}" | "/api/jobs/{id}/why" => (rows.job, Value::Null),
         "/api/connectors/{id}" => (rows.spare, Value::Null),
         "/api/connectors/{id}/sync" => (rows.connector, Value::Null),
+        "/api/publications/{id}" if route.method == "PATCH" => {
+            (rows.publication, json!({"not_after": null}))
+        }
         "/api/publications/{id}" => (rows.publication, Value::Null),
+        "/api/posts/{id}/move" => (rows.post, in_an_hour()),
         "/api/dlq/redrives/{id}" | "/api/dlq/redrives/{id}/stop" => (rows.redrive, Value::Null),
         "/api/dlq/{id}" => (rows.dead, Value::Null),
         "/api/dlq/{id}/retry" => (rows.dead, json!({"args": {"connector_id": rows.connector}})),
