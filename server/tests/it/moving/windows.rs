@@ -60,7 +60,7 @@ async fn a_window_that_is_missed_skips_or_says_that_it_was_late() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_window_without_workers_is_missed_and_one_that_is_lost_by_its_account_too() {
+async fn a_window_without_workers_is_missed_unless_it_was_lengthened_in_time() {
     let fleet = Fleet::start().await;
     let http = &fleet.client.http;
     let mut worker = fleet.worker(&[]).await;
