@@ -21,7 +21,7 @@
 //! #     producer: Producer,
 //! #     connector_id: uuid::Uuid,
 //! # ) -> Result<(), Box<dyn std::error::Error>> {
-//! let job = producer.prepare(Request::of(&ConnectorSync { connector_id })?)?;
+//! let job = producer.prepare(Request::of(&ConnectorSync::of(connector_id))?)?;
 //! let jobs = [NewJob { queue: Queue::of_platform(&job.kind, "bluesky")?, ..job }];
 //!
 //! let mut tx = pool.begin().await?;

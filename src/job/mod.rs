@@ -31,7 +31,9 @@ pub use error::{ErrorClass, JobError, RateScope};
 pub use field::{FieldError, did_you_mean};
 pub use hold::Hold;
 pub use id::{IdSource, JobId, Token, WorkerId};
-pub use kinds::{CleanupScope, ConnectorSync, DataCleanup, PostPublication, TokenRefresh};
+pub use kinds::{
+    CleanupScope, ConnectorSync, DataCleanup, PostPublication, SyncStream, TokenRefresh,
+};
 pub use name::{InvalidName, Kind, Queue, QueuePattern};
 pub use outcome::{Category, Outcome, Reason, SnoozeReason};
 pub use quota::{Flow, InvalidQuota, Quota, RESERVE_PERCENT_MAX};

@@ -314,7 +314,7 @@ async fn a_letter_tells_its_whole_story_and_is_put_back_with_other_arguments() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_something_newer_made_needless_is_left_alone_unless_it_is_named() {
     let night = Night::begin(1).await;
-    let sync = ConnectorSync { connector_id: night.accounts[0] };
+    let sync = ConnectorSync::of(night.accounts[0]);
     let syncs = [night.made(&sync).await, night.made(&sync).await];
     let posts = night.publish(2, &night.accounts).await;
     let again: PostPublication = serde_json::from_str(&posts[1].args).unwrap();

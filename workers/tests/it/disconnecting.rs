@@ -370,7 +370,7 @@ async fn the_rows_of_a_disconnected_account_go_in_batches_and_nobody_elses(db: D
     let found = |n| RemotePost { remote_id: format!("{n}"), created_at: None, text: "x".into() };
     let posts: Vec<_> = (0..1_203).map(found).collect();
     for id in [world.account, bob] {
-        world.store.keep_page(id, "posts", &posts, &Cursor::default()).await.unwrap();
+        world.store.keep_page(id, &posts, false, &Cursor::default()).await.unwrap();
     }
     let mut publications = Vec::new();
     for n in 0..7 {

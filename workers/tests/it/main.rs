@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod accounts;
+mod cleanup;
 mod disconnecting;
 mod grants;
 mod intents;
@@ -21,5 +22,7 @@ mod rows;
 mod scripted;
 mod sessions;
 mod ssrf;
+mod streams;
 mod syncing;
+mod syncs;
 mod world;

@@ -67,13 +67,15 @@ impl World {
     pub(crate) fn worker(&self) -> Services {
         let platforms = Platforms::new([self.platform.clone() as Arc<dyn Platform>]);
         let clock: SharedClock = self.clock.clone();
+        let config = Config::load(&Sources::default()).unwrap();
         Services {
             store: self.store.clone(),
             accounts: Accounts::new(self.store.clone(), platforms.clone(), clock.clone()),
             ledger: Arc::new(SqlLedger::new(self.db.clone())),
             platforms,
             clock,
-            retention: Config::load(&Sources::default()).unwrap().retention,
+            retention: config.retention,
+            sync: config.sync,
         }
     }
 

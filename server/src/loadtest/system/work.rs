@@ -117,7 +117,7 @@ impl Work {
                 let post = self.posts[dice.random_range(0..self.posts.len())];
                 return self.publish(post, vec![account], known).await;
             }
-            Kind::Sync => self.about(account, &ConnectorSync { connector_id: account })?,
+            Kind::Sync => self.about(account, &ConnectorSync::of(account))?,
             Kind::Refresh => self.about(account, &TokenRefresh { connector_id: account })?,
             Kind::Cleanup => {
                 let scope = Some(CleanupScope::Jobs);

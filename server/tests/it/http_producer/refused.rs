@@ -69,7 +69,7 @@ async fn wrong_fields_come_back_by_their_names() {
     wrong.policy.run_at = Some(SystemClock.now());
     let error = producer.enqueue(&wrong).await.unwrap_err();
     assert_eq!(fields(&error), ["/delay_ms", "/priority", "/args/connector_id"]);
-    let nobody = ConnectorSync { connector_id: NOBODY };
+    let nobody = ConnectorSync::of(NOBODY);
     let error = producer.enqueue_one(&nobody).await.unwrap_err();
     assert_eq!(fields(&error), ["/args/connector_id"]);
     let bulk = [request(), of_kind("data_clenup", "{}"), of_kind("data_cleanup", r#"{"x":1}"#)];
