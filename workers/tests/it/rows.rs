@@ -205,7 +205,7 @@ async fn fill(world: &World) -> [Uuid; 4] {
         .map(|n| RemotePost { remote_id: n.to_string(), created_at: None, text: String::new() })
         .collect();
     let next = Cursor::default();
-    assert!(world.store.keep_page(world.account, "posts", &posts, &next).await.unwrap());
+    assert!(world.store.keep_page(world.account, &posts, false, &next).await.unwrap());
     ids
 }
 
@@ -265,13 +265,13 @@ fn something_done(world: &World) -> AuditEntry {
 
 async fn a_dry_run_only_counts(db: Db) {
     let world = World::new(db, &BLIND).await;
-    fill(&world).await;
+    let ids = fill(&world).await;
     world.advance(200 * DAY_S);
     let job = DataCleanup { scope: None, dry_run: true };
     world.attempt(CleanUp(world.worker()), job).await.unwrap();
-    let now = world.clock.now();
-    assert_eq!(world.store.prune_remote_posts(now, 2, true).await.unwrap(), 5);
-    assert_eq!(world.store.prune_publications(now, 1, true).await.unwrap(), 2);
+    assert_eq!(world.store.remote_posts_count(world.account).await.unwrap(), 5);
+    assert_eq!(world.row(ids[0]).await.state, PublicationState::Published);
+    assert_eq!(world.row(ids[1]).await.state, PublicationState::Failed);
 }
 
 #[tokio::test]
