@@ -5,6 +5,7 @@
 //! it must not know: platforms, accounts, posts.
 
 pub mod accounts;
+pub mod built_in;
 pub mod checkup;
 pub mod disconnected;
 pub mod handlers;
@@ -25,6 +26,7 @@ mod served;
 pub mod service;
 pub mod signals;
 pub mod store;
+pub mod syncs;
 pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -6,6 +6,7 @@
 mod account;
 mod audit;
 mod batch;
+mod built_in;
 mod crash;
 mod dead;
 mod effect;

@@ -61,6 +61,7 @@ impl World {
                 next_at: None,
                 paused: None,
                 fires: 0,
+                built_in: false,
             };
             let note = AuditEntry {
                 id: Uuid::now_v7(),

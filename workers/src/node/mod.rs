@@ -20,6 +20,7 @@ use postworks::worker::{
 use tokio_util::sync::CancellationToken;
 
 use crate::accounts::Accounts;
+use crate::built_in::BuiltIn;
 use crate::disconnected::Disconnected;
 use crate::handlers::Services;
 use crate::keys::{KeyFault, Keyholder};
@@ -33,6 +34,7 @@ use crate::renewals::Renewals;
 use crate::secrets::{KeyRing, KeyRingError};
 use crate::service;
 use crate::store::Store;
+use crate::syncs::Syncs;
 
 /// Why a node cannot start. An outage of a store is no reason: the node waits for it.
 #[derive(Debug, thiserror::Error)]
@@ -169,6 +171,7 @@ impl Node {
             platforms: platforms.clone(),
             clock: Arc::clone(&clock),
             retention: config.retention.clone(),
+            sync: config.sync,
         })?;
         registry.configure(|catalog| config.apply(catalog));
         let producer = Producer::new(
@@ -279,6 +282,7 @@ impl Node {
             store: self.store.clone(),
             platforms: self.platforms.clone(),
             switched_on: self.switched_on(),
+            syncs: !self.config.sync.every.is_zero(),
         }));
         let (schedules, clock) = (self.schedules(), Arc::clone(&self.clock));
         sources.push(Box::new(LateSchedules { schedules, clock }));
@@ -333,12 +337,27 @@ impl Node {
             producer: self.producer.clone(),
             clock: Arc::clone(&self.clock),
         };
+        let built_in = BuiltIn {
+            schedules: self.schedules(),
+            clock: Arc::clone(&self.clock),
+            cleanup: self.config.retention.cleanup.clone(),
+        };
+        let syncs = Syncs {
+            store: self.store.clone(),
+            producer: self.producer.clone(),
+            platforms: self.switched_on(),
+            every: self.config.sync.every,
+        };
         let disconnected =
             Disconnected { store: self.store.clone(), producer: self.producer.clone() };
         tokio::spawn(disconnected.run(stop.clone()));
         tokio::spawn(reconnected.run(stop.clone()));
         tokio::spawn(renewals.run(stop.clone()));
         tokio::spawn(scheduler.run(stop.clone()));
+        tokio::spawn(built_in.run(stop.clone()));
+        if !syncs.every.is_zero() {
+            tokio::spawn(syncs.run(stop.clone()));
+        }
         feed.start(stop);
         tokio::spawn(reaper.run(stop.clone()));
     }
