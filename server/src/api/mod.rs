@@ -15,6 +15,7 @@ mod oauth;
 mod once;
 mod page;
 mod problem;
+mod retention;
 mod route;
 mod routes;
 mod schedules;

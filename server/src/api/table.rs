@@ -1,6 +1,7 @@
 //! Every route of the API, each with what it needs of its caller and what is said of it: there is no
 //! other way to add one.
 
+mod retention;
 mod schedules;
 
 use axum::Router;
@@ -50,6 +51,7 @@ pub(super) fn table() -> Vec<Route> {
         letters(),
         redrives(),
         effects(),
+        retention::chapter(),
         queues(),
         logins(),
         service(),

@@ -7,6 +7,7 @@ use postworks::job::{ConnectorSync, FieldError, JobId, Request, TraceParent};
 use postworks::ledger::{AuditEntry, Unpark};
 use postworks_workers::platforms::check_base_url;
 use postworks_workers::store::{self, Connected, ConnectorState, NewConnector};
+use postworks_workers::syncs;
 use secrecy::ExposeSecret;
 use url::Url;
 use uuid::Uuid;
@@ -110,9 +111,9 @@ impl App {
         if found.is_none_or(|found| found.state == ConnectorState::Disconnecting) {
             return Err(Error::NotFound(format!("there is no connector {connector}")));
         }
-        let job = Request::of(&ConnectorSync { connector_id: connector })
+        let job = Request::of(&ConnectorSync::of(connector))
             .map_err(|error| Error::Broken(Box::new(error)))?;
-        let unique_key = Some(format!("sync:{connector}"));
+        let unique_key = Some(syncs::unique_key(connector));
         self.enqueue(EnqueueJob { unique_key, trace, ..EnqueueJob::new(job.kind, job.args) }).await
     }
 

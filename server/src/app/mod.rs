@@ -24,6 +24,7 @@ mod paging;
 mod queues;
 mod redriver;
 mod redrives;
+mod retention;
 mod scaling;
 mod schedules;
 mod take_over;

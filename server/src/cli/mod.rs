@@ -24,6 +24,7 @@ mod loadtest;
 mod metrics_page;
 mod output;
 mod queue;
+mod retention;
 mod roles;
 mod schedule;
 mod secret_file;

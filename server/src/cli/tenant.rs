@@ -5,6 +5,7 @@ use clap::Subcommand;
 use super::apikey::ApiKeyCommand;
 use super::failure::{Exit, Failure};
 use super::output::table;
+use super::retention::{self, RetentionCommand};
 use super::user::UserCommand;
 use super::verbs::Verb;
 use super::{Context, audit, wiring};
@@ -20,6 +21,9 @@ pub(crate) enum TenantCommand {
     },
     /// List tenants, the oldest first, and how many dead letters each has
     List,
+    /// Handle how long a tenant keeps what is its own
+    #[command(subcommand)]
+    Retention(RetentionCommand),
 }
 
 /// Refuses a tenant's name where it would choose nothing.
@@ -51,6 +55,7 @@ pub(super) async fn run(context: &Context, command: TenantCommand) -> Result<(),
             let app = wiring::own_stores(context).await?;
             context.format.say(&app.tenants().await?, page)
         }
+        TenantCommand::Retention(command) => retention::run(context, command).await,
     }
 }
 

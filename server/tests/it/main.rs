@@ -6,6 +6,7 @@ mod api;
 mod audit;
 mod auth;
 mod autoscale;
+mod built_in;
 mod busy;
 #[path = "../faults/checker.rs"]
 #[allow(dead_code, reason = "the fault suite uses the rest")]
@@ -67,6 +68,7 @@ mod service;
 mod siblings;
 mod spike;
 mod start;
+mod sync_kills;
 mod tenants;
 mod top;
 mod trace;

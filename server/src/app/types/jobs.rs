@@ -152,6 +152,36 @@ pub struct JobView {
     /// Its attempts, first to last; not shown in lists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempts: Option<Vec<AttemptView>>,
+    /// What it has deleted so far, or would delete, if it is a cleanup; not shown in lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Vec<ProgressView>>,
+}
+
+/// How far a cleanup came with a scope.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "CleanupProgress")]
+pub struct ProgressView {
+    /// The scope.
+    #[schemars(with = "words::CleanupScope")]
+    pub scope: String,
+    /// Rows that went, or would go.
+    pub rows: u64,
+    /// Partitions of them that were dropped whole, or would be.
+    pub partitions: u64,
+    /// It is done with the scope.
+    pub done: bool,
+    /// The rows of each tenant, where they are tenants' own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tenants: Vec<TenantRows>,
+}
+
+/// How many rows of a tenant went, or would go.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct TenantRows {
+    /// The tenant's name.
+    pub tenant: String,
+    /// Its rows.
+    pub rows: u64,
 }
 
 /// An attempt as it is shown. What was not recorded is null: of a success, only its end is kept.

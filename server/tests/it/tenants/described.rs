@@ -37,6 +37,10 @@ fn request(route: &Declared, rows: &Rows) -> (String, Value) {
         "/api/dlq/redrives/{id}" | "/api/dlq/redrives/{id}/stop" => (of(rows.redrive), Value::Null),
         "/api/effects/{id}/resolve" => (of(rows.effect), json!({ "as": "absent" })),
         path if path.starts_with("/api/schedules/{id}") => (of(rows.schedule), Value::Null),
+        "/api/retention/{scope}" if route.method == "POST" => {
+            ("/api/retention/metrics".to_owned(), example(route))
+        }
+        "/api/retention/{scope}" => ("/api/retention/metrics".to_owned(), Value::Null),
         "/api/docs/{file}" => ("/api/docs/start.js".to_owned(), Value::Null),
         "/api/oauth/{platform}/start" => (route.path.replace("{platform}", "sandbox"), Value::Null),
         path => (path.replace("{name}", "data_cleanup"), example(route)),

@@ -3,6 +3,7 @@
 mod commands;
 mod described;
 mod jobs;
+mod retention;
 mod routes;
 
 use std::sync::Arc;
