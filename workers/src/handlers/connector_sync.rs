@@ -174,27 +174,26 @@ impl Run<'_> {
         .await
     }
 
-    async fn numbers(&self, cursor: Cursor, named: bool) -> Result<(), JobError> {
+    async fn numbers(&self, mut cursor: Cursor, named: bool) -> Result<(), JobError> {
         const FAR: Timestamp = Timestamp::from_millis(i64::MAX);
         let store = &self.services.store;
         // Who asks for it has all posts read that are read at all, each once.
         let (due, unread) =
             if named { (FAR, self.cx.created_at) } else { (self.services.now(), FAR) };
-        for _ in 0..NUMBERINGS_MAX {
+        for n in 1..=NUMBERINGS_MAX {
             let posts = store.due_numbers(self.connector.id, due, unread, NUMBERED_MAX).await;
             let posts = self.kept(posts)?;
-            let count = posts.len();
-            if count > 0 {
-                let read = self.read_numbers(posts).await?;
-                self.kept(store.keep_numbers(self.connector.id, &read).await)?;
-            }
-            if count < NUMBERED_MAX {
+            let is_over = posts.len() < NUMBERED_MAX || n == NUMBERINGS_MAX;
+            let read = if posts.is_empty() { Vec::new() } else { self.read_numbers(posts).await? };
+            cursor.done_by = is_over.then_some(self.cx.id.as_uuid());
+            let kept = store.keep_numbers(self.connector.id, &read, &cursor).await;
+            self.moved(self.kept(kept)?)?;
+            if is_over {
                 break;
             }
+            cursor.version += 1;
         }
-        let next = Cursor { done_by: Some(self.cx.id.as_uuid()), ..cursor };
-        let kept = store.finish_stream(self.connector.id, SyncStream::Metrics, &next).await;
-        self.moved(self.kept(kept)?)
+        Ok(())
     }
 
     async fn read_numbers(&self, posts: Vec<DueNumbers>) -> Result<Vec<NumbersRead>, JobError> {

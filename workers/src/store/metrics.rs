@@ -58,15 +58,33 @@ impl Store {
         Ok(rows.into_iter().map(due).collect())
     }
 
-    /// Keeps readings, and when each post is to be read again.
+    /// Keeps readings, when each post is to be read again, and where the stream goes on; `false` as
+    /// for [`keep_page`](Self::keep_page).
     pub async fn keep_numbers(
         &self,
         connector_id: Uuid,
         read: &[NumbersRead],
-    ) -> Result<(), Error> {
+        next: &Cursor,
+    ) -> Result<bool, Error> {
+        // Whoever keeps a page of posts locks the same row first, so neither waits for the other's posts.
+        const LOCK: &str = "UPDATE sync_cursors SET version = version \
+             WHERE connector_id = $1 AND stream = $2";
         let now = self.now();
         self.ready_for(now).await?;
         let mut tx = self.db.begin().await?;
+        on_tx!(&mut tx, conn => sqlx::query(LOCK)
+            .bind(connector_id)
+            .bind(SyncStream::Posts.as_str())
+            .execute(conn)
+            .await
+            .map(drop))?;
+        if !self.move_on(&mut tx, connector_id, SyncStream::Metrics, next).await? {
+            return Ok(false);
+        }
+        if read.is_empty() {
+            tx.commit().await?;
+            return Ok(true);
+        }
         self.write_newest(&mut tx, connector_id, read, now).await?;
         let counted: Vec<_> = read
             .iter()
@@ -75,7 +93,8 @@ impl Store {
         if !counted.is_empty() {
             self.write_readings(&mut tx, connector_id, &counted, now).await?;
         }
-        Ok(tx.commit().await?)
+        tx.commit().await?;
+        Ok(true)
     }
 
     async fn write_newest(
@@ -208,19 +227,5 @@ impl Store {
             description,
             followers: followers.map(i64::unsigned_abs),
         }))
-    }
-
-    /// Notes that a stream without places of its own came to its end; `false` as for
-    /// [`keep_page`](Self::keep_page).
-    pub async fn finish_stream(
-        &self,
-        connector_id: Uuid,
-        stream: SyncStream,
-        next: &Cursor,
-    ) -> Result<bool, Error> {
-        let mut tx = self.db.begin().await?;
-        let moved = self.move_on(&mut tx, connector_id, stream, next).await?;
-        tx.commit().await?;
-        Ok(moved)
     }
 }

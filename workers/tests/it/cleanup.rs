@@ -70,7 +70,8 @@ async fn found(world: &World, account: Uuid, ids: std::ops::Range<u32>) {
             numbers: Some(Numbers { likes: Some(1), ..Numbers::default() }),
         })
         .collect();
-    world.store.keep_numbers(account, &read).await.unwrap();
+    let next = world.store.cursor(account, postworks::job::SyncStream::Metrics).await.unwrap();
+    assert!(world.store.keep_numbers(account, &read, &next).await.unwrap());
 }
 
 fn note(world: &World) -> AuditEntry {
