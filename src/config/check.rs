@@ -263,6 +263,6 @@ fn retention(config: &Config, faults: &mut Faults) {
     faults.number("retention.batch", kept.batch, 1, 1_000);
     if let Some(Err(found)) = kept.cleanup.as_deref().map(|cron| Cron::parse(cron, "UTC")) {
         let words: Vec<String> = found.into_iter().map(|fault| fault.message).collect();
-        faults.unless(false, "retention.cleanup", &words.join("; "));
+        faults.unless(false, "retention.cleanup", words.join("; "));
     }
 }

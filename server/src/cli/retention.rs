@@ -42,7 +42,7 @@ pub(crate) enum RetentionCommand {
 pub(crate) struct RetentionOf {
     /// The tenant's name
     tenant: String,
-    /// remote_posts, metrics, publications or events
+    #[arg(help = "remote_posts, metrics, publications or events")]
     scope: String,
 }
 

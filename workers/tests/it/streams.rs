@@ -18,6 +18,7 @@ on_both! {
     an_account_that_must_wait_is_not_asked_for_its_other_streams,
     numbers_are_read_less_and_less_often_and_every_reading_is_kept,
     a_post_that_is_gone_is_asked_for_no_more,
+    of_two_runs_over_an_accounts_numbers_one_waits_and_neither_is_lost,
     who_asks_for_a_stream_by_name_has_it_at_once,
     a_profile_is_read_daily,
     a_stream_that_the_platform_lacks_is_refused,
@@ -262,6 +263,18 @@ async fn a_post_that_is_gone_is_asked_for_no_more(db: Db) {
     world.sync(&[]).await.unwrap();
     assert_eq!(numbers_read(&world), [2, 1]);
     assert_eq!(world.texts().await.len(), 2, "what was found stays");
+}
+
+async fn of_two_runs_over_an_accounts_numbers_one_waits_and_neither_is_lost(db: Db) {
+    let world = World::new(db, &FOLLOWED).await;
+    Wall::of(&world, 90);
+    world.sync(&[SyncStream::Posts]).await.unwrap();
+    let runs = (0..6).map(|_| world.sync(&[SyncStream::Metrics]));
+    let ended = futures_util::future::join_all(runs).await;
+    let waits = |error: &JobError| matches!(error.class(), ErrorClass::Unavailable { .. });
+    assert!(ended.iter().any(Result::is_ok), "{ended:?}");
+    assert!(ended.iter().filter_map(|ended| ended.as_ref().err()).all(waits), "{ended:?}");
+    assert!(!world.store.readings(world.account, "p0").await.unwrap().is_empty());
 }
 
 async fn who_asks_for_a_stream_by_name_has_it_at_once(db: Db) {
