@@ -13,8 +13,8 @@ pub(crate) enum RetentionCommand {
     /// Tell how long a tenant keeps what is its own
     List {
         /// The tenant's name
-        #[arg(default_value = "default")]
-        tenant: String,
+        #[arg(value_name = "TENANT", default_value = "default")]
+        name: String,
     },
     /// Set how long a tenant keeps something
     #[command(after_help = "Example:\n  postworks tenant retention set acme remote_posts 30d")]
@@ -40,8 +40,10 @@ pub(crate) enum RetentionCommand {
 /// Whose retention of what.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RetentionOf {
+    // Not `tenant`: that is what every command is acting for.
     /// The tenant's name
-    tenant: String,
+    #[arg(value_name = "TENANT")]
+    name: String,
     #[arg(help = "remote_posts, metrics, publications or events")]
     scope: String,
 }
@@ -49,20 +51,20 @@ pub(crate) struct RetentionOf {
 pub(super) async fn run(context: &Context, command: RetentionCommand) -> Result<(), Failure> {
     let app = wiring::own_stores(context).await?.acting_as(audit::actor());
     match command {
-        RetentionCommand::List { tenant } => {
-            let app = app.for_tenant_named(&tenant).await?;
+        RetentionCommand::List { name } => {
+            let app = app.for_tenant_named(&name).await?;
             context.format.say(&app.retention().await?, page)
         }
-        RetentionCommand::Set { what: RetentionOf { tenant, scope }, keep, reason } => {
-            let app = app.for_tenant_named(&tenant).await?;
+        RetentionCommand::Set { what: RetentionOf { name, scope }, keep, reason } => {
+            let app = app.for_tenant_named(&name).await?;
             let kept = app.set_retention(&scope, &SetRetention { keep, reason }).await?;
-            context.format.say(&kept, |kept| format!("{tenant} keeps {} {}", kept.scope, kept.keep))
+            context.format.say(&kept, |kept| format!("{name} keeps {} {}", kept.scope, kept.keep))
         }
-        RetentionCommand::Clear { what: RetentionOf { tenant, scope }, reason } => {
-            let app = app.for_tenant_named(&tenant).await?;
+        RetentionCommand::Clear { what: RetentionOf { name, scope }, reason } => {
+            let app = app.for_tenant_named(&name).await?;
             let kept = app.clear_retention(&scope, &Why { reason }).await?;
             context.format.say(&kept, |kept| {
-                format!("{tenant} keeps {} {}, as the configuration says", kept.scope, kept.keep)
+                format!("{name} keeps {} {}, as the configuration says", kept.scope, kept.keep)
             })
         }
     }
