@@ -154,6 +154,12 @@ export default dashboard({
         runbook: 'platforms.md#postworkstokenslate',
       }),
       lines({
+        title: 'Accounts to synchronise that are late',
+        says: 'Due for five minutes and more, and nobody has made the job: no worker runs, or none reaches the ledger.',
+        queries: [['{{platform}}', `max by (platform) (postworks_syncs_late{${OF_PLATFORM}})`]],
+        runbook: 'platforms.md#postworkssyncslate',
+      }),
+      lines({
         title: 'Effects, by state',
         says: 'under_way: requests that have left. unsure: asked again, or looked up, by the product. needs_person: nobody but a person can tell.',
         queries: [['{{state}}', 'max by (state) (postworks_effects)']],

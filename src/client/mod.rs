@@ -21,7 +21,7 @@
 //! #     producer: Producer,
 //! #     connector_id: uuid::Uuid,
 //! # ) -> Result<(), Box<dyn std::error::Error>> {
-//! let job = producer.prepare(Request::of(&ConnectorSync { connector_id })?)?;
+//! let job = producer.prepare(Request::of(&ConnectorSync::of(connector_id))?)?;
 //! let jobs = [NewJob { queue: Queue::of_platform(&job.kind, "bluesky")?, ..job }];
 //!
 //! let mut tx = pool.begin().await?;
@@ -48,6 +48,7 @@ mod by_queue;
 mod dispatch;
 #[cfg(feature = "http-client")]
 pub mod http;
+mod replace;
 mod scheduled;
 mod span;
 mod together;
@@ -97,10 +98,13 @@ pub enum Error {
 /// What became of one job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct Enqueued {
-    /// The job's id; that of the live job with the same unique key if there was one.
+    /// The job's id; that of the job that holds the same unique key if there was one.
     pub id: JobId,
     /// Whether the job was made.
     pub created: bool,
+    /// Whether it was not, and its arguments are now those of the one that waits.
+    #[serde(default)]
+    pub replaced: bool,
 }
 
 /// Makes, records and dispatches jobs. Cheap to clone.
@@ -154,8 +158,20 @@ impl Producer {
     /// # Errors
     /// Every fault found, with its field.
     pub fn prepare(&self, request: Request) -> Result<NewJob, InvalidRequest> {
-        let now = self.clock.now();
-        let job = request.into_job(&self.catalog, self.ids.next(now, rand::random()), now)?;
+        self.prepare_as(self.new_id(), request)
+    }
+
+    /// An id for a job that is about to be made.
+    pub fn new_id(&self) -> JobId {
+        self.ids.next(self.clock.now(), rand::random())
+    }
+
+    /// The same as [`prepare`](Self::prepare) with an id that others of its request may know.
+    ///
+    /// # Errors
+    /// Every fault found, with its field.
+    pub fn prepare_as(&self, id: JobId, request: Request) -> Result<NewJob, InvalidRequest> {
+        let job = request.into_job(&self.catalog, id, self.clock.now())?;
         Ok(NewJob { tenant: self.tenant, ..job })
     }
 
@@ -170,7 +186,7 @@ impl Producer {
         let job = NewJob { queue, ..self.prepare(request)? };
         let id = job.id;
         let answers = self.enqueue(vec![job]).await?;
-        Ok(answers.first().copied().unwrap_or(Enqueued { id, created: true }))
+        Ok(answers.first().copied().unwrap_or(Enqueued { id, created: true, replaced: false }))
     }
 
     /// Records jobs, all or none, and dispatches them; answers in order.
@@ -184,8 +200,10 @@ impl Producer {
     }
 
     async fn record(&self, jobs: Vec<NewJob>) -> Result<Vec<Enqueued>, Error> {
-        let mut answers: Vec<Enqueued> =
-            jobs.iter().map(|job| Enqueued { id: job.id, created: true }).collect();
+        let mut answers: Vec<Enqueued> = jobs
+            .iter()
+            .map(|job| Enqueued { id: job.id, created: true, replaced: false })
+            .collect();
         let (recorded, unrecorded): (Vec<_>, Vec<_>) =
             jobs.into_iter().enumerate().partition(|(_, job)| job.durability == Durability::Ledger);
         if !recorded.is_empty() {
@@ -197,13 +215,15 @@ impl Producer {
             crate::failpoint!(EnqueueCommitted);
             let mut fresh = Vec::with_capacity(rows.len());
             for ((place, row), outcome) in places.into_iter().zip(rows).zip(outcomes) {
-                match outcome {
-                    Recorded::Created => fresh.push(row),
-                    Recorded::Existing(id) => {
-                        if let Some(answer) = answers.get_mut(place) {
-                            *answer = Enqueued { id, created: false };
-                        }
-                    }
+                fresh.extend(outcome.job(row));
+                let (id, replaced) = match outcome {
+                    Recorded::Created | Recorded::Waits => continue,
+                    Recorded::Existing(id) => (id, false),
+                    // The broker learns of it when it hands the job out.
+                    Recorded::Replaced(id) => (id, true),
+                };
+                if let Some(answer) = answers.get_mut(place) {
+                    *answer = Enqueued { id, created: false, replaced };
                 }
             }
             self.hand_over(fresh);
@@ -226,7 +246,7 @@ impl Producer {
     }
 
     /// Counts jobs that were just committed, for instance in a transaction of the caller's own,
-    /// and tells the broker of them.
+    /// and tells the broker of them, but for those that wait for others.
     pub fn dispatch(&self, committed: Vec<NewJob>) {
         let sending = span::sending(&committed);
         sending.in_scope(|| self.hand_over(committed));
@@ -244,7 +264,8 @@ impl Producer {
     /// does not get, the relay pushes.
     pub fn dispatch_again(&self, committed: Vec<NewJob>) {
         let horizon = self.clock.now().after(crate::worker::BROKER_HORIZON);
-        self.dispatcher.send(committed.into_iter().filter(|job| job.run_at < horizon).collect());
+        let due = |job: &NewJob| job.run_at < horizon && job.waits.is_none();
+        self.dispatcher.send(committed.into_iter().filter(due).collect());
     }
 
     /// Returns when everything dispatched so far was offered to the broker.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use url::{Host, Url};
 
 use super::Config;
+use crate::job::schedule::Cron;
 
 const fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
@@ -30,6 +31,7 @@ pub(super) fn check(config: &Config) -> Vec<(String, String)> {
     advertise(config, &mut faults);
     slots(config, &mut faults);
     oauth(config, &mut faults);
+    sync(config, &mut faults);
     retention(config, &mut faults);
     faults.0
 }
@@ -236,12 +238,21 @@ fn oauth(config: &Config, faults: &mut Faults) {
     }
 }
 
+fn sync(config: &Config, faults: &mut Faults) {
+    let every = config.sync.every;
+    if !every.is_zero() {
+        faults.span("sync.every", every, seconds(1), 30 * DAY);
+    }
+    faults.unless(config.sync.look_back <= 30 * DAY, "sync.look_back", "must be at most 30d");
+}
+
 fn retention(config: &Config, faults: &mut Faults) {
     let kept = &config.retention;
     for (key, span) in [
         ("retention.jobs", kept.jobs),
         ("retention.dead_letters", kept.dead_letters),
         ("retention.remote_posts", kept.remote_posts),
+        ("retention.metrics", kept.metrics),
         ("retention.publications", kept.publications),
         ("retention.audit", kept.audit),
         ("retention.redrives", kept.redrives),
@@ -250,4 +261,8 @@ fn retention(config: &Config, faults: &mut Faults) {
         faults.unless(span <= FOR_EVER, key, "must be at most 36600d");
     }
     faults.number("retention.batch", kept.batch, 1, 1_000);
+    if let Some(Err(found)) = kept.cleanup.as_deref().map(|cron| Cron::parse(cron, "UTC")) {
+        let words: Vec<String> = found.into_iter().map(|fault| fault.message).collect();
+        faults.unless(false, "retention.cleanup", words.join("; "));
+    }
 }

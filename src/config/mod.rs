@@ -13,6 +13,7 @@ mod keys;
 mod layers;
 mod oauth;
 mod quotas;
+mod syncing;
 mod values;
 
 use std::collections::{BTreeMap, HashMap};
@@ -35,6 +36,7 @@ use layers::Layers;
 pub use layers::Sources;
 pub use oauth::{ClientAuth, OAuth};
 pub use quotas::{OptionalQuota, Percent, PlatformQuotas};
+pub use syncing::Syncing;
 pub use values::{ByteSize, parse_duration, parse_listen, parse_number};
 
 /// The defaults, with a comment on every key.
@@ -66,6 +68,8 @@ pub struct Config {
     pub kinds: BTreeMap<String, KindPolicy>,
     /// Platforms by name.
     pub platforms: BTreeMap<String, Platform>,
+    /// How accounts are synchronised.
+    pub sync: Syncing,
     /// How long ended rows are kept.
     pub retention: Retention,
     #[serde(skip)]
@@ -252,6 +256,9 @@ pub struct Retention {
     /// Posts fetched from platforms.
     #[serde(deserialize_with = "values::duration")]
     pub remote_posts: Duration,
+    /// Readings of the numbers of posts.
+    #[serde(deserialize_with = "values::duration")]
+    pub metrics: Duration,
     /// Ended publications.
     #[serde(deserialize_with = "values::duration")]
     pub publications: Duration,
@@ -264,6 +271,9 @@ pub struct Retention {
     /// What happened to accounts.
     #[serde(deserialize_with = "values::duration")]
     pub events: Duration,
+    /// When what is too old is deleted, in UTC; `None` for never by itself.
+    #[serde(deserialize_with = "values::text_or_none")]
+    pub cleanup: Option<String>,
     /// Rows deleted at a time.
     pub batch: u32,
 }

@@ -76,6 +76,7 @@ impl Settings {
                 | ErrorClass::AuthExpired
                 | ErrorClass::AuthRevoked
                 | ErrorClass::Invalid
+                | ErrorClass::Expired
                 | ErrorClass::Unavailable { .. }
                 | ErrorClass::Bug => None,
             },

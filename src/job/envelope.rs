@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{Durability, JobId, Kind, NewJob, Tenant, Timestamp, TraceParent, stored};
+use super::{Durability, Edit, JobId, Kind, NewJob, Tenant, Timestamp, TraceParent, stored};
 
 /// Longest envelope that is written or read: the API's 64 KiB of arguments and room for the rest.
 pub const ENVELOPE_BYTES_MAX: usize = 96 * 1024;
@@ -39,6 +39,9 @@ pub struct Envelope {
     pub tenant: Tenant,
     /// The trace of whoever enqueued it.
     pub trace: Option<TraceParent>,
+    /// Every run of it begins with a stamp in the ledger, which frees its unique key
+    /// ([`Uniqueness::ends_at_start`](super::Uniqueness::ends_at_start)) and knows its latest arguments.
+    pub stamped_first: bool,
 }
 
 /// Bytes that hold no envelope this program can read.
@@ -76,6 +79,7 @@ impl Envelope {
             account: job.account,
             tenant: job.tenant,
             trace: job.trace,
+            stamped_first: job.uniqueness.ends_at_start(),
         })
     }
 
@@ -106,6 +110,16 @@ impl Envelope {
     pub fn due_at(mut self, run_at: Timestamp) -> Self {
         self.run_at = run_at;
         self
+    }
+
+    /// The same job with what took the place of its arguments.
+    ///
+    /// # Errors
+    /// The arguments are no JSON.
+    pub fn edited(self, edit: Edit) -> Result<Self, serde_json::Error> {
+        let Edit { args, kind_version, account, priority_s, expires_at } = edit;
+        let args = RawValue::from_string(args)?;
+        Ok(Self { args, kind_version, account, priority_s, expires_at, ..self })
     }
 
     /// The number of the attempt that runs now; 1 is the first.

@@ -44,6 +44,8 @@ pub enum ErrorClass {
     AuthRevoked,
     /// Wrong and will stay wrong.
     Invalid,
+    /// Its time is over, and it was not done.
+    Expired,
     /// Our own limits refused.
     Unavailable {
         /// Not before this.
@@ -64,6 +66,7 @@ impl ErrorClass {
             Self::AuthExpired => "auth_expired",
             Self::AuthRevoked => "auth_revoked",
             Self::Invalid => "invalid",
+            Self::Expired => "expired",
             Self::Unavailable { .. } => "unavailable",
             Self::Bug => "bug",
         }
@@ -77,6 +80,7 @@ impl ErrorClass {
             Self::RateLimited { .. } => Category::RateLimit,
             Self::AuthExpired | Self::AuthRevoked => Category::Auth,
             Self::Invalid => Category::Invalid,
+            Self::Expired => Category::Expired,
             Self::Bug => Category::Bug,
         }
     }

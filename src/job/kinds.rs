@@ -13,10 +13,48 @@ use super::{Job, RetryPolicy};
 pub struct ConnectorSync {
     /// The account.
     pub connector_id: Uuid,
+    /// What to fetch, at once; if empty, all that the platform has, each if it is due.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub streams: Vec<SyncStream>,
+}
+
+impl ConnectorSync {
+    /// All that is due of this account.
+    pub const fn of(connector_id: Uuid) -> Self {
+        Self { connector_id, streams: Vec::new() }
+    }
+}
+
+/// What a [`ConnectorSync`] fetches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SyncStream {
+    /// Posts, as the platform lists them.
+    Posts,
+    /// How often posts were liked, and the like.
+    Metrics,
+    /// What the account says of itself.
+    Profile,
+}
+
+impl SyncStream {
+    /// Every stream, in the order in which a job takes them: numbers are read of posts.
+    pub const ALL: [Self; 3] = [Self::Posts, Self::Metrics, Self::Profile];
+
+    /// Its name in arguments and in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Posts => "posts",
+            Self::Metrics => "metrics",
+            Self::Profile => "profile",
+        }
+    }
 }
 
 impl Job for ConnectorSync {
     const KIND: &'static str = "connector_sync";
+    /// 2: may name streams.
+    const VERSION: u16 = 2;
     const TIMEOUT: Duration = Duration::from_secs(120);
     const CATCHES_UP: bool = true;
 
@@ -107,11 +145,13 @@ pub enum CleanupScope {
     Events,
     /// The rows of disconnected accounts.
     Connectors,
+    /// Every reading of the numbers of posts.
+    Metrics,
 }
 
 impl CleanupScope {
     /// Every scope.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Jobs,
         Self::DeadLetters,
         Self::RemotePosts,
@@ -123,13 +163,41 @@ impl CleanupScope {
         Self::OauthStates,
         Self::Events,
         Self::Connectors,
+        Self::Metrics,
     ];
+
+    /// Those that are tenants' own: each tenant may say for how long it keeps them.
+    pub const OF_TENANTS: [Self; 4] =
+        [Self::RemotePosts, Self::Metrics, Self::Publications, Self::Events];
+
+    /// Its name in arguments, in the database and in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Jobs => "jobs",
+            Self::DeadLetters => "dead_letters",
+            Self::RemotePosts => "remote_posts",
+            Self::Publications => "publications",
+            Self::Audit => "audit",
+            Self::Redrives => "redrives",
+            Self::Requests => "requests",
+            Self::Sessions => "sessions",
+            Self::OauthStates => "oauth_states",
+            Self::Events => "events",
+            Self::Connectors => "connectors",
+            Self::Metrics => "metrics",
+        }
+    }
+
+    /// The scope of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.as_str() == name)
+    }
 }
 
 impl Job for DataCleanup {
     const KIND: &'static str = "data_cleanup";
     /// 2: may clean the audit, redrives, requests and sessions. 3: states of OAuth, events and
-    /// disconnected accounts.
-    const VERSION: u16 = 3;
+    /// disconnected accounts. 4: numbers of posts.
+    const VERSION: u16 = 4;
     const TIMEOUT: Duration = Duration::from_secs(300);
 }

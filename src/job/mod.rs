@@ -6,6 +6,7 @@
 mod catalog;
 mod envelope;
 mod error;
+pub mod family;
 mod field;
 mod hold;
 mod id;
@@ -24,6 +25,7 @@ mod tenant;
 mod time;
 mod trace;
 mod turn;
+mod unique;
 
 pub use catalog::{Catalog, CatalogError};
 pub use envelope::{DecodeError, ENVELOPE_BYTES_MAX, Envelope};
@@ -31,7 +33,9 @@ pub use error::{ErrorClass, JobError, RateScope};
 pub use field::{FieldError, did_you_mean};
 pub use hold::Hold;
 pub use id::{IdSource, JobId, Token, WorkerId};
-pub use kinds::{CleanupScope, ConnectorSync, DataCleanup, PostPublication, TokenRefresh};
+pub use kinds::{
+    CleanupScope, ConnectorSync, DataCleanup, PostPublication, SyncStream, TokenRefresh,
+};
 pub use name::{InvalidName, Kind, Queue, QueuePattern};
 pub use outcome::{Category, Outcome, Reason, SnoozeReason};
 pub use quota::{Flow, InvalidQuota, Quota, RESERVE_PERCENT_MAX};
@@ -48,3 +52,6 @@ pub use time::{InvalidTimestamp, Timestamp};
 pub use trace::{InvalidTraceParent, TraceParent};
 pub use turn::Turn;
 pub(crate) use turn::{due_ms, place_ms};
+pub use unique::{
+    DEBOUNCE_MAX, DEBOUNCE_MIN, Edit, UNIQUE_FOR_MAX, UNIQUE_FOR_MIN, UniqueUntil, Uniqueness,
+};

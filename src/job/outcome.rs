@@ -125,13 +125,15 @@ pub enum Category {
     Poison,
     /// Its time passed before it could run.
     Expired,
+    /// A job that it waited for did not complete.
+    Parent,
     /// Our fault.
     Bug,
 }
 
 impl Category {
     /// Every category.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Timeout,
         Self::Auth,
         Self::PlatformApi,
@@ -140,6 +142,7 @@ impl Category {
         Self::UnknownOutcome,
         Self::Poison,
         Self::Expired,
+        Self::Parent,
         Self::Bug,
     ];
 
@@ -154,6 +157,7 @@ impl Category {
             Self::UnknownOutcome => "unknown_outcome",
             Self::Poison => "poison",
             Self::Expired => "expired",
+            Self::Parent => "parent",
             Self::Bug => "bug",
         }
     }
@@ -169,7 +173,7 @@ impl fmt::Display for Category {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "no such category: use timeout, auth, platform_api, rate_limit, invalid, unknown_outcome, \
-     poison, expired or bug"
+     poison, expired, parent or bug"
 )]
 pub struct UnknownCategory;
 

@@ -5,8 +5,10 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use super::family::{self, OnFailure, Parent, Waits};
 use super::{
     Catalog, Durability, FieldError, JobId, Kind, KindSpec, Queue, Tenant, Timestamp, TraceParent,
+    UniqueUntil, Uniqueness,
 };
 
 /// The most a job may be preferred, in seconds of head start.
@@ -39,8 +41,20 @@ pub struct RequestPolicy {
     pub run_at: Option<Timestamp>,
     /// Not before so long from now; not together with `run_at`. In milliseconds.
     pub delay: Option<Duration>,
-    /// While a live job of the kind has this key, another is not made.
+    /// While a live job of the kind has this key, another is not made; the next three fields say
+    /// otherwise, and need it.
     pub unique_key: Option<String>,
+    /// What frees the key, if not the job's end.
+    pub unique_until: Option<UniqueUntil>,
+    /// The key is held for so long from now even if the job completes before: 1 second to 30 days, in
+    /// milliseconds.
+    pub unique_for: Option<Duration>,
+    /// The job is due so long from now, 100 milliseconds to 24 hours; another of its key that is asked
+    /// for while it waits replaces its arguments and lets it wait anew. The key is free once it starts.
+    pub debounce: Option<Duration>,
+    /// A debounced job waits no longer than this in all, 24 hours at most; ten times its `debounce` if
+    /// absent.
+    pub max_delay: Option<Duration>,
     /// Head start in seconds.
     pub priority_s: Option<u32>,
     /// Attempts in all; the kind's default if absent.
@@ -49,6 +63,13 @@ pub struct RequestPolicy {
     pub expires_at: Option<Timestamp>,
     /// The caller's trace.
     pub trace: Option<TraceParent>,
+    /// What the job is called among those of the same request.
+    pub name: Option<String>,
+    /// The jobs that must have ended before this one may run, at most
+    /// [`PARENTS_MAX`](family::PARENTS_MAX). By name only where they are enqueued together.
+    pub after: Vec<Parent>,
+    /// What becomes of the job if one of them ends badly; it fails, too, if absent.
+    pub on_failure: Option<OnFailure>,
 }
 
 /// A request that cannot be recorded, with every fault found.
@@ -77,8 +98,10 @@ pub struct NewJob {
     pub max_attempts: u32,
     /// Head start in seconds.
     pub priority_s: u32,
-    /// While this job is live, another of the kind with this key is not made.
+    /// While this job holds it, another of the kind with this key is not made.
     pub unique_key: Option<String>,
+    /// For how long it does.
+    pub uniqueness: Uniqueness,
     /// The account whose jobs wait together.
     pub account: Option<Uuid>,
     /// When it may run.
@@ -91,6 +114,8 @@ pub struct NewJob {
     pub durability: Durability,
     /// The trace of whoever enqueued it.
     pub trace: Option<TraceParent>,
+    /// What it waits for; of no use to a broker before that. `None` of a job that is read again.
+    pub waits: Option<Box<Waits>>,
 }
 
 impl Request {
@@ -120,6 +145,7 @@ impl Request {
             )]));
         };
         let mut faults = self.policy.faults(spec, now);
+        faults.extend(family::faults(&self.policy, id, spec));
         let checked = (spec.check)(self.args.get()).unwrap_or_else(|args| {
             faults.extend(
                 args.into_iter()
@@ -134,6 +160,7 @@ impl Request {
             return Err(InvalidRequest(faults));
         }
         let run_at = self.policy.due(now).max(now);
+        let waits = self.policy.waits();
         Ok(NewJob {
             id,
             tenant: Tenant::DEFAULT,
@@ -144,6 +171,7 @@ impl Request {
             failed_attempts: 0,
             max_attempts: self.policy.max_attempts.unwrap_or(spec.retry.max_attempts),
             priority_s: self.policy.priority_s.unwrap_or(0),
+            uniqueness: self.policy.uniqueness(now),
             unique_key: self.policy.unique_key,
             account: checked.account,
             run_at,
@@ -151,6 +179,7 @@ impl Request {
             expires_at: self.policy.expires_at.unwrap_or(run_at.after(spec.expires_after)),
             durability: spec.durability,
             trace: self.policy.trace,
+            waits,
         })
     }
 }
@@ -158,7 +187,19 @@ impl Request {
 impl RequestPolicy {
     /// When it is to run; perhaps in the past.
     fn due(&self, now: Timestamp) -> Timestamp {
-        self.run_at.or(self.delay.map(|delay| now.after(delay))).unwrap_or(now)
+        let delay = self.debounce.or(self.delay);
+        self.run_at.or(delay.map(|delay| now.after(delay))).unwrap_or(now)
+    }
+
+    fn waits(&self) -> Option<Box<Waits>> {
+        let ids = self.after.iter().filter_map(|parent| match parent {
+            Parent::Job(id) => Some(*id),
+            Parent::Named(_) => None,
+        });
+        let parents: Vec<JobId> = ids.collect();
+        let on_failure = self.on_failure.unwrap_or_default();
+        let keeps_expiry = self.expires_at.is_some();
+        (!parents.is_empty()).then(|| Box::new(Waits { parents, on_failure, keeps_expiry }))
     }
 
     fn faults(&self, spec: &KindSpec, now: Timestamp) -> Vec<FieldError> {
@@ -169,10 +210,12 @@ impl RequestPolicy {
             fault("/delay_ms", "cannot be given together with run_at".into());
         }
         let field = if self.delay.is_some() { "/delay_ms" } else { "/run_at" };
-        if due < now.before(PAST_MAX) {
+        // A debounce has narrower bounds of its own.
+        let named = self.debounce.is_none();
+        if named && due < now.before(PAST_MAX) {
             fault(field, "is more than 24 hours in the past".into());
         }
-        if due > now.after(AHEAD_MAX) {
+        if named && due > now.after(AHEAD_MAX) {
             fault(field, "is more than 366 days ahead".into());
         }
         if let Some(expires_at) = self.expires_at
@@ -197,6 +240,7 @@ impl RequestPolicy {
                 fault("/unique_key", format!("{} jobs are not recorded, so not unique", spec.kind));
             }
         }
+        self.uniqueness_faults(&mut fault);
         faults
     }
 }

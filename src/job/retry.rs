@@ -76,9 +76,10 @@ pub fn decide(result: Result<(), &JobError>, attempt: Attempt, policy: &RetryPol
                 .min(attempt.expires_at),
             why: SnoozeReason::NeedsReauth,
         },
-        ErrorClass::Unknown { repeatable: false } | ErrorClass::Invalid | ErrorClass::Bug => {
-            Outcome::Dead { reason }
-        }
+        ErrorClass::Unknown { repeatable: false }
+        | ErrorClass::Invalid
+        | ErrorClass::Expired
+        | ErrorClass::Bug => Outcome::Dead { reason },
     }
 }
 
@@ -142,6 +143,7 @@ mod tests {
             Just(ErrorClass::AuthExpired),
             Just(ErrorClass::AuthRevoked),
             Just(ErrorClass::Invalid),
+            Just(ErrorClass::Expired),
             until.prop_map(|until| ErrorClass::Unavailable { until }),
             Just(ErrorClass::Bug),
         ]

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | 1 | `id`, `kind`, `kv`, `args`, `a`, `m`, `p`, `run`, `born`, `exp`, `d`, `acct`, `t`, `tp` |
 //! | 2 | of `id` the last four digits: the envelope's key says the rest; `k` for `kind`; `kv` if not 1; `born` if the id was not made then; `run` if that is another time; `for` instead of `exp`, counted from when it was enqueued |
+//! | 3 | `s`: every run begins with a stamp in the ledger. Only such jobs are written in it, so that a program which does not know of it leaves them to newer ones |
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -14,8 +15,10 @@ use uuid::Uuid;
 
 use super::{DecodeError, Durability, Envelope, JobId, Kind, Tenant, Timestamp, TraceParent};
 
-/// The format this program writes. It reads every format from 1 on, for ever.
-const FORMAT: u64 = 2;
+/// The newest format. Every one from 1 on is read, for ever.
+const FORMAT: u64 = 3;
+/// What most jobs are written in: all of it is known to the programs before this one.
+const FORMAT_OF_MOST: u64 = 2;
 
 /// About what an envelope takes besides its arguments, to be written without growing.
 const BESIDES_ARGS_BYTES: usize = 128;
@@ -47,6 +50,8 @@ struct Written<'a> {
     t: Option<Uuid>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tp: Option<TraceParent>,
+    #[serde(skip_serializing_if = "is_false")]
+    s: bool,
 }
 
 #[derive(Deserialize)]
@@ -73,6 +78,8 @@ struct Read<'a> {
     #[serde(default)]
     t: Tenant,
     tp: Option<TraceParent>,
+    #[serde(default)]
+    s: bool,
 }
 
 /// Writes an envelope behind a header.
@@ -81,7 +88,7 @@ pub(super) fn write(envelope: &Envelope, header: String) -> Vec<u8> {
     let named = envelope.id.to_string();
     let millis = |time: Timestamp| time.as_millis();
     let written = Written {
-        v: FORMAT,
+        v: if envelope.stamped_first { FORMAT } else { FORMAT_OF_MOST },
         id: last_digits(&named),
         k: &envelope.kind,
         kv: envelope.kind_version,
@@ -96,6 +103,7 @@ pub(super) fn write(envelope: &Envelope, header: String) -> Vec<u8> {
         acct: envelope.account,
         t: (!envelope.tenant.is_default()).then_some(envelope.tenant.as_uuid()),
         tp: envelope.trace,
+        s: envelope.stamped_first,
     };
     let mut bytes = header.into_bytes();
     bytes.reserve(BESIDES_ARGS_BYTES + envelope.args.get().len());
@@ -142,6 +150,7 @@ pub(super) fn read(id: JobId, bytes: &[u8]) -> Result<Envelope, DecodeError> {
         account: read.acct,
         tenant: read.t,
         trace: read.tp,
+        stamped_first: read.s,
     })
 }
 
@@ -170,6 +179,11 @@ fn is_one(number: &u16) -> bool {
     *number == 1
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
 fn one() -> u16 {
     1
 }
@@ -187,6 +201,7 @@ mod tests {
     /// Kept for ever: what programs already running have written must decode.
     const FORMAT_1: &str = include_str!("fixtures/envelope_1.json").trim_ascii_end();
     const FORMAT_2: &str = include_str!("fixtures/envelope_2.json").trim_ascii_end();
+    const FORMAT_3: &str = include_str!("fixtures/envelope_3.json").trim_ascii_end();
 
     fn id() -> JobId {
         "0198f3a0-0000-7000-8000-000000000001".parse().unwrap()
@@ -201,6 +216,10 @@ mod tests {
         assert_eq!(envelope.encode(), FORMAT_2, "and is written like this today");
         let again = Envelope::decode(id(), FORMAT_2.as_bytes()).unwrap();
         assert_eq!(format!("{again:?}"), format!("{envelope:?}"));
+        let stamped = Envelope { stamped_first: true, ..envelope };
+        assert_eq!(stamped.encode(), FORMAT_3, "only newer programs run such a job");
+        let again = Envelope::decode(id(), FORMAT_3.as_bytes()).unwrap();
+        assert_eq!(format!("{again:?}"), format!("{stamped:?}"));
     }
 
     #[test]
@@ -217,10 +236,10 @@ mod tests {
     #[test]
     fn a_newer_format_is_told_from_garbage() {
         let read = |bytes: &[u8]| Envelope::decode(id(), bytes);
-        let newer = FORMAT_2.replacen("\"v\":2", "\"v\":3", 1);
-        assert!(matches!(read(newer.as_bytes()), Err(DecodeError::Newer(3))));
-        for other in [r#"{"v":3,"job":"elsewhere"}"#, r#"{"id":{"new":1},"v":3}"#] {
-            assert!(matches!(read(other.as_bytes()), Err(DecodeError::Newer(3))));
+        let newer = FORMAT_2.replacen("\"v\":2", "\"v\":4", 1);
+        assert!(matches!(read(newer.as_bytes()), Err(DecodeError::Newer(4))));
+        for other in [r#"{"v":4,"job":"elsewhere"}"#, r#"{"id":{"new":1},"v":4}"#] {
+            assert!(matches!(read(other.as_bytes()), Err(DecodeError::Newer(4))));
         }
         assert!(matches!(read(br#"{"v":70000}"#), Err(DecodeError::Newer(70_000))));
         assert!(matches!(read(br#"{"v":1,"job":"elsewhere"}"#), Err(DecodeError::Malformed(_))));
@@ -232,7 +251,7 @@ mod tests {
     #[test]
     fn another_jobs_envelope_is_refused() {
         let other = "0198f3a0-0000-7000-8000-000000000002".parse().unwrap();
-        for format in [FORMAT_1, FORMAT_2] {
+        for format in [FORMAT_1, FORMAT_2, FORMAT_3] {
             let read = Envelope::decode(other, format.as_bytes());
             assert!(matches!(read, Err(DecodeError::Malformed(_))), "{format}");
         }

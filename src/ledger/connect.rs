@@ -9,6 +9,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, SqlitePool};
+use tokio::sync::Notify;
 
 use super::meter::Meter;
 use super::{Db, Error, GuardedPool};
@@ -58,6 +59,7 @@ pub struct SqliteFile {
     writer: SqlitePool,
     readers: SqlitePool,
     meter: Arc<Meter>,
+    ends: Arc<Notify>,
     /// Releases the lock when the last clone is dropped, or the process dies.
     _lock: Arc<File>,
 }
@@ -74,6 +76,10 @@ impl SqliteFile {
 
     pub(super) fn meter(&self) -> &Meter {
         &self.meter
+    }
+
+    pub(super) fn ends(&self) -> &Arc<Notify> {
+        &self.ends
     }
 
     pub(super) async fn close(&self) {
@@ -141,8 +147,8 @@ impl Db {
             .max_connections(SQLITE_READERS)
             .connect_with(options.pragma("query_only", "on"))
             .await?;
-        let meter = Arc::new(Meter::new());
-        Ok(Self::Sqlite(SqliteFile { writer, readers, meter, _lock: Arc::new(lock) }))
+        let (meter, ends) = (Arc::new(Meter::new()), Arc::default());
+        Ok(Self::Sqlite(SqliteFile { writer, readers, meter, ends, _lock: Arc::new(lock) }))
     }
 }
 

@@ -5,9 +5,11 @@
 //! [`on_tx!`](crate::on_tx) a statement of a transaction, with the same body for each database.
 
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sqlx::{PgConnection, Postgres, Sqlite, SqliteConnection, Transaction};
+use tokio::sync::Notify;
 
 use super::meter::Meter;
 use super::outage::Place;
@@ -95,6 +97,14 @@ impl Db {
         match self {
             Self::Postgres(pool) => pool.meter(),
             Self::Sqlite(file) => file.meter(),
+        }
+    }
+
+    /// Told when a job that others wait for has ended through these connections.
+    pub(super) fn ends(&self) -> &Arc<Notify> {
+        match self {
+            Self::Postgres(pool) => pool.ends(),
+            Self::Sqlite(file) => file.ends(),
         }
     }
 

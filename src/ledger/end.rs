@@ -19,8 +19,10 @@ pub enum Cancel {
 /// What a cleanup deletes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Prune {
-    /// Completed and cancelled jobs.
+    /// Completed and cancelled jobs, unless they hold their unique keys still.
     EndedJobs,
+    /// What is remembered of requests that replaced a job's arguments, by when they came.
+    Edits,
     /// Dead jobs and their letters.
     DeadLetters,
     /// What operators did, by when they began.

@@ -1,10 +1,41 @@
-//! Sorts the databases' errors by what the caller can do about them.
+//! What can go wrong, and how the databases' errors are sorted: by what the caller can do about them.
 
 use sqlx::error::DatabaseError;
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
-use super::Error;
+use super::UnfitParent;
+
+/// What went wrong between us and the ledger.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database cannot be reached, is full or too busy. Trying later helps.
+    #[error("the ledger is unavailable")]
+    Unavailable(#[source] sqlx::Error),
+    /// The answer to a commit got lost: the change was made or not. Repeating the call with the
+    /// same ids finds out and is harmless.
+    #[error("the ledger's answer got lost; what was asked may have been done")]
+    Unsure(#[source] sqlx::Error),
+    /// The database refuses us: wrong password, missing permission.
+    #[error("the ledger refuses us")]
+    Refused(#[source] sqlx::Error),
+    /// The tables are missing or of another version.
+    #[error("the ledger's tables are not those of this program: run `postworks migrate` ({0})")]
+    Migrations(String),
+    /// The database's address is none. The text never holds the address itself, which may hold
+    /// a password.
+    #[error("not the address of a database: {0}")]
+    Url(String),
+    /// Another process has the embedded ledger open.
+    #[error("another process has the ledger {0} open")]
+    Locked(String),
+    /// The database answered something that makes no sense; trying again does not help.
+    #[error("the ledger answered nonsense")]
+    Protocol(#[source] sqlx::Error),
+    /// A job cannot wait for what it names: nothing was recorded.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Parents(Vec<UnfitParent>),
+}
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {

@@ -12,8 +12,8 @@ use uuid::Uuid;
 use super::{
     AuditEntry, AuditFilter, BATCH_MAX, Backlog, Bump, Cancel, CauseCount, DeadCount, DeadFilter,
     DeadGroup, DeadLetter, DeadSubject, Error, FailedAttempt, JobFilter, JobRow, Ledger, Page,
-    Prune, PutBack, PutBackOnce, QueueHold, Recorded, Redrive, Redriven, Settled, Span, Standing,
-    Unpark, Verdict, Wish,
+    ParentJob, Prune, PutBack, PutBackOnce, QueueHold, Recorded, Redrive, Redriven, Settled, Span,
+    Standing, Unpark, Verdict, Wish,
 };
 use crate::finding::Finding;
 use crate::job::{JobId, Kind, NewJob, Queue, Timestamp, Token, Turn};
@@ -107,6 +107,7 @@ fn shared(error: &Arc<Error>) -> Error {
         Error::Migrations(text) => Error::Migrations(text.clone()),
         Error::Url(text) => Error::Url(text.clone()),
         Error::Locked(path) => Error::Locked(path.clone()),
+        Error::Parents(unfit) => Error::Parents(unfit.clone()),
     }
 }
 
@@ -114,7 +115,8 @@ fn shared(error: &Arc<Error>) -> Error {
 impl Ledger for GroupCommit {
     async fn enqueue(&self, jobs: &[NewJob]) -> Result<Vec<Recorded>, Error> {
         match jobs {
-            [job] => Ok(vec![self.enqueue_one(job.clone()).await?]),
+            // Whoever waits for others has locks to wait for, and can be refused.
+            [job] if job.waits.is_none() => Ok(vec![self.enqueue_one(job.clone()).await?]),
             jobs => self.ledger.enqueue(jobs).await,
         }
     }
@@ -145,6 +147,10 @@ impl Ledger for GroupCommit {
 
     async fn job(&self, id: JobId) -> Result<Option<JobRow>, Error> {
         self.ledger.job(id).await
+    }
+
+    async fn parents(&self, id: JobId) -> Result<Vec<ParentJob>, Error> {
+        self.ledger.parents(id).await
     }
 
     async fn attempts(&self, id: JobId) -> Result<Vec<FailedAttempt>, Error> {

@@ -15,6 +15,7 @@ mod audit;
 mod connect;
 mod db;
 mod end;
+mod families;
 mod fault;
 mod fingerprint;
 mod group;
@@ -27,6 +28,7 @@ mod outage;
 mod redrives;
 mod schedules;
 mod sql;
+mod standing;
 mod sure;
 mod unpark;
 
@@ -36,6 +38,8 @@ pub use connect::{PostgresOptions, SqliteFile};
 use db::Session;
 pub use db::{Connections, Db, Tx};
 pub use end::{Cancel, Prune};
+pub use families::{Families, ParentJob, Told, UnfitParent};
+pub use fault::Error;
 pub use group::GroupCommit;
 pub use hold::{Held, Holder, QueueHold, Wish};
 pub use letters::{
@@ -50,7 +54,8 @@ pub use redrives::{CauseCount, PutBackOnce, Redrive, RedriveState};
 pub use schedules::{
     Added, FIRES_KEPT, Fire, Fired, Firing, RanNow, SCHEDULES_MAX, Schedule, Schedules,
 };
-pub use sql::SqlLedger;
+pub use sql::{JobMove, JobMoved, SqlLedger};
+pub use standing::{Settled, Standing};
 pub use sure::{MaybeUnsure, until_sure};
 pub use unpark::Unpark;
 
@@ -60,49 +65,35 @@ use crate::job::{JobId, Kind, NewJob, Queue, Reason, State, Timestamp, Token, Tu
 /// Most jobs in one call of any method here.
 pub const BATCH_MAX: usize = 1_000;
 
-/// What went wrong between us and the ledger.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The database cannot be reached, is full or too busy. Trying later helps.
-    #[error("the ledger is unavailable")]
-    Unavailable(#[source] sqlx::Error),
-    /// The answer to a commit got lost: the change was made or not. Repeating the call with the
-    /// same ids finds out and is harmless.
-    #[error("the ledger's answer got lost; what was asked may have been done")]
-    Unsure(#[source] sqlx::Error),
-    /// The database refuses us: wrong password, missing permission.
-    #[error("the ledger refuses us")]
-    Refused(#[source] sqlx::Error),
-    /// The tables are missing or of another version.
-    #[error("the ledger's tables are not those of this program: run `postworks migrate` ({0})")]
-    Migrations(String),
-    /// The database's address is none. The text never holds the address itself, which may hold
-    /// a password.
-    #[error("not the address of a database: {0}")]
-    Url(String),
-    /// Another process has the embedded ledger open.
-    #[error("another process has the ledger {0} open")]
-    Locked(String),
-    /// The database answered something that makes no sense; trying again does not help.
-    #[error("the ledger answered nonsense")]
-    Protocol(#[source] sqlx::Error),
-}
-
 /// What became of an enqueue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Recorded {
     /// The job was made.
     Created,
-    /// A live job of the same kind has the unique key; this is its id.
+    /// The job was made, and waits for its parents: it is not for a broker yet.
+    Waits,
+    /// Another job of the same kind holds the unique key; this is its id.
     Existing(JobId),
+    /// It holds the key and waits; its arguments are this request's now
+    /// ([`Uniqueness::Debounced`](crate::job::Uniqueness::Debounced)).
+    Replaced(JobId),
 }
 
 impl Recorded {
     /// Those of the jobs that were made, for [`Producer::dispatch`](crate::client::Producer::dispatch);
     /// `recorded` is what was answered for them, in order.
     pub fn made(jobs: &[NewJob], recorded: &[Self]) -> Vec<NewJob> {
-        let made = jobs.iter().zip(recorded).filter(|(_, recorded)| **recorded == Self::Created);
-        made.map(|(job, _)| job.clone()).collect()
+        let made = jobs.iter().zip(recorded);
+        made.filter_map(|(job, recorded)| recorded.job(job.clone())).collect()
+    }
+
+    /// The job as it is now, if it was made.
+    pub(crate) fn job(self, job: NewJob) -> Option<NewJob> {
+        match self {
+            Self::Created => Some(NewJob { waits: None, ..job }),
+            Self::Waits => Some(job),
+            Self::Existing(_) | Self::Replaced(_) => None,
+        }
     }
 }
 
@@ -177,40 +168,6 @@ pub struct FailedAttempt {
     pub error: String,
     /// Who ran it.
     pub worker: WorkerId,
-}
-
-/// Whether a verdict counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Settled {
-    /// Recorded, now or by an earlier call whose answer was lost.
-    Done,
-    /// The job ended otherwise or is somebody else's: nothing was changed.
-    Stale,
-    /// The job is live, but a person cancelled it while it ran: it is recorded as cancelled.
-    Cancelled,
-}
-
-/// What a worker learns of a job before it starts it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
-    /// It is this claim's to run.
-    Yours {
-        /// Attempts that have failed so far, as recorded.
-        failed_attempts: u32,
-        /// Workers that crashed while they ran it, since a run of it last ended in good order.
-        crashes: u32,
-    },
-    /// It is live, but not due before this, or kept until then for a worker that had started it
-    /// before the broker lost its memory.
-    NotYet(Timestamp),
-    /// It ended; the broker's copy is left over.
-    Ended(State),
-    /// It is parked in the ledger.
-    Parked,
-    /// A claim with a greater token has it.
-    Superseded,
-    /// The ledger knows no such job.
-    Unknown,
 }
 
 /// A broker that lost its memory, or was started anew, as a reconciler found it.
@@ -291,6 +248,9 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// A job's row.
     async fn job(&self, id: JobId) -> Result<Option<JobRow>, Error>;
+
+    /// The jobs that a job waits for, or waited for, in the order of their ids.
+    async fn parents(&self, id: JobId) -> Result<Vec<ParentJob>, Error>;
 
     /// A job's failed attempts, first to last.
     async fn attempts(&self, id: JobId) -> Result<Vec<FailedAttempt>, Error>;

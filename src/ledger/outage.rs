@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgPool, Postgres, Transaction};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
 use super::acting::{self, Reading};
 use super::meter::Meter;
@@ -38,6 +38,7 @@ pub struct GuardedPool {
     places: Option<Arc<Semaphore>>,
     gate: Arc<Gate>,
     meter: Arc<Meter>,
+    ends: Arc<Notify>,
     /// Whose rows its transactions see; all, if it is nobody's.
     tenant: Option<Tenant>,
 }
@@ -105,6 +106,7 @@ impl GuardedPool {
             places: places.map(Arc::new),
             gate: Arc::new(gate),
             meter: Arc::new(Meter::new()),
+            ends: Arc::default(),
             tenant: None,
         }
     }
@@ -164,6 +166,10 @@ impl GuardedPool {
 
     pub(super) fn meter(&self) -> &Meter {
         &self.meter
+    }
+
+    pub(super) fn ends(&self) -> &Arc<Notify> {
+        &self.ends
     }
 
     /// The connections themselves, with no tenant's limits, for a call under

@@ -58,6 +58,8 @@ pub struct Schedule {
     pub paused: Option<Holder>,
     /// How many times were had.
     pub fires: u64,
+    /// The program made it by itself, and keeps it.
+    pub built_in: bool,
 }
 
 /// A time that was had.

@@ -10,13 +10,13 @@ use tokio_util::sync::CancellationToken;
 use super::judge::row_of;
 use super::registry::{Registry, Route};
 use super::run::{Judgement, Run};
-use super::{BreakerView, EffectSlot, JobContext};
+use super::{BreakerView, EffectSlot, Family, JobContext};
 use crate::broker::{Delivery, Then};
 use crate::clock::SharedClock;
 use crate::gate::watch::Watch;
 use crate::job::{
-    Category, DecodeError, Durability, Envelope, JobId, NewJob, Reason, SnoozeReason, Tenant,
-    Timestamp, Token, TraceParent,
+    Category, DecodeError, Durability, Edit, Envelope, JobId, NewJob, Reason, SnoozeReason, Tenant,
+    Timestamp, Token, TraceParent, Uniqueness,
 };
 use crate::ledger::{self, Ledger, Next, Standing, Verdict};
 
@@ -158,14 +158,15 @@ impl Admission {
         Ok(())
     }
 
-    /// Every delivery that is not provably the first, and every one of an effect, is checked and
-    /// stamped in the ledger before it starts.
+    /// Every delivery that is not provably the first, and every one of an effect or of a job whose
+    /// unique key is free once it has started, is checked and stamped in the ledger before it starts.
     pub(super) fn needs_ledger(&self, delivery: &Delivery) -> bool {
         match &delivery.envelope {
             Ok(_) if crate::planted!(UnflaggedSweep) => false,
             Ok(envelope) => {
                 envelope.durability == Durability::Ledger
                     && (delivery.flagged
+                        || envelope.stamped_first
                         || self
                             .registry
                             .route(&envelope.kind)
@@ -198,12 +199,19 @@ impl Admission {
         };
         match standing {
             None => {}
-            Some(Standing::Yours { failed_attempts, crashes: recorded }) => {
+            Some(Standing::Yours { failed_attempts, crashes: recorded, expires_at, edit }) => {
+                let Some(latest) = with_edit(envelope, edit) else {
+                    admitted.judged.push(put_off(delivery, now.after(PARK)));
+                    return;
+                };
+                envelope = latest;
                 envelope.failed_attempts = failed_attempts;
+                // A person may have moved the job since the broker got it.
+                envelope.expires_at = expires_at;
                 crashes = recorded;
             }
             Some(standing) => {
-                admitted.judged.push(refused(delivery, envelope, &standing, now));
+                admitted.judged.push(refused(delivery, envelope, standing, now));
                 return;
             }
         }
@@ -220,7 +228,8 @@ impl Admission {
             admitted.judged.push(candidate.quarantine());
             return;
         }
-        admitted.runs.push(candidate.into_run(&self.watch, now));
+        let family = Family::new(&self.ledger, &self.clock);
+        admitted.runs.push(candidate.into_run(&self.watch, family, now));
     }
 
     fn known(&self, envelope: &Envelope) -> Option<Route> {
@@ -235,7 +244,7 @@ impl Candidate {
             let times = self.crashes;
             let alone = "the last one ran nothing else";
             (Category::Poison, format!("{times} workers crashed while they ran this job; {alone}"))
-        } else if self.envelope.expires_at <= now {
+        } else if self.envelope.expires_at <= now && !self.route.handler.ends_expired() {
             let at = self.envelope.expires_at;
             (Category::Expired, format!("expired at {at} before it could run"))
         } else {
@@ -267,7 +276,7 @@ impl Candidate {
         judged(self.delivery, Some(Next::Dead { at, reason, failed_attempts, job }), Then::Gone)
     }
 
-    fn into_run(self, watch: &Arc<Watch>, now: Timestamp) -> Run {
+    fn into_run(self, watch: &Arc<Watch>, family: Family, now: Timestamp) -> Run {
         let Self { delivery, envelope, route, cancelled, .. } = self;
         let breaker = BreakerView::new(watch, &delivery.queue, delivery.epoch);
         let cx = JobContext {
@@ -278,6 +287,8 @@ impl Candidate {
             attempt: envelope.attempt(),
             max_attempts: envelope.max_attempts,
             created_at: envelope.created_at,
+            run_at: envelope.run_at,
+            expires_at: envelope.expires_at,
             deadline: now.after(route.spec.timeout),
             trace: envelope.trace,
             token: delivery.lease.token,
@@ -285,6 +296,7 @@ impl Candidate {
             cancelled,
             breaker,
             effect: EffectSlot::default(),
+            family,
         };
         Run {
             lease: delivery.lease,
@@ -310,18 +322,28 @@ fn judged(delivery: Delivery, next: Option<Next>, then: Then) -> Judgement {
     Judgement { queue, lease, verdict, then, retry: None, first_attempt: false }
 }
 
+/// The job with the arguments that took the place of the broker's; `None` if the record's are no JSON.
+fn with_edit(envelope: Envelope, edit: Option<Box<Edit>>) -> Option<Envelope> {
+    let Some(edit) = edit else { return Some(envelope) };
+    let id = envelope.id;
+    envelope
+        .edited(*edit)
+        .inspect_err(|error| tracing::error!(job.id = %id, %error, "its arguments make no sense"))
+        .ok()
+}
+
 /// The ledger says that the broker's copy is out of date.
 fn refused(
     delivery: Delivery,
     envelope: Envelope,
-    standing: &Standing,
+    standing: Standing,
     now: Timestamp,
 ) -> Judgement {
     match standing {
-        Standing::NotYet(run_at) => {
-            let again = Then::Again(Box::new(envelope.due_at(*run_at)));
-            judged(delivery, None, again)
-        }
+        Standing::NotYet { until, edit } => match with_edit(envelope, edit) {
+            Some(latest) => judged(delivery, None, Then::Again(Box::new(latest.due_at(until)))),
+            None => put_off(delivery, until),
+        },
         Standing::Unknown => {
             let job = row_of(&envelope, &delivery.queue);
             let message = "the ledger knows no such job; somebody else wrote it into the broker";
@@ -406,11 +428,13 @@ fn stand_in(delivery: &Delivery, now: Timestamp) -> NewJob {
         max_attempts: 1,
         priority_s: 0,
         unique_key: None,
+        uniqueness: Uniqueness::default(),
         account: None,
         run_at: now,
         created_at: now,
         expires_at: now,
         durability: Durability::Ledger,
         trace: None,
+        waits: None,
     }
 }

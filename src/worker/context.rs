@@ -8,9 +8,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::EffectSlot;
+use super::{EffectSlot, Family, ParentEnd};
 use crate::gate::watch::Watch;
-use crate::job::{JobId, Kind, Queue, Tenant, Timestamp, Token, TraceParent, WorkerId};
+use crate::job::{JobError, JobId, Kind, Queue, Tenant, Timestamp, Token, TraceParent, WorkerId};
 
 /// The run a handler is in.
 #[derive(Debug, Clone)]
@@ -30,6 +30,10 @@ pub struct JobContext {
     pub max_attempts: u32,
     /// When the job was enqueued.
     pub created_at: Timestamp,
+    /// When the job was to run, as whoever let it run knows: by the broker's clock that has come.
+    pub run_at: Timestamp,
+    /// The job is of no use after this.
+    pub expires_at: Timestamp,
     /// When this attempt is cut off.
     pub deadline: Timestamp,
     /// The trace of whoever enqueued it: a job that the handler enqueues belongs to it, too.
@@ -45,6 +49,19 @@ pub struct JobContext {
     pub breaker: BreakerView,
     /// Where a handler leaves what it knows of its effect, to be recorded when the run is over.
     pub effect: EffectSlot,
+    /// The way to the jobs that this one waited for: [`parents`](Self::parents).
+    pub family: Family,
+}
+
+impl JobContext {
+    /// How the jobs ended that this one waited for, in the order of their ids; none if it waited for
+    /// none. Asks the ledger.
+    ///
+    /// # Errors
+    /// The ledger cannot be asked now: passed on, it costs no attempt.
+    pub async fn parents(&self) -> Result<Vec<ParentEnd>, JobError> {
+        self.family.parents(self.id).await
+    }
 }
 
 /// A run's way to its platform: the breaker of its queue, as this worker knows it, and the time that

@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 
-use crate::job::ErrorClass;
+use crate::job::{ErrorClass, Reason, Timestamp};
 use crate::ledger;
 
 /// What one run knows of its effect.
@@ -19,6 +19,18 @@ use crate::ledger;
 pub trait Effect: Send + Sync + 'static {
     /// The class of a run that is cut off now, by its timeout.
     fn interrupted(&self) -> ErrorClass;
+
+    /// Until when the job is of use, if the effect knows better than what is `recorded` of the job:
+    /// sooner while nothing has happened, later once that has to be followed up.
+    fn expires_at(&self, recorded: Timestamp) -> Timestamp {
+        recorded
+    }
+
+    /// The job dies of this; answers the reason in the effect's own words. Called before
+    /// [`record`](Self::record), perhaps more than once.
+    fn dies_of(&self, reason: Reason) -> Reason {
+        reason
+    }
 
     /// Records what the run came to know. Called when the run is over and nothing of it changes
     /// any more; repeated until it succeeds, so it must be harmless to repeat.

@@ -96,7 +96,7 @@ impl Ends {
             (RateScope::Account, Some(account)) => {
                 self.blocks.block(account, until);
                 let turn = self.blocks.put_off(Some(account));
-                if let Some(at) = turn.filter(|at| *at > until && *at < run.envelope.expires_at) {
+                if let Some(at) = turn.filter(|at| *at > until && *at < run.expires_at()) {
                     judgement.run_at(at, *ended_at);
                 }
             }

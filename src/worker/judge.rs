@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::run::{Ended, Judgement, Retry, Run};
 use crate::broker::Then;
 use crate::job::{
-    Attempt, Durability, Envelope, NewJob, Outcome, Queue, SnoozeReason, Timestamp, decide,
+    Attempt, Durability, Envelope, NewJob, Outcome, Queue, SnoozeReason, Timestamp, Uniqueness,
+    decide,
 };
 use crate::ledger::{FailedAttempt, Next, Verdict};
 
@@ -22,11 +23,14 @@ pub(super) fn judge(run: &Run, ended: &Ended, jitter: f64) -> (Judgement, Option
     let attempt = Attempt {
         number: run.envelope.attempt(),
         max: run.envelope.max_attempts,
-        expires_at: run.envelope.expires_at,
+        expires_at: run.expires_at(),
         now: *ended_at,
         jitter,
     };
-    let outcome = decide(result.as_ref().map(|&()| ()), attempt, &run.spec.retry);
+    let mut outcome = decide(result.as_ref().map(|&()| ()), attempt, &run.spec.retry);
+    if let (Outcome::Dead { reason }, Some(effect)) = (&mut outcome, run.cx.effect.get()) {
+        *reason = effect.dies_of(reason.clone());
+    }
     let failed = result.as_ref().err().map(|error| FailedAttempt {
         n: attempt.number,
         started_at: *started_at,
@@ -36,7 +40,7 @@ pub(super) fn judge(run: &Run, ended: &Ended, jitter: f64) -> (Judgement, Option
         worker: run.lease.worker.clone(),
     });
     let next = next(run, &outcome, *ended_at);
-    let then = then(&run.envelope, &next, *ended_at);
+    let then = then(&run.envelope, attempt.expires_at, &next, *ended_at);
     // A snooze is no attempt, so it leaves no row.
     let failed = failed.filter(|_| !matches!(outcome, Outcome::Snooze { .. }));
     let recorded =
@@ -62,7 +66,7 @@ fn taken_away(run: &Run) -> Judgement {
     if crate::planted!(BurnOnDrain) {
         let next =
             Next::Waits { until: run.envelope.run_at, failed_attempts: run.envelope.attempt() };
-        let then = then(&run.envelope, &next, run.envelope.run_at);
+        let then = then(&run.envelope, run.envelope.expires_at, &next, run.envelope.run_at);
         let (id, token) = (run.lease.id, run.lease.token);
         return judgement(run, Some(Verdict { id, token, then: next, failed: None }), then);
     }
@@ -140,11 +144,10 @@ fn next(run: &Run, outcome: &Outcome, at: Timestamp) -> Next {
 }
 
 /// What the broker does with a job that the ledger is told `next` of.
-fn then(envelope: &Envelope, next: &Next, now: Timestamp) -> Then {
+fn then(envelope: &Envelope, expires_at: Timestamp, next: &Next, now: Timestamp) -> Then {
     let again = |run_at: Timestamp, failed_attempts: u32| {
-        let mut again = envelope.clone().due_at(run_at);
-        again.failed_attempts = failed_attempts;
-        Then::Again(Box::new(again))
+        let envelope = envelope.clone().due_at(run_at);
+        Then::Again(Box::new(Envelope { failed_attempts, expires_at, ..envelope }))
     };
     match next {
         Next::Waits { until, failed_attempts }
@@ -173,11 +176,13 @@ pub(super) fn row_of(envelope: &Envelope, queue: &Queue) -> NewJob {
         max_attempts: envelope.max_attempts,
         priority_s: envelope.priority_s,
         unique_key: None,
+        uniqueness: Uniqueness::default(),
         account: envelope.account,
         run_at: envelope.run_at,
         created_at: envelope.created_at,
         expires_at: envelope.expires_at,
         durability: envelope.durability,
         trace: envelope.trace,
+        waits: None,
     }
 }

@@ -27,6 +27,12 @@ pub trait Handler<J: Job>: Send + Sync + 'static {
     fn interrupted(&self, _queue: &Queue) -> ErrorClass {
         if J::EFFECT { ErrorClass::Unknown { repeatable: false } } else { ErrorClass::Transient }
     }
+
+    /// Whether it also gets jobs whose time is over (`cx.expires_at`), to end them itself: it has
+    /// records of its own about them. By default such a job dies without being run.
+    fn ends_expired(&self) -> bool {
+        false
+    }
 }
 
 /// The handlers of a program, by kind and queue.
@@ -49,6 +55,7 @@ pub(super) struct Route {
 pub(super) trait Dispatch: Send + Sync {
     async fn dispatch(&self, args: &str, cx: &JobContext) -> Result<(), JobError>;
     fn interrupted(&self, queue: &Queue) -> ErrorClass;
+    fn ends_expired(&self) -> bool;
 }
 
 struct Typed<J, H> {
@@ -67,6 +74,10 @@ impl<J: Job, H: Handler<J>> Dispatch for Typed<J, H> {
 
     fn interrupted(&self, queue: &Queue) -> ErrorClass {
         self.handler.interrupted(queue)
+    }
+
+    fn ends_expired(&self) -> bool {
+        self.handler.ends_expired()
     }
 }
 

@@ -25,6 +25,14 @@ pub(super) struct Run {
     pub(super) judged: AtomicBool,
 }
 
+impl Run {
+    /// Until when the job is of use, as far as this run knows.
+    pub(super) fn expires_at(&self) -> Timestamp {
+        let recorded = self.envelope.expires_at;
+        self.cx.effect.get().map_or(recorded, |effect| effect.expires_at(recorded))
+    }
+}
+
 /// How a run ended.
 #[derive(Debug)]
 pub(super) enum Ended {

@@ -95,6 +95,8 @@ impl Settler {
                     judgement.then = Then::Gone;
                     self.meter.stale_settle();
                 }
+                // The next claim is told where it stands now.
+                (ledger::Settled::Moved, _) => judgement.then = Then::Back,
                 (ledger::Settled::Done, Next::Dead { reason, .. }) => {
                     self.meter.dead(&judgement.queue, reason.category);
                 }

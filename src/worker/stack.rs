@@ -58,7 +58,8 @@ impl Service<Task<Arc<Run>>> for Attempts {
                 return Ok(Ended::TakenAway);
             }
             // Its account may have been blocked while it waited for its place.
-            let heeded = run.envelope.account.filter(|_| run.spec.heeds_windows);
+            let over = run.envelope.expires_at <= clock.now();
+            let heeded = run.envelope.account.filter(|_| run.spec.heeds_windows && !over);
             match blocks.put_off(heeded) {
                 Some(until) => Ok(Ended::PutOff(until)),
                 None => Ok(attempt(run, clock).await),

@@ -78,14 +78,15 @@ impl Fetcher {
     ) -> Vec<(Delivery, CancellationToken)> {
         let deliveries: Vec<&Delivery> = held.iter().map(|(delivery, _)| delivery).collect();
         let waits = self.waits.of(&deliveries).await;
+        let now = self.clock.now();
         let mut others = Vec::with_capacity(held.len());
         for ((delivery, cancelled), wait) in held.into_iter().zip(waits) {
-            let Some(until) = wait else {
+            // One that expires before is looked at then, and not put off any more.
+            let expires_at = delivery.envelope.as_ref().ok().map(|envelope| envelope.expires_at);
+            let Some(until) = wait.filter(|_| expires_at.is_none_or(|at| at > now)) else {
                 others.push((delivery, cancelled));
                 continue;
             };
-            // One that expires before is looked at then.
-            let expires_at = delivery.envelope.as_ref().map(|envelope| envelope.expires_at);
             let until = expires_at.map_or(until, |expires_at| until.min(expires_at));
             self.inflight.judged_unstarted(&delivery.queue);
             let _ = self.judgements.send(put_off(delivery, until));

@@ -8,7 +8,9 @@ use postworks::broker::redis::{RedisBroker, RedisOptions};
 use postworks::broker::{Broker, Lease, Place};
 use postworks::chore::{Reaper, Relay};
 use postworks::clock::{Clock, SharedClock, SystemClock};
-use postworks::job::{Durability, JobId, Kind, NewJob, Queue, Tenant, Timestamp, WorkerId};
+use postworks::job::{
+    Durability, JobId, Kind, NewJob, Queue, Tenant, Timestamp, Uniqueness, WorkerId,
+};
 use postworks::ledger::{Db, Ledger, SqlLedger};
 use postworks::testing::broker::{envelope, fresh, queue, worker};
 use postworks::testing::redis_server::RedisServer;
@@ -169,6 +171,7 @@ fn row(number: u32, now: Timestamp) -> NewJob {
         max_attempts: 3,
         priority_s: 0,
         unique_key: None,
+        uniqueness: Uniqueness::default(),
         account: None,
         run_at: now,
         created_at: now,
@@ -176,6 +179,7 @@ fn row(number: u32, now: Timestamp) -> NewJob {
         durability: Durability::Ledger,
         tenant: Tenant::DEFAULT,
         trace: None,
+        waits: None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 #[path = "../workers/deed.rs"]
 mod deed;
+mod heirs;
 mod tick;
 
 use std::io::{BufRead as _, BufReader};

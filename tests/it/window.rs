@@ -14,7 +14,8 @@ use postworks::chore::{Refiller, Relay, depths};
 use postworks::client::Producer;
 use postworks::clock::{Clock, SharedClock, SystemClock};
 use postworks::job::{
-    Catalog, Durability, Job, JobError, JobId, Kind, NewJob, Queue, Tenant, Timestamp, WorkerId,
+    Catalog, Durability, Job, JobError, JobId, Kind, NewJob, Queue, Tenant, Timestamp, Uniqueness,
+    WorkerId,
 };
 use postworks::ledger::{Db, Ledger, Next, SqlLedger, Verdict};
 use postworks::testing::broker::worker;
@@ -70,6 +71,7 @@ fn step(run_at: Timestamp, priority_s: u32) -> NewJob {
         max_attempts: 3,
         priority_s,
         unique_key: None,
+        uniqueness: Uniqueness::default(),
         account: None,
         run_at,
         created_at: now.min(run_at),
@@ -77,6 +79,7 @@ fn step(run_at: Timestamp, priority_s: u32) -> NewJob {
         durability: Durability::Ledger,
         tenant: Tenant::DEFAULT,
         trace: None,
+        waits: None,
     }
 }
 

@@ -12,11 +12,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use postworks::broker::Broker;
 use postworks::broker::redis::{RedisBroker, RedisOptions};
-use postworks::chore::{Reaper, Relay, Scheduler};
+use postworks::chore::{Herald, Reaper, Relay, Scheduler};
 use postworks::client::Producer;
 use postworks::clock::SystemClock;
 use postworks::job::{Catalog, Job, JobError, Kind, Queue, WorkerId};
-use postworks::ledger::{Db, Ledger, PostgresOptions, Schedules, SqlLedger};
+use postworks::ledger::{Db, Families, Ledger, PostgresOptions, Schedules, SqlLedger};
 use postworks::worker::{Calls, Handler, JobContext, Options, Registry, Stop, Worker};
 
 use self::deed::Deed;
@@ -82,17 +82,19 @@ async fn work(
     };
     let mut catalog = Catalog::default();
     catalog.add::<Deed>()?;
+    let producer = Producer::new(
+        Arc::clone(&ledger),
+        Arc::clone(&broker),
+        Arc::new(catalog),
+        Arc::clone(&clock),
+    );
     let scheduler = Scheduler {
-        schedules: Schedules::new(db),
+        schedules: Schedules::new(db.clone()),
         broker: Arc::clone(&broker),
-        producer: Producer::new(
-            Arc::clone(&ledger),
-            Arc::clone(&broker),
-            Arc::new(catalog),
-            Arc::clone(&clock),
-        ),
+        producer: producer.clone(),
         clock: Arc::clone(&clock),
     };
+    let herald = Herald { families: Families::new(db), producer, clock: Arc::clone(&clock) };
     let reaper = Reaper {
         broker: Arc::clone(&broker),
         ledger: Arc::clone(&ledger),
@@ -102,6 +104,7 @@ async fn work(
     };
     tokio::spawn(relay.run(stop.drain.clone()));
     tokio::spawn(scheduler.run(stop.drain.clone()));
+    tokio::spawn(herald.run(stop.drain.clone()));
     tokio::spawn(reaper.run(stop.drain.clone()));
     println!("{id}");
     let options = Options {

@@ -5,6 +5,7 @@
 //! it must not know: platforms, accounts, posts.
 
 pub mod accounts;
+pub mod built_in;
 pub mod checkup;
 pub mod disconnected;
 pub mod handlers;
@@ -12,6 +13,7 @@ pub mod health;
 pub mod keys;
 mod looking;
 pub mod metrics_page;
+pub mod moved;
 pub mod node;
 pub mod platforms;
 pub mod presence;
@@ -25,6 +27,7 @@ mod served;
 pub mod service;
 pub mod signals;
 pub mod store;
+pub mod syncs;
 pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;

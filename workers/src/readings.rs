@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use postworks::chore::{Source, SourceError};
-use postworks::telemetry::metrics::{ACCOUNTS, EFFECTS, Reading, TOKENS_LATE};
+use postworks::telemetry::metrics::{ACCOUNTS, EFFECTS, Reading, SYNCS_LATE, TOKENS_LATE};
 
 use crate::platforms::{Platforms, Recourse};
 use crate::store::{ConnectorState, Over, Store};
@@ -18,6 +18,8 @@ pub struct Product {
     pub platforms: Platforms,
     /// Those that are switched on: nobody renews the tokens of others.
     pub switched_on: Vec<&'static str>,
+    /// Whether accounts are synchronised by themselves.
+    pub syncs: bool,
 }
 
 #[async_trait]
@@ -29,6 +31,7 @@ impl Source for Product {
     async fn read(&self) -> Result<Vec<Reading>, SourceError> {
         let mut readings = self.accounts().await?;
         readings.extend(self.late_tokens().await?);
+        readings.extend(self.late_syncs().await?);
         readings.extend(self.effects().await?);
         Ok(readings)
     }
@@ -55,6 +58,16 @@ impl Product {
             let renewed = self.switched_on.contains(&platform);
             let count = late.get(platform).copied().filter(|_| renewed).unwrap_or(0);
             Reading::count(TOKENS_LATE, &[platform], count)
+        });
+        Ok(readings.collect())
+    }
+
+    async fn late_syncs(&self) -> Result<Vec<Reading>, SourceError> {
+        let late: HashMap<String, u64> = self.store.late_syncs().await?.into_iter().collect();
+        let readings = self.platforms.names().map(|platform| {
+            let looked_after = self.syncs && self.switched_on.contains(&platform);
+            let count = late.get(platform).copied().filter(|_| looked_after).unwrap_or(0);
+            Reading::count(SYNCS_LATE, &[platform], count)
         });
         Ok(readings.collect())
     }

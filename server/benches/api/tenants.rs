@@ -71,6 +71,7 @@ async fn publish(store: &Store, post_id: Uuid, account: Uuid) {
         connector_ids: vec![account],
         // Nobody runs it.
         at: Some(now.after(Duration::from_secs(86_400))),
+        window: None,
     };
     let prepare =
         |request: Request| request.into_job(&catalog, JobId::at(now, rand::random()), now);

@@ -11,14 +11,17 @@ mod guard;
 mod input;
 mod limits;
 mod login;
+mod moving;
 mod oauth;
 mod once;
 mod page;
 mod problem;
+mod retention;
 mod route;
 mod routes;
 mod schedules;
 mod serve;
+mod sets;
 mod table;
 mod work;
 

@@ -56,6 +56,15 @@ pub(super) fn post<H: Handler<T, Api>, T: 'static>(
     route((Method::POST, MethodFilter::POST), need, path, handler)
 }
 
+/// A route that changes something.
+pub(super) fn patch<H: Handler<T, Api>, T: 'static>(
+    need: impl Into<Option<Need>>,
+    path: &'static str,
+    handler: H,
+) -> Unsaid {
+    route((Method::PATCH, MethodFilter::PATCH), need, path, handler)
+}
+
 /// A route that ends something.
 pub(super) fn delete<H: Handler<T, Api>, T: 'static>(
     need: impl Into<Option<Need>>,

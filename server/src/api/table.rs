@@ -1,7 +1,10 @@
 //! Every route of the API, each with what it needs of its caller and what is said of it: there is no
 //! other way to add one.
 
+mod moving;
+mod retention;
 mod schedules;
+mod sets;
 
 use axum::Router;
 use axum::http::Method;
@@ -46,10 +49,13 @@ pub(super) fn table() -> Vec<Route> {
         jobs(),
         schedules::chapter(),
         publishing(),
+        sets::chapter(),
+        moving::chapter(),
         oauth(),
         letters(),
         redrives(),
         effects(),
+        retention::chapter(),
         queues(),
         logins(),
         service(),
@@ -73,11 +79,14 @@ fn jobs() -> Vec<Route> {
             .traced()
             .answers::<Enqueued>(ACCEPTED, "It is recorded, and will run.")
             .links("/id", OF_JOB)
-            .answers::<Enqueued>(OK, "A live job has its unique key; this is that job.")
+            .answers::<Enqueued>(OK, "Another job holds its unique key; this is that job.")
             .links("/id", OF_JOB),
         post(Produce, "/api/jobs/bulk", routes::enqueue_bulk)
             .says(Jobs, "enqueueJobs", "Enqueues jobs")
-            .more("All or none. Jobs whose unique key a live job has are answered with that job.")
+            .more(
+                "All or none. Jobs whose unique key another holds are answered with that job. One \
+                 may wait for others of the same request, by what these are called in `ref`.",
+            )
             .body::<EnqueueBulk>(jobs)
             .once()
             .traced()
@@ -132,7 +141,8 @@ fn publishing() -> Vec<Route> {
         get(Read, "/api/posts", routes::posts)
             .says(Publishing, "listPosts", "Lists posts")
             .query::<PageQuery>()
-            .ok::<Page<Post>>(),
+            .ok::<Page<Post>>()
+            .links("/items/0/id", &["movePost"]),
         post(Produce, "/api/posts", routes::add_post)
             .says(Publishing, "addPost", "Writes a post")
             .body::<AddPost>(json!({ "text": "hello" }))
@@ -144,8 +154,9 @@ fn publishing() -> Vec<Route> {
             .once()
             .traced()
             .answers::<Publications>(ACCEPTED, "It will be published, now or at its time.")
-            .links("/publications/0/id", &["getPublication", "resolveEffect"])
-            .links("/publications/0/job_id", OF_JOB),
+            .links("/publications/0/id", &["getPublication", "movePublication", "resolveEffect"])
+            .links("/publications/0/job_id", OF_JOB)
+            .links("/set_id", sets::OF_SET),
         get(Read, "/api/publications/{id}", routes::publication)
             .says(Publishing, "getPublication", "Shows a publication")
             .ok::<Publication>(),

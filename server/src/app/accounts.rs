@@ -7,15 +7,17 @@ use postworks::job::{ConnectorSync, FieldError, JobId, Request, TraceParent};
 use postworks::ledger::{AuditEntry, Unpark};
 use postworks_workers::platforms::check_base_url;
 use postworks_workers::store::{self, Connected, ConnectorState, NewConnector};
+use postworks_workers::syncs;
 use secrecy::ExposeSecret;
 use url::Url;
 use uuid::Uuid;
 
 use super::jobs::parse;
+use super::moving::{time_faults, window};
 use super::paging::Wanted;
 use super::types::{
     Accepted, AddConnector, AddPost, Connector, ConnectorsQuery, Created, EnqueueJob, Enqueued,
-    Page, PageQuery, Post, Publication, Publications, Publish,
+    MissedView, Page, PageQuery, Post, Publication, Publications, Publish,
 };
 use super::{App, Error};
 
@@ -30,9 +32,9 @@ pub(super) const TEXT_CHARS_MAX: usize = 20_000;
 /// Most accounts in one request to publish.
 pub(super) const CONNECTORS_MAX: usize = 100;
 /// A time this far back still means "now".
-const PAST_MAX: Duration = Duration::from_secs(24 * 3600);
+pub(super) const PAST_MAX: Duration = Duration::from_secs(24 * 3600);
 /// A time further ahead is taken for a mistake.
-const AHEAD_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
+pub(super) const AHEAD_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 
 impl App {
     /// Connects an account.
@@ -110,9 +112,9 @@ impl App {
         if found.is_none_or(|found| found.state == ConnectorState::Disconnecting) {
             return Err(Error::NotFound(format!("there is no connector {connector}")));
         }
-        let job = Request::of(&ConnectorSync { connector_id: connector })
+        let job = Request::of(&ConnectorSync::of(connector))
             .map_err(|error| Error::Broken(Box::new(error)))?;
-        let unique_key = Some(format!("sync:{connector}"));
+        let unique_key = Some(syncs::unique_key(connector));
         self.enqueue(EnqueueJob { unique_key, trace, ..EnqueueJob::new(job.kind, job.args) }).await
     }
 
@@ -151,12 +153,12 @@ impl App {
             faults.push(FieldError::new(format!("/connector_ids/{at}"), message));
         }
         let now = self.node.clock.now();
-        if publish.at.is_some_and(|at| at < now.before(PAST_MAX)) {
-            faults.push(FieldError::new("/at", "is more than 24 hours in the past"));
-        }
-        if publish.at.is_some_and(|at| at > now.after(AHEAD_MAX)) {
-            faults.push(FieldError::new("/at", "is more than 366 days ahead"));
-        }
+        faults.extend(time_faults(publish.at, publish.not_after, now));
+        let window = window(publish.not_after, publish.late);
+        let window = window.unwrap_or_else(|fault| {
+            faults.push(fault);
+            None
+        });
         if !faults.is_empty() {
             return Err(Error::Invalid(faults));
         }
@@ -164,13 +166,16 @@ impl App {
             post_id: publish.post_id,
             connector_ids: connectors.clone(),
             at: publish.at,
+            window,
         };
         let prepare = |mut request: Request| {
             request.policy.trace = publish.trace;
             self.producer.prepare(request)
         };
-        let scheduled = self.store.publish(&wanted, prepare).await?;
-        let publications = scheduled
+        let callback = self.callback(publish).await?;
+        let set = self.store.publish_set(&wanted, callback, prepare).await?;
+        let publications = set
+            .publications
             .iter()
             .map(|row| Accepted {
                 id: row.publication_id,
@@ -178,8 +183,9 @@ impl App {
                 job_id: row.job.id,
             })
             .collect();
-        self.producer.dispatch(scheduled.into_iter().map(|row| row.job).collect());
-        Ok(Publications { publications })
+        let set_id = set.id;
+        self.producer.dispatch(set.into_jobs());
+        Ok(Publications { set_id, publications })
     }
 
     /// A publication.
@@ -245,11 +251,15 @@ impl From<store::Publication> for Publication {
         Self {
             id: row.id,
             state: row.state.to_string(),
-            remote_id: row.remote_id,
-            remote_url: row.remote_url,
+            remote_id: row.remote_id.clone(),
+            remote_url: row.remote_url.clone(),
             post_id: row.post_id,
             connector_id: row.connector_id,
             job_id: JobId::from_uuid(row.job_id),
+            at: row.scheduled_at,
+            not_after: row.window.map(|window| window.not_after),
+            late: row.window.map(|window| window.late),
+            missed: MissedView::of(&row),
         }
     }
 }

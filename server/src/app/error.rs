@@ -58,6 +58,9 @@ impl From<ledger::Error> for Error {
                 Self::Unavailable { what: "the ledger", source: Box::new(error) }
             }
             ledger::Error::Unsure(_) => Self::Unsure(Box::new(error)),
+            ledger::Error::Parents(unfit) => Self::Invalid(
+                unfit.iter().map(|one| FieldError::new("/after", one.words())).collect(),
+            ),
             ledger::Error::Locked(_) => Self::Conflict(error.to_string()),
             ledger::Error::Migrations(_) => Self::NotSetUp(error.to_string()),
             ledger::Error::Url(_) | ledger::Error::Protocol(_) => Self::Broken(Box::new(error)),

@@ -6,12 +6,18 @@
 use std::collections::{BTreeMap, HashMap};
 
 use postworks::broker::{Place, Removed};
-use postworks::job::{JobId, Kind, Queue, State, Timestamp, TraceParent};
+use postworks::job::{
+    DataCleanup, Job as _, JobId, Kind, Queue, State, Tenant, Timestamp, TraceParent,
+};
 use postworks::ledger::{Cancel, FailedAttempt, JobFilter, JobRow};
+use postworks_workers::store::Progress;
 use serde_json::value::RawValue;
 
+use super::family::parent_view;
 use super::paging::{Wanted, cursor};
-use super::types::{AttemptView, CancelState, CancelledJob, JobView, JobsQuery, Page, Why};
+use super::types::{
+    AttemptView, CancelState, CancelledJob, JobView, JobsQuery, Page, ProgressView, TenantRows, Why,
+};
 use super::{App, Error};
 
 /// Rows looked through for one page of a list that the broker filters.
@@ -23,11 +29,38 @@ impl App {
     /// A job with its attempts.
     pub async fn job(&self, id: JobId) -> Result<JobView, Error> {
         let row = self.row(id).await?;
-        let attempts = self.ledger.attempts(id).await?;
+        let (attempts, parents) =
+            tokio::try_join!(self.ledger.attempts(id), self.ledger.parents(id))?;
         let state = self.states(std::slice::from_ref(&row)).await.into_iter().next();
         let mut view = view(&row, state.unwrap_or(row.state))?;
         view.attempts = Some(attempt_views(&row, attempts));
+        view.parents = Some(parents.into_iter().map(parent_view).collect());
+        if row.job.kind.as_str() == DataCleanup::KIND {
+            view.progress = self.progress(id).await?;
+        }
         Ok(view)
+    }
+
+    /// What a cleanup has deleted so far, or would delete, if it has come to any of it.
+    async fn progress(&self, id: JobId) -> Result<Option<Vec<ProgressView>>, Error> {
+        let found = self.store.cleanup_progress(id).await?;
+        if found.is_empty() {
+            return Ok(None);
+        }
+        let names = self.tenant_names().await?;
+        let name = |tenant: Tenant| names.get(&tenant).cloned().unwrap_or(tenant.to_string());
+        let progress = |found: Progress| ProgressView {
+            scope: found.scope.as_str().to_owned(),
+            rows: found.rows,
+            partitions: found.partitions,
+            done: found.done,
+            tenants: found
+                .tenants
+                .into_iter()
+                .map(|(tenant, rows)| TenantRows { tenant: name(tenant), rows })
+                .collect(),
+        };
+        Ok(Some(found.into_iter().map(progress).collect()))
     }
 
     /// Lists jobs.
@@ -199,7 +232,9 @@ fn view(row: &JobRow, state: State) -> Result<JobView, Error> {
         reason: row.reason.clone(),
         parked_for: row.parked_for.clone(),
         trace_id: job.trace.map(TraceParent::trace_id),
+        parents: None,
         attempts: None,
+        progress: None,
     })
 }
 

@@ -95,6 +95,7 @@ impl App {
             next_at: cron.next_after(now),
             paused: None,
             fires: 0,
+            built_in: false,
         })
     }
 
@@ -181,12 +182,20 @@ impl App {
         }
         let id = job.id;
         self.producer.dispatch(vec![job]);
-        Ok(Enqueued { id, state: self.state(id).await?, created: true })
+        Ok(Enqueued { id, state: self.state(id).await?, created: true, replaced: false })
     }
 
     /// Removes a schedule. Its jobs stay.
     pub async fn remove_schedule(&self, id: Uuid, why: &Why) -> Result<RemovedSchedule, Error> {
         let schedule = self.one_schedule(id).await?;
+        if schedule.built_in {
+            let words = format!(
+                "{} is built in and comes back: pause it instead, or set retention.cleanup = \"\" on \
+                 every node",
+                schedule.name
+            );
+            return Err(Error::Conflict(words));
+        }
         let note = self.note("schedule.remove", &schedule.name, why.reason.as_deref())?;
         if self.schedules_table().remove(id, &note).await? {
             return Ok(RemovedSchedule { id, name: schedule.name });
@@ -283,6 +292,7 @@ fn view(schedule: Schedule) -> Result<ScheduleView, Error> {
         next_at: schedule.next_at,
         paused: schedule.paused.map(HolderView::from),
         fires: schedule.fires,
+        built_in: schedule.built_in,
     })
 }
 

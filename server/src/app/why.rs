@@ -36,6 +36,9 @@ impl App {
             return Ok(ended);
         }
         if row.state == State::Parked {
+            if let Some(answer) = self.waits_for_parents(&row).await? {
+                return Ok(answer);
+            }
             return Ok(parked(&row, self.is_disconnected(&row).await?));
         }
         match self.facts(&row).await {
@@ -90,7 +93,7 @@ impl App {
     }
 }
 
-fn answer(reason: &str, detail: String, eta: Option<Timestamp>) -> WhyView {
+pub(super) fn answer(reason: &str, detail: String, eta: Option<Timestamp>) -> WhyView {
     WhyView { reason: reason.to_owned(), detail, eta }
 }
 

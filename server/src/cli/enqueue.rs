@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use clap::Args;
 use postworks::config::{parse_duration, parse_number};
-use postworks::job::{Timestamp, TraceParent};
+use postworks::job::family::{OnFailure, Parent};
+use postworks::job::{JobId, Timestamp, TraceParent, UniqueUntil};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::failure::{Exit, Failure};
 use super::{Context, target};
-use crate::app::types::EnqueueJob;
+use crate::app::types::{EnqueueJob, Enqueued};
 
 /// Arguments longer than this are refused by every API.
 const ARGS_BYTES_MAX: u64 = 1 << 20;
@@ -36,6 +37,19 @@ pub(crate) struct EnqueueArgs {
     /// While a live job of the kind has this key, another is not made
     #[arg(long, value_name = "KEY")]
     unique_key: Option<String>,
+    /// What frees the key: the job's end (ended, if not given) or the start of a run (started)
+    #[arg(long, value_name = "WHEN", requires = "unique_key")]
+    unique_until: Option<UniqueUntil>,
+    /// The key is held for so long even if the job completes before (1s to 30 days)
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "unique_key")]
+    unique_for: Option<Duration>,
+    /// Due so long from now (100ms to 24h); another such job of the key that comes while it waits
+    /// replaces its arguments and lets it wait anew
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "unique_key")]
+    debounce: Option<Duration>,
+    /// It waits no longer than this in all; ten times --debounce if not given
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "debounce")]
+    max_delay: Option<Duration>,
     /// Head start over jobs that became ready at the same time, in seconds (0 to 3600); any at all
     /// lets it use what quotas keep for urgent jobs
     #[arg(long, value_name = "SECONDS", value_parser = |text: &str| parse_number(text, 0, 3_600))]
@@ -43,6 +57,12 @@ pub(crate) struct EnqueueArgs {
     /// Attempts in all
     #[arg(long, value_name = "N", value_parser = |text: &str| parse_number(text, 1, 100))]
     max_attempts: Option<u32>,
+    /// Not before these jobs have ended; may be given several times
+    #[arg(long, value_name = "ID", num_args = 1.., value_parser = super::parse_job_id)]
+    after: Vec<JobId>,
+    /// What becomes of it if one of them does not complete: fail (then it is dead, too) or continue
+    #[arg(long, value_name = "WHAT", requires = "after")]
+    on_failure: Option<OnFailure>,
     /// The trace it belongs to (W3C); what is no traceparent is ignored, and said so
     #[arg(long, value_name = "TRACEPARENT", env = "TRACEPARENT", hide_env_values = true)]
     traceparent: Option<String>,
@@ -74,13 +94,19 @@ impl EnqueueArgs {
     fn job(self) -> Result<EnqueueJob, Failure> {
         let args = arguments(self.json, self.arg)?;
         let trace = self.traceparent.as_deref().filter(|text| !text.is_empty()).and_then(trace);
-        let delay_ms = self.delay.map(|delay| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         Ok(EnqueueJob {
             run_at: self.run_at,
-            delay_ms,
+            delay_ms: self.delay.map(millis),
             unique_key: self.unique_key,
+            unique_until: self.unique_until.map(|until| until.as_str().to_owned()),
+            unique_for_ms: self.unique_for.map(millis),
+            debounce_ms: self.debounce.map(millis),
+            max_delay_ms: self.max_delay.map(millis),
             priority: self.priority,
             max_attempts: self.max_attempts,
+            after: self.after.into_iter().map(Parent::from).collect(),
+            on_failure: self.on_failure,
             trace,
             ..EnqueueJob::new(self.kind, args)
         })
@@ -140,7 +166,11 @@ pub(super) async fn run(context: &Context, args: EnqueueArgs) -> Result<(), Fail
     let job = args.job()?;
     let enqueued = target::choose(context).await?.enqueue(job).await?;
     context.format.say(&enqueued, |enqueued| {
-        let how = if enqueued.created { "accepted" } else { "already there" };
+        let how = match enqueued {
+            Enqueued { created: true, .. } => "accepted",
+            Enqueued { replaced: true, .. } => "already there, replaced",
+            _ => "already there",
+        };
         format!("{}  {how}, {}", enqueued.id, enqueued.state)
     })
 }

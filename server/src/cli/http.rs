@@ -17,11 +17,12 @@ use super::target::{Sink, Target};
 use crate::api::{Problem, chain};
 use crate::app::types::{
     AddConnector, AddSchedule, AuditQuery, AuditView, AutoscaleQuery, AutoscaleView, CancelledJob,
-    Connector, ConnectorsQuery, Created, DeadDiscard, DeadEdit, DeadGroupView, DeadLetterView,
-    DeadQuery, DeadRetry, Discarded, DisconnectedView, EffectResolved, EffectView, EnqueueJob,
-    Enqueued, GateView, JobView, JobsQuery, LastTimes, NextTimes, Page, PageQuery, Planned,
-    QueueView, RedriveView, RemovedSchedule, ResolveEffect, ScheduleView, SchedulesQuery,
-    TimesQuery, Why, WhyView,
+    CancelledSet, Connector, ConnectorsQuery, Created, DeadDiscard, DeadEdit, DeadGroupView,
+    DeadLetterView, DeadQuery, DeadRetry, Discarded, DisconnectedView, EffectResolved, EffectView,
+    EnqueueJob, Enqueued, GateView, JobView, JobsQuery, LastTimes, MovePost, MovePublication,
+    MovedPost, NextTimes, Page, PageQuery, Planned, Publication, QueueView, RedriveView,
+    RemovedSchedule, ResolveEffect, RetriedSet, ScheduleView, SchedulesQuery, SetView, TimesQuery,
+    Why, WhyView,
 };
 
 /// An address that does not answer is told soon.
@@ -223,6 +224,23 @@ impl Target for HttpTarget {
         self.answer(request.query(why)).await
     }
 
+    async fn publication(&self, id: Uuid) -> Result<Publication, Failure> {
+        self.get(&format!("/api/publications/{id}"), &()).await
+    }
+
+    async fn move_publication(
+        &self,
+        id: Uuid,
+        to: &MovePublication,
+    ) -> Result<Publication, Failure> {
+        let request = self.request(Method::PATCH, &format!("/api/publications/{id}"));
+        self.answer(request.json(to)).await
+    }
+
+    async fn move_post(&self, id: Uuid, to: &MovePost) -> Result<MovedPost, Failure> {
+        self.post(&format!("/api/posts/{id}/move"), to).await
+    }
+
     async fn dead_letters(&self, query: &DeadQuery) -> Result<Page<DeadLetterView>, Failure> {
         self.get("/api/dlq", query).await
     }
@@ -364,5 +382,18 @@ impl Target for HttpTarget {
     async fn remove_schedule(&self, id: Uuid, why: &Why) -> Result<RemovedSchedule, Failure> {
         let request = self.request(Method::DELETE, &format!("/api/schedules/{id}"));
         self.answer(request.query(why)).await
+    }
+
+    async fn set(&self, id: Uuid) -> Result<SetView, Failure> {
+        self.get(&format!("/api/sets/{id}"), &()).await
+    }
+
+    async fn cancel_set(&self, id: Uuid, why: &Why) -> Result<CancelledSet, Failure> {
+        let request = self.request(Method::DELETE, &format!("/api/sets/{id}"));
+        self.answer(request.query(why)).await
+    }
+
+    async fn retry_set(&self, id: Uuid, why: &Why) -> Result<RetriedSet, Failure> {
+        self.post(&format!("/api/sets/{id}/retry"), why).await
     }
 }

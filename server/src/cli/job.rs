@@ -6,7 +6,7 @@ use postworks::job::JobId;
 use super::failure::Failure;
 use super::output::{list, or_dash, table};
 use super::{Context, target};
-use crate::app::types::{JobView, JobsQuery, Page, Why};
+use crate::app::types::{JobView, JobsQuery, Page, ProgressView, Why};
 
 /// What to do with jobs.
 #[derive(Debug, Clone, Subcommand)]
@@ -118,7 +118,37 @@ fn show(job: &JobView) -> String {
     let header = ["ATTEMPT", "STARTED", "ENDED", "OUTCOME", "ERROR", "WORKER"];
     text.push_str("\n\n");
     text.push_str(&table(&header, attempts, "no attempt has ended"));
+    let parents = job.parents.iter().flatten().map(|parent| {
+        vec![
+            parent.id.to_string(),
+            parent.kind.to_string(),
+            parent.state.to_string(),
+            or_dash(parent.reason.as_ref()),
+        ]
+    });
+    if parents.clone().next().is_some() {
+        text.push_str("\n\n");
+        text.push_str(&table(&["PARENT", "KIND", "STATE", "REASON"], parents, ""));
+    }
+    if let Some(progress) = &job.progress {
+        text.push_str("\n\n");
+        text.push_str(&swept(progress));
+    }
     text
+}
+
+fn swept(progress: &[ProgressView]) -> String {
+    let rows = progress.iter().map(|scope| {
+        let tenants = scope.tenants.iter().map(|own| format!("{} {}", own.tenant, own.rows));
+        vec![
+            scope.scope.clone(),
+            scope.rows.to_string(),
+            scope.partitions.to_string(),
+            if scope.done { "yes" } else { "no" }.to_owned(),
+            tenants.collect::<Vec<_>>().join(", "),
+        ]
+    });
+    table(&["SCOPE", "ROWS", "PARTITIONS", "DONE", "OF TENANTS"], rows, "nothing yet")
 }
 
 fn page(page: &Page<JobView>) -> String {

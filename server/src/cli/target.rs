@@ -16,11 +16,12 @@ use super::wiring;
 use crate::app::App;
 use crate::app::types::{
     AddConnector, AddSchedule, AuditQuery, AuditView, AutoscaleQuery, AutoscaleView, CancelledJob,
-    Connector, ConnectorsQuery, Created, DeadDiscard, DeadEdit, DeadGroupView, DeadLetterView,
-    DeadQuery, DeadRetry, Discarded, DisconnectedView, EffectResolved, EffectView, EnqueueJob,
-    Enqueued, GateView, JobView, JobsQuery, LastTimes, NextTimes, Page, PageQuery, Planned,
-    QueueView, RedriveView, RemovedSchedule, ResolveEffect, ScheduleView, SchedulesQuery,
-    TimesQuery, Why, WhyView,
+    CancelledSet, Connector, ConnectorsQuery, Created, DeadDiscard, DeadEdit, DeadGroupView,
+    DeadLetterView, DeadQuery, DeadRetry, Discarded, DisconnectedView, EffectResolved, EffectView,
+    EnqueueJob, Enqueued, GateView, JobView, JobsQuery, LastTimes, MovePost, MovePublication,
+    MovedPost, NextTimes, Page, PageQuery, Planned, Publication, QueueView, RedriveView,
+    RemovedSchedule, ResolveEffect, RetriedSet, ScheduleView, SchedulesQuery, SetView, TimesQuery,
+    Why, WhyView,
 };
 
 /// Where the API is unless somebody says otherwise.
@@ -46,6 +47,16 @@ pub trait Target: Send + Sync {
     async fn connectors(&self, query: &ConnectorsQuery) -> Result<Page<Connector>, Failure>;
     /// Disconnects an account.
     async fn disconnect(&self, id: Uuid, why: &Why) -> Result<DisconnectedView, Failure>;
+    /// A publication.
+    async fn publication(&self, id: Uuid) -> Result<Publication, Failure>;
+    /// Moves a publication.
+    async fn move_publication(
+        &self,
+        id: Uuid,
+        to: &MovePublication,
+    ) -> Result<Publication, Failure>;
+    /// Moves a post's publications.
+    async fn move_post(&self, id: Uuid, to: &MovePost) -> Result<MovedPost, Failure>;
     /// Lists dead letters.
     async fn dead_letters(&self, query: &DeadQuery) -> Result<Page<DeadLetterView>, Failure>;
     /// A dead letter.
@@ -117,6 +128,12 @@ pub trait Target: Send + Sync {
     async fn run_schedule(&self, id: Uuid, why: &Why) -> Result<Enqueued, Failure>;
     /// Removes a schedule.
     async fn remove_schedule(&self, id: Uuid, why: &Why) -> Result<RemovedSchedule, Failure>;
+    /// A publication set.
+    async fn set(&self, id: Uuid) -> Result<SetView, Failure>;
+    /// Cancels what has not ended of a set.
+    async fn cancel_set(&self, id: Uuid, why: &Why) -> Result<CancelledSet, Failure>;
+    /// Puts the dead publications of a set back.
+    async fn retry_set(&self, id: Uuid, why: &Why) -> Result<RetriedSet, Failure>;
 }
 
 /// Chooses: `--server`, else the stores if their addresses are set, else the API on this machine.
@@ -189,6 +206,22 @@ impl Target for App {
 
     async fn disconnect(&self, id: Uuid, why: &Why) -> Result<DisconnectedView, Failure> {
         Ok(self.disconnect(id, why).await?)
+    }
+
+    async fn publication(&self, id: Uuid) -> Result<Publication, Failure> {
+        Ok(self.publication(id).await?)
+    }
+
+    async fn move_publication(
+        &self,
+        id: Uuid,
+        to: &MovePublication,
+    ) -> Result<Publication, Failure> {
+        Ok(self.move_publication(id, to).await?)
+    }
+
+    async fn move_post(&self, id: Uuid, to: &MovePost) -> Result<MovedPost, Failure> {
+        Ok(self.move_post(id, to).await?)
     }
 
     async fn dead_letters(&self, query: &DeadQuery) -> Result<Page<DeadLetterView>, Failure> {
@@ -327,5 +360,19 @@ impl Target for App {
 
     async fn remove_schedule(&self, id: Uuid, why: &Why) -> Result<RemovedSchedule, Failure> {
         Ok(self.remove_schedule(id, why).await?)
+    }
+
+    async fn set(&self, id: Uuid) -> Result<SetView, Failure> {
+        Ok(self.set(id).await?)
+    }
+
+    async fn cancel_set(&self, id: Uuid, why: &Why) -> Result<CancelledSet, Failure> {
+        Ok(self.cancel_set(id, why).await?)
+    }
+
+    async fn retry_set(&self, id: Uuid, why: &Why) -> Result<RetriedSet, Failure> {
+        let retried = self.retry_set(id, why).await?;
+        self.flush().await;
+        Ok(retried)
     }
 }

@@ -5,6 +5,7 @@ use clap::Subcommand;
 use super::apikey::ApiKeyCommand;
 use super::failure::{Exit, Failure};
 use super::output::table;
+use super::retention::{self, RetentionCommand};
 use super::user::UserCommand;
 use super::verbs::Verb;
 use super::{Context, audit, wiring};
@@ -20,6 +21,9 @@ pub(crate) enum TenantCommand {
     },
     /// List tenants, the oldest first, and how many dead letters each has
     List,
+    /// Handle how long a tenant keeps what is its own
+    #[command(subcommand)]
+    Retention(RetentionCommand),
 }
 
 /// Refuses a tenant's name where it would choose nothing.
@@ -28,6 +32,7 @@ pub(super) fn check(verb: &Verb, name: Option<&str>) -> Result<(), Failure> {
         Verb::User(user) => matches!(user, UserCommand::Create(_)),
         Verb::Apikey(key) => matches!(key, ApiKeyCommand::Create(_)),
         Verb::Ingress(_) | Verb::Enqueue(_) | Verb::Connector(_) | Verb::Job(_) => true,
+        Verb::Set(_) | Verb::Post(_) | Verb::Publication(_) => true,
         Verb::Schedule(_) | Verb::Dlq(_) | Verb::Effects(_) | Verb::Audit(_) => true,
         // These refuse others than the house.
         Verb::Queue(_) | Verb::Breaker(_) | Verb::Top(_) => true,
@@ -51,6 +56,7 @@ pub(super) async fn run(context: &Context, command: TenantCommand) -> Result<(),
             let app = wiring::own_stores(context).await?;
             context.format.say(&app.tenants().await?, page)
         }
+        TenantCommand::Retention(command) => retention::run(context, command).await,
     }
 }
 

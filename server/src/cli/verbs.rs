@@ -7,7 +7,7 @@ use postworks_workers::role::WorkerArgs;
 use super::failure::Failure;
 use super::{
     Context, apikey, audit, breaker, config, connector, demo, dlq, doctor, effects, enqueue,
-    ingress, job, keys, loadtest, queue, roles, schedule, tenant, top, up, user,
+    ingress, job, keys, loadtest, publication, queue, roles, schedule, set, tenant, top, up, user,
 };
 
 /// What to do.
@@ -100,7 +100,9 @@ Examples:
   postworks enqueue data_cleanup
   postworks enqueue data_cleanup --arg scope=jobs --arg dry_run=true
   postworks enqueue connector_sync --json '{\"connector_id\": \"0198f3a0-…\"}' --unique-key daily
-  postworks enqueue connector_sync --arg connector_id=0198f3a0-… --delay 5m")]
+  postworks enqueue connector_sync --arg connector_id=0198f3a0-… --delay 5m
+  postworks enqueue connector_sync --arg connector_id=0198f3a0-… --unique-key ann --debounce 5s
+  postworks enqueue data_cleanup --after 0198f3a0-… 0198f3a1-… --on-failure continue")]
     Enqueue(enqueue::EnqueueArgs),
     /// Accounts on platforms
     #[command(
@@ -113,6 +115,28 @@ Examples:
   postworks connector remove 0198f3a0-0000-7000-8000-000000000001"
     )]
     Connector(connector::ConnectorCommand),
+    /// Publications: show, move to another time
+    #[command(
+        subcommand,
+        after_help = "\
+A publication that is being sent, or may have been, stays where it is; once a move is confirmed,
+nothing goes out at the old time. What is not given stays as it is.
+
+Examples:
+  postworks publication show 0198f3a0-…
+  postworks publication move 0198f3a0-… --at 2026-03-02T09:00:00Z --reason 'the talk moved'
+  postworks publication move 0198f3a0-… --not-after 2026-03-02T10:00:00Z --late skip
+  postworks publication move 0198f3a0-… --no-window"
+    )]
+    Publication(publication::PublicationCommand),
+    /// Posts: move all of one's publications to another time
+    #[command(
+        subcommand,
+        after_help = "\
+Example:
+  postworks post move 0198f3a0-… --at 2026-03-02T09:00:00Z --not-after 2026-03-02T10:00:00Z"
+    )]
+    Post(publication::PostCommand),
     /// Jobs: show, why, list, cancel
     #[command(
         subcommand,
@@ -124,6 +148,19 @@ Examples:
   postworks job cancel 0198f3a0-…"
     )]
     Job(job::JobCommand),
+    /// Publication sets, the publications of one request: show, cancel, retry
+    #[command(
+        subcommand,
+        after_help = "\
+POST /api/publish answers with the set's id. A set is open until each of its publications has ended;
+then it is completed, partly or failed.
+
+Examples:
+  postworks set show 0198f3a0-…
+  postworks set cancel 0198f3a0-… --reason 'the wrong picture'
+  postworks set retry 0198f3a0-…"
+    )]
+    Set(set::SetCommand),
     /// Jobs that are made again and again
     #[command(
         subcommand,
@@ -327,8 +364,11 @@ pub(super) async fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
         Verb::Ingress(command) => ingress::run(context, command).await,
         Verb::Enqueue(args) => enqueue::run(context, args).await,
         Verb::Connector(command) => connector::run(context, command).await,
+        Verb::Publication(command) => publication::run(context, command).await,
+        Verb::Post(command) => publication::run_post(context, command).await,
         Verb::Job(command) => job::run(context, command).await,
         Verb::Schedule(command) => schedule::run(context, command).await,
+        Verb::Set(command) => set::run(context, command).await,
         Verb::Dlq(command) => dlq::run(context, command).await,
         Verb::Effects(command) => effects::run(context, command).await,
         Verb::Audit(command) => audit::run(context, command).await,

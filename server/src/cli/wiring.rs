@@ -308,6 +308,7 @@ impl From<ledger::Error> for Failure {
                 .advise("check the user, the password and the permissions in DATABASE_URL"),
             ledger::Error::Migrations(_) => Self::new(Exit::Config, message),
             ledger::Error::Url(_) => Self::new(Exit::Config, message).advise("check DATABASE_URL"),
+            ledger::Error::Parents(_) => Self::new(Exit::Usage, message),
             ledger::Error::Locked(_) => Self::new(Exit::Conflict, message)
                 .advise("talk to it over HTTP, or choose another folder with POSTWORKS_DATA_DIR"),
             ledger::Error::Protocol(_) => Self::new(Exit::Failed, message),

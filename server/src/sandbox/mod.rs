@@ -8,6 +8,9 @@
 //! The platforms `sandbox` (Idempotency-Key), `sandbox_lookup` (`client_ref` only) and
 //! `sandbox_blind` (neither) are all this one server; they differ in what their client sends.
 //!
+//! It counts, too: a post's likes and the like grow with its age, by a rule of its id, so that the
+//! same post has the same numbers at the same age; an account's followers grow with its posts.
+//!
 //! What it is not: accounts, tokens and posts live in memory and end with the process (only the
 //! journal file stays), anybody who reaches the port may create accounts and faults, and nothing
 //! is ever forgotten while it runs. Memory has a ceiling instead ([`MEMORY_LIMIT_BYTES`]), past
@@ -22,6 +25,7 @@ mod grants;
 mod journal;
 mod platform;
 mod posts;
+mod reading;
 mod room;
 mod routes;
 mod server;

@@ -24,9 +24,9 @@ use super::{
 /// Everything the sandbox knows.
 #[derive(Debug)]
 pub(super) struct Platform {
-    accounts: Accounts,
-    grants: Grants,
-    posts: Posts,
+    pub(super) accounts: Accounts,
+    pub(super) grants: Grants,
+    pub(super) posts: Posts,
     pub(super) journal: Journal,
     pub(super) faults: Faults,
     room: Room,
@@ -149,7 +149,8 @@ impl Platform {
             let NewPost { text, client_ref, key } = post;
             // The key and reference are kept twice, in the entry and in an index.
             let len = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-            room.take(text.len() + 2 * (len(&key) + len(&client_ref)))?;
+            // So is its id.
+            room.take(text.len() + 2 * (len(&key) + len(&client_ref)) + ID_BYTES)?;
             let id = new_id("post");
             let entry = |seq| Entry {
                 seq,
@@ -164,6 +165,7 @@ impl Platform {
             };
             let place = journal.append(entry).map_err(journal_failed)?;
             posts.add(no, key, client_ref, place);
+            posts.name(id.clone(), no, place);
             Ok(id)
         })
     }
@@ -208,6 +210,9 @@ fn show(entry: &Entry) -> Post {
         created_at: entry.ts.clone(),
     }
 }
+
+/// Bytes of an id, about.
+const ID_BYTES: usize = 40;
 
 /// An id no other run with the same journal has given out.
 fn new_id(kind: &str) -> String {

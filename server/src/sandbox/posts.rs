@@ -24,6 +24,7 @@ pub(super) struct Posts {
     by_account: HashMap<AccountNo, Vec<PostNo>>,
     by_ref: HashMap<(AccountNo, String), Vec<PostNo>>,
     by_key: HashMap<(AccountNo, String), PostNo>,
+    by_id: HashMap<String, (AccountNo, PostNo)>,
 }
 
 impl Posts {
@@ -42,6 +43,21 @@ impl Posts {
         if let Some(key) = key {
             self.by_key.insert((account, key), post);
         }
+    }
+
+    /// Files a post by its id as well, for whoever asks for posts one by one.
+    pub(super) fn name(&mut self, id: String, account: AccountNo, post: PostNo) {
+        self.by_id.insert(id, (account, post));
+    }
+
+    /// The post of this id, if this account made it.
+    pub(super) fn named(&self, account: AccountNo, id: &str) -> Option<PostNo> {
+        self.by_id.get(id).filter(|(owner, _)| *owner == account).map(|(_, post)| *post)
+    }
+
+    /// How many posts an account has made.
+    pub(super) fn count(&self, account: AccountNo) -> usize {
+        self.by_account.get(&account).map_or(0, Vec::len)
     }
 
     /// The post an account already made with this key.

@@ -128,12 +128,50 @@ async fn every_wrong_field_is_named() {
             json!({"kind": "data_cleanup", "delay_ms": 1, "run_at": "2999-01-01T00:00:00Z"}),
             vec!["/delay_ms", "/delay_ms"],
         ),
+        (json!({"kind": "data_cleanup", "unique_for_ms": 1_000}), vec!["/unique_for_ms"]),
+        (
+            json!({"kind": "data_cleanup", "unique_key": "k", "unique_until": "never"}),
+            vec!["/unique_until"],
+        ),
+        (
+            json!({"kind": "data_cleanup", "unique_key": "k", "debounce_ms": 99, "delay_ms": 1,
+            "unique_until": "ended", "unique_for_ms": 999}),
+            vec!["/unique_for_ms", "/debounce_ms", "/unique_until", "/unique_for_ms", "/delay_ms"],
+        ),
     ] {
         let answer = world.post("/api/jobs", body.clone()).await;
         answer.assert_problem(422);
         assert_eq!(answer.fields(), fields, "{body}");
     }
     assert_eq!(world.jobs().await, 0, "nothing was recorded");
+}
+
+#[tokio::test]
+async fn a_debounced_job_is_replaced_while_it_waits() {
+    let world = World::start().await;
+    let edit = |dry_run: bool| {
+        json!({"kind": "data_cleanup", "args": {"dry_run": dry_run}, "unique_key": "k",
+            "debounce_ms": 60_000, "max_delay_ms": 86_400_000})
+    };
+    let first = world.post("/api/jobs", edit(true)).await;
+    assert_eq!((first.status.as_u16(), &first.body["state"]), (202, &json!("delayed")));
+    assert_eq!(first.body.get("replaced"), None, "it is there where it is so");
+    let id = &first.body["id"];
+    let second = world.post("/api/jobs", edit(false)).await;
+    assert_eq!(second.status, StatusCode::OK, "{}", second.body);
+    let answer = json!({"id": id, "state": "delayed", "created": false, "replaced": true});
+    assert_eq!(second.body, answer);
+    let shown = world.ask("GET", &format!("/api/jobs/{}", id.as_str().unwrap())).await;
+    assert_eq!(shown.body["args"], json!({"dry_run": false}));
+    assert_eq!(shown.body["unique_key"], "k");
+
+    let bulk = world.post("/api/jobs/bulk", json!({"jobs": [edit(true), edit(false)]})).await;
+    let replaced = json!({"id": id, "created": false, "replaced": true});
+    assert_eq!(bulk.body, json!({"jobs": [replaced, replaced]}));
+    let plain = json!({"kind": "data_cleanup", "args": {}, "unique_key": "k"});
+    let plain = world.post("/api/jobs", plain).await;
+    assert_eq!(plain.body, json!({"id": id, "state": "delayed", "created": false}));
+    assert_eq!(world.jobs().await, 1);
 }
 
 #[tokio::test]

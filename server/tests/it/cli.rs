@@ -106,6 +106,18 @@ async fn jobs_are_handled_over_http() {
         (&["dlq", "retry", &nobody], 3, "none of these"),
         (&["enqueue", "data_cleanup", "--arg", "scop=jobs"], 2, "/args/scop"),
         (&["enqueue", "data_cleanup", "--json", "{"], 2, "no JSON"),
+        (&["enqueue", "data_cleanup", "--debounce", "5s"], 2, "--unique-key"),
+        (
+            &["enqueue", "data_cleanup", "--unique-key", "k", "--unique-until", "now"],
+            2,
+            "ended or started",
+        ),
+        (&["enqueue", "data_cleanup", "--unique-key", "k", "--max-delay", "5s"], 2, "--debounce"),
+        (
+            &["enqueue", "data_cleanup", "--unique-key", "k", "--unique-for", "31d"],
+            2,
+            "/unique_for_ms",
+        ),
         (&["job", "list", "--state", "done"], 2, "/state"),
     ] {
         let ran = postworks(args, &vars).await;

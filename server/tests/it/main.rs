@@ -6,6 +6,7 @@ mod api;
 mod audit;
 mod auth;
 mod autoscale;
+mod built_in;
 mod busy;
 #[path = "../faults/checker.rs"]
 #[allow(dead_code, reason = "the fault suite uses the rest")]
@@ -24,6 +25,7 @@ mod dlq_commands;
 mod drain;
 mod effects;
 mod embedded;
+mod families;
 mod fault_checker;
 #[allow(dead_code, reason = "the fault suite uses the rest")]
 mod fleet;
@@ -41,6 +43,7 @@ mod loadtest;
 mod login;
 mod logs;
 mod metrics;
+mod moving;
 mod oauth;
 mod openapi;
 mod operator;
@@ -67,6 +70,7 @@ mod service;
 mod siblings;
 mod spike;
 mod start;
+mod sync_kills;
 mod tenants;
 mod top;
 mod trace;

@@ -82,7 +82,8 @@ impl Night {
         let mut jobs = Vec::new();
         for n in 0..posts {
             let post_id = node.store.add_post(&format!("post {n} of the night")).await.unwrap();
-            let wanted = Publish { post_id, connector_ids: accounts.to_vec(), at: None };
+            let wanted =
+                Publish { post_id, connector_ids: accounts.to_vec(), at: None, window: None };
             let prepare = |request: Request| node.producer.prepare(request);
             let scheduled = node.store.publish(&wanted, prepare).await.unwrap();
             jobs.extend(scheduled.into_iter().map(|row| row.job));
@@ -314,7 +315,7 @@ async fn a_letter_tells_its_whole_story_and_is_put_back_with_other_arguments() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_something_newer_made_needless_is_left_alone_unless_it_is_named() {
     let night = Night::begin(1).await;
-    let sync = ConnectorSync { connector_id: night.accounts[0] };
+    let sync = ConnectorSync::of(night.accounts[0]);
     let syncs = [night.made(&sync).await, night.made(&sync).await];
     let posts = night.publish(2, &night.accounts).await;
     let again: PostPublication = serde_json::from_str(&posts[1].args).unwrap();

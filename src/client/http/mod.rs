@@ -12,7 +12,7 @@
 //! # async fn run(connector_id: uuid::Uuid) -> Result<(), Box<dyn std::error::Error>> {
 //! let api_key = std::env::var("POSTWORKS_API_KEY").ok().map(Into::into);
 //! let producer = HttpProducer::new("https://jobs.example.org", api_key)?;
-//! let mut request = Request::of(&ConnectorSync { connector_id })?;
+//! let mut request = Request::of(&ConnectorSync::of(connector_id))?;
 //! request.policy.delay = Some(Duration::from_secs(300));
 //! request.policy.unique_key = Some(format!("sync {connector_id}"));
 //! match producer.enqueue(&request).await {
@@ -54,7 +54,7 @@ use crate::ledger::BATCH_MAX;
 pub use error::Error;
 use exchange::{Ask, Connections};
 use repeat::{Wait, sleep, until_answered};
-pub use wire::{Accepted, Attempt, Cancellation, JobStatus};
+pub use wire::{Accepted, Attempt, Cancellation, JobStatus, ParentStatus};
 
 /// Longest key of a request, in bytes.
 const KEY_BYTES_MAX: usize = 255;

@@ -100,6 +100,7 @@ fn only_what_speaks_of_the_platforms_health_counts() {
         (ErrorClass::AuthExpired, None),
         (ErrorClass::AuthRevoked, None),
         (ErrorClass::Invalid, None),
+        (ErrorClass::Expired, None),
         (ErrorClass::Unavailable { until }, None),
         (ErrorClass::Bug, None),
     ] {

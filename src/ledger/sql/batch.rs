@@ -2,9 +2,10 @@
 
 use uuid::Uuid;
 
+use super::keys::Holder;
 use super::stored::Fence;
 use super::{postgres, sqlite};
-use crate::job::NewJob;
+use crate::job::{JobId, NewJob, Timestamp};
 use crate::ledger::{Error, Session, Tx};
 
 /// A verdict as columns. `None` leaves a column as it is, except that `finished_at` and
@@ -74,12 +75,36 @@ each! {
     present on Session<'_>(ids: &[Uuid]) -> Vec<Uuid>
 }
 each! {
-    /// The live jobs that hold these unique keys of tenants: id, tenant, kind, key.
-    holders on Session<'_>(keys: &[(Uuid, &str, &str)]) -> Vec<(Uuid, Uuid, String, String)>
+    /// The jobs that are in the unique index with these keys of tenants.
+    holders on Session<'_>(keys: &[(Uuid, &str, &str)]) -> Vec<Holder>
 }
 each! {
-    /// Writes verdicts where the fence lets them; answers the ids that were written.
-    settle(rows: &[SettledRow]) -> Vec<Uuid>
+    /// The same as they are now, of these ids, in their order; nobody changes them before the
+    /// transaction ends.
+    lock_holders on Session<'_>(ids: &[Uuid]) -> Vec<Holder>
+}
+each! {
+    /// Takes jobs out of the unique index.
+    free_keys on Session<'_>(ids: &[Uuid]) -> ()
+}
+each! {
+    /// Remembers which jobs' arguments these replace, leaving out those that are remembered; answers
+    /// the ids that went in.
+    insert_edits on Session<'_>(rows: &[(JobId, &NewJob)]) -> Vec<Uuid>
+}
+each! {
+    /// Which of these ids are remembered, and the jobs whose arguments they replaced.
+    edits on Session<'_>(ids: &[Uuid]) -> Vec<(Uuid, Uuid)>
+}
+each! {
+    /// Replaces the arguments of jobs that wait by others', and lets them wait until then; answers the
+    /// ids of those that do.
+    replace on Session<'_>(rows: &[(JobId, &NewJob, Timestamp)]) -> Vec<Uuid>
+}
+each! {
+    /// Writes verdicts where the fence lets them; answers the ids that were written, and whether
+    /// others wait for each.
+    settle(rows: &[SettledRow]) -> Vec<(Uuid, bool)>
 }
 each! {
     /// Writes tokens over smaller ones, on due jobs; answers ids and failed attempts.

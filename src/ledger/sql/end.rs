@@ -40,6 +40,8 @@ pub(super) async fn cancel(
         }
     };
     tx.commit().await?;
+    // Others may wait for it; whether any do, whoever tells them looks.
+    db.ends().notify_one();
     Ok(answer)
 }
 
@@ -77,10 +79,12 @@ pub(super) async fn discard(
         SqlLedger::audit_in(&mut tx, &AuditEntry { count, ..note.clone() }).await?;
     }
     tx.commit().await?;
+    db.ends().notify_one();
     Ok(count)
 }
 
-/// Deletes rows that ended before a time, or counts them. Attempts and letters go with their job.
+/// Deletes rows that ended before a time, or counts them. Attempts and letters go with their job. One
+/// whose children were not told of its end stays until they were.
 pub(super) async fn prune(
     db: &Db,
     what: Prune,
@@ -115,8 +119,10 @@ fn count(what: Prune) -> &'static str {
     match what {
         Prune::EndedJobs => {
             "SELECT count(*) FROM jobs \
-             WHERE state IN ('completed', 'cancelled') AND finished_at < $1"
+             WHERE state IN ('completed', 'cancelled') AND finished_at < $1 \
+                 AND coalesce(key_until, 0) < $1"
         }
+        Prune::Edits => "SELECT count(*) FROM job_edits WHERE at < $1",
         Prune::DeadLetters => "SELECT count(*) FROM dead_letters WHERE died_at < $1",
         Prune::Audit => "SELECT count(*) FROM audit WHERE at < $1",
         Prune::Redrives => {
@@ -132,14 +138,21 @@ fn postgres(what: Prune) -> &'static str {
         Prune::EndedJobs => {
             "DELETE FROM jobs WHERE id = ANY(ARRAY( \
                  SELECT id FROM jobs \
-                 WHERE state IN ('completed', 'cancelled') AND finished_at < $1 \
+                 WHERE state IN ('completed', 'cancelled') AND finished_at < $1 AND NOT waited_on \
+                     AND coalesce(key_until, 0) < $1 \
                  ORDER BY finished_at LIMIT $2 FOR UPDATE SKIP LOCKED))"
         }
         Prune::DeadLetters => {
             "DELETE FROM jobs WHERE id = ANY(ARRAY( \
                  SELECT jobs.id FROM dead_letters JOIN jobs ON jobs.id = dead_letters.job_id \
                  WHERE dead_letters.died_at < $1 AND jobs.state = 'dead' \
+                     AND NOT jobs.waited_on \
                  ORDER BY dead_letters.died_at LIMIT $2 FOR UPDATE OF jobs SKIP LOCKED))"
+        }
+        Prune::Edits => {
+            "DELETE FROM job_edits WHERE id = ANY(ARRAY( \
+                 SELECT id FROM job_edits WHERE at < $1 \
+                 ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED))"
         }
         Prune::Audit => {
             "DELETE FROM audit WHERE id = ANY(ARRAY( \
@@ -158,12 +171,18 @@ fn sqlite(what: Prune) -> &'static str {
         Prune::EndedJobs => {
             "DELETE FROM jobs WHERE id IN ( \
                  SELECT id FROM jobs \
-                 WHERE state IN ('completed', 'cancelled') AND finished_at < $1 \
+                 WHERE state IN ('completed', 'cancelled') AND finished_at < $1 AND NOT waited_on \
+                     AND coalesce(key_until, 0) < $1 \
                  ORDER BY finished_at LIMIT $2)"
         }
         Prune::DeadLetters => {
             "DELETE FROM jobs WHERE id IN ( \
-                 SELECT job_id FROM dead_letters WHERE died_at < $1 ORDER BY died_at LIMIT $2)"
+                 SELECT job_id FROM dead_letters JOIN jobs ON jobs.id = job_id \
+                 WHERE died_at < $1 AND NOT waited_on ORDER BY died_at LIMIT $2)"
+        }
+        Prune::Edits => {
+            "DELETE FROM job_edits WHERE id IN ( \
+                 SELECT id FROM job_edits WHERE at < $1 ORDER BY at LIMIT $2)"
         }
         Prune::Audit => {
             "DELETE FROM audit WHERE id IN ( \

@@ -23,6 +23,10 @@ const TABLES: &[&str] = &[
     "publications",
     "remote_posts",
     "sync_cursors",
+    "remote_profiles",
+    "post_metrics",
+    "tenant_retention",
+    "cleanup_progress",
     "audit",
     "redriven",
     "redrives",
@@ -33,6 +37,9 @@ const TABLES: &[&str] = &[
     "sessions",
     "refresh_tokens",
     "tenants",
+    "job_waits",
+    "job_parents",
+    "publication_sets",
 ];
 
 /// Looks at what is below the tables.

@@ -12,8 +12,9 @@ const ROWS: &str = concat!(
     "SELECT ",
     job_columns!(),
     ", jobs.state, jobs.finished_at, jobs.parked_for, dead_letters.category, \
-     dead_letters.class, dead_letters.message \
-     FROM jobs LEFT JOIN dead_letters ON dead_letters.job_id = jobs.id WHERE "
+     dead_letters.class, dead_letters.message, job_waits.run_at AS own_run_at \
+     FROM jobs LEFT JOIN dead_letters ON dead_letters.job_id = jobs.id \
+     LEFT JOIN job_waits ON job_waits.job_id = jobs.id WHERE "
 );
 
 /// Of a tenant's list this is true anyway, and lets the planner use the index of tenants' jobs, which

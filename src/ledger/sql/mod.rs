@@ -6,16 +6,20 @@
 mod account;
 mod audit;
 mod batch;
+mod built_in;
 mod crash;
 mod dead;
 mod effect;
 mod end;
 mod enqueue;
 mod examine;
+mod family;
 mod fire;
 mod generation;
 mod hold;
+mod keys;
 mod list;
+mod moving;
 mod open;
 mod parked;
 #[cfg(feature = "faults")]
@@ -23,12 +27,16 @@ mod planted;
 mod postgres;
 mod redrive;
 mod redrives;
+mod replace;
 mod schedules;
 mod settle;
 mod sqlite;
 mod stamp;
 mod stored;
 mod superseded;
+mod tell;
+
+pub use moving::{JobMove, JobMoved};
 
 use async_trait::async_trait;
 use sqlx::PgConnection;
@@ -37,8 +45,8 @@ use uuid::Uuid;
 use super::{
     AuditEntry, AuditFilter, Backlog, Bump, Cancel, CauseCount, Class, Db, DeadCount, DeadFilter,
     DeadGroup, DeadLetter, DeadSubject, Error, FailedAttempt, JobFilter, JobRow, Ledger, Page,
-    Prune, PutBack, PutBackOnce, QueueHold, Recorded, Redrive, Redriven, Session, Settled, Span,
-    Standing, Tx, Unpark, Verdict, Wish, until_sure,
+    ParentJob, Prune, PutBack, PutBackOnce, QueueHold, Recorded, Redrive, Redriven, Session,
+    Settled, Span, Standing, Tx, Unpark, Verdict, Wish, until_sure,
 };
 use crate::finding::Finding;
 use crate::job::{JobId, Kind, NewJob, Queue, Timestamp, Token, Turn};
@@ -80,10 +88,13 @@ impl SqlLedger {
     ///   keys one after the other, in different orders, wait for each other.
     /// - Where another transaction has the same unique key and has not ended, this one waits for it,
     ///   as long as the session's `lock_timeout` allows.
-    /// - A login other than Postworks' own needs `GRANT SELECT, INSERT ON jobs` and one of two roles:
+    /// - A login other than Postworks' own needs `GRANT SELECT, INSERT ON jobs` (for jobs that wait for
+    ///   others also `UPDATE` there, and `SELECT, INSERT` on `job_waits` and `job_parents`) and one of two roles:
     ///   `postworks_engine`, to enqueue for whatever tenant a job names, or `postworks_tenant`, which
     ///   PostgreSQL holds to the tenant that the transaction says (`SET LOCAL postworks.tenant = 'ID'`),
-    ///   and which has that grant already.
+    ///   and which has that grant already. Keys that are free once a job has started need also `GRANT
+    ///   UPDATE ON jobs` and `GRANT SELECT, INSERT ON job_edits`.
+    /// - Such a key's holder is locked until the transaction ends: no worker starts it meanwhile.
     ///
     /// # Errors
     /// After an error the transaction must be rolled back. [`Error::Unavailable`] where trying the
@@ -107,7 +118,7 @@ impl SqlLedger {
     async fn enqueue_once(&self, jobs: &[NewJob]) -> Result<Vec<Recorded>, Error> {
         if let Db::Postgres(pool) = &self.db
             && pool.tenant().is_none()
-            && jobs.iter().all(|job| job.unique_key.is_none())
+            && jobs.iter().all(|job| job.unique_key.is_none() && job.waits.is_none())
         {
             return enqueue::keyless(pool, jobs).await;
         }
@@ -154,6 +165,10 @@ impl Ledger for SqlLedger {
 
     async fn job(&self, id: JobId) -> Result<Option<JobRow>, Error> {
         self.timed(Class::Read, list::job(&self.db, id)).await
+    }
+
+    async fn parents(&self, id: JobId) -> Result<Vec<ParentJob>, Error> {
+        self.timed(Class::Read, family::parents(&self.db, id)).await
     }
 
     async fn attempts(&self, id: JobId) -> Result<Vec<FailedAttempt>, Error> {

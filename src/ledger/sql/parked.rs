@@ -1,4 +1,5 @@
-//! Jobs that wait for a person to connect their account again: for how long, and how that ends.
+//! Jobs that wait for a person to connect their account again: for how long, and how that ends. And
+//! how it ends for those whose parents take too long.
 
 use std::collections::HashMap;
 
@@ -6,6 +7,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::batch::{self, LetterRow};
+use super::family::{BEYOND_MS, PARENTS};
 use super::stored::{nonsense, plain};
 use crate::job::{Category, ErrorClass, Kind, Reason, SnoozeReason, Timestamp};
 use crate::ledger::fingerprint::fingerprint;
@@ -37,8 +39,15 @@ pub(super) async fn keep(tx: &mut Tx, counted: &[&Verdict]) -> Result<(), Error>
     Ok(())
 }
 
-/// How many jobs were ended, by queue and kind.
-pub(super) type Ended = HashMap<(String, String), u64>;
+/// How many jobs were ended, by queue, kind and category.
+pub(super) type Ended = HashMap<(String, String, Category), u64>;
+
+/// What jobs wait for in vain, how long before the time that their rows name they are ended, and
+/// where they are filed then.
+const IN_VAIN: [(&str, i64, Category); 2] = [
+    (SnoozeReason::NeedsReauth.as_str(), 0, Category::Auth),
+    (PARENTS, BEYOND_MS, Category::Expired),
+];
 
 #[derive(Debug, FromRow)]
 struct Overdue {
@@ -50,16 +59,34 @@ struct Overdue {
     expires_at: i64,
 }
 
-/// Ends the jobs that waited for a person until they expired: they are one group of dead letters an
-/// account. Left to a worker, each would only be found too old. Answers how many of each queue and
-/// kind.
+/// Ends the jobs that waited until they expired: for a person, and then they are one group of dead
+/// letters an account, or for their parents. Left to a worker, each would only be found too old, or
+/// would even run without its parents. Answers how many they were.
 pub(super) async fn end(tx: &mut Tx, now: Timestamp) -> Result<Ended, Error> {
+    let mut ended = Ended::new();
+    for (parked_for, ahead_ms, category) in IN_VAIN {
+        let due = now.as_millis().saturating_add(ahead_ms);
+        for (queue, kind) in end_those(tx, now, parked_for, due, category).await? {
+            *ended.entry((queue, kind, category)).or_default() += 1;
+        }
+    }
+    Ok(ended)
+}
+
+/// Ends those that wait for this; answers the queue and kind of each.
+async fn end_those(
+    tx: &mut Tx,
+    now: Timestamp,
+    parked_for: &'static str,
+    due: i64,
+    category: Category,
+) -> Result<Vec<(String, String)>, Error> {
     macro_rules! overdue {
         ($lock:literal) => {
             concat!(
                 "SELECT id, queue, kind, account, failed_attempts, expires_at FROM jobs \
                  WHERE state = 'parked' AND parked_for = $1 AND run_at <= $2 \
-                     AND expires_at <= $2 ORDER BY id LIMIT $3",
+                     AND expires_at <= $3 ORDER BY id LIMIT $4",
                 $lock
             )
         };
@@ -72,20 +99,21 @@ pub(super) async fn end(tx: &mut Tx, now: Timestamp) -> Result<Ended, Error> {
     };
     let rows: Vec<Overdue> = on_tx!(&mut *tx, conn => {
         sqlx::query_as(sql)
-            .bind(SnoozeReason::NeedsReauth.as_str())
+            .bind(parked_for)
+            .bind(due)
             .bind(now.as_millis())
             .bind(BATCH)
             .fetch_all(conn)
             .await
     })?;
     let mut letters = Vec::with_capacity(rows.len());
-    let mut ended = Ended::new();
+    let mut ended = Vec::with_capacity(rows.len());
     for row in rows {
         on_tx!(&mut *tx, conn => {
             sqlx::query(END).bind(row.id).bind(now.as_millis()).execute(conn).await.map(drop)
         })?;
-        letters.push(letter(&row, now)?);
-        *ended.entry((row.queue, row.kind)).or_default() += 1;
+        letters.push(letter(&row, category, now)?);
+        ended.push((row.queue, row.kind));
     }
     if !letters.is_empty() {
         batch::insert_letters(tx, &letters).await?;
@@ -95,26 +123,29 @@ pub(super) async fn end(tx: &mut Tx, now: Timestamp) -> Result<Ended, Error> {
 
 /// Says what was ended, once that is certain.
 pub(super) fn tell(ended: &Ended) {
-    for ((queue, kind), jobs) in ended {
-        DEAD_LETTERED.count(&[queue, kind, Category::Auth.as_str()]).increment(*jobs);
-        tracing::warn!(
-            queue,
-            jobs,
-            "jobs waited for their accounts to be connected again, and are dead letters now"
-        );
+    for ((queue, kind, category), jobs) in ended {
+        DEAD_LETTERED.count(&[queue, kind, category.as_str()]).increment(*jobs);
+        let what = match category {
+            Category::Auth => "their accounts to be connected again",
+            _ => "their parents",
+        };
+        tracing::warn!(queue, jobs, "jobs waited for {what}, and are dead letters now");
     }
 }
 
-fn letter(row: &Overdue, now: Timestamp) -> Result<LetterRow, Error> {
+fn letter(row: &Overdue, category: Category, now: Timestamp) -> Result<LetterRow, Error> {
     let account = row.account.map_or_else(String::new, |id| format!(" {id}"));
     let until = Timestamp::from_millis(row.expires_at);
-    let reason = Reason {
-        category: Category::Auth,
-        class: ErrorClass::AuthRevoked.as_str().to_owned(),
-        message: format!(
-            "its account{account} must be connected again, and nobody did so until {until}"
+    let (class, message) = match category {
+        Category::Auth => (
+            ErrorClass::AuthRevoked.as_str(),
+            format!(
+                "its account{account} must be connected again, and nobody did so until {until}"
+            ),
         ),
+        _ => (category.as_str(), format!("expired at {until}, before its parents had ended")),
     };
+    let reason = Reason { category, class: class.to_owned(), message };
     let kind = Kind::parse(&row.kind).map_err(nonsense)?;
     Ok(LetterRow {
         job_id: row.id,

@@ -5,8 +5,9 @@ use uuid::Uuid;
 
 use super::batch::{AttemptRow, LetterRow, SettledRow};
 use super::generation::{reserved, reserved_until};
-use super::stored::{Fence, number};
-use crate::job::NewJob;
+use super::keys::{Holder, holder_columns, in_unique_index};
+use super::stored::{Fence, Marks, edit_columns, number};
+use crate::job::{JobId, NewJob, Timestamp, Uniqueness};
 
 type Answer<T> = Result<T, sqlx::Error>;
 
@@ -16,14 +17,29 @@ fn column<'a, R, T>(rows: &'a [R], of: impl Fn(&'a R) -> T) -> Vec<T> {
 }
 
 pub(super) async fn insert(conn: &mut PgConnection, jobs: &[&NewJob]) -> Answer<Vec<Uuid>> {
-    const SQL: &str = "INSERT INTO jobs (id, kind, kind_version, queue, args, failed_attempts, \
-             max_attempts, priority_s, unique_key, account, run_at, created_at, expires_at, \
-             traceparent, tenant_id) \
-         SELECT * FROM unnest($1::uuid[], $2::text[], $3::int[], $4::text[], $5::text[], \
-             $6::int[], $7::int[], $8::int[], $9::text[], $10::uuid[], $11::bigint[], \
-             $12::bigint[], $13::bigint[], $14::text[], $15::uuid[]) \
-         ON CONFLICT DO NOTHING RETURNING id";
-    sqlx::query_scalar(SQL)
+    macro_rules! sql {
+        ($columns:literal, $arrays:literal) => {
+            concat!(
+                "INSERT INTO jobs (id, kind, kind_version, queue, args, failed_attempts, \
+                     max_attempts, priority_s, unique_key, account, run_at, created_at, expires_at, \
+                     traceparent, tenant_id",
+                $columns,
+                ") SELECT * FROM unnest($1::uuid[], $2::text[], $3::int[], $4::text[], $5::text[], \
+                     $6::int[], $7::int[], $8::int[], $9::text[], $10::uuid[], $11::bigint[], \
+                     $12::bigint[], $13::bigint[], $14::text[], $15::uuid[]",
+                $arrays,
+                ") ON CONFLICT DO NOTHING RETURNING id"
+            )
+        };
+    }
+    // Most jobs have nothing of the last three.
+    const PLAIN: &str = sql!("", "");
+    const MARKED: &str = sql!(
+        ", key_until_start, key_until, debounced_until",
+        ", $16::bool[], $17::bigint[], $18::bigint[]"
+    );
+    let marked = jobs.iter().any(|job| job.uniqueness != Uniqueness::default());
+    let query = sqlx::query_scalar(if marked { MARKED } else { PLAIN })
         .bind(column(jobs, |job| job.id.as_uuid()))
         .bind(column(jobs, |job| job.kind.as_str()))
         .bind(column(jobs, |job| i32::from(job.kind_version)))
@@ -38,7 +54,15 @@ pub(super) async fn insert(conn: &mut PgConnection, jobs: &[&NewJob]) -> Answer<
         .bind(column(jobs, |job| job.created_at.as_millis()))
         .bind(column(jobs, |job| job.expires_at.as_millis()))
         .bind(column(jobs, |job| job.trace.map(String::from)))
-        .bind(column(jobs, |job| job.tenant.as_uuid()))
+        .bind(column(jobs, |job| job.tenant.as_uuid()));
+    if !marked {
+        return query.fetch_all(conn).await;
+    }
+    let marks = column(jobs, |job| Marks::from(job.uniqueness));
+    query
+        .bind(column(&marks, |marks| marks.key_until_start))
+        .bind(column(&marks, |marks| marks.key_until))
+        .bind(column(&marks, |marks| marks.debounced_until))
         .fetch_all(conn)
         .await
 }
@@ -51,12 +75,17 @@ pub(super) async fn present(conn: &mut PgConnection, ids: &[Uuid]) -> Answer<Vec
 pub(super) async fn holders(
     conn: &mut PgConnection,
     keys: &[(Uuid, &str, &str)],
-) -> Answer<Vec<(Uuid, Uuid, String, String)>> {
-    const SQL: &str = "SELECT jobs.id, jobs.tenant_id, jobs.kind, jobs.unique_key FROM jobs \
+) -> Answer<Vec<Holder>> {
+    const SQL: &str = concat!(
+        "SELECT ",
+        holder_columns!(),
+        " FROM jobs \
          JOIN unnest($1::text[], $2::text[], $3::uuid[]) AS u(kind, unique_key, tenant_id) \
              ON jobs.kind = u.kind AND jobs.unique_key = u.unique_key \
              AND jobs.tenant_id = u.tenant_id \
-         WHERE jobs.unique_key IS NOT NULL AND jobs.state IN ('open', 'parked')";
+         WHERE ",
+        in_unique_index!("jobs")
+    );
     sqlx::query_as(SQL)
         .bind(column(keys, |(_, kind, _)| *kind))
         .bind(column(keys, |(.., key)| *key))
@@ -65,7 +94,74 @@ pub(super) async fn holders(
         .await
 }
 
-pub(super) async fn settle(conn: &mut PgConnection, rows: &[SettledRow]) -> Answer<Vec<Uuid>> {
+pub(super) async fn lock_holders(conn: &mut PgConnection, ids: &[Uuid]) -> Answer<Vec<Holder>> {
+    const SQL: &str = concat!(
+        "SELECT ",
+        holder_columns!(),
+        " FROM jobs WHERE id = ANY($1) AND ",
+        in_unique_index!("jobs"),
+        " ORDER BY id FOR NO KEY UPDATE"
+    );
+    sqlx::query_as(SQL).bind(ids).fetch_all(conn).await
+}
+
+pub(super) async fn free_keys(conn: &mut PgConnection, ids: &[Uuid]) -> Answer<()> {
+    const SQL: &str =
+        "UPDATE jobs SET freed_key = unique_key, unique_key = NULL WHERE id = ANY($1)";
+    sqlx::query(SQL).bind(ids).execute(conn).await.map(|_| ())
+}
+
+pub(super) async fn insert_edits(
+    conn: &mut PgConnection,
+    rows: &[(JobId, &NewJob)],
+) -> Answer<Vec<Uuid>> {
+    const SQL: &str = "INSERT INTO job_edits (id, job_id, tenant_id, at) \
+         SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[]) \
+         ON CONFLICT DO NOTHING RETURNING id";
+    sqlx::query_scalar(SQL)
+        .bind(column(rows, |(_, job)| job.id.as_uuid()))
+        .bind(column(rows, |(waiting, _)| waiting.as_uuid()))
+        .bind(column(rows, |(_, job)| job.tenant.as_uuid()))
+        .bind(column(rows, |(_, job)| job.created_at.as_millis()))
+        .fetch_all(conn)
+        .await
+}
+
+pub(super) async fn edits(conn: &mut PgConnection, ids: &[Uuid]) -> Answer<Vec<(Uuid, Uuid)>> {
+    const SQL: &str = "SELECT id, job_id FROM job_edits WHERE id = ANY($1)";
+    sqlx::query_as(SQL).bind(ids).fetch_all(conn).await
+}
+
+pub(super) async fn replace(
+    conn: &mut PgConnection,
+    rows: &[(JobId, &NewJob, Timestamp)],
+) -> Answer<Vec<Uuid>> {
+    // The broker looks at it no later than when it was due so far.
+    const SQL: &str = "UPDATE jobs SET args = u.args, kind_version = u.kind_version, \
+             account = u.account, priority_s = u.priority_s, expires_at = u.expires_at, \
+             edits = coalesce(jobs.edits, 0) + 1, run_at = greatest(jobs.run_at, \
+                 least(u.run_at, coalesce(jobs.debounced_until, jobs.run_at))) \
+         FROM unnest($1::uuid[], $2::text[], $3::int[], $4::uuid[], $5::int[], $6::bigint[], \
+             $7::bigint[]) AS u(id, args, kind_version, account, priority_s, expires_at, run_at) \
+         WHERE jobs.id = u.id AND jobs.state IN ('open', 'parked') AND jobs.key_until_start \
+             AND jobs.token IS NULL \
+         RETURNING jobs.id";
+    sqlx::query_scalar(SQL)
+        .bind(column(rows, |(waiting, ..)| waiting.as_uuid()))
+        .bind(column(rows, |(_, job, _)| job.args.as_str()))
+        .bind(column(rows, |(_, job, _)| i32::from(job.kind_version)))
+        .bind(column(rows, |(_, job, _)| job.account))
+        .bind(column(rows, |(_, job, _)| number(job.priority_s)))
+        .bind(column(rows, |(_, job, _)| job.expires_at.as_millis()))
+        .bind(column(rows, |(.., run_at)| run_at.as_millis()))
+        .fetch_all(conn)
+        .await
+}
+
+pub(super) async fn settle(
+    conn: &mut PgConnection,
+    rows: &[SettledRow],
+) -> Answer<Vec<(Uuid, bool)>> {
     const SQL: &str = "UPDATE jobs SET state = u.state, token = u.token, settled = true, crashes = 0, \
              finished_at = u.finished_at, run_at = coalesce(u.run_at, jobs.run_at), \
              failed_attempts = coalesce(u.failed_attempts, jobs.failed_attempts), \
@@ -75,8 +171,8 @@ pub(super) async fn settle(conn: &mut PgConnection, rows: &[SettledRow]) -> Answ
              failed_attempts, parked_for) \
          WHERE jobs.id = u.id AND jobs.state IN ('open', 'parked') \
              AND (jobs.token IS NULL OR (jobs.token = u.token AND NOT jobs.settled)) \
-         RETURNING jobs.id";
-    sqlx::query_scalar(SQL)
+         RETURNING jobs.id, jobs.waited_on";
+    sqlx::query_as(SQL)
         .bind(column(rows, |row| row.id))
         .bind(column(rows, |row| row.token))
         .bind(column(rows, |row| row.state))
@@ -140,7 +236,9 @@ pub(super) async fn absolve(conn: &mut PgConnection, claims: &[(Uuid, i64)]) -> 
 
 pub(super) async fn fences(conn: &mut PgConnection, ids: &[Uuid]) -> Answer<Vec<Fence>> {
     const SQL: &str = concat!(
-        "SELECT id, state, token, settled, run_at, failed_attempts, crashes, ",
+        "SELECT id, state, token, settled, moved_token, run_at, failed_attempts, crashes, ",
+        edit_columns!(),
+        ", ",
         reserved_until!(),
         " AS reserved_until FROM jobs WHERE id = ANY($1)"
     );

@@ -6,8 +6,10 @@ use std::collections::HashSet;
 use sqlx::QueryBuilder;
 use uuid::Uuid;
 
+use super::family::PARENTS;
+use super::keys::{self, in_unique_index};
 use super::stored::{StoredJob, job_columns};
-use super::{SqlLedger, dead, parked, redrives};
+use super::{SqlLedger, dead, parked, redrives, tell};
 use crate::job::{JobId, SnoozeReason, Timestamp};
 use crate::ledger::{AuditEntry, Db, DeadFilter, Error, PutBack, Redriven, Tx, Unpark};
 use crate::on_tx;
@@ -48,7 +50,11 @@ async fn once(db: &Db, filter: &DeadFilter, how: PutBack<'_>) -> Result<Redriven
     }
     let done: HashSet<Uuid> = revived.iter().map(|job| job.id().as_uuid()).collect();
     for id in ids.into_iter().filter(|id| !done.contains(id)) {
-        match revive(&mut tx, id, &how).await? {
+        let mut job = revive(&mut tx, id, &how).await?;
+        if job.is_none() && keys::free_of_dead(&mut tx, id, how.now).await? {
+            job = revive(&mut tx, id, &how).await?;
+        }
+        match job {
             Some(job) => revived.push(job),
             None if is_dead(&mut tx, id).await? => redriven.superseded.push(JobId::from_uuid(id)),
             // Somebody else put it back or deleted it meanwhile.
@@ -59,6 +65,8 @@ async fn once(db: &Db, filter: &DeadFilter, how: PutBack<'_>) -> Result<Redriven
     let back: Vec<Uuid> = revived.iter().map(|job| job.id().as_uuid()).collect();
     redrives::remember(&mut tx, &back, how.now, how.redrive).await?;
     forget(&mut tx, &back).await?;
+    // Who waited in vain waits no more: a person decided.
+    tell::wait_no_more(&mut tx, &back).await?;
     for job in revived {
         redriven.jobs.push(job.try_into()?);
     }
@@ -92,7 +100,7 @@ async fn revive_keyless(
         );
         query.push_bind(how.now.as_millis()).push(", expires_at = ");
         query.push_bind(how.now.after(how.renewed_for).as_millis());
-        query.push(" WHERE state = 'dead' AND unique_key IS NULL AND id IN (");
+        query.push(" WHERE state = 'dead' AND unique_key IS NULL AND freed_key IS NULL AND id IN (");
         let mut places = query.separated(", ");
         for id in ids {
             places.push_bind(*id);
@@ -118,20 +126,25 @@ async fn forget(tx: &mut Tx, ids: &[Uuid]) -> Result<(), Error> {
     })?)
 }
 
-/// Makes a dead job live again, unless a live job has its unique key. Its token stays, so that
-/// whoever ran it before stays fenced out.
+/// Makes a dead job live again, unless another is in its unique key's place. Its token stays, so that
+/// whoever ran it before stays fenced out. A key that was free once the job had started it does not
+/// take again.
 async fn revive(tx: &mut Tx, id: Uuid, how: &PutBack<'_>) -> Result<Option<StoredJob>, Error> {
     const REVIVE: &str = concat!(
         "UPDATE jobs SET state = 'open', failed_attempts = 0, crashes = 0, kept_until = NULL, run_at = $2, \
              expires_at = $3, finished_at = NULL, args = coalesce($4, args), \
              kind_version = coalesce($5, kind_version), queue = coalesce($6, queue), \
-             account = coalesce($7, account) \
-         WHERE id = $1 AND state = 'dead' AND (unique_key IS NULL OR NOT EXISTS ( \
+             account = coalesce($7, account), \
+             unique_key = CASE WHEN key_until_start AND token IS NOT NULL THEN NULL \
+                 ELSE unique_key END, \
+             freed_key = CASE WHEN key_until_start AND token IS NOT NULL \
+                 THEN coalesce(unique_key, freed_key) ELSE freed_key END \
+         WHERE id = $1 AND state = 'dead' AND NOT EXISTS ( \
              SELECT 1 FROM jobs AS holder WHERE holder.tenant_id = jobs.tenant_id \
                  AND holder.kind = jobs.kind \
-                 AND holder.unique_key = jobs.unique_key \
-                 AND holder.unique_key IS NOT NULL AND holder.state IN ('open', 'parked'))) \
-         RETURNING ",
+                 AND holder.unique_key = coalesce(jobs.unique_key, jobs.freed_key) AND ",
+        in_unique_index!("holder"),
+        ") RETURNING ",
         job_columns!()
     );
     Ok(on_tx!(tx, conn => {
@@ -159,13 +172,14 @@ pub(super) async fn unpark(db: &Db, whose: Unpark, now: Timestamp) -> Result<u64
     // Whoever connected it has been here: if it is lost again, its jobs wait as long once more.
     const ACCOUNT: &str = "UPDATE jobs SET state = 'open', parked_for = NULL, run_at = $1, \
              kept_until = NULL \
-         WHERE state = 'parked' AND account = $2";
+         WHERE state = 'parked' AND account = $2 AND coalesce(parked_for, '') <> $3";
     const KIND: &str = "UPDATE jobs SET state = 'open', parked_for = NULL, run_at = $1 \
          WHERE state = 'parked' AND kind = $2 AND kind_version <= $3 AND parked_for = $4";
     // What has expired behind its account is not for a worker to find, if more is than was ended.
     const DUE: &str = "UPDATE jobs SET state = 'open', parked_for = NULL \
          WHERE state = 'parked' AND run_at <= $1 \
-         AND NOT (expires_at <= $1 AND coalesce(parked_for, '') = $2)";
+         AND NOT (expires_at <= $1 AND coalesce(parked_for, '') = $2) \
+         AND coalesce(parked_for, '') <> $3";
     let mut tx = db.begin().await?;
     let (mut released, mut ended) = (0, parked::Ended::new());
     match whose {
@@ -174,6 +188,7 @@ pub(super) async fn unpark(db: &Db, whose: Unpark, now: Timestamp) -> Result<u64
             released += on_tx!(&mut tx, conn => sqlx::query(ACCOUNT)
                 .bind(now)
                 .bind(account)
+                .bind(PARENTS)
                 .execute(conn)
                 .await
                 .map(|done| done.rows_affected()))?;
@@ -185,6 +200,7 @@ pub(super) async fn unpark(db: &Db, whose: Unpark, now: Timestamp) -> Result<u64
                 sqlx::query(DUE)
                     .bind(now)
                     .bind(SnoozeReason::NeedsReauth.as_str())
+                    .bind(PARENTS)
                     .execute(conn)
                     .await
                     .map(|done| done.rows_affected())

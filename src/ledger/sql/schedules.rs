@@ -22,7 +22,7 @@ macro_rules! schedule_columns {
          schedules.kind, schedules.args, schedules.queue, schedules.account, \
          schedules.priority_s, schedules.max_attempts, schedules.missed, schedules.overlap, \
          schedules.jitter_ms, schedules.created_at, schedules.next_at, schedules.paused_at, \
-         schedules.paused_by, schedules.paused_why, schedules.fires"
+         schedules.paused_by, schedules.paused_why, schedules.fires, schedules.built_in"
     };
 }
 pub(super) use schedule_columns;
@@ -49,6 +49,7 @@ pub(super) struct StoredSchedule {
     paused_by: Option<String>,
     paused_why: Option<String>,
     fires: i64,
+    built_in: bool,
 }
 
 /// A word in a column that is none of ours.
@@ -83,6 +84,7 @@ impl TryFrom<StoredSchedule> for Schedule {
             next_at: row.next_at.map(Timestamp::from_millis),
             paused: row.paused_at.map(|at| Holder { at: Timestamp::from_millis(at), by, why }),
             fires: u64::try_from(row.fires).unwrap_or(0),
+            built_in: row.built_in,
         })
     }
 }
@@ -111,11 +113,6 @@ impl Schedules {
 
     async fn try_add(&self, new: &Schedule, note: &AuditEntry) -> Result<Added, Error> {
         const COUNT: &str = "SELECT count(*) FROM schedules WHERE tenant_id = $1";
-        const INSERT: &str = "INSERT INTO schedules (id, tenant_id, name, cron, zone, kind, args, \
-                 queue, account, priority_s, max_attempts, missed, overlap, jitter_ms, \
-                 created_at, next_at, fires) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, 0) \
-             ON CONFLICT DO NOTHING";
         const THERE: &str = "SELECT count(*) FROM schedules WHERE id = $1";
         let mut tx = self.db.begin().await?;
         let there: i64 = on_tx!(&mut tx, conn => {
@@ -124,27 +121,7 @@ impl Schedules {
         if there >= i64::from(SCHEDULES_MAX) {
             return Ok(Added::TooMany);
         }
-        let added = on_tx!(&mut tx, conn => sqlx::query(INSERT)
-            .bind(new.id)
-            .bind(new.tenant.as_uuid())
-            .bind(&new.name)
-            .bind(&new.cron)
-            .bind(&new.zone)
-            .bind(new.kind.as_str())
-            .bind(&new.args)
-            .bind(new.queue.as_str())
-            .bind(new.account)
-            .bind(number(new.priority_s))
-            .bind(new.max_attempts.map(number))
-            .bind(new.missed.as_str())
-            .bind(new.overlap.as_str())
-            .bind(i64::try_from(new.jitter.as_millis()).unwrap_or(i64::MAX))
-            .bind(new.created_at.as_millis())
-            .bind(new.next_at.map(Timestamp::as_millis))
-            .execute(conn)
-            .await
-            .map(|done| done.rows_affected()))?;
-        if added == 0 {
+        if !insert_schedule(&mut tx, new).await? {
             // By this very call, if the answer to an earlier commit got lost.
             let ours: i64 = on_tx!(&mut tx, conn => {
                 sqlx::query_scalar(THERE).bind(new.id).fetch_one(conn).await
@@ -249,12 +226,13 @@ impl Schedules {
         self.timed(Class::Admin, hold).await
     }
 
-    /// Removes a schedule, and notes it; its jobs stay. Answers whether it was there.
+    /// Removes a schedule, and notes it; its jobs stay. Answers whether it was there: a built-in one
+    /// stays.
     ///
     /// # Errors
     /// The database's.
     pub async fn remove(&self, schedule: Uuid, note: &AuditEntry) -> Result<bool, Error> {
-        const SQL: &str = "DELETE FROM schedules WHERE id = $1";
+        const SQL: &str = "DELETE FROM schedules WHERE id = $1 AND NOT built_in";
         let remove = async {
             let mut tx = self.db.begin().await?;
             let gone = on_tx!(&mut tx, conn => {
@@ -268,6 +246,37 @@ impl Schedules {
         };
         self.timed(Class::Admin, remove).await
     }
+}
+
+/// Writes a schedule, unless its id or name is there; answers whether it was written.
+pub(super) async fn insert_schedule(tx: &mut Tx, new: &Schedule) -> Result<bool, Error> {
+    const SQL: &str = "INSERT INTO schedules (id, tenant_id, name, cron, zone, kind, args, \
+             queue, account, priority_s, max_attempts, missed, overlap, jitter_ms, \
+             created_at, next_at, fires, built_in) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, 0, $17) \
+         ON CONFLICT DO NOTHING";
+    let added = on_tx!(tx, conn => sqlx::query(SQL)
+        .bind(new.id)
+        .bind(new.tenant.as_uuid())
+        .bind(&new.name)
+        .bind(&new.cron)
+        .bind(&new.zone)
+        .bind(new.kind.as_str())
+        .bind(&new.args)
+        .bind(new.queue.as_str())
+        .bind(new.account)
+        .bind(number(new.priority_s))
+        .bind(new.max_attempts.map(number))
+        .bind(new.missed.as_str())
+        .bind(new.overlap.as_str())
+        .bind(i64::try_from(new.jitter.as_millis()).unwrap_or(i64::MAX))
+        .bind(new.created_at.as_millis())
+        .bind(new.next_at.map(Timestamp::as_millis))
+        .bind(new.built_in)
+        .execute(conn)
+        .await
+        .map(|done| done.rows_affected()))?;
+    Ok(added > 0)
 }
 
 /// Pauses a schedule, or lets it go on; answers whether it is there.

@@ -64,26 +64,31 @@ async fn bury(db: &Db, verdict: &Verdict, error: &sqlx::Error) -> Result<Settled
 async fn together(db: &Db, verdicts: &[Verdict]) -> Result<Vec<Settled>, Error> {
     let mut tx = db.begin().await?;
     let mut answers = vec![Settled::Stale; verdicts.len()];
+    let mut waited_on = false;
     let mut left: Vec<usize> = (0..verdicts.len()).collect();
     // One round, unless a call holds two verdicts of one job: these follow each other.
     while !left.is_empty() {
         let mut seen = HashSet::with_capacity(left.len());
         let (now, later): (Vec<usize>, Vec<usize>) =
             left.into_iter().partition(|&at| seen.insert(verdicts[at].id));
-        round(&mut tx, verdicts, now, &mut answers).await?;
+        waited_on |= round(&mut tx, verdicts, now, &mut answers).await?;
         left = later;
     }
     tx.commit().await?;
+    if waited_on {
+        db.ends().notify_one();
+    }
     Ok(answers)
 }
 
-/// Records the verdicts at these places; no two are of the same job.
+/// Records the verdicts at these places; no two are of the same job. Answers whether others wait for
+/// any of these.
 async fn round(
     tx: &mut Tx,
     verdicts: &[Verdict],
     mut places: Vec<usize>,
     answers: &mut [Settled],
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let unrecorded: Vec<&NewJob> =
         places.iter().filter_map(|&at| unrecorded(&verdicts[at])).collect();
     if !unrecorded.is_empty() {
@@ -94,10 +99,10 @@ async fn round(
     let rows: Vec<SettledRow> = places.iter().map(|&at| row(&verdicts[at])).collect();
     #[cfg(feature = "faults")]
     super::planted::tear_down_fence(tx, &rows).await?;
-    let written: HashSet<Uuid> = batch::settle(tx, &rows).await?.into_iter().collect();
+    let written: HashMap<Uuid, bool> = batch::settle(tx, &rows).await?.into_iter().collect();
 
     let (counted, refused): (Vec<usize>, Vec<usize>) =
-        places.into_iter().partition(|&at| written.contains(&verdicts[at].id.as_uuid()));
+        places.into_iter().partition(|&at| written.contains_key(&verdicts[at].id.as_uuid()));
     for &at in &counted {
         answers[at] = Settled::Done;
     }
@@ -116,7 +121,7 @@ async fn round(
             answers[at] = why_refused(&verdicts[at], fences.get(&verdicts[at].id.as_uuid()));
         }
     }
-    Ok(())
+    Ok(written.into_values().any(|waited_on| waited_on))
 }
 
 /// The job of a death that the ledger may not have a row of.
@@ -166,12 +171,19 @@ fn row(verdict: &Verdict) -> SettledRow {
 
 fn why_refused(verdict: &Verdict, fence: Option<&Fence>) -> Settled {
     match fence {
+        Some(fence) if is_moved(verdict, fence) => Settled::Moved,
         // This very verdict was recorded before, and its answer lost. What happened to the job
         // since (put back, released) is not undone.
         Some(fence) if fence.settled && fence.token == Some(verdict.token.rank()) => Settled::Done,
         Some(fence) if fence.state == "cancelled" => Settled::Cancelled,
         _ => Settled::Stale,
     }
+}
+
+/// Whether a person took the job from this verdict's claim, and nobody has claimed it since.
+fn is_moved(verdict: &Verdict, fence: &Fence) -> bool {
+    let rank = Some(verdict.token.rank());
+    fence.moved_token == rank && fence.token == rank && fence.state == "open"
 }
 
 async fn insert_attempts(tx: &mut Tx, counted: &[&Verdict]) -> Result<(), Error> {

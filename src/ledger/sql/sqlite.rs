@@ -6,8 +6,9 @@ use uuid::Uuid;
 
 use super::batch::{AttemptRow, LetterRow, SettledRow};
 use super::generation::{reserved, reserved_until};
-use super::stored::Fence;
-use crate::job::NewJob;
+use super::keys::{Holder, holder_columns, in_unique_index};
+use super::stored::{Fence, Marks, edit_columns};
+use crate::job::{JobId, NewJob, Timestamp};
 
 type Answer<T> = Result<T, sqlx::Error>;
 
@@ -29,13 +30,15 @@ pub(super) async fn insert(conn: &mut SqliteConnection, jobs: &[&NewJob]) -> Ans
     // "WHERE true" keeps the parser from taking ON for a join's.
     const SQL: &str = "INSERT INTO jobs (id, kind, kind_version, queue, args, failed_attempts, \
              max_attempts, priority_s, unique_key, account, run_at, created_at, expires_at, \
-             traceparent, tenant_id) \
+             traceparent, tenant_id, key_until_start, key_until, debounced_until) \
          SELECT unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, value ->> 4, \
              value ->> 5, value ->> 6, value ->> 7, value ->> 8, unhex(value ->> 9), \
-             value ->> 10, value ->> 11, value ->> 12, value ->> 13, unhex(value ->> 14) \
+             value ->> 10, value ->> 11, value ->> 12, value ->> 13, unhex(value ->> 14), \
+             value ->> '$[15][0]', value ->> '$[15][1]', value ->> '$[15][2]' \
          FROM json_each($1) WHERE true \
          ON CONFLICT DO NOTHING RETURNING id";
     let rows = json(jobs, |job| {
+        let Marks { key_until_start, key_until, debounced_until } = job.uniqueness.into();
         (
             hex(job.id.as_uuid()),
             job.kind.as_str(),
@@ -52,6 +55,7 @@ pub(super) async fn insert(conn: &mut SqliteConnection, jobs: &[&NewJob]) -> Ans
             job.expires_at.as_millis(),
             job.trace,
             hex(job.tenant.as_uuid()),
+            (key_until_start, key_until, debounced_until),
         )
     })?;
     sqlx::query_scalar(SQL).bind(rows).fetch_all(conn).await
@@ -65,20 +69,93 @@ pub(super) async fn present(conn: &mut SqliteConnection, ids: &[Uuid]) -> Answer
 pub(super) async fn holders(
     conn: &mut SqliteConnection,
     keys: &[(Uuid, &str, &str)],
-) -> Answer<Vec<(Uuid, Uuid, String, String)>> {
-    const SQL: &str = "SELECT jobs.id, jobs.tenant_id, jobs.kind, jobs.unique_key \
-         FROM (SELECT unhex(value ->> 0) AS tenant_id, value ->> 1 AS kind, \
+) -> Answer<Vec<Holder>> {
+    const SQL: &str = concat!(
+        "SELECT ",
+        holder_columns!(),
+        " FROM (SELECT unhex(value ->> 0) AS tenant_id, value ->> 1 AS kind, \
              value ->> 2 AS unique_key FROM json_each($1)) AS u \
          CROSS JOIN jobs ON jobs.kind = u.kind AND jobs.unique_key = u.unique_key \
              AND jobs.tenant_id = u.tenant_id \
-         WHERE jobs.unique_key IS NOT NULL AND jobs.state IN ('open', 'parked')";
+         WHERE ",
+        in_unique_index!("jobs")
+    );
     sqlx::query_as(SQL)
         .bind(json(keys, |(tenant, kind, key)| (hex(*tenant), *kind, *key))?)
         .fetch_all(conn)
         .await
 }
 
-pub(super) async fn settle(conn: &mut SqliteConnection, rows: &[SettledRow]) -> Answer<Vec<Uuid>> {
+pub(super) async fn lock_holders(conn: &mut SqliteConnection, ids: &[Uuid]) -> Answer<Vec<Holder>> {
+    // The only transaction that writes has all the locks there are.
+    const SQL: &str = concat!(
+        "SELECT ",
+        holder_columns!(),
+        " FROM jobs WHERE id IN (SELECT unhex(value) FROM json_each($1)) AND ",
+        in_unique_index!("jobs")
+    );
+    sqlx::query_as(SQL).bind(ids_json(ids)?).fetch_all(conn).await
+}
+
+pub(super) async fn free_keys(conn: &mut SqliteConnection, ids: &[Uuid]) -> Answer<()> {
+    const SQL: &str = "UPDATE jobs SET freed_key = unique_key, unique_key = NULL \
+         WHERE id IN (SELECT unhex(value) FROM json_each($1))";
+    sqlx::query(SQL).bind(ids_json(ids)?).execute(conn).await.map(|_| ())
+}
+
+pub(super) async fn insert_edits(
+    conn: &mut SqliteConnection,
+    rows: &[(JobId, &NewJob)],
+) -> Answer<Vec<Uuid>> {
+    const SQL: &str = "INSERT INTO job_edits (id, job_id, tenant_id, at) \
+         SELECT unhex(value ->> 0), unhex(value ->> 1), unhex(value ->> 2), value ->> 3 \
+         FROM json_each($1) WHERE true ON CONFLICT DO NOTHING RETURNING id";
+    let rows = json(rows, |(waiting, job)| {
+        let (id, waiting) = (hex(job.id.as_uuid()), hex(waiting.as_uuid()));
+        (id, waiting, hex(job.tenant.as_uuid()), job.created_at.as_millis())
+    })?;
+    sqlx::query_scalar(SQL).bind(rows).fetch_all(conn).await
+}
+
+pub(super) async fn edits(conn: &mut SqliteConnection, ids: &[Uuid]) -> Answer<Vec<(Uuid, Uuid)>> {
+    const SQL: &str =
+        "SELECT id, job_id FROM job_edits WHERE id IN (SELECT unhex(value) FROM json_each($1))";
+    sqlx::query_as(SQL).bind(ids_json(ids)?).fetch_all(conn).await
+}
+
+pub(super) async fn replace(
+    conn: &mut SqliteConnection,
+    rows: &[(JobId, &NewJob, Timestamp)],
+) -> Answer<Vec<Uuid>> {
+    // The broker looks at it no later than when it was due so far.
+    const SQL: &str = "UPDATE jobs SET args = u.args, kind_version = u.kind_version, \
+             account = u.account, priority_s = u.priority_s, expires_at = u.expires_at, \
+             edits = coalesce(jobs.edits, 0) + 1, run_at = max(jobs.run_at, \
+                 min(u.run_at, coalesce(jobs.debounced_until, jobs.run_at))) \
+         FROM (SELECT unhex(value ->> 0) AS id, value ->> 1 AS args, value ->> 2 AS kind_version, \
+             unhex(value ->> 3) AS account, value ->> 4 AS priority_s, value ->> 5 AS expires_at, \
+             value ->> 6 AS run_at FROM json_each($1)) AS u \
+         WHERE jobs.id = u.id AND jobs.state IN ('open', 'parked') AND jobs.key_until_start \
+             AND jobs.token IS NULL \
+         RETURNING id";
+    let rows = json(rows, |(waiting, job, run_at)| {
+        (
+            hex(waiting.as_uuid()),
+            job.args.as_str(),
+            job.kind_version,
+            job.account.map(hex),
+            job.priority_s,
+            job.expires_at.as_millis(),
+            run_at.as_millis(),
+        )
+    })?;
+    sqlx::query_scalar(SQL).bind(rows).fetch_all(conn).await
+}
+
+pub(super) async fn settle(
+    conn: &mut SqliteConnection,
+    rows: &[SettledRow],
+) -> Answer<Vec<(Uuid, bool)>> {
     const SQL: &str = "UPDATE jobs SET state = u.state, token = u.token, settled = true, crashes = 0, \
              finished_at = u.finished_at, run_at = coalesce(u.run_at, jobs.run_at), \
              failed_attempts = coalesce(u.failed_attempts, jobs.failed_attempts), \
@@ -88,7 +165,7 @@ pub(super) async fn settle(conn: &mut SqliteConnection, rows: &[SettledRow]) -> 
              value ->> 6 AS parked_for FROM json_each($1)) AS u \
          WHERE jobs.id = u.id AND jobs.state IN ('open', 'parked') \
              AND (jobs.token IS NULL OR (jobs.token = u.token AND NOT jobs.settled)) \
-         RETURNING id";
+         RETURNING id, waited_on";
     let rows = json(rows, |row| {
         (
             hex(row.id),
@@ -100,7 +177,7 @@ pub(super) async fn settle(conn: &mut SqliteConnection, rows: &[SettledRow]) -> 
             row.parked_for,
         )
     })?;
-    sqlx::query_scalar(SQL).bind(rows).fetch_all(conn).await
+    sqlx::query_as(SQL).bind(rows).fetch_all(conn).await
 }
 
 pub(super) async fn stamp(
@@ -143,7 +220,9 @@ pub(super) async fn absolve(conn: &mut SqliteConnection, claims: &[(Uuid, i64)])
 
 pub(super) async fn fences(conn: &mut SqliteConnection, ids: &[Uuid]) -> Answer<Vec<Fence>> {
     const SQL: &str = concat!(
-        "SELECT id, state, token, settled, run_at, failed_attempts, crashes, ",
+        "SELECT id, state, token, settled, moved_token, run_at, failed_attempts, crashes, ",
+        edit_columns!(),
+        ", ",
         reserved_until!(),
         " AS reserved_until FROM jobs WHERE id IN (SELECT unhex(value) FROM json_each($1))"
     );

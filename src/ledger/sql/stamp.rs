@@ -43,15 +43,19 @@ fn standing(fence: Option<&Fence>, token: Token, now: Timestamp) -> Result<Stand
     Ok(match state(&fence.state)? {
         State::Parked => Standing::Parked,
         ended if ended.has_ended() => Standing::Ended(ended),
-        _ if fence.token == Some(rank) && !fence.settled => {
-            Standing::Yours { failed_attempts: fence.failed_attempts(), crashes: fence.crashes() }
-        }
+        _ if fence.token == Some(rank) && !fence.settled => Standing::Yours {
+            failed_attempts: fence.failed_attempts(),
+            crashes: fence.crashes(),
+            expires_at: Timestamp::from_millis(fence.expires_at),
+            edit: fence.edit()?,
+        },
         _ if fence.token >= Some(rank) => Standing::Superseded,
         // The token was not written: the job is not due, or kept for another worker.
         _ => {
             let run_at = Timestamp::from_millis(fence.run_at);
             let kept = fence.reserved_until.map(Timestamp::from_millis);
-            Standing::NotYet(kept.filter(|_| run_at <= now).unwrap_or(run_at))
+            let until = kept.filter(|_| run_at <= now).unwrap_or(run_at);
+            Standing::NotYet { until, edit: fence.edit()? }
         }
     })
 }

@@ -4,8 +4,8 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::job::{
-    Category, Durability, JobId, Kind, NewJob, Queue, Reason, State, Tenant, Timestamp, Turn,
-    WorkerId,
+    Category, Durability, Edit, JobId, Kind, NewJob, Queue, Reason, State, Tenant, Timestamp, Turn,
+    Uniqueness, WorkerId,
 };
 use crate::ledger::{DeadLetter, Error, FailedAttempt, JobRow};
 
@@ -13,8 +13,9 @@ use crate::ledger::{DeadLetter, Error, FailedAttempt, JobRow};
 macro_rules! job_columns {
     () => {
         "jobs.id, jobs.kind, jobs.kind_version, jobs.queue, jobs.args, jobs.failed_attempts, \
-         jobs.max_attempts, jobs.priority_s, jobs.unique_key, jobs.account, jobs.run_at, \
-         jobs.created_at, jobs.expires_at, jobs.traceparent, jobs.tenant_id"
+         jobs.max_attempts, jobs.priority_s, coalesce(jobs.unique_key, jobs.freed_key) AS unique_key, \
+         jobs.account, jobs.run_at, jobs.created_at, jobs.expires_at, jobs.traceparent, \
+         jobs.tenant_id, jobs.key_until_start, jobs.key_until, jobs.debounced_until"
     };
 }
 pub(super) use job_columns;
@@ -37,6 +38,16 @@ pub(super) struct StoredJob {
     expires_at: i64,
     traceparent: Option<String>,
     tenant_id: Uuid,
+    #[sqlx(flatten)]
+    marks: Marks,
+}
+
+/// For how long a job holds its unique key; all empty if as long as it is live.
+#[derive(Debug, FromRow)]
+pub(super) struct Marks {
+    pub(super) key_until_start: Option<bool>,
+    pub(super) key_until: Option<i64>,
+    pub(super) debounced_until: Option<i64>,
 }
 
 impl StoredJob {
@@ -64,6 +75,8 @@ pub(super) struct StoredRow {
     category: Option<String>,
     class: Option<String>,
     message: Option<String>,
+    /// When it may run, of one that waits for its parents.
+    own_run_at: Option<i64>,
 }
 
 /// What decides whether a claim may do something to a job.
@@ -73,11 +86,34 @@ pub(super) struct Fence {
     pub(super) state: String,
     pub(super) token: Option<i64>,
     pub(super) settled: bool,
+    /// The claim that a person's move took the job from.
+    pub(super) moved_token: Option<i64>,
     pub(super) run_at: i64,
+    pub(super) expires_at: i64,
     pub(super) failed_attempts: i32,
     pub(super) crashes: i32,
     /// Until when a worker of an earlier generation may still claim it back.
     pub(super) reserved_until: Option<i64>,
+    #[sqlx(flatten)]
+    edit: StoredEdit,
+}
+
+/// The columns of a [`StoredEdit`]: empty unless arguments were replaced.
+macro_rules! edit_columns {
+    () => {
+        "CASE WHEN edits > 0 THEN args END AS args, kind_version, account, priority_s, expires_at"
+    };
+}
+pub(super) use edit_columns;
+
+/// What took the place of a job's arguments, if anything did.
+#[derive(Debug, FromRow)]
+struct StoredEdit {
+    args: Option<String>,
+    kind_version: i32,
+    account: Option<Uuid>,
+    priority_s: i32,
+    expires_at: i64,
 }
 
 /// A dead letter.
@@ -145,6 +181,7 @@ impl TryFrom<StoredJob> for NewJob {
             max_attempts: count(row.max_attempts),
             priority_s: count(row.priority_s),
             unique_key: row.unique_key,
+            uniqueness: row.marks.into(),
             account: row.account,
             run_at: Timestamp::from_millis(row.run_at),
             created_at: Timestamp::from_millis(row.created_at),
@@ -153,6 +190,7 @@ impl TryFrom<StoredJob> for NewJob {
             // must be settled here.
             durability: Durability::Ledger,
             trace: row.traceparent.and_then(|text| text.parse().ok()),
+            waits: None,
         })
     }
 }
@@ -167,12 +205,14 @@ impl TryFrom<StoredRow> for JobRow {
             }
             _ => None,
         };
+        let mut job = NewJob::try_from(row.job)?;
+        job.run_at = row.own_run_at.map_or(job.run_at, Timestamp::from_millis);
         Ok(Self {
             state: state(&row.state)?,
             finished_at: row.finished_at.map(Timestamp::from_millis),
             reason,
             parked_for: row.parked_for,
-            job: row.job.try_into()?,
+            job,
         })
     }
 }
@@ -208,7 +248,46 @@ impl From<StoredAttempt> for FailedAttempt {
     }
 }
 
+impl From<Uniqueness> for Marks {
+    fn from(uniqueness: Uniqueness) -> Self {
+        let blank = Self { key_until_start: None, key_until: None, debounced_until: None };
+        let key_until_start = uniqueness.ends_at_start().then_some(true);
+        match uniqueness {
+            Uniqueness::UntilEnded | Uniqueness::UntilStarted => Self { key_until_start, ..blank },
+            Uniqueness::Debounced { until } => {
+                Self { key_until_start, debounced_until: Some(until.as_millis()), ..blank }
+            }
+            Uniqueness::For { until } => Self { key_until: Some(until.as_millis()), ..blank },
+        }
+    }
+}
+
+impl From<Marks> for Uniqueness {
+    fn from(marks: Marks) -> Self {
+        let until = marks.debounced_until.or(marks.key_until).map(Timestamp::from_millis);
+        match (marks.key_until_start == Some(true), until) {
+            (true, Some(until)) => Self::Debounced { until },
+            (true, None) => Self::UntilStarted,
+            (false, Some(until)) => Self::For { until },
+            (false, None) => Self::UntilEnded,
+        }
+    }
+}
+
 impl Fence {
+    /// What took the place of the job's arguments, if anything did.
+    pub(super) fn edit(&self) -> Result<Option<Box<Edit>>, Error> {
+        let StoredEdit { args, kind_version, account, priority_s, expires_at } = &self.edit;
+        let Some(args) = args.clone() else { return Ok(None) };
+        Ok(Some(Box::new(Edit {
+            args,
+            kind_version: u16::try_from(*kind_version).map_err(nonsense)?,
+            account: *account,
+            priority_s: count(*priority_s),
+            expires_at: Timestamp::from_millis(*expires_at),
+        })))
+    }
+
     /// How many attempts have failed.
     pub(super) fn failed_attempts(&self) -> u32 {
         count(self.failed_attempts)

@@ -10,12 +10,13 @@ use crate::on_db;
 
 /// What each dead job was about. The conditions on other kinds are those of the indexes: what a
 /// publication's job was to do, its own row says.
-const SUBJECTS: &str = "SELECT j.id, j.kind, j.args, j.unique_key, j.account, \
+const SUBJECTS: &str = "SELECT j.id, j.kind, j.args, coalesce(j.unique_key, j.freed_key) AS unique_key, j.account, \
          (SELECT k.id FROM jobs k WHERE k.tenant_id = j.tenant_id AND k.kind = j.kind \
-             AND k.unique_key = j.unique_key \
+             AND k.unique_key = coalesce(j.unique_key, j.freed_key) \
+             AND NOT (k.key_until_start IS NOT NULL AND k.token IS NOT NULL) \
              AND k.unique_key IS NOT NULL AND k.state IN ('open', 'parked')) AS key_holder, \
          (SELECT k.id FROM jobs k WHERE k.tenant_id = j.tenant_id AND k.kind = j.kind \
-             AND k.unique_key = j.unique_key \
+             AND k.unique_key = coalesce(j.unique_key, j.freed_key) \
              AND k.unique_key IS NOT NULL AND k.state = 'completed' \
              AND k.kind <> 'post_publication' AND k.finished_at >= d.died_at LIMIT 1) AS key_done, \
          (SELECT k.id FROM jobs k WHERE k.account = j.account AND k.kind = j.kind \

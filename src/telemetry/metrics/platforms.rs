@@ -57,6 +57,14 @@ pub const TOKENS_LATE: Metric = Metric::gauge(
     &[PLATFORM],
     "Accounts that work and whose tokens end soon, or have ended, and were not renewed in time.",
 );
+/// Accounts that should have been synchronised.
+pub const SYNCS_LATE: Metric = Metric::gauge(
+    Writer::Collector,
+    "postworks_syncs_late",
+    &[PLATFORM],
+    "Accounts that work and whose synchronising has been due for five minutes and more, and is not \
+     enqueued.",
+);
 /// Requests that cannot be taken back and whose outcome is not recorded.
 pub const EFFECTS: Metric = Metric::gauge(
     Writer::Collector,
@@ -72,8 +80,15 @@ pub const ACCOUNTS: Metric = Metric::gauge(
     "Connected accounts.",
 );
 
-pub(super) const ALL: &[Metric] =
-    &[PLATFORM_REQUEST, PLATFORM_CONNECTIONS, TOKEN_REFRESHES, TOKENS_LATE, EFFECTS, ACCOUNTS];
+pub(super) const ALL: &[Metric] = &[
+    PLATFORM_REQUEST,
+    PLATFORM_CONNECTIONS,
+    TOKEN_REFRESHES,
+    TOKENS_LATE,
+    SYNCS_LATE,
+    EFFECTS,
+    ACCOUNTS,
+];
 
 #[cfg(test)]
 mod tests {

@@ -2,6 +2,7 @@
 
 use super::{Label, Metric, Writer, words};
 use crate::broker::Operation;
+use crate::job::CleanupScope;
 use crate::ledger::Class;
 
 /// From a local round trip to the longest wait for an answer.
@@ -69,6 +70,13 @@ pub const DB_POOL_MAX: Metric = Metric::gauge(
     &[],
     "Most connections to PostgreSQL that this process opens.",
 );
+/// Rows that cleanups deleted.
+pub const CLEANUP_ROWS: Metric = Metric::counter(
+    Writer::Worker,
+    "postworks_cleanup_rows_total",
+    &[Label::words("scope", words!(CleanupScope))],
+    "Rows that cleanups deleted, with dropped partitions or one by one.",
+);
 /// Memory of Redis.
 pub const REDIS_MEMORY: Metric = Metric::gauge(
     Writer::Collector,
@@ -106,6 +114,7 @@ pub(super) const ALL: &[Metric] = &[
     DB_ACQUIRE,
     DB_POOL_CONNECTIONS,
     DB_POOL_MAX,
+    CLEANUP_ROWS,
     REDIS_MEMORY,
     REDIS_FRAGMENTATION,
     REDIS_CLIENTS,

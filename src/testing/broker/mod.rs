@@ -18,7 +18,9 @@ use crate::broker::{
     Broker, Delivery, Error, Lease, Push, Pushed, Refill, Settled, Settlement, Then,
 };
 use crate::clock::{Clock, ShiftedClock};
-use crate::job::{Durability, Envelope, JobId, Kind, NewJob, Queue, Tenant, Timestamp, WorkerId};
+use crate::job::{
+    Durability, Envelope, JobId, Kind, NewJob, Queue, Tenant, Timestamp, Uniqueness, WorkerId,
+};
 
 /// The lease that claims ask for unless a promise is about it.
 pub const LEASE: Duration = Duration::from_secs(10);
@@ -212,6 +214,7 @@ pub fn envelope(run_at: Timestamp, priority_s: u32) -> Envelope {
         max_attempts: 10,
         priority_s,
         unique_key: None,
+        uniqueness: Uniqueness::default(),
         account: None,
         run_at,
         created_at: run_at,
@@ -219,6 +222,7 @@ pub fn envelope(run_at: Timestamp, priority_s: u32) -> Envelope {
         durability: Durability::Ledger,
         tenant: Tenant::DEFAULT,
         trace: None,
+        waits: None,
     })
     .unwrap()
 }

@@ -143,8 +143,8 @@ pub async fn a_stamp_tells_where_the_job_stands(ledger: &SqlLedger) {
     let expected = [
         Standing::Unknown,
         is_yours(0),
-        Standing::NotYet(at(60)),
-        Standing::NotYet(at(30)),
+        Standing::NotYet { until: at(60), edit: None },
+        Standing::NotYet { until: at(30), edit: None },
         Standing::Parked,
         Standing::Ended(State::Completed),
     ];

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use super::{at, at_once, completed, created, job, settled, stamped, state, token, waits};
+use super::{
+    at, at_once, completed, created, is_yours, job, settled, stamped, state, token, waits,
+};
 use crate::job::{JobId, Queue, State, Timestamp, Token};
 use crate::ledger::{Bump, Ledger, Settled, SqlLedger, Standing};
 
@@ -60,15 +62,18 @@ pub async fn a_started_job_is_kept_for_its_worker_after_a_bump(ledger: &SqlLedge
     stamped(ledger, failed, token(2), at(1)).await;
     settled(ledger, waits(failed, token(2), at(2))).await;
     // In one generation a later claim takes it over at once: its worker was found dead.
-    let yours = Standing::Yours { failed_attempts: 0, crashes: 0 };
+    let yours = is_yours(0);
     assert_eq!(stamped(ledger, started, token(3), at(4)).await, yours);
 
     assert_eq!(bumped(ledger, Some(1), at(10)).await, Some(2));
     for now in [at(10), at(12)] {
-        assert_eq!(stamped(ledger, started, second(1), now).await, Standing::NotYet(at(13)));
+        assert_eq!(
+            stamped(ledger, started, second(1), now).await,
+            Standing::NotYet { until: at(13), edit: None }
+        );
     }
     assert_eq!(stamped(ledger, waiting, second(1), at(10)).await, yours);
-    let retried = Standing::Yours { failed_attempts: 1, crashes: 0 };
+    let retried = is_yours(1);
     assert_eq!(stamped(ledger, failed, second(1), at(10)).await, retried);
     assert_eq!(stamped(ledger, started, second(2), at(13)).await, yours);
     assert_eq!(settled(ledger, completed(started, token(3))).await, Settled::Stale);
@@ -82,7 +87,7 @@ pub async fn a_wrong_clock_keeps_no_job_from_its_next_worker(ledger: &SqlLedger)
     stamped(ledger, id, token(1), at(1)).await;
     bumped(ledger, Some(1), at(10_000)).await;
     let now = stamped(ledger, id, second(1), at(10)).await;
-    assert_eq!(now, Standing::Yours { failed_attempts: 0, crashes: 0 });
+    assert_eq!(now, is_yours(0));
 }
 
 /// A run that lost its lease learns whether its verdict would still count.

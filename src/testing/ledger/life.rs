@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::{
-    NOW, all, at, at_once, completed, created, dead, is_yours, job, put_back, settled, stamped,
-    state, token, unique, verdict,
+    NOW, all, at, at_once, completed, created, dead, is_yours, is_yours_until, job, put_back,
+    settled, stamped, state, token, unique, verdict,
 };
 use crate::job::{Category, JobId, Kind, NewJob, State};
 use crate::ledger::{
@@ -31,7 +31,7 @@ pub async fn a_redriven_job_has_all_its_attempts_again(ledger: &SqlLedger) {
     assert_eq!(settled(ledger, completed(id, token(4))).await, Settled::Stale);
     assert_eq!(stamped(ledger, id, token(4), at(501)).await, Standing::Superseded);
     let next = stamped(ledger, id, token(6), at(501)).await;
-    assert_eq!(next, is_yours(0));
+    assert_eq!(next, is_yours_until(0, at(500).after(DAY)));
     assert_eq!(settled(ledger, completed(id, token(5))).await, Settled::Stale);
     // It dies once more, at an attempt of the same number: both are remembered.
     assert_eq!(settled(ledger, dead(id, token(6), "broke again")).await, Settled::Done);
@@ -136,7 +136,8 @@ pub async fn jobs_that_wait_for_a_person_outlive_a_weekend(ledger: &SqlLedger) {
         let now = hour * look;
         for id in &ids {
             let stamped = stamped(ledger, *id, token(hour + 1), at(now)).await;
-            assert_eq!(stamped, is_yours(0), "in hour {hour}");
+            let until = if hour == 0 { job().expires_at } else { at(WEEK) };
+            assert_eq!(stamped, is_yours_until(0, until), "in hour {hour}");
             assert_eq!(
                 settled(ledger, verdict(*id, token(hour + 1), park(now))).await,
                 Settled::Done
@@ -151,7 +152,8 @@ pub async fn jobs_that_wait_for_a_person_outlive_a_weekend(ledger: &SqlLedger) {
     // A person saves one account's jobs: they wait as long once more if it is lost again.
     let second = Unpark::Account(uuid::Uuid::from_u128(2));
     assert_eq!(ledger.unpark(second, at(WEEK - 60)).await.expect("unpark"), 1);
-    assert_eq!(stamped(ledger, ids[2], token(900), at(WEEK - 60)).await, is_yours(0));
+    let saved = stamped(ledger, ids[2], token(900), at(WEEK - 60)).await;
+    assert_eq!(saved, is_yours_until(0, at(WEEK)));
     let parked = verdict(ids[2], token(900), park(WEEK - 60));
     assert_eq!(settled(ledger, parked).await, Settled::Done);
     let row = ledger.job(ids[2]).await.expect("read").expect("there");
@@ -172,7 +174,8 @@ pub async fn jobs_that_wait_for_a_person_outlive_a_weekend(ledger: &SqlLedger) {
     // Put back, they have a life of their own again.
     let back = ledger.redrive(&all(), put_back(at(WEEK + 9), DAY)).await.expect("redrive");
     assert_eq!(back.jobs.len(), 2);
-    assert_eq!(stamped(ledger, ids[0], token(999), at(WEEK + 9)).await, is_yours(0));
+    let renewed = stamped(ledger, ids[0], token(999), at(WEEK + 9)).await;
+    assert_eq!(renewed, is_yours_until(0, at(WEEK + 9).after(DAY)));
     let parked = verdict(ids[0], token(999), park(WEEK + 9));
     assert_eq!(settled(ledger, parked).await, Settled::Done);
     let row = ledger.job(ids[0]).await.expect("read").expect("there");
@@ -201,10 +204,7 @@ pub async fn a_job_parked_for_a_newer_worker_is_released_by_one(ledger: &SqlLedg
     assert_eq!(state(ledger, ids[1]).await, State::Parked);
     assert_eq!(state(ledger, ids[2]).await, State::Parked);
     // An older worker that meets it again parks it again.
-    assert_eq!(
-        stamped(ledger, ids[0], token(2), at(6)).await,
-        Standing::Yours { failed_attempts: 0, crashes: 0 }
-    );
+    assert_eq!(stamped(ledger, ids[0], token(2), at(6)).await, is_yours(0));
     let park = Next::Parked { until: at(60), why: "newer_worker", kept_until: None };
     assert_eq!(settled(ledger, verdict(ids[0], token(2), park)).await, Settled::Done);
     assert_eq!(ledger.unpark(known(3), at(7)).await.expect("unpark"), 2);

@@ -5,13 +5,16 @@
 mod audit;
 mod crash;
 mod enqueue;
+mod family;
 mod fence;
 mod generation;
 mod holds;
 mod life;
 mod list;
+mod moving;
 mod redrive;
 mod turns;
+mod unique;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,17 +23,20 @@ use std::time::Duration;
 pub use audit::*;
 pub use crash::*;
 pub use enqueue::*;
+pub use family::*;
 pub use fence::*;
 pub use generation::*;
 pub use holds::*;
 pub use life::*;
 pub use list::*;
+pub use moving::*;
 pub use redrive::*;
 pub use turns::*;
+pub use unique::*;
 
 use crate::job::{
     Category, Durability, JobId, Kind, NewJob, Queue, Reason, State, Tenant, Timestamp, Token,
-    WorkerId,
+    Uniqueness, WorkerId,
 };
 use crate::ledger::{
     DeadFilter, FailedAttempt, Ledger, Next, PutBack, Recorded, Settled, SqlLedger, Standing,
@@ -62,6 +68,7 @@ pub fn job() -> NewJob {
         max_attempts: 10,
         priority_s: 0,
         unique_key: None,
+        uniqueness: Uniqueness::default(),
         account: None,
         run_at: NOW,
         created_at: NOW,
@@ -69,6 +76,7 @@ pub fn job() -> NewJob {
         durability: Durability::Ledger,
         tenant: Tenant::DEFAULT,
         trace: None,
+        waits: None,
     }
 }
 
@@ -84,7 +92,11 @@ pub fn token(sequence: u64) -> Token {
 
 /// What the claimer of a job learns that failed so often and killed nobody.
 fn is_yours(failed_attempts: u32) -> Standing {
-    Standing::Yours { failed_attempts, crashes: 0 }
+    is_yours_until(failed_attempts, job().expires_at)
+}
+
+fn is_yours_until(failed_attempts: u32, expires_at: Timestamp) -> Standing {
+    Standing::Yours { failed_attempts, crashes: 0, expires_at, edit: None }
 }
 
 fn reason(message: &str) -> Reason {

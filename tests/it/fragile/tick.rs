@@ -23,13 +23,13 @@ const KILLS: [(&str, Spring); 3] = [
 ];
 
 /// A worker, and what stands between it and the database.
-struct Watched {
-    worker: Fragile,
-    proxy: ChaosProxy,
+pub(super) struct Watched {
+    pub(super) worker: Fragile,
+    pub(super) proxy: ChaosProxy,
 }
 
 impl World {
-    async fn watched(&self) -> Watched {
+    pub(super) async fn watched(&self) -> Watched {
         let socket = self.postgres.folder().join(".s.PGSQL.5432");
         let proxy = ChaosProxy::start(Target::Unix(socket), 1).await;
         let path = self.database.split('?').next().unwrap();
@@ -61,6 +61,7 @@ impl World {
                 next_at: None,
                 paused: None,
                 fires: 0,
+                built_in: false,
             };
             let note = AuditEntry {
                 id: Uuid::now_v7(),

@@ -230,6 +230,7 @@ async fn a_row_that_makes_no_sense_is_an_error_of_its_own_claim_only() {
     let both = ledger.stamp(&[claim(0), claim(1)], at(1)).await;
     assert!(matches!(both, Err(Error::Protocol(_))), "{both:?}");
     assert!(matches!(ledger.stamp(&[claim(0)], at(1)).await, Err(Error::Protocol(_))));
-    let yours = Standing::Yours { failed_attempts: 0, crashes: 0 };
+    let expires_at = jobs[1].expires_at;
+    let yours = Standing::Yours { failed_attempts: 0, crashes: 0, expires_at, edit: None };
     assert_eq!(ledger.stamp(&[claim(1)], at(1)).await.unwrap(), [yours]);
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use postworks::job::{Category, JobId, NewJob, Reason, State, Token, WorkerId};
+use postworks::job::{Category, JobId, NewJob, Reason, State, Token, Uniqueness, WorkerId};
 use postworks::ledger::{
     Db, DeadFilter, Error, FailedAttempt, Ledger, Next, PostgresOptions, Recorded, Settled,
     SqlLedger, Verdict,
@@ -72,6 +72,33 @@ async fn an_enqueue_finds_out_what_became_of_its_commit() {
         assert_eq!(answers, [Recorded::Existing(with_key.id)], "{how:?}");
     }
     assert_eq!(world.record.open_jobs(None, at(99), at(99), 9).await.unwrap().jobs.len(), 4);
+}
+
+/// The repetition finds that it was done, also when somebody has replaced the arguments once more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replacement_whose_answer_was_lost_is_made_once() {
+    let world = World::start().await;
+    for how in LOSSES {
+        let key = format!("{how:?}");
+        let edit = |args: &str| NewJob {
+            uniqueness: Uniqueness::Debounced { until: at(30) },
+            args: format!("\"{args}\""),
+            ..unique(&key)
+        };
+        let (first, second, third) = (edit("first"), edit("second"), edit("third"));
+        let replaced = [Recorded::Replaced(first.id)];
+        let asked =
+            async |job: &NewJob| world.ledger.enqueue(std::slice::from_ref(job)).await.unwrap();
+        assert_eq!(asked(&first).await, [Recorded::Created]);
+        let lost = world.lose(how);
+        assert_eq!(asked(&second).await, replaced);
+        assert_eq!(lost.count(), 1, "{how:?}");
+        assert_eq!(asked(&third).await, replaced);
+        assert_eq!(asked(&second).await, replaced);
+        let row = world.record.job(first.id).await.unwrap().unwrap();
+        assert_eq!(row.job.args, third.args, "{how:?}");
+    }
+    assert_eq!(world.record.open_jobs(None, at(99), at(99), 9).await.unwrap().jobs.len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

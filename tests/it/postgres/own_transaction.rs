@@ -8,9 +8,11 @@ use postworks::broker::{Broker, memory::MemoryBroker};
 use postworks::chore::Refiller;
 use postworks::client::Producer;
 use postworks::clock::{SharedClock, SystemClock};
-use postworks::job::{Job, JobError, JobId, Kind, NewJob, Queue, Request, State, Tenant, WorkerId};
-use postworks::ledger::{Error, Ledger, Recorded, SqlLedger};
-use postworks::testing::ledger::{job, unique};
+use postworks::job::{
+    Job, JobError, JobId, Kind, NewJob, Queue, Request, State, Tenant, Token, Uniqueness, WorkerId,
+};
+use postworks::ledger::{Error, Ledger, Recorded, SqlLedger, Standing};
+use postworks::testing::ledger::{NOW, job, unique};
 use postworks::testing::postgres_server::PostgresServer;
 use postworks::worker::{Calls, Drained, Handler, JobContext, Options, Registry, Stop, Worker};
 use serde::{Deserialize, Serialize};
@@ -169,6 +171,33 @@ async fn a_unique_key_that_another_open_transaction_has_is_waited_for() {
         assert_eq!(waiting.await.unwrap().unwrap(), [expected]);
         ledger.cancel(second.id, postworks::testing::ledger::NOW, None).await.unwrap();
     }
+}
+
+/// What a transaction has written, and not committed, must be there for the run that it was told of.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_does_not_start_before_the_transaction_ends_that_was_told_it_waits() {
+    let server = PostgresServer::launch().await;
+    let (ledger, _db) = ledger(&server, 4).await;
+    let pool = PgPool::connect(&server.url("test_0")).await.unwrap();
+    let until_started = || NewJob { uniqueness: Uniqueness::UntilStarted, ..unique("order") };
+    let first = until_started();
+    ledger.enqueue(std::slice::from_ref(&first)).await.unwrap();
+    let mut tx = pool.begin().await.unwrap();
+    let told = SqlLedger::enqueue_on(&mut tx, &[until_started()]).await.unwrap();
+    assert_eq!(told, [Recorded::Existing(first.id)]);
+    let token = Token { generation: 1, sequence: 1 };
+    let starting = tokio::spawn({
+        let ledger = ledger.clone();
+        async move { ledger.stamp(&[(first.id, token)], NOW).await }
+    });
+    let mut eye = operator(&server, "test_0").await;
+    let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+    while sqlx::query_scalar::<_, i64>(waits).fetch_one(&mut eye).await.unwrap() == 0 {
+        assert!(!starting.is_finished(), "it did not wait");
+    }
+    tx.commit().await.unwrap();
+    let started = starting.await.unwrap().unwrap();
+    assert!(matches!(started[..], [Standing::Yours { .. }]), "{started:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -91,6 +91,7 @@ fn schedule(number: u32, cron: &str, zone: &str, from: Timestamp) -> Schedule {
         next_at: Cron::parse(cron, zone).unwrap().next_after(from),
         paused: None,
         fires: 0,
+        built_in: false,
     }
 }
 

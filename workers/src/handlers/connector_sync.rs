@@ -1,28 +1,32 @@
-//! Fetches what is new on an account.
+//! Fetches what is new on an account: its posts, their numbers, its profile.
 //!
-//! Platforms list newest first. A walk notes the newest post, goes back page by page until it
-//! meets the newest post of the walk before, and only then makes its own the next one's goal: a
-//! walk that breaks off in the middle goes on where it was, and leaves no gap.
+//! Each is a stream with a place and errors of its own. One that fails does not keep the others from
+//! running; the job then fails with the worst of the errors, and its next attempt leaves alone what
+//! has come to its end.
+
+mod walk;
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use postworks::job::{ConnectorSync, ErrorClass, JobError};
+use postworks::job::{ConnectorSync, ErrorClass, JobError, RateScope, SyncStream, Timestamp};
 use postworks::worker::{Handler, JobContext};
 use secrecy::SecretString;
-use uuid::Uuid;
 
+use self::walk::{Step, anew, may_end_here, step};
 use super::Services;
-use crate::platforms::{Account, Platform, SyncPage};
-use crate::store::Cursor;
+use crate::platforms::{Account, NUMBERED_MAX, Platform, SyncPage};
+use crate::store::{Connector, Cursor, DueNumbers, NumbersRead};
 
-/// The one stream there is so far.
-const STREAM: &str = "posts";
 /// Pages in one attempt. An account with more goes on at its next job, so that a huge one does
 /// not hold a worker for ever.
 const PAGES_MAX: usize = 200;
+/// Requests for numbers in one attempt; what is left is due again at the next job.
+const NUMBERINGS_MAX: usize = 20;
+/// Between two readings of a profile.
+const PROFILE_EVERY: Duration = Duration::from_secs(24 * 3_600);
 /// A walk that meets another over the same account waits so long for it, in milliseconds: most
 /// walks take less. A span, since of many that wait equally long all but one meet again.
 const OTHER_WALK_MS: RangeInclusive<u64> = 1_000..=3_000;
@@ -35,77 +39,200 @@ impl Handler<ConnectorSync> for SyncConnector {
     async fn handle(&self, job: ConnectorSync, cx: &JobContext) -> Result<(), JobError> {
         let connector = self.0.connector(job.connector_id).await?;
         let platform = self.0.platform(&connector)?;
-        let cursor = self.0.store.cursor(connector.id, STREAM).await;
-        let mut cursor = cursor.map_err(|error| self.0.fault(error))?;
-        for n in 0..PAGES_MAX {
-            let resumed = n == 0 && cursor.page_token.is_some();
-            let page = match self.page(cx, connector.id, &platform, &cursor).await {
-                // The platform no longer knows the place where an earlier attempt stopped.
-                Err(error) if resumed && matches!(error.class(), ErrorClass::Invalid) => {
-                    cursor.page_token = None;
-                    self.page(cx, connector.id, &platform, &cursor).await?
+        let offered = platform.descriptor().streams;
+        if let Some(missing) = job.streams.iter().find(|stream| !offered.contains(stream)) {
+            let words = format!("{} has no stream {}", connector.platform, missing.as_str());
+            return Err(JobError::new(ErrorClass::Invalid, words));
+        }
+        let named = !job.streams.is_empty();
+        let wanted = |stream: &SyncStream| !named || job.streams.contains(stream);
+        let mut worst: Option<JobError> = None;
+        for stream in SyncStream::ALL.into_iter().filter(|stream| offered.contains(stream)) {
+            if !wanted(&stream) {
+                continue;
+            }
+            let run = Run { services: &self.0, cx, connector: &connector, platform: &platform };
+            let Err(error) = run.stream(stream, named).await else { continue };
+            let noted = self.0.store.note_failure(connector.id, stream, &error).await;
+            noted.map_err(|error| self.0.fault(error))?;
+            let is_over = concerns_account(error.class());
+            worst = Some(match worst {
+                Some(worst) if severity(worst.class()) >= severity(error.class()) => worst,
+                _ => error,
+            });
+            if is_over {
+                break;
+            }
+        }
+        worst.map_or(Ok(()), Err)
+    }
+}
+
+/// Whether the account's other streams would hear the same: then they are not tried.
+fn concerns_account(class: ErrorClass) -> bool {
+    match class {
+        ErrorClass::AuthExpired | ErrorClass::AuthRevoked => true,
+        ErrorClass::RateLimited { scope, .. } => scope != RateScope::Endpoint,
+        _ => false,
+    }
+}
+
+/// Which of two errors speaks for the job: what needs a person before what time heals, and what says
+/// until when to wait before what does not.
+const fn severity(class: ErrorClass) -> u8 {
+    match class {
+        ErrorClass::Unavailable { .. } => 0,
+        ErrorClass::NotSent => 1,
+        ErrorClass::Transient => 2,
+        ErrorClass::Unknown { .. } => 3,
+        ErrorClass::RateLimited { .. } => 4,
+        ErrorClass::AuthExpired => 5,
+        ErrorClass::Invalid | ErrorClass::Expired => 6,
+        ErrorClass::Bug => 7,
+        ErrorClass::AuthRevoked => 8,
+    }
+}
+
+/// A job's run over one account.
+struct Run<'a> {
+    services: &'a Services,
+    cx: &'a JobContext,
+    connector: &'a Connector,
+    platform: &'a Arc<dyn Platform>,
+}
+
+impl Run<'_> {
+    /// Runs a stream, unless it is not due, or this job has come to its end before.
+    async fn stream(&self, stream: SyncStream, named: bool) -> Result<(), JobError> {
+        let cursor = self.services.store.cursor(self.connector.id, stream).await;
+        let cursor = cursor.map_err(|error| self.services.fault(error))?;
+        let done = cursor.done_by == Some(self.cx.id.as_uuid());
+        let waits = !named && cursor.due_at.is_some_and(|due| due > self.services.now());
+        if done || waits {
+            return Ok(());
+        }
+        match stream {
+            SyncStream::Posts => self.posts(cursor).await,
+            SyncStream::Metrics => self.numbers(cursor, named).await,
+            SyncStream::Profile => self.profile(cursor).await,
+        }
+    }
+
+    /// Calls the platform.
+    async fn call<T, F, Fut>(&self, call: F) -> Result<T, JobError>
+    where
+        T: Send,
+        F: Fn(Arc<dyn Platform>, Account, SecretString) -> Fut + Send + Sync,
+        Fut: Future<Output = Result<T, JobError>> + Send,
+    {
+        let call = |account: Account, access: SecretString| {
+            self.cx.breaker.calling(call(Arc::clone(self.platform), account, access))
+        };
+        self.services.accounts.with_access(self.connector.id, call).await
+    }
+
+    async fn posts(&self, mut cursor: Cursor) -> Result<(), JobError> {
+        let Services { store, sync, .. } = self.services;
+        let follow = self.platform.descriptor().streams.contains(&SyncStream::Metrics);
+        let mut anew_before = false;
+        for n in 1..=PAGES_MAX {
+            let page = match self.page(&cursor).await {
+                // The platform no longer knows the place, such as where an earlier attempt stopped.
+                // If it does not know the one either that it named just now, that is another matter.
+                Err(error)
+                    if cursor.page_token.is_some()
+                        && !anew_before
+                        && matches!(error.class(), ErrorClass::Invalid) =>
+                {
+                    anew_before = true;
+                    cursor = anew(cursor);
+                    self.page(&cursor).await?
                 }
                 page => page?,
             };
-            let (page, next, ended) = step(page, cursor)?;
-            let kept = self.0.store.keep_page(connector.id, STREAM, &page.posts, &next).await;
-            if !kept.map_err(|error| self.0.fault(error))? {
-                let wait = Duration::from_millis(rand::random_range(OTHER_WALK_MS));
-                let until = self.0.now().after(wait);
-                let words = "another walk over this account is under way";
-                return Err(JobError::new(ErrorClass::Unavailable { until }, words));
-            }
-            if ended {
+            let known = may_end_here(&page, &cursor, sync.look_back)
+                && self.kept(store.are_known(self.connector.id, &page.posts).await)?;
+            let now = self.services.now();
+            let Step { posts, mut next, ended } = step(page, cursor, sync.look_back, known, now)?;
+            let is_over = ended || n == PAGES_MAX;
+            next.done_by = is_over.then_some(self.cx.id.as_uuid());
+            let kept = store.keep_page(self.connector.id, &posts, follow, &next).await;
+            self.moved(self.kept(kept)?)?;
+            if is_over {
                 break;
             }
             cursor = Cursor { version: next.version + 1, ..next };
         }
         Ok(())
     }
-}
 
-impl SyncConnector {
-    async fn page(
-        &self,
-        cx: &JobContext,
-        connector_id: Uuid,
-        platform: &Arc<dyn Platform>,
-        cursor: &Cursor,
-    ) -> Result<SyncPage, JobError> {
-        let call = |account: Account, access: SecretString| {
-            let (platform, token) = (Arc::clone(platform), cursor.page_token.clone());
-            let posts = async move { platform.posts(&account, &access, token.as_deref()).await };
-            cx.breaker.calling(posts)
-        };
-        self.0.accounts.with_access(connector_id, call).await
+    async fn page(&self, cursor: &Cursor) -> Result<SyncPage, JobError> {
+        self.call(|platform, account, access| {
+            let token = cursor.page_token.clone();
+            async move { platform.posts(&account, &access, token.as_deref()).await }
+        })
+        .await
     }
-}
 
-/// What a page means for the walk: the posts that are new, where it goes on, whether it ended.
-fn step(mut page: SyncPage, cursor: Cursor) -> Result<(SyncPage, Cursor, bool), JobError> {
-    if page.next.is_some() && page.next == cursor.page_token {
-        let words = "the platform names the same page as the next one";
-        return Err(JobError::new(ErrorClass::Transient, words));
-    }
-    let newest = page.posts.first().map(|post| post.remote_id.clone());
-    let pending = cursor.pending_high_water.or(newest);
-    let known = cursor.high_water.as_ref();
-    let reached = page.posts.iter().position(|post| Some(&post.remote_id) == known);
-    if let Some(reached) = reached {
-        page.posts.truncate(reached);
-    }
-    let ended = reached.is_some() || page.next.is_none();
-    let version = cursor.version;
-    let next = if ended {
-        let high_water = pending.or(cursor.high_water);
-        Cursor { high_water, version, ..Cursor::default() }
-    } else {
-        Cursor {
-            page_token: page.next.take(),
-            high_water: cursor.high_water,
-            pending_high_water: pending,
-            version,
+    async fn numbers(&self, mut cursor: Cursor, named: bool) -> Result<(), JobError> {
+        const FAR: Timestamp = Timestamp::from_millis(i64::MAX);
+        let store = &self.services.store;
+        // Who asks for it has all posts read that are read at all, each once.
+        let (due, unread) =
+            if named { (FAR, self.cx.created_at) } else { (self.services.now(), FAR) };
+        for n in 1..=NUMBERINGS_MAX {
+            let posts = store.due_numbers(self.connector.id, due, unread, NUMBERED_MAX).await;
+            let posts = self.kept(posts)?;
+            let is_over = posts.len() < NUMBERED_MAX || n == NUMBERINGS_MAX;
+            let read = if posts.is_empty() { Vec::new() } else { self.read_numbers(posts).await? };
+            cursor.done_by = is_over.then_some(self.cx.id.as_uuid());
+            let kept = store.keep_numbers(self.connector.id, &read, &cursor).await;
+            self.moved(self.kept(kept)?)?;
+            if is_over {
+                break;
+            }
+            cursor.version += 1;
         }
-    };
-    Ok((page, next, ended))
+        Ok(())
+    }
+
+    async fn read_numbers(&self, posts: Vec<DueNumbers>) -> Result<Vec<NumbersRead>, JobError> {
+        let ids: Arc<[String]> = posts.iter().map(|post| post.remote_id.clone()).collect();
+        let numbers = self.call(|platform, account, access| {
+            let ids = Arc::clone(&ids);
+            async move { platform.numbers(&account, &access, &ids).await }
+        });
+        let numbers: std::collections::HashMap<_, _> = numbers.await?.into_iter().collect();
+        let read = posts.into_iter().map(|post| {
+            let numbers = numbers.get(&post.remote_id).copied();
+            NumbersRead { post, numbers }
+        });
+        Ok(read.collect())
+    }
+
+    async fn profile(&self, cursor: Cursor) -> Result<(), JobError> {
+        let profile = self.call(|platform, account, access| async move {
+            platform.profile(&account, &access).await
+        });
+        let profile = profile.await?;
+        let due_at = Some(self.services.now().after(PROFILE_EVERY));
+        let next = Cursor { due_at, done_by: Some(self.cx.id.as_uuid()), ..cursor };
+        let kept = self.services.store.keep_profile(self.connector.id, &profile, &next).await;
+        self.moved(self.kept(kept)?)
+    }
+
+    fn kept<T>(&self, result: Result<T, crate::store::Error>) -> Result<T, JobError> {
+        result.map_err(|error| self.services.fault(error))
+    }
+
+    /// Somebody else has moved the stream on: that one is waited for.
+    fn moved(&self, moved: bool) -> Result<(), JobError> {
+        if moved {
+            return Ok(());
+        }
+        let wait = Duration::from_millis(rand::random_range(OTHER_WALK_MS));
+        let until = self.services.now().after(wait);
+        let words = "another job for this account is under way";
+        Err(JobError::new(ErrorClass::Unavailable { until }, words))
+    }
 }

@@ -16,7 +16,7 @@ pub use token_refresh::RefreshTokens;
 use std::sync::Arc;
 
 use postworks::clock::SharedClock;
-use postworks::config::Retention;
+use postworks::config::{Retention, Syncing};
 use postworks::job::{ErrorClass, JobError, Timestamp};
 use postworks::ledger::Ledger;
 use uuid::Uuid;
@@ -40,6 +40,8 @@ pub struct Services {
     pub clock: SharedClock,
     /// What is kept for how long.
     pub retention: Retention,
+    /// How accounts are synchronised.
+    pub sync: Syncing,
 }
 
 impl Services {

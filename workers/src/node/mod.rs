@@ -6,13 +6,15 @@ use std::sync::{Arc, OnceLock};
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use postworks::broker::{self, Broker};
-use postworks::chore::{Collected, Collector, Feed, LateSchedules, Reaper, Scheduler, Stores};
+use postworks::chore::{
+    Collected, Collector, Feed, Herald, LateSchedules, Reaper, Scheduler, Stores,
+};
 use postworks::client::Producer;
 use postworks::clock::SharedClock;
 use postworks::config::{Config, Environment};
 use postworks::gate::quota::Quotas;
 use postworks::job::{CatalogError, Queue, Tenant, WorkerId};
-use postworks::ledger::{self, Db, GroupCommit, Ledger, Schedules, SqlLedger};
+use postworks::ledger::{self, Db, Families, GroupCommit, Ledger, Schedules, SqlLedger};
 use postworks::telemetry::metrics::{self, Known};
 use postworks::worker::{
     self, Blocks, Calls, Drained, Options, Registry, Solitude, Stop, Tempo, Worker,
@@ -20,10 +22,12 @@ use postworks::worker::{
 use tokio_util::sync::CancellationToken;
 
 use crate::accounts::Accounts;
+use crate::built_in::BuiltIn;
 use crate::disconnected::Disconnected;
 use crate::handlers::Services;
 use crate::keys::{KeyFault, Keyholder};
 use crate::metrics_page::MetricsPage;
+use crate::moved::MovedJobs;
 use crate::platforms::http::HttpOptions;
 use crate::platforms::{self, NetworkPolicy, Platforms, Windows};
 use crate::readings::Product;
@@ -33,6 +37,7 @@ use crate::renewals::Renewals;
 use crate::secrets::{KeyRing, KeyRingError};
 use crate::service;
 use crate::store::Store;
+use crate::syncs::Syncs;
 
 /// Why a node cannot start. An outage of a store is no reason: the node waits for it.
 #[derive(Debug, thiserror::Error)]
@@ -169,6 +174,7 @@ impl Node {
             platforms: platforms.clone(),
             clock: Arc::clone(&clock),
             retention: config.retention.clone(),
+            sync: config.sync,
         })?;
         registry.configure(|catalog| config.apply(catalog));
         let producer = Producer::new(
@@ -279,6 +285,7 @@ impl Node {
             store: self.store.clone(),
             platforms: self.platforms.clone(),
             switched_on: self.switched_on(),
+            syncs: !self.config.sync.every.is_zero(),
         }));
         let (schedules, clock) = (self.schedules(), Arc::clone(&self.clock));
         sources.push(Box::new(LateSchedules { schedules, clock }));
@@ -288,6 +295,11 @@ impl Node {
 
     fn schedules(&self) -> Schedules {
         Schedules::new(self.store.db().clone())
+    }
+
+    /// What tells the broker of publications that were moved, whosever they are.
+    pub fn moved_jobs(&self) -> MovedJobs {
+        MovedJobs { store: self.store.clone(), producer: self.producer.clone() }
     }
 
     /// The platforms that are switched on here.
@@ -333,12 +345,34 @@ impl Node {
             producer: self.producer.clone(),
             clock: Arc::clone(&self.clock),
         };
+        let herald = Herald {
+            families: Families::new(self.reserved.clone()),
+            producer: self.producer.clone(),
+            clock: Arc::clone(&self.clock),
+        };
+        let built_in = BuiltIn {
+            schedules: self.schedules(),
+            clock: Arc::clone(&self.clock),
+            cleanup: self.config.retention.cleanup.clone(),
+        };
+        let syncs = Syncs {
+            store: self.store.clone(),
+            producer: self.producer.clone(),
+            platforms: self.switched_on(),
+            every: self.config.sync.every,
+        };
         let disconnected =
             Disconnected { store: self.store.clone(), producer: self.producer.clone() };
+        tokio::spawn(self.moved_jobs().run(stop.clone()));
         tokio::spawn(disconnected.run(stop.clone()));
         tokio::spawn(reconnected.run(stop.clone()));
         tokio::spawn(renewals.run(stop.clone()));
         tokio::spawn(scheduler.run(stop.clone()));
+        tokio::spawn(herald.run(stop.clone()));
+        tokio::spawn(built_in.run(stop.clone()));
+        if !syncs.every.is_zero() {
+            tokio::spawn(syncs.run(stop.clone()));
+        }
         feed.start(stop);
         tokio::spawn(reaper.run(stop.clone()));
     }

@@ -30,7 +30,7 @@ pub use windows::Windows;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use postworks::job::{ErrorClass, JobError, Timestamp};
+use postworks::job::{ErrorClass, JobError, SyncStream, Timestamp};
 use secrecy::SecretString;
 use url::Url;
 use uuid::Uuid;
@@ -48,6 +48,8 @@ pub struct Descriptor {
     pub secret: Secret,
     /// Longest text of a post, in characters.
     pub text_chars_max: usize,
+    /// What can be fetched of an account.
+    pub streams: &'static [SyncStream],
     /// Whether the platform is for demos and tests: reached on loopback alone, over plain HTTP too,
     /// without `POSTWORKS_ALLOW_LOOPBACK`.
     pub local: bool,
@@ -176,6 +178,30 @@ pub struct SyncPage {
     pub next: Option<String>,
 }
 
+/// What a platform counts of a post; `None` for what it does not count.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Numbers {
+    /// People who liked it.
+    pub likes: Option<u64>,
+    /// People who passed it on.
+    pub reposts: Option<u64>,
+    /// Answers to it.
+    pub replies: Option<u64>,
+    /// How often it was shown.
+    pub views: Option<u64>,
+}
+
+/// What an account says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Profile {
+    /// The name that people see.
+    pub display_name: Option<String>,
+    /// A few words about it.
+    pub description: Option<String>,
+    /// How many follow it, if the platform says so.
+    pub followers: Option<u64>,
+}
+
 /// Speaks to one platform.
 #[async_trait]
 pub trait Platform: Send + Sync + 'static {
@@ -221,6 +247,28 @@ pub trait Platform: Send + Sync + 'static {
         cursor: Option<&str>,
     ) -> Result<SyncPage, JobError>;
 
+    /// Reads how often these posts of the account, at most [`NUMBERED_MAX`], were liked, and the
+    /// like; those that it does not answer are gone.
+    ///
+    /// Only platforms that have [`SyncStream::Metrics`] are asked.
+    async fn numbers(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        posts: &[String],
+    ) -> Result<Vec<(String, Numbers)>, JobError> {
+        let _ = (account, access, posts);
+        Err(lacks(self.descriptor(), SyncStream::Metrics))
+    }
+
+    /// Reads what the account says of itself.
+    ///
+    /// Only platforms that have [`SyncStream::Profile`] are asked.
+    async fn profile(&self, account: &Account, access: &SecretString) -> Result<Profile, JobError> {
+        let _ = (account, access);
+        Err(lacks(self.descriptor(), SyncStream::Profile))
+    }
+
     /// Asks whether a post is there, after a publish whose outcome is unknown.
     ///
     /// Only platforms with [`Descriptor::look_up`] are asked.
@@ -234,4 +282,12 @@ pub trait Platform: Send + Sync + 'static {
         let words = format!("{} has no way of looking a post up", self.descriptor().name);
         Err(JobError::new(ErrorClass::Bug, words))
     }
+}
+
+/// Posts whose numbers are asked for in one request, at most.
+pub const NUMBERED_MAX: usize = 100;
+
+fn lacks(descriptor: &Descriptor, stream: SyncStream) -> JobError {
+    let words = format!("{} has no stream {}", descriptor.name, stream.as_str());
+    JobError::new(ErrorClass::Bug, words)
 }

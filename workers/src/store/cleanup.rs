@@ -1,11 +1,11 @@
-//! Deletes what is older than its retention, a small batch a transaction.
+//! Deletes what is older than its retention and nobody's in particular, a small batch a transaction;
+//! tenants' own rows are [`expire`](Store::expire)'s.
 //!
 //! On PostgreSQL a batch skips rows that somebody works on; they go with a later one.
 
 use postworks::job::Timestamp;
 use postworks::ledger::{Db, Tx};
 use postworks::{on_db, on_tx};
-use uuid::Uuid;
 
 use super::{Error, Store};
 
@@ -23,24 +23,6 @@ impl Dialects {
         }
     }
 }
-
-const REMOTE_POSTS: Dialects = Dialects {
-    postgres: "DELETE FROM remote_posts WHERE (connector_id, remote_id) IN \
-         (SELECT connector_id, remote_id FROM remote_posts WHERE seen_at < $1 \
-         ORDER BY seen_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
-    sqlite: "DELETE FROM remote_posts WHERE (connector_id, remote_id) IN \
-         (SELECT connector_id, remote_id FROM remote_posts WHERE seen_at < $1 \
-         ORDER BY seen_at LIMIT $2)",
-};
-
-const PUBLICATIONS: Dialects = Dialects {
-    postgres: "DELETE FROM publications WHERE id IN (SELECT id FROM publications \
-         WHERE state IN ('published', 'failed') AND finished_at < $1 \
-         ORDER BY finished_at LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING post_id",
-    sqlite: "DELETE FROM publications WHERE id IN (SELECT id FROM publications \
-         WHERE state IN ('published', 'failed') AND finished_at < $1 \
-         ORDER BY finished_at LIMIT $2) RETURNING post_id",
-};
 
 const REQUESTS: Dialects = Dialects {
     postgres: "DELETE FROM requests WHERE (actor, key) IN \
@@ -75,13 +57,6 @@ const OAUTH_STATES: Dialects = Dialects {
          (SELECT state_hash FROM oauth_states WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)",
 };
 
-const EVENTS: Dialects = Dialects {
-    postgres: "DELETE FROM events WHERE id = ANY(ARRAY( \
-         SELECT id FROM events WHERE at < $1 ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED))",
-    sqlite: "DELETE FROM events WHERE id IN \
-         (SELECT id FROM events WHERE at < $1 ORDER BY at LIMIT $2)",
-};
-
 impl Store {
     /// Deletes at most `limit` accounts that were about to be connected until `before`; answers how
     /// many went, or, in a dry run, how many in all would go.
@@ -93,18 +68,6 @@ impl Store {
     ) -> Result<u64, Error> {
         const COUNT: &str = "SELECT COUNT(*) FROM oauth_states WHERE expires_at < $1";
         self.prune_rows(&OAUTH_STATES, COUNT, before, limit, dry_run).await
-    }
-
-    /// Deletes at most `limit` events of before `before`; answers how many went, or, in a dry run,
-    /// how many in all would go.
-    pub async fn prune_events(
-        &self,
-        before: Timestamp,
-        limit: u32,
-        dry_run: bool,
-    ) -> Result<u64, Error> {
-        const COUNT: &str = "SELECT COUNT(*) FROM events WHERE at < $1";
-        self.prune_rows(&EVENTS, COUNT, before, limit, dry_run).await
     }
 
     /// Deletes at most `limit` refresh tokens, and as many sessions, that expired before `before`;
@@ -136,18 +99,6 @@ impl Store {
         self.prune_rows(&REQUESTS, COUNT, before, limit, dry_run).await
     }
 
-    /// Deletes at most `limit` found posts last seen before `before`; answers how many went, or,
-    /// in a dry run, how many in all would go.
-    pub async fn prune_remote_posts(
-        &self,
-        before: Timestamp,
-        limit: u32,
-        dry_run: bool,
-    ) -> Result<u64, Error> {
-        const COUNT: &str = "SELECT COUNT(*) FROM remote_posts WHERE seen_at < $1";
-        self.prune_rows(&REMOTE_POSTS, COUNT, before, limit, dry_run).await
-    }
-
     async fn prune_rows(
         &self,
         delete: &Dialects,
@@ -170,50 +121,6 @@ impl Store {
         tx.commit().await?;
         Ok(gone)
     }
-
-    /// Deletes at most `limit` publications that ended before `before`, and their posts that have
-    /// no others; answers how many publications went, or, in a dry run, how many in all would go.
-    ///
-    /// Open publications stay whatever their age, and so do posts that were never published:
-    /// they are drafts.
-    pub async fn prune_publications(
-        &self,
-        before: Timestamp,
-        limit: u32,
-        dry_run: bool,
-    ) -> Result<u64, Error> {
-        const COUNT: &str = "SELECT COUNT(*) FROM publications \
-             WHERE state IN ('published', 'failed') AND finished_at < $1";
-        if dry_run {
-            return count(&self.db, COUNT, before).await;
-        }
-        let mut tx = self.db.begin().await?;
-        let sql = PUBLICATIONS.of(&tx);
-        let posts: Vec<Uuid> = on_tx!(&mut tx, conn => sqlx::query_scalar(sql)
-            .bind(before.as_millis())
-            .bind(i64::from(limit))
-            .fetch_all(conn)
-            .await)?;
-        if !posts.is_empty() {
-            delete_orphans(&mut tx, &posts).await?;
-        }
-        tx.commit().await?;
-        Ok(u64::try_from(posts.len()).unwrap_or(u64::MAX))
-    }
-}
-
-/// Deletes those of these posts that have no publication left.
-async fn delete_orphans(tx: &mut Tx, posts: &[Uuid]) -> Result<(), Error> {
-    const HEAD: &str = "DELETE FROM posts WHERE NOT EXISTS \
-         (SELECT 1 FROM publications WHERE publications.post_id = posts.id) AND id IN (";
-    Ok(on_tx!(tx, conn => {
-        let mut query = sqlx::QueryBuilder::new(HEAD);
-        let mut list = query.separated(", ");
-        for id in posts {
-            list.push_bind(*id);
-        }
-        query.push(")").build().execute(conn).await.map(drop)
-    })?)
 }
 
 async fn count(db: &Db, sql: &'static str, before: Timestamp) -> Result<u64, Error> {

@@ -228,6 +228,12 @@ impl Store {
             ") AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.id = p.job_id \
              AND jobs.state IN ('open', 'parked')) LIMIT $2)"
         );
+        const METRICS: &str = concat!(
+            "DELETE FROM post_metrics WHERE (connector_id, remote_id, read_at) IN \
+             (SELECT connector_id, remote_id, read_at FROM post_metrics WHERE connector_id IN (",
+            condemned!(),
+            ") LIMIT $2)"
+        );
         // What else there is of an account goes with its row.
         const ACCOUNTS: &str = concat!(
             "DELETE FROM connectors WHERE id IN (SELECT gone.id FROM (",
@@ -239,7 +245,7 @@ impl Store {
              AND jobs.account IS NOT NULL AND jobs.kind <> 'post_publication' \
              AND jobs.finished_at IS NULL AND jobs.state IN ('open', 'parked')) LIMIT $2)"
         );
-        for sql in [POSTS, PUBLICATIONS, ACCOUNTS] {
+        for sql in [POSTS, METRICS, PUBLICATIONS, ACCOUNTS] {
             let mut tx = self.db.begin().await?;
             let gone = on_tx!(&mut tx, conn => sqlx::query(sql)
                 .bind(self.condemned_before())
@@ -258,6 +264,8 @@ impl Store {
     async fn condemned_rows(&self) -> Result<u64, Error> {
         const SQL: &str = concat!(
             "SELECT (SELECT COUNT(*) FROM remote_posts WHERE connector_id IN (",
+            condemned!(),
+            ")) + (SELECT COUNT(*) FROM post_metrics WHERE connector_id IN (",
             condemned!(),
             ")) + (SELECT COUNT(*) FROM publications WHERE connector_id IN (",
             condemned!(),

@@ -7,6 +7,8 @@
 //! - an intent is recorded only on the row as the run saw it (`version`), and only while the run
 //!   has its job; so what a run concluded about an earlier intent is still true, and a run that
 //!   was overtaken sends nothing;
+//! - it is recorded only while the publication is due and its window is not over, unless a request
+//!   may have left before: that is followed up, window or not;
 //! - "surely not published" is recorded only by the run whose intent it is;
 //! - "published" is recorded from anybody: the platform has told its id of the post.
 
@@ -18,13 +20,15 @@ use postworks::{on_db, on_tx};
 use uuid::Uuid;
 
 use super::publications::Row;
-use super::{Error, Publication, PublicationState, Store, below, page_limit};
+use super::{Error, Publication, PublicationState, Store, below, page_limit, time};
 use crate::platforms::Published;
 
 /// How long after an intent was recorded its sender may still write to the platform.
 pub const SEND_WITHIN: Duration = Duration::from_secs(5);
 /// Longest a platform client's request takes. A client gives up earlier or at this.
 const REQUEST_MAX: Duration = Duration::from_secs(30);
+/// How long a request with an unknown outcome is followed up whose publication's window is over.
+const FOLLOWED_UP: Duration = Duration::from_secs(24 * 3_600);
 /// How long a platform that was asked may not show a post that it has. Also what the clocks of two
 /// machines may differ by.
 const VISIBLE_WITHIN: Duration = Duration::from_secs(10);
@@ -38,6 +42,16 @@ pub struct Sender {
     pub token: Token,
     /// Who runs it.
     pub worker: WorkerId,
+    /// When it was to run, by what whoever let it run knows.
+    pub run_at: Timestamp,
+}
+
+impl Sender {
+    /// What is due by then is due for this run. By the broker's clock its time has come: a worker
+    /// whose own clock is behind must not send it back again and again.
+    pub fn due_by(&self, now: Timestamp) -> Timestamp {
+        now.max(self.run_at)
+    }
 }
 
 /// What a run knows of an earlier request.
@@ -60,7 +74,13 @@ pub enum Begun {
         send_by: Timestamp,
         /// The row's version now.
         version: i64,
+        /// Until when the job is of use now, where that has changed.
+        followed_until: Option<Timestamp>,
     },
+    /// Not recorded: it is not due before this.
+    NotYet(Timestamp),
+    /// Not recorded: its window is over, and it is to be skipped.
+    Missed,
     /// Not recorded: the post is published.
     Published,
     /// Not recorded: the row has changed since it was read, or the job is no longer this run's.
@@ -140,13 +160,18 @@ impl Store {
     ) -> Result<Begun, Error> {
         const SQL: &str = "UPDATE publications SET state = 'sending', send_by = $2, \
              begun_at = CASE WHEN $3 THEN COALESCE(begun_at, $4) ELSE $4 END, sender_job = $5, \
-             token = $6, worker = $7, finished_at = NULL, version = version + 1 \
+             token = $6, worker = $7, finished_at = NULL, version = version + 1, \
+             missed_at = CASE WHEN late = 'publish' AND not_after < $4 \
+                 THEN COALESCE(missed_at, $4) ELSE missed_at END \
              WHERE id = $1 AND version = $8 AND state <> 'published' AND (state = 'sending') = $9 \
-             RETURNING version";
+             AND ($3 OR (scheduled_at <= $10 \
+                 AND (late IS NULL OR late <> 'skip' OR not_after >= $4))) \
+             RETURNING version, CASE WHEN late = 'skip' THEN not_after END";
+        let mut tx = self.db.begin().await?;
+        // Not before there is a transaction, which may have to be waited for.
         let now = self.now();
         let send_by = now.after(SEND_WITHIN);
-        let mut tx = self.db.begin().await?;
-        let version: Option<i64> = on_tx!(&mut tx, conn => sqlx::query_scalar(SQL)
+        let begun: Option<(i64, Option<i64>)> = on_tx!(&mut tx, conn => sqlx::query_as(SQL)
             .bind(id)
             .bind(send_by.as_millis())
             .bind(earlier == Earlier::Open)
@@ -156,17 +181,23 @@ impl Store {
             .bind(sender.worker.as_str())
             .bind(seen)
             .bind(earlier != Earlier::None)
+            .bind(sender.due_by(now).as_millis())
             .fetch_optional(conn)
             .await)?;
-        let held = SqlLedger::holds_in(&mut tx, sender.job, sender.token).await?;
-        let Some(version) = version.filter(|_| held) else {
+        // What has begun must be followed up, for longer than the window may last.
+        let until = now.after(FOLLOWED_UP);
+        let skipped_after = begun.and_then(|(_, not_after)| not_after.map(time));
+        let followed_until = skipped_after.map(|not_after| not_after.max(until));
+        let held = match followed_until {
+            Some(until) => SqlLedger::expires_in(&mut tx, sender.job, sender.token, until).await?,
+            None => SqlLedger::holds_in(&mut tx, sender.job, sender.token).await?,
+        };
+        let Some((version, _)) = begun.filter(|_| held) else {
             tx.rollback().await?;
-            let state = self.publication(id).await?.map(|row| row.state);
-            let published = state == Some(PublicationState::Published);
-            return Ok(if published { Begun::Published } else { Begun::Overtaken });
+            return self.why_not_begun(id, sender, seen, now).await;
         };
         tx.commit().await?;
-        Ok(Begun::Recorded { send_by, version })
+        Ok(Begun::Recorded { send_by, version, followed_until })
     }
 
     /// Records that the platform has the post, whoever says so. A job that died of not knowing is
@@ -205,21 +236,52 @@ impl Store {
         seen: i64,
         finally: bool,
     ) -> Result<(), Error> {
+        self.give_up(id, sender, seen, finally, None).await
+    }
+
+    /// The same of one that is given up since its window is over, in these words.
+    pub async fn missed(
+        &self,
+        id: Uuid,
+        sender: &Sender,
+        seen: i64,
+        why: &str,
+    ) -> Result<(), Error> {
+        self.give_up(id, sender, seen, true, Some(why)).await
+    }
+
+    async fn give_up(
+        &self,
+        id: Uuid,
+        sender: &Sender,
+        seen: i64,
+        finally: bool,
+        why: Option<&str>,
+    ) -> Result<(), Error> {
         const SQL: &str = "UPDATE publications SET state = $2, send_by = NULL, \
-             finished_at = $3, version = version + 1 WHERE id = $1 AND state <> 'published' \
-             AND ((sender_job = $4 AND token = $5) OR version = $6)";
+             finished_at = $3, version = version + 1, \
+             missed_at = CASE WHEN CAST($7 AS text) IS NULL THEN missed_at ELSE $3 END, \
+             missed_why = COALESCE($7, missed_why) \
+             WHERE id = $1 AND state <> 'published' \
+             AND ((sender_job = $4 AND token = $5) OR version = $6) \
+             RETURNING CASE WHEN late = 'skip' THEN not_after END";
         let state = if finally { PublicationState::Failed } else { PublicationState::Scheduled };
         let mut tx = self.db.begin().await?;
-        on_tx!(&mut tx, conn => sqlx::query(SQL)
+        let recorded: Option<Option<i64>> = on_tx!(&mut tx, conn => sqlx::query_scalar(SQL)
             .bind(id)
             .bind(state.as_str())
             .bind(finally.then(|| self.now().as_millis()))
             .bind(sender.job.as_uuid())
             .bind(sender.token.rank())
             .bind(seen)
-            .execute(conn)
-            .await
-            .map(drop))?;
+            .bind(why)
+            .fetch_optional(conn)
+            .await)?;
+        // There is nothing to follow up: the window counts again.
+        if let Some(not_after) = recorded.flatten() {
+            let (job, token) = (sender.job, sender.token);
+            SqlLedger::expires_in(&mut tx, job, token, time(not_after)).await?;
+        }
         Ok(tx.commit().await?)
     }
 

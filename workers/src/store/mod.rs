@@ -5,6 +5,7 @@
 //! A file a table. Nothing here speaks to a platform or decides what becomes of a job.
 
 mod api_keys;
+mod cadence;
 mod cleanup;
 mod connectors;
 mod counts;
@@ -13,45 +14,65 @@ mod disconnect;
 mod due;
 mod effects;
 mod events;
+mod expiry;
 mod fault;
 mod grants;
+mod metrics;
+mod months;
+mod moving;
 mod oauth_states;
 mod posts;
+mod progress;
 mod publications;
+mod remote_posts;
 mod renewals;
 mod requests;
+mod retention;
 mod routes;
 mod schedule;
 mod sealing;
 mod sessions;
+mod sets;
+mod sync_due;
 mod tenants;
 mod tokens;
 mod users;
+mod windows;
 
 pub use api_keys::ApiKey;
+pub use cadence::reread_after;
 pub use connectors::{Connected, Connector, ConnectorState, NewConnector};
 pub use counts::{Over, Unrecorded};
-pub use cursors::Cursor;
+pub use cursors::{Cursor, StreamFailure};
 pub use disconnect::{Disconnected, LastTokens, ROWS_KEPT};
 pub use effects::{Begun, Earlier, OpenEffect, Resolution, Resolved, SEND_WITHIN, Sender};
 pub use events::{Event, EventKind};
+pub use expiry::{Expired, Whose};
 pub use grants::{Grant, Granted};
+pub use metrics::{DueNumbers, NumbersRead};
+pub use months::Month;
+pub use moving::{MOVED_MAX, Move, Moved, NotMoved, UNTOLD_MAX, Untold, Which};
 pub use oauth_states::{NewOAuthState, OAUTH_STATE_KEPT, OAUTH_STATES_MAX, OAuthProof, OAuthState};
 pub use posts::Post;
+pub use progress::{Progress, Swept};
 pub use publications::{Frozen, Publication, PublicationState};
 pub use renewals::{DUE_MAX, Due, TakenDue};
 pub use requests::{Answered, Holding, Keyed, REQUESTS_KEPT, Taken};
+pub use retention::Keeps;
 pub use routes::Route;
 pub use schedule::{Publish, Scheduled};
 pub use sealing::{HOLDER_BELIEVED, KeyBook, KeyHolder, Resealed, SealingKey, Stale};
 pub use sessions::{
     Exchange, Exchanged, NewRefresh, REFRESH_GRACE, SESSION_KEPT, SESSION_TOKENS_MAX,
 };
+pub use sets::{Callback, Member, PublicationSet, ScheduledSet, SetState};
 pub use tenants::NamedTenant;
 pub use tokens::{Access, CoolDown, Held, Renewal, Renewed};
 pub use users::User;
+pub use windows::{Late, Missed, Window};
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use postworks::clock::SharedClock;
@@ -71,6 +92,8 @@ pub struct Store {
     keys: KeyRing,
     clock: SharedClock,
     ids: Arc<IdSource>,
+    /// When this process last made partitions ready, in milliseconds since 1970.
+    months_ready: Arc<AtomicI64>,
 }
 
 /// What went wrong between us and the product's rows.
@@ -126,7 +149,7 @@ impl Store {
     /// The product's rows in `db`, which is the ledger's database too; secrets are sealed with
     /// `keys`.
     pub fn new(db: Db, keys: KeyRing, clock: SharedClock) -> Self {
-        Self { db, keys, clock, ids: Arc::default() }
+        Self { db, keys, clock, ids: Arc::default(), months_ready: Arc::default() }
     }
 
     /// The same rows, with ids from elsewhere for new ones.

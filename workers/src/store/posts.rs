@@ -39,6 +39,15 @@ impl Store {
         Ok(id)
     }
 
+    /// Whether there is such a post.
+    pub async fn has_post(&self, id: Uuid) -> Result<bool, Error> {
+        const SQL: &str = "SELECT COUNT(*) FROM posts WHERE id = $1";
+        let count: i64 = on_db!(&self.db, pool => {
+            sqlx::query_scalar(SQL).bind(id).fetch_one(pool).await
+        })?;
+        Ok(count > 0)
+    }
+
     /// Posts, newest first; those older than `before`, the last one of the page before.
     pub async fn posts(&self, before: Option<Uuid>, limit: u32) -> Result<Vec<Post>, Error> {
         const SQL: &str = "SELECT id, text, created_at FROM posts WHERE id < $1 \

@@ -12,7 +12,7 @@ use serde::Serialize;
 use sqlx::QueryBuilder;
 use uuid::Uuid;
 
-use super::{Error, Store, time};
+use super::{Error, Late, Missed, Store, Window, time};
 
 /// A publication.
 #[derive(Debug, Clone, Serialize)]
@@ -41,8 +41,12 @@ pub struct Publication {
     pub remote_url: Option<String>,
     /// When it was asked for.
     pub created_at: Timestamp,
-    /// When it was to be published.
+    /// When it is to be published, not before.
     pub scheduled_at: Timestamp,
+    /// Until when, if that matters.
+    pub window: Option<Window>,
+    /// That it was found to be late.
+    pub missed: Option<Missed>,
     /// When it was published or failed.
     pub finished_at: Option<Timestamp>,
 }
@@ -106,6 +110,10 @@ pub(super) struct Row {
     remote_url: Option<String>,
     created_at: i64,
     scheduled_at: i64,
+    not_after: Option<i64>,
+    late: Option<String>,
+    missed_at: Option<i64>,
+    missed_why: Option<String>,
     finished_at: Option<i64>,
 }
 
@@ -113,6 +121,8 @@ impl TryFrom<Row> for Publication {
     type Error = Error;
 
     fn try_from(row: Row) -> Result<Self, Error> {
+        let late = row.late.as_deref().map(Late::read).transpose()?;
+        let window = row.not_after.map(time).zip(late);
         Ok(Self {
             id: row.id,
             post_id: row.post_id,
@@ -133,6 +143,8 @@ impl TryFrom<Row> for Publication {
             remote_url: row.remote_url,
             created_at: time(row.created_at),
             scheduled_at: time(row.scheduled_at),
+            window: window.map(|(not_after, late)| Window { not_after, late }),
+            missed: row.missed_at.map(|at| Missed { at: time(at), why: row.missed_why }),
             finished_at: row.finished_at.map(time),
         })
     }

@@ -9,7 +9,8 @@ use postworks::ledger::{SqlLedger, Tx, until_sure};
 use postworks::on_tx;
 use uuid::Uuid;
 
-use super::{Error, Store};
+use super::sets::waiting_for;
+use super::{Error, ScheduledSet, Store, Window};
 
 /// Most accounts in one request.
 const CONNECTORS_MAX: usize = 100;
@@ -23,6 +24,8 @@ pub struct Publish {
     pub connector_ids: Vec<Uuid>,
     /// When; now if absent.
     pub at: Option<Timestamp>,
+    /// Until when, if that matters.
+    pub window: Option<Window>,
 }
 
 /// A publication that was scheduled.
@@ -46,23 +49,37 @@ impl Store {
         publish: &Publish,
         prepare: impl Fn(Request) -> Result<NewJob, InvalidRequest>,
     ) -> Result<Vec<Scheduled>, Error> {
+        Ok(self.publish_set(publish, None, prepare).await?.publications)
+    }
+
+    /// The same, and whatever they belong to: the set, and the `callback` that waits for all of them.
+    pub async fn publish_set(
+        &self,
+        publish: &Publish,
+        callback: Option<NewJob>,
+        prepare: impl Fn(Request) -> Result<NewJob, InvalidRequest>,
+    ) -> Result<ScheduledSet, Error> {
         check(&publish.connector_ids)?;
         let platforms = platforms(&mut self.db.begin().await?, publish).await?;
         let mut scheduled = Vec::with_capacity(publish.connector_ids.len());
         for (connector_id, platform) in publish.connector_ids.iter().zip(platforms) {
             scheduled.push(self.schedule(publish, *connector_id, &platform, &prepare)?);
         }
-        until_sure(|| self.record(publish.post_id, &scheduled)).await?;
-        Ok(scheduled)
+        let jobs = scheduled.iter().map(|row| row.job.id).collect();
+        let callback = callback.map(|job| waiting_for(job, jobs));
+        let set = ScheduledSet { id: self.new_id(), publications: scheduled, callback };
+        until_sure(|| self.record(publish, &set)).await?;
+        Ok(set)
     }
 
     /// Writes publications and their jobs, all or none. Repeated, it finds them there.
-    async fn record(&self, post_id: Uuid, scheduled: &[Scheduled]) -> Result<(), Error> {
+    async fn record(&self, publish: &Publish, set: &ScheduledSet) -> Result<(), Error> {
         let mut tx = self.db.begin().await?;
-        for row in scheduled {
-            self.insert(&mut tx, post_id, row).await?;
+        self.insert_set(&mut tx, publish.post_id, set).await?;
+        for row in &set.publications {
+            self.insert(&mut tx, publish, set.id, row).await?;
         }
-        let jobs: Vec<NewJob> = scheduled.iter().map(|row| row.job.clone()).collect();
+        let jobs = set.clone().into_jobs();
         SqlLedger::enqueue_in(&mut tx, &jobs).await?;
         Ok(tx.commit().await?)
     }
@@ -91,20 +108,36 @@ impl Store {
         job.queue = Queue::of_platform(&job.kind, platform)
             .map_err(|_| Error::Corrupt(format!("the platform {platform:?}")))?;
         job.account = Some(connector_id);
+        if let Some(window) = publish.window {
+            if window.not_after <= job.run_at {
+                return Err(Error::field("/not_after", "must be later than at, and than now"));
+            }
+            let life = job.expires_at.since(job.run_at);
+            job.expires_at = Window::expires_at(publish.window, job.run_at, life);
+        }
         Ok(Scheduled { publication_id, connector_id, job })
     }
 
-    async fn insert(&self, tx: &mut Tx, post_id: Uuid, row: &Scheduled) -> Result<(), Error> {
+    async fn insert(
+        &self,
+        tx: &mut Tx,
+        publish: &Publish,
+        set_id: Uuid,
+        row: &Scheduled,
+    ) -> Result<(), Error> {
         const SQL: &str = "INSERT INTO publications \
-             (id, post_id, connector_id, job_id, created_at, scheduled_at) \
-             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id) DO NOTHING";
+             (id, post_id, connector_id, job_id, created_at, scheduled_at, set_id, not_after, late) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (id) DO NOTHING";
         Ok(on_tx!(tx, conn => sqlx::query(SQL)
             .bind(row.publication_id)
-            .bind(post_id)
+            .bind(publish.post_id)
             .bind(row.connector_id)
             .bind(row.job.id.as_uuid())
             .bind(self.now().as_millis())
             .bind(row.job.run_at.as_millis())
+            .bind(set_id)
+            .bind(publish.window.map(|window| window.not_after.as_millis()))
+            .bind(publish.window.map(|window| window.late.as_str()))
             .execute(conn)
             .await
             .map(drop))?)

@@ -269,8 +269,12 @@ async fn a_disconnected_account_is_used_for_nothing_and_can_be_connected_anew(db
     assert!(world.platform.server().sent.is_empty());
     // Nothing new is taken on for it.
     let post_id = world.store.add_post("after").await.unwrap();
-    let publish =
-        postworks_workers::store::Publish { post_id, connector_ids: vec![world.account], at: None };
+    let publish = postworks_workers::store::Publish {
+        post_id,
+        connector_ids: vec![world.account],
+        at: None,
+        window: None,
+    };
     let refused = world.store.publish(&publish, |request| world.prepare(request)).await;
     assert!(refused.unwrap_err().to_string().contains("no connector"));
 
@@ -301,7 +305,8 @@ async fn a_disconnected_account_is_used_for_nothing_and_can_be_connected_anew(db
 /// Makes a publication one whose request may have left.
 async fn begin(world: &World, id: Uuid) -> JobId {
     let cx = world.run_of(id).await;
-    let sender = Sender { job: cx.id, token: cx.token, worker: cx.worker.clone() };
+    let sender =
+        Sender { job: cx.id, token: cx.token, worker: cx.worker.clone(), run_at: cx.run_at };
     let seen = world.row(id).await.version;
     world.store.begin(id, &sender, seen, Earlier::None).await.unwrap();
     assert_eq!(world.row(id).await.state, PublicationState::Sending);
@@ -324,8 +329,12 @@ async fn the_jobs_of_a_disconnected_account_end_but_not_one_whose_outcome_is_ope
     world.ledger().settle(&[verdict]).await.unwrap();
     let other = world.connect("bob", SECRET).await.id;
     let post_id = world.store.add_post("another's").await.unwrap();
-    let publish =
-        postworks_workers::store::Publish { post_id, connector_ids: vec![other], at: None };
+    let publish = postworks_workers::store::Publish {
+        post_id,
+        connector_ids: vec![other],
+        at: None,
+        window: None,
+    };
     let others = world.store.publish(&publish, |it| world.prepare(it)).await.unwrap();
 
     disconnect(&world).await;
@@ -370,7 +379,7 @@ async fn the_rows_of_a_disconnected_account_go_in_batches_and_nobody_elses(db: D
     let found = |n| RemotePost { remote_id: format!("{n}"), created_at: None, text: "x".into() };
     let posts: Vec<_> = (0..1_203).map(found).collect();
     for id in [world.account, bob] {
-        world.store.keep_page(id, "posts", &posts, &Cursor::default()).await.unwrap();
+        world.store.keep_page(id, &posts, false, &Cursor::default()).await.unwrap();
     }
     let mut publications = Vec::new();
     for n in 0..7 {

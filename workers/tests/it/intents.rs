@@ -25,7 +25,8 @@ on_both! {
 }
 
 fn sender(cx: &JobContext) -> Sender {
-    Sender { job: cx.id, token: cx.token, worker: cx.worker.clone() }
+    let (worker, run_at) = (cx.worker.clone(), cx.run_at);
+    Sender { job: cx.id, token: cx.token, worker, run_at }
 }
 
 fn published(remote_id: &str) -> Published {
@@ -36,6 +37,9 @@ async fn begin(world: &World, id: Uuid, run: &Sender, seen: i64, earlier: Earlie
     match world.store.begin(id, run, seen, earlier).await.unwrap() {
         Begun::Recorded { version, .. } => Some(version),
         Begun::Published | Begun::Overtaken => None,
+        other @ (Begun::NotYet(_) | Begun::Missed) => {
+            panic!("it is due, and has no window: {other:?}")
+        }
     }
 }
 

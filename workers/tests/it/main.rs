@@ -4,10 +4,12 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod accounts;
+mod cleanup;
 mod disconnecting;
 mod grants;
 mod intents;
 mod keys;
+mod moving;
 mod overtaken;
 mod publishing;
 mod real_bluesky;
@@ -21,5 +23,8 @@ mod rows;
 mod scripted;
 mod sessions;
 mod ssrf;
+mod streams;
 mod syncing;
+mod syncs;
+mod windows;
 mod world;

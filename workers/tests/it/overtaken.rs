@@ -28,15 +28,15 @@ const UNKNOWN: ErrorClass = ErrorClass::Unknown { repeatable: false };
 /// More than a request and the platform's visibility take.
 const SETTLED_S: u64 = 60;
 
-type Run<'a> = Pin<Box<dyn Future<Output = Result<(), JobError>> + Send + 'a>>;
+pub(crate) type Run<'a> = Pin<Box<dyn Future<Output = Result<(), JobError>> + Send + 'a>>;
 
 /// A run of this publication, which goes on only while it is awaited: that is how it freezes.
-fn run<'a>(world: &'a World, cx: &'a JobContext, id: Uuid) -> Run<'a> {
+pub(crate) fn run<'a>(world: &'a World, cx: &'a JobContext, id: Uuid) -> Run<'a> {
     Box::pin(world.publish_in(cx, id))
 }
 
 /// Awaits a run until it comes to this place. Others pass there afterwards.
-async fn until_at(place: &Pause, run: &mut Run<'_>) {
+pub(crate) async fn until_at(place: &Pause, run: &mut Run<'_>) {
     place.close();
     tokio::select! {
         ended = run => panic!("it did not come by: {ended:?}"),
@@ -45,11 +45,11 @@ async fn until_at(place: &Pause, run: &mut Run<'_>) {
     place.open_wide();
 }
 
-fn script(world: &World, fault: Fault) {
+pub(crate) fn script(world: &World, fault: Fault) {
     world.platform.server().publish_faults.push_back(fault);
 }
 
-fn sent(world: &World) -> usize {
+pub(crate) fn sent(world: &World) -> usize {
     world.platform.server().sent.len()
 }
 

@@ -7,7 +7,7 @@ use postworks::job::{Category, ErrorClass, JobError, Timestamp};
 use postworks_workers::platforms::bluesky::BlueskyClient;
 use postworks_workers::platforms::http::{HttpOptions, Timeouts};
 use postworks_workers::platforms::{
-    Account, NetworkPolicy, Outgoing, Platform, Published, TokenSet,
+    Account, NetworkPolicy, Outgoing, Platform, Profile, Published, TokenSet,
 };
 use postworks_workers::testing::lossy_proxy::{Loss, LossyProxy};
 use postworks_workers::testing::pds::{PdsAccount, PdsRecord, PdsServer};
@@ -285,6 +285,14 @@ async fn posts_are_read_newest_first_in_pages() {
     let expected: Vec<_> = (0..60).rev().map(|number| format!("Post {number}")).collect();
     assert_eq!(texts, expected);
     assert_eq!(seen[59].created_at, Some(start));
+}
+
+#[tokio::test]
+async fn an_account_that_has_no_profile_says_nothing_of_itself() {
+    let world = World::start().await;
+    let tokens = world.sign_in().await;
+    let profile = world.client.profile(&world.account, &tokens.access).await.unwrap();
+    assert_eq!(profile, Profile::default());
 }
 
 #[tokio::test]

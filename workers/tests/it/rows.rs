@@ -78,7 +78,8 @@ async fn a_post_is_published_with_its_jobs_or_not_at_all(db: Db) {
     let bob = world.connect("bob", SECRET).await.id;
     let post_id = world.store.add_post("hello").await.unwrap();
     let at = world.clock.now().after(Duration::from_secs(3_600));
-    let ask = Publish { post_id, connector_ids: vec![world.account, bob], at: Some(at) };
+    let ask =
+        Publish { post_id, connector_ids: vec![world.account, bob], at: Some(at), window: None };
     let publish = async |ask: &Publish| {
         world.store.publish(ask, |request: Request| world.prepare(request)).await
     };
@@ -98,7 +99,7 @@ async fn a_post_is_published_with_its_jobs_or_not_at_all(db: Db) {
     let nobody = Uuid::nil();
     for (ask, expected) in [
         (
-            Publish { post_id: nobody, connector_ids: vec![bob, nobody], at: None },
+            Publish { post_id: nobody, connector_ids: vec![bob, nobody], at: None, window: None },
             vec!["/post_id: no post with this id", "/connector_ids/1: no connector with this id"],
         ),
         (
@@ -205,7 +206,7 @@ async fn fill(world: &World) -> [Uuid; 4] {
         .map(|n| RemotePost { remote_id: n.to_string(), created_at: None, text: String::new() })
         .collect();
     let next = Cursor::default();
-    assert!(world.store.keep_page(world.account, "posts", &posts, &next).await.unwrap());
+    assert!(world.store.keep_page(world.account, &posts, false, &next).await.unwrap());
     ids
 }
 
@@ -265,13 +266,13 @@ fn something_done(world: &World) -> AuditEntry {
 
 async fn a_dry_run_only_counts(db: Db) {
     let world = World::new(db, &BLIND).await;
-    fill(&world).await;
+    let ids = fill(&world).await;
     world.advance(200 * DAY_S);
     let job = DataCleanup { scope: None, dry_run: true };
     world.attempt(CleanUp(world.worker()), job).await.unwrap();
-    let now = world.clock.now();
-    assert_eq!(world.store.prune_remote_posts(now, 2, true).await.unwrap(), 5);
-    assert_eq!(world.store.prune_publications(now, 1, true).await.unwrap(), 2);
+    assert_eq!(world.store.remote_posts_count(world.account).await.unwrap(), 5);
+    assert_eq!(world.row(ids[0]).await.state, PublicationState::Published);
+    assert_eq!(world.row(ids[1]).await.state, PublicationState::Failed);
 }
 
 #[tokio::test]

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use postworks::clock::SharedClock;
-use postworks::job::{ErrorClass, JobError, Timestamp};
+use postworks::job::{ErrorClass, JobError, SyncStream, Timestamp};
 use postworks_workers::platforms::{
-    Account, Descriptor, Idempotency, Outgoing, Platform, Published, Secret, SyncPage, TokenSet,
+    Account, Descriptor, Idempotency, Numbers, Outgoing, Platform, Profile, Published, Secret,
+    SyncPage, TokenSet,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::Semaphore;
@@ -16,7 +17,8 @@ use uuid::Uuid;
 
 const fn descriptor(name: &'static str, idempotency: Idempotency, look_up: bool) -> Descriptor {
     let secret = Secret::RefreshToken;
-    Descriptor { name, idempotency, look_up, secret, text_chars_max: 20, local: true }
+    let streams = &[SyncStream::Posts];
+    Descriptor { name, idempotency, look_up, secret, text_chars_max: 20, streams, local: true }
 }
 
 const FOR_EVER: Idempotency = Idempotency::ClientKey { lifetime: None };
@@ -32,6 +34,10 @@ pub(crate) static SESSIONS: Descriptor = Descriptor {
     secret: Secret::Password,
     ..descriptor("sessions", Idempotency::DeterministicId, false)
 };
+
+/// Has all streams.
+pub(crate) static FOLLOWED: Descriptor =
+    Descriptor { streams: &SyncStream::ALL, ..descriptor("followed", FOR_EVER, false) };
 
 /// What a person enters.
 pub(crate) const SECRET: &str = "first-refresh-token-or-password";
@@ -72,6 +78,16 @@ pub(crate) struct Server {
     /// The pages of the account's posts, by the cursor they answer to.
     pub(crate) pages: HashMap<Option<String>, SyncPage>,
     pub(crate) pages_read: Vec<Option<String>>,
+    /// After so many more pages one is refused, wherever it is, as by a platform that forgot it.
+    pub(crate) refuse_page: Option<u32>,
+    /// How often posts were liked; those that are not here are gone.
+    pub(crate) likes: HashMap<String, u64>,
+    /// The posts of each request for numbers.
+    pub(crate) numbers_read: Vec<Vec<String>>,
+    pub(crate) numbers_faults: VecDeque<Fault>,
+    pub(crate) profile: Profile,
+    pub(crate) profiles_read: u32,
+    pub(crate) profile_faults: VecDeque<Fault>,
     pub(crate) refresh_faults: VecDeque<Fault>,
     pub(crate) publish_faults: VecDeque<Fault>,
     pub(crate) page_faults: VecDeque<Fault>,
@@ -145,6 +161,13 @@ impl Scripted {
             shown: HashMap::new(),
             pages: HashMap::new(),
             pages_read: Vec::new(),
+            refuse_page: None,
+            likes: HashMap::new(),
+            numbers_read: Vec::new(),
+            numbers_faults: VecDeque::new(),
+            profile: Profile::default(),
+            profiles_read: 0,
+            profile_faults: VecDeque::new(),
             refresh_faults: VecDeque::new(),
             publish_faults: VecDeque::new(),
             page_faults: VecDeque::new(),
@@ -304,10 +327,46 @@ impl Platform for Scripted {
         {
             return Err(failure(class));
         }
+        match server.refuse_page {
+            Some(0) => {
+                server.refuse_page = None;
+                return Err(JobError::new(ErrorClass::Invalid, "no such cursor any more"));
+            }
+            left => server.refuse_page = left.map(|left| left - 1),
+        }
         let cursor = cursor.map(str::to_owned);
         server.pages_read.push(cursor.clone());
         let page = server.pages.get(&cursor).cloned();
         page.ok_or_else(|| JobError::new(ErrorClass::Invalid, "no such cursor"))
+    }
+
+    async fn numbers(
+        &self,
+        _: &Account,
+        access: &SecretString,
+        posts: &[String],
+    ) -> Result<Vec<(String, Numbers)>, JobError> {
+        let mut server = self.check(access)?;
+        server.numbers_read.push(posts.to_vec());
+        if let Some(Fault::Fails(class) | Fault::LosesTheAnswer(class)) =
+            server.numbers_faults.pop_front()
+        {
+            return Err(failure(class));
+        }
+        let of = |id: &String| {
+            let likes = server.likes.get(id).copied()?;
+            Some((id.clone(), Numbers { likes: Some(likes), ..Numbers::default() }))
+        };
+        Ok(posts.iter().filter_map(of).collect())
+    }
+
+    async fn profile(&self, _: &Account, access: &SecretString) -> Result<Profile, JobError> {
+        let mut server = self.check(access)?;
+        server.profiles_read += 1;
+        match server.profile_faults.pop_front() {
+            Some(Fault::Fails(class) | Fault::LosesTheAnswer(class)) => Err(failure(class)),
+            None => Ok(server.profile.clone()),
+        }
     }
 
     async fn look_up(

@@ -1,6 +1,6 @@
 //! A walk over an account's posts leaves no gap, wherever it breaks off.
 
-use postworks::job::{ConnectorSync, ErrorClass, JobError};
+use postworks::job::{ConnectorSync, ErrorClass, JobError, SyncStream};
 use postworks::ledger::Db;
 use postworks_workers::handlers::SyncConnector;
 use postworks_workers::platforms::{RemotePost, SyncPage};
@@ -37,12 +37,12 @@ fn post(number: u32) -> RemotePost {
 }
 
 async fn sync(world: &World) -> Result<(), JobError> {
-    let job = ConnectorSync { connector_id: world.account };
+    let job = ConnectorSync::of(world.account);
     world.attempt(SyncConnector(world.worker()), job).await
 }
 
 async fn cursor(world: &World) -> Cursor {
-    world.store.cursor(world.account, "posts").await.unwrap()
+    world.store.cursor(world.account, SyncStream::Posts).await.unwrap()
 }
 
 async fn found(world: &World) -> u64 {
@@ -145,7 +145,7 @@ async fn of_two_walks_at_once_one_waits(db: Db) {
     let next = |at: &str| Cursor { page_token: Some(at.to_owned()), ..seen.clone() };
     let keep = |posts: Vec<RemotePost>, next: Cursor| {
         let (store, account) = (world.store.clone(), world.account);
-        async move { store.keep_page(account, "posts", &posts, &next).await.unwrap() }
+        async move { store.keep_page(account, &posts, false, &next).await.unwrap() }
     };
     assert!(keep(vec![post(2)], next("2")).await);
     assert!(!keep(vec![post(9)], next("9")).await, "it has read an older version");

@@ -12,7 +12,7 @@ use postworks::job::{
     Queue, Request, Tenant, Token, WorkerId,
 };
 use postworks::ledger::{Db, Ledger as _, SqlLedger};
-use postworks::worker::{BreakerView, EffectSlot, Handler, JobContext};
+use postworks::worker::{BreakerView, EffectSlot, Family, Handler, JobContext};
 use postworks_workers::accounts::Accounts;
 use postworks_workers::handlers::{PublishPost, Services};
 use postworks_workers::platforms::{Descriptor, Platform, Platforms};
@@ -67,13 +67,15 @@ impl World {
     pub(crate) fn worker(&self) -> Services {
         let platforms = Platforms::new([self.platform.clone() as Arc<dyn Platform>]);
         let clock: SharedClock = self.clock.clone();
+        let config = Config::load(&Sources::default()).unwrap();
         Services {
             store: self.store.clone(),
             accounts: Accounts::new(self.store.clone(), platforms.clone(), clock.clone()),
             ledger: Arc::new(SqlLedger::new(self.db.clone())),
             platforms,
             clock,
-            retention: Config::load(&Sources::default()).unwrap().retention,
+            retention: config.retention,
+            sync: config.sync,
         }
     }
 
@@ -114,7 +116,8 @@ impl World {
     /// A publication of a new post on the account.
     pub(crate) async fn publication(&self, text: &str) -> Uuid {
         let post_id = self.store.add_post(text).await.unwrap();
-        let publish = Publish { post_id, connector_ids: vec![self.account], at: None };
+        let publish =
+            Publish { post_id, connector_ids: vec![self.account], at: None, window: None };
         let made = self.store.publish(&publish, |request| self.prepare(request)).await.unwrap();
         made[0].publication_id
     }
@@ -142,6 +145,8 @@ impl World {
             attempt: 1,
             max_attempts: 3,
             created_at: now,
+            run_at: now,
+            expires_at: now.after(J::EXPIRES_AFTER),
             deadline: now.after(J::TIMEOUT),
             tenant: Tenant::DEFAULT,
             trace: None,
@@ -150,6 +155,7 @@ impl World {
             cancelled: CancellationToken::new(),
             breaker: BreakerView::default(),
             effect: EffectSlot::default(),
+            family: Family::default(),
         }
     }
 

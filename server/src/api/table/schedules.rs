@@ -76,6 +76,7 @@ pub(super) fn chapter() -> Vec<Route> {
             .says(Jobs, "removeSchedule", "Removes a schedule")
             .more("Its jobs stay.")
             .query::<Why>()
-            .ok::<RemovedSchedule>(),
+            .ok::<RemovedSchedule>()
+            .refuses(CONFLICT, "It is built in: it can only be paused."),
     ]
 }

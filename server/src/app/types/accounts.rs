@@ -1,12 +1,13 @@
 //! Accounts, posts and publications.
 
 use postworks::job::{JobId, Timestamp, TraceParent};
+use postworks_workers::store::Late;
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::words;
+use super::{AskedCallback, MissedView, words};
 use crate::app::accounts::{
     BASE_URL_BYTES_MAX, CONNECTORS_MAX, IDENTIFIER_BYTES_MAX, SECRET_BYTES_MAX, TEXT_CHARS_MAX,
 };
@@ -132,6 +133,17 @@ pub struct Publish {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<words::Time>")]
     pub at: Option<Timestamp>,
+    /// Until when, later than `at`: the end of its window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<words::Time>")]
+    pub not_after: Option<Timestamp>,
+    /// What becomes of it if it could not be sent until then: `skip` unless this says otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<words::LatePolicy>")]
+    pub late: Option<Late>,
+    /// A job that runs when all of the publications have ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub callback: Option<AskedCallback>,
     /// The caller's trace: the header `traceparent`.
     #[serde(skip)]
     pub trace: Option<TraceParent>,
@@ -154,6 +166,8 @@ pub struct Accepted {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "AcceptedPublications")]
 pub struct Publications {
+    /// The set that they belong to.
+    pub set_id: Uuid,
     /// One for each account, in order.
     pub publications: Vec<Accepted>,
 }
@@ -177,4 +191,15 @@ pub struct Publication {
     /// The job that publishes.
     #[schemars(with = "Uuid")]
     pub job_id: JobId,
+    /// When it is to be published, not before.
+    #[schemars(with = "words::Time")]
+    pub at: Timestamp,
+    /// Until when, if it has a window.
+    #[schemars(with = "Option<words::Time>")]
+    pub not_after: Option<Timestamp>,
+    /// What becomes of it once its window is over.
+    #[schemars(with = "Option<words::LatePolicy>")]
+    pub late: Option<Late>,
+    /// That it missed its window: then it is `failed`, or was sent late.
+    pub missed: Option<MissedView>,
 }

@@ -1,8 +1,9 @@
 //! Jobs: what is asked for, and what is shown.
 
+use postworks::job::family::{OnFailure, PARENTS_MAX, Parent, REF_BYTES_MAX};
 use postworks::job::{
-    AHEAD_MAX, JobId, Kind, MAX_ATTEMPTS_MAX, PRIORITY_S_MAX, Queue, Reason, State, Timestamp,
-    TraceParent, UNIQUE_KEY_BYTES_MAX,
+    AHEAD_MAX, DEBOUNCE_MAX, DEBOUNCE_MIN, JobId, Kind, MAX_ATTEMPTS_MAX, PRIORITY_S_MAX, Queue,
+    Reason, State, Timestamp, TraceParent, UNIQUE_FOR_MAX, UNIQUE_FOR_MIN, UNIQUE_KEY_BYTES_MAX,
 };
 use postworks::ledger::BATCH_MAX;
 use schemars::JsonSchema;
@@ -15,6 +16,9 @@ use crate::app::paging::LIMIT_MAX;
 
 /// What is further ahead is taken for a mistake.
 const DELAY_MS_MAX: u64 = AHEAD_MAX.as_secs() * 1_000;
+/// A period's and a debounce's bounds, in milliseconds.
+const PERIOD_MS: [u64; 2] = [UNIQUE_FOR_MIN.as_secs() * 1_000, UNIQUE_FOR_MAX.as_secs() * 1_000];
+const DEBOUNCE_MS: [u64; 2] = [DEBOUNCE_MIN.subsec_millis() as u64, DEBOUNCE_MAX.as_secs() * 1_000];
 
 /// A job to enqueue.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -39,6 +43,28 @@ pub struct EnqueueJob {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<words::Name>", length(min = 1, max = UNIQUE_KEY_BYTES_MAX))]
     pub unique_key: Option<String>,
+    /// What frees the key: the job's end, whatever it is (`ended`, if absent), or the start of a run
+    /// (`started`), so that what comes in meanwhile is not lost. Needs `unique_key`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<words::KeyHeldUntil>")]
+    pub unique_until: Option<String>,
+    /// The key is held for so long from now even if the job completes before, in milliseconds; not if
+    /// it dies or is cancelled. Needs `unique_key`; not together with `unique_until` `started`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = PERIOD_MS[0], max = PERIOD_MS[1]))]
+    pub unique_for_ms: Option<u64>,
+    /// Due so long from now, in milliseconds. Another such job of the key that comes while it waits
+    /// replaces its `args`, `expires_at` and `priority`, and lets it wait anew; the key is free once it
+    /// has started. Needs `unique_key`; not together with `run_at`, `delay_ms`, `unique_for_ms` or
+    /// `unique_until` `ended`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = DEBOUNCE_MS[0], max = DEBOUNCE_MS[1]))]
+    pub debounce_ms: Option<u64>,
+    /// It waits no longer than this in all, in milliseconds: ten times `debounce_ms`, and 24 hours at
+    /// most, if absent. That of the first job counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = DEBOUNCE_MS[0], max = DEBOUNCE_MS[1]))]
+    pub max_delay_ms: Option<u64>,
     /// Head start in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = PRIORITY_S_MAX))]
@@ -52,6 +78,18 @@ pub struct EnqueueJob {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<words::Time>")]
     pub expires_at: Option<Timestamp>,
+    /// What the others of the same request call it.
+    #[serde(default, rename = "ref", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<words::Name>", length(min = 1, max = REF_BYTES_MAX))]
+    pub name: Option<String>,
+    /// Not before these jobs have ended: ids, or what jobs of the same request are called.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<words::Name>", length(max = PARENTS_MAX), extend("uniqueItems" = true))]
+    pub after: Vec<Parent>,
+    /// What becomes of it if one of them does not complete; `fail` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<words::OnFailure>")]
+    pub on_failure: Option<OnFailure>,
     /// The caller's trace; over HTTP it is the header `traceparent`.
     #[serde(skip)]
     pub trace: Option<TraceParent>,
@@ -81,8 +119,11 @@ pub struct Enqueued {
     /// Its state.
     #[schemars(with = "words::State")]
     pub state: State,
-    /// Whether it was made now, or a live one with the unique key was found.
+    /// Whether it was made now, or one that holds the unique key was found.
     pub created: bool,
+    /// Whether the one that was found waits, and runs with these arguments now.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replaced: bool,
 }
 
 /// An accepted job of a bulk.
@@ -94,6 +135,9 @@ pub struct BulkEnqueued {
     pub id: JobId,
     /// Whether it was made now.
     pub created: bool,
+    /// Whether the one that was found waits, and runs with these arguments now.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replaced: bool,
 }
 
 /// The accepted jobs of a bulk, in order.
@@ -139,7 +183,7 @@ pub struct JobView {
     /// It is of no use after this.
     #[schemars(with = "words::Time")]
     pub expires_at: Timestamp,
-    /// While it is live, another of the kind with this key is not made.
+    /// The unique key that it holds, or held.
     pub unique_key: Option<String>,
     /// Why it is dead.
     #[schemars(with = "Option<words::Reason>")]
@@ -149,9 +193,60 @@ pub struct JobView {
     /// The trace of whoever enqueued it.
     #[serde(default)]
     pub trace_id: Option<String>,
+    /// The jobs that it waits for, or waited for; not shown in lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parents: Option<Vec<ParentView>>,
     /// Its attempts, first to last; not shown in lists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempts: Option<Vec<AttemptView>>,
+    /// What it has deleted so far, or would delete, if it is a cleanup; not shown in lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Vec<ProgressView>>,
+}
+
+/// How far a cleanup came with a scope.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "CleanupProgress")]
+pub struct ProgressView {
+    /// The scope.
+    #[schemars(with = "words::CleanupScope")]
+    pub scope: String,
+    /// Rows that went, or would go.
+    pub rows: u64,
+    /// Partitions of them that were dropped whole, or would be.
+    pub partitions: u64,
+    /// It is done with the scope.
+    pub done: bool,
+    /// The rows of each tenant, where they are tenants' own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tenants: Vec<TenantRows>,
+}
+
+/// How many rows of a tenant went, or would go.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct TenantRows {
+    /// The tenant's name.
+    pub tenant: String,
+    /// Its rows.
+    pub rows: u64,
+}
+
+/// A job that another one waits for, or waited for.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Parent")]
+pub struct ParentView {
+    /// The job.
+    #[schemars(with = "Uuid")]
+    pub id: JobId,
+    /// Its kind.
+    #[schemars(with = "words::Kind")]
+    pub kind: Kind,
+    /// How it ended, as the one that waited was told; until then `parked`, or `ready`, which stands
+    /// for running, too.
+    #[schemars(with = "words::State")]
+    pub state: State,
+    /// Why it is dead.
+    pub reason: Option<String>,
 }
 
 /// An attempt as it is shown. What was not recorded is null: of a success, only its end is kept.
@@ -226,9 +321,16 @@ impl EnqueueJob {
             run_at: None,
             delay_ms: None,
             unique_key: None,
+            unique_until: None,
+            unique_for_ms: None,
+            debounce_ms: None,
+            max_delay_ms: None,
             priority: None,
             max_attempts: None,
             expires_at: None,
+            name: None,
+            after: Vec::new(),
+            on_failure: None,
             trace: None,
         }
     }

@@ -106,6 +106,9 @@ pub struct ScheduleView {
     pub paused: Option<HolderView>,
     /// How many times were had.
     pub fires: u64,
+    /// The program made it by itself: it can be paused, and not removed.
+    #[serde(default)]
+    pub built_in: bool,
 }
 
 /// Which schedules to list.

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 
 use postworks::broker::Position;
+use postworks::job::family::OnFailure as OnParentFailure;
 use postworks::job::schedule::{Missed, Overlap};
 use postworks::job::{self, Catalog};
 use postworks::ledger;
@@ -50,6 +51,10 @@ closed! {
     KnownKind: kinds();
     /// What a `data_cleanup` cleans.
     CleanupScope: job::CleanupScope::ALL;
+    /// What is a tenant's own, and kept as long as the tenant says.
+    TenantScope: job::CleanupScope::OF_TENANTS;
+    /// What a `connector_sync` fetches.
+    SyncStream: job::SyncStream::ALL.map(job::SyncStream::as_str);
     /// Whether a redrive goes on.
     RedriveState: ledger::RedriveState::ALL;
     /// Whether an account can be worked for, a person must connect it again, or one disconnected it.
@@ -64,6 +69,16 @@ closed! {
     /// What becomes of a schedule's time that comes while the job of the last one is not done: nothing,
     /// or a job all the same.
     OverlapPolicy: Overlap::ALL.map(Overlap::as_str);
+    /// What frees a unique key: the end of the job that holds it, or the start of a run.
+    KeyHeldUntil: job::UniqueUntil::ALL.map(job::UniqueUntil::as_str);
+    /// What becomes of a job of which a parent did not complete: it is dead, too, or it waits for the
+    /// others all the same.
+    OnFailure: OnParentFailure::ALL;
+    /// How far a publication set is: `partly` if everything has ended and some is published, `failed`
+    /// if nothing is known to be.
+    SetState: store::SetState::ALL.map(store::SetState::as_str);
+    /// What becomes of a publication that is late: it is not sent any more, or all the same.
+    LatePolicy: store::Late::ALL;
     /// How a breaker stands: all calls pass, some do, or none do.
     BreakerState: Position::ALL.map(Position::as_str);
 }
@@ -124,6 +139,8 @@ formed! {
     Kind: { "type": "string", "pattern": "^[a-z][a-z0-9_]{0,59}$" };
     /// A schedule's name.
     ScheduleName: { "type": "string", "pattern": "^[a-z0-9_-]{1,60}$" };
+    /// How long something is kept.
+    KeepTime: { "type": "string", "pattern": "^([1-9][0-9]{0,3}d|(2[4-9]|[3-9][0-9]|[1-9][0-9]{2,4})h)$" };
     /// The cause of dead letters.
     Fingerprint: { "type": "string", "pattern": "^[0-9a-fA-F]{16}$" };
     /// Where a page ended.
@@ -151,6 +168,7 @@ impl JsonSchema for Args {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let any_of = [
+            generator.subschema_for::<SyncArgs>(),
             generator.subschema_for::<ConnectorArgs>(),
             generator.subschema_for::<PublicationArgs>(),
             generator.subschema_for::<CleanupArgs>(),
@@ -175,7 +193,17 @@ macro_rules! mirrors {
 }
 
 mirrors! {
-    /// Of `connector_sync` and `token_refresh`.
+    /// Of `connector_sync`.
+    #[serde(deny_unknown_fields)]
+    SyncArgs {
+        /// The account.
+        connector_id: Uuid,
+        /// What to fetch, at once; if absent, all that the platform has, each if it is due.
+        #[serde(default)]
+        #[schemars(with = "Vec<SyncStream>")]
+        streams: Vec<String>,
+    }
+    /// Of `token_refresh`.
     #[serde(deny_unknown_fields)]
     ConnectorArgs {
         /// The account.
@@ -265,7 +293,8 @@ mod tests {
     #[test]
     fn what_is_mirrored_has_the_fields_of_the_original() {
         let (id, at) = (Uuid::nil(), Timestamp::default());
-        held::<ConnectorArgs>(&job::ConnectorSync { connector_id: id });
+        let streams = vec![job::SyncStream::Posts];
+        held::<SyncArgs>(&job::ConnectorSync { connector_id: id, streams });
         held::<ConnectorArgs>(&job::TokenRefresh { connector_id: id });
         held::<PublicationArgs>(&job::PostPublication { publication_id: id });
         let scope = Some(job::CleanupScope::Jobs);

@@ -105,7 +105,7 @@ async fn enqueue(
     let mut jobs = Vec::new();
     let mut account = || world.accounts[dice.random_range(0..world.accounts.len())];
     for _ in 0..mix.syncs {
-        jobs.push(prepare(world, &ConnectorSync { connector_id: account() })?);
+        jobs.push(prepare(world, &ConnectorSync::of(account()))?);
     }
     for _ in 0..mix.refreshes {
         jobs.push(prepare(world, &TokenRefresh { connector_id: account() })?);

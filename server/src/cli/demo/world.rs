@@ -1,5 +1,7 @@
 //! The demo's world: a sandbox platform with accounts and faults, and a node connected to them.
 
+use std::time::Duration;
+
 use postworks::config::{Config, Environment, Sources};
 use postworks::job::{JobId, Request};
 use postworks_workers::node::Node;
@@ -42,7 +44,10 @@ impl World {
             .await
             .map_err(broken)?;
         // Neither the user's configuration nor his environment: the demo shows the defaults.
-        let config = Config::load(&Sources::default())?;
+        let mut config = Config::load(&Sources::default())?;
+        // It counts its jobs: none comes by itself.
+        config.retention.cleanup = None;
+        config.sync.every = Duration::ZERO;
         let environment = Environment::read(|_| None)?;
         let node = Node::embedded(folder.path(), config, &environment)
             .await
@@ -117,7 +122,8 @@ impl World {
             }
             let text = format!("post {n} of the demo");
             let post_id = self.node.store.add_post(&text).await.map_err(broken)?;
-            let publish = Publish { post_id, connector_ids: accounts.to_vec(), at: None };
+            let publish =
+                Publish { post_id, connector_ids: accounts.to_vec(), at: None, window: None };
             let prepare = |request: Request| self.node.producer.prepare(request);
             let scheduled = self.node.store.publish(&publish, prepare).await.map_err(broken)?;
             jobs.extend(scheduled.iter().map(|row| row.job.id));

@@ -142,6 +142,9 @@ fn vars(place: &Place) -> Vec<(&'static str, String)> {
         ("POSTWORKS_RATE_LIMIT", "off".to_owned()),
         ("POSTWORKS__ADMISSION__DEPTH", "0".to_owned()),
         ("POSTWORKS__ADMISSION__OLDEST", String::new()),
+        // It counts its jobs: none comes by itself.
+        ("POSTWORKS__RETENTION__CLEANUP", String::new()),
+        ("POSTWORKS__SYNC__EVERY", "0s".to_owned()),
         ("POSTWORKS__BROKER__PREFIX", place.prefix.clone()),
         ("POSTWORKS__LEDGER__POOL_SIZE", CONNECTIONS.to_string()),
         ("POSTWORKS_LOG", "warn".to_owned()),

@@ -117,7 +117,7 @@ impl Work {
                 let post = self.posts[dice.random_range(0..self.posts.len())];
                 return self.publish(post, vec![account], known).await;
             }
-            Kind::Sync => self.about(account, &ConnectorSync { connector_id: account })?,
+            Kind::Sync => self.about(account, &ConnectorSync::of(account))?,
             Kind::Refresh => self.about(account, &TokenRefresh { connector_id: account })?,
             Kind::Cleanup => {
                 let scope = Some(CleanupScope::Jobs);
@@ -173,7 +173,7 @@ impl Work {
         connector_ids: Vec<Uuid>,
         known: impl Fn(JobId) + Send + Sync,
     ) -> anyhow::Result<()> {
-        let publish = Publish { post_id, connector_ids, at: None };
+        let publish = Publish { post_id, connector_ids, at: None, window: None };
         let prepare = |request: Request| {
             let job = self.node.producer.prepare(request)?;
             known(job.id);

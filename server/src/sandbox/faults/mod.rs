@@ -23,6 +23,8 @@ pub(super) enum Call {
     Publish,
     Refresh,
     List,
+    Numbers,
+    Profile,
 }
 
 /// An answer that a rule gives in the sandbox's stead.

@@ -46,6 +46,8 @@ enum Target {
     Publish,
     Refresh,
     List,
+    Numbers,
+    Profile,
     #[serde(rename = "*")]
     Any,
 }
@@ -160,6 +162,8 @@ impl Rule {
             Target::Publish => call == Call::Publish,
             Target::Refresh => call == Call::Refresh,
             Target::List => call == Call::List,
+            Target::Numbers => call == Call::Numbers,
+            Target::Profile => call == Call::Profile,
         };
         op && (self.account == "*" || self.account == account.id || self.account == account.handle)
     }

@@ -4,6 +4,7 @@ mod accounts;
 mod control;
 mod oauth;
 mod posts;
+mod reading;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -95,6 +96,8 @@ pub(super) fn router(sandbox: Arc<Sandbox>) -> Router {
         .route("/accounts", post(accounts::create))
         .route("/oauth/token", post(oauth::token))
         .route("/oauth/revoke", post(oauth::revoke))
+        .route("/accounts/{account}", get(reading::profile))
+        .route("/posts/numbers", get(reading::numbers))
         .route("/posts", get(posts::list).post(posts::publish))
         .route("/_control/faults", faults)
         .route("/_control/journal", get(control::journal))

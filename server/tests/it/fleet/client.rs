@@ -103,6 +103,12 @@ impl Http {
         Ok((Answer { status, body: serde_json::from_str(&text).expect("JSON") }, replayed))
     }
 
+    /// Moves a publication.
+    pub(crate) async fn patch(&self, publication: &str, body: &Value) -> Answer {
+        let path = format!("{}/api/publications/{publication}", self.base);
+        answer(self.client.patch(path).json(body)).await.expect("an answer")
+    }
+
     pub(crate) async fn put(&self, path: &str, body: &Value) -> Answer {
         let request = self.client.put(format!("{}{path}", self.base)).json(body);
         answer(request).await.expect("an answer")

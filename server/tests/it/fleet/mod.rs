@@ -83,6 +83,9 @@ impl Fleet {
             ("POSTWORKS_ALLOW_LOOPBACK", "1".to_owned()),
             // Who may ask is the subject of few tests, and those switch it on.
             ("POSTWORKS_AUTH", "off".to_owned()),
+            // Jobs come from the tests alone.
+            ("POSTWORKS__RETENTION__CLEANUP", String::new()),
+            ("POSTWORKS__SYNC__EVERY", "0s".to_owned()),
             // A test is one client that makes the load of many.
             ("POSTWORKS_RATE_LIMIT", "off".to_owned()),
         ];

@@ -8,7 +8,7 @@ use axum::Router;
 use axum::http::{HeaderMap, StatusCode, header};
 use postworks::client::http::{Cancellation, Error, HttpOptions, HttpProducer};
 use postworks::clock::{Clock as _, SystemClock};
-use postworks::job::{ConnectorSync, JobId, Request, State};
+use postworks::job::{ConnectorSync, JobId, Request, State, UniqueUntil, Uniqueness};
 use postworks_server::auth::Role;
 use serde_json::value::RawValue;
 
@@ -60,6 +60,32 @@ async fn everything_that_a_request_says_arrives() {
 }
 
 #[tokio::test]
+async fn how_a_key_is_held_arrives_and_who_was_replaced_comes_back() {
+    let far = Far::start().await;
+    let producer = far.producer(&patient());
+    let mut edit = request();
+    edit.policy.unique_key = Some("profile".to_owned());
+    edit.policy.unique_until = Some(UniqueUntil::Started);
+    edit.policy.debounce = Some(Duration::from_secs(600));
+    edit.policy.max_delay = Some(Duration::from_secs(900));
+    let made = producer.enqueue(&edit).await.unwrap();
+    assert_eq!((made.state, made.created, made.replaced), (State::Delayed, true, false));
+    let row = far.world.node.ledger.job(made.id).await.unwrap().unwrap().job;
+    let until = row.created_at.after(Duration::from_secs(900));
+    assert_eq!(row.uniqueness, Uniqueness::Debounced { until });
+    let again = producer.enqueue(&edit).await.unwrap();
+    assert_eq!((again.id, again.created, again.replaced), (made.id, false, true));
+    let mut period = request();
+    period.policy.unique_key = Some("report".to_owned());
+    period.policy.unique_for = Some(Duration::from_secs(60));
+    let bulk = producer.enqueue_bulk(&[edit, period]).await.unwrap();
+    assert_eq!(bulk.iter().map(|job| job.replaced).collect::<Vec<_>>(), [true, false]);
+    let row = far.world.node.ledger.job(bulk[1].id).await.unwrap().unwrap().job;
+    let until = row.created_at.after(Duration::from_secs(60));
+    assert_eq!(row.uniqueness, Uniqueness::For { until });
+}
+
+#[tokio::test]
 async fn wrong_fields_come_back_by_their_names() {
     let far = Far::start().await;
     let producer = far.producer(&patient());
@@ -69,7 +95,7 @@ async fn wrong_fields_come_back_by_their_names() {
     wrong.policy.run_at = Some(SystemClock.now());
     let error = producer.enqueue(&wrong).await.unwrap_err();
     assert_eq!(fields(&error), ["/delay_ms", "/priority", "/args/connector_id"]);
-    let nobody = ConnectorSync { connector_id: NOBODY };
+    let nobody = ConnectorSync::of(NOBODY);
     let error = producer.enqueue_one(&nobody).await.unwrap_err();
     assert_eq!(fields(&error), ["/args/connector_id"]);
     let bulk = [request(), of_kind("data_clenup", "{}"), of_kind("data_cleanup", r#"{"x":1}"#)];

@@ -37,6 +37,7 @@ async fn text_that_no_database_takes_is_refused_wherever_it_stands() {
 async fn every_wrong_value_is_named_in_words_that_say_what_would_be_right() {
     let world = World::start().await;
     let cleanup = |field: &str, value: Value| json!({"kind": "data_cleanup", field: value});
+    let keyed = |field: &str, value: Value| json!({"kind": "data_cleanup", "unique_key": "k", field: value});
     for (body, field, words) in [
         (json!({"kind": "post_publicaton"}), "/kind", "did you mean post_publication?"),
         (json!({"kind": "a:{b}\n"}), "/kind", "the kinds are"),
@@ -67,6 +68,14 @@ async fn every_wrong_value_is_named_in_words_that_say_what_would_be_right() {
         (cleanup("unique_key", json!("k".repeat(256))), "/unique_key", "1 to 255 bytes"),
         (cleanup("unique_key", json!("é".repeat(128))), "/unique_key", "1 to 255 bytes"),
         (cleanup("unique_key", json!("a\0b")), "/unique_key", "U+0000"),
+        (cleanup("unique_until", json!("started")), "/unique_until", "needs a unique_key"),
+        (cleanup("unique_until", json!("soon")), "/unique_until", "ended or started"),
+        (cleanup("unique_until", json!(1)), "/unique_until", "must be a string"),
+        (keyed("unique_for_ms", json!(u64::MAX)), "/unique_for_ms", "1 second to 30 days"),
+        (cleanup("unique_for_ms", json!(-1)), "/unique_for_ms", "0 or more, not -1"),
+        (keyed("debounce_ms", json!(u64::MAX)), "/debounce_ms", "100 milliseconds to 24 hours"),
+        (cleanup("debounce_ms", json!("1s")), "/debounce_ms", "must be a whole number"),
+        (keyed("max_delay_ms", json!(100)), "/max_delay_ms", "no use without debounce_ms"),
         (cleanup("expires_at", json!("1999-01-01T00:00:00Z")), "/expires_at", "later than"),
         // What only the service may set.
         (cleanup("state", json!("completed")), "/state", "unknown field"),

@@ -160,7 +160,7 @@ async fn what_a_newer_program_wrote_waits_for_it_as_it_is() {
     let (stop, working) = stores.work();
     stores.until_completed(&stores.enqueue().await).await;
     let (jobs, delayed) = (Stores::key("jobs"), Stores::key("delayed"));
-    let envelope = r#"{"v":3,"what":{"it":"is"}}"#;
+    let envelope = r#"{"v":4,"what":{"it":"is"}}"#;
     let id = format!("{:032x}", 9);
     let quoted = envelope.replace('"', "\\\"");
     stores.write(&format!("HSET {jobs} {id} \"00000000000000000000000000000{quoted}\""));

@@ -53,6 +53,29 @@ async fn tenants_are_made_and_listed_and_named_by_the_command_line() {
         run(&args, fleet.vars()).await.json()["items"].as_array().unwrap().len()
     };
     assert_eq!((count(&["--tenant", "acme"]).await, count(&[]).await), (1, 0));
+    let retention =
+        async |args: &[&str]| run(&[&["tenant", "retention"], args].concat(), fleet.vars()).await;
+    let set = retention(&["set", "acme", "metrics", "2d", "--reason", "as agreed"]).await;
+    assert_eq!((set.code, set.stdout.trim()), (0, "acme keeps metrics 2d"), "{}", set.stderr);
+    for (of, kept) in [("acme", "2d"), ("default", "95d")] {
+        let listed = retention(&["list", of, "-o", "json"]).await.json();
+        assert_eq!(listed["items"][1]["keep"], kept, "{listed}");
+    }
+    assert_eq!(retention(&["clear", "acme", "metrics"]).await.code, 0);
+    for wrong in [["set", "acme", "jobs", "2d"], ["set", "acme", "metrics", "2h"]] {
+        assert_eq!(retention(&wrong).await.code, 2, "{wrong:?}");
+    }
+    assert_eq!(retention(&["set", "acne", "metrics", "2d"]).await.code, 3);
+    let nothing = uuid::Uuid::nil().to_string();
+    for verb in [["set", "show"], ["publication", "show"]] {
+        let args = [&verb[..], &[&nothing, "--tenant", "acme"]].concat();
+        let shown = run(&args, fleet.vars()).await;
+        assert_eq!(
+            shown.code, 3,
+            "{verb:?} takes the tenant, and has no such row: {}",
+            shown.stderr
+        );
+    }
     let queues = run(&["queue", "list", "--tenant", "acme"], fleet.vars()).await;
     assert_eq!((queues.code, queues.stderr.contains("tenant default")), (1, true));
 }

@@ -31,12 +31,21 @@ fn request(route: &Declared, rows: &Rows) -> (String, Value) {
         "/api/publish" => {
             (route.path.to_owned(), json!({ "post_id": post, "connector_ids": [connector] }))
         }
+        "/api/publications/{id}" if route.method == "PATCH" => {
+            (of(rows.publication), example(route))
+        }
         "/api/publications/{id}" => (of(rows.publication), Value::Null),
+        "/api/posts/{id}/move" => (of(post), in_an_hour()),
         "/api/dlq/{id}" => (of(rows.dead), Value::Null),
         "/api/dlq/{id}/retry" => (of(rows.dead), json!({ "args": { "connector_id": connector } })),
         "/api/dlq/redrives/{id}" | "/api/dlq/redrives/{id}/stop" => (of(rows.redrive), Value::Null),
         "/api/effects/{id}/resolve" => (of(rows.effect), json!({ "as": "absent" })),
+        path if path.starts_with("/api/sets/{id}") => (of(rows.set), Value::Null),
         path if path.starts_with("/api/schedules/{id}") => (of(rows.schedule), Value::Null),
+        "/api/retention/{scope}" if route.method == "POST" => {
+            ("/api/retention/metrics".to_owned(), example(route))
+        }
+        "/api/retention/{scope}" => ("/api/retention/metrics".to_owned(), Value::Null),
         "/api/docs/{file}" => ("/api/docs/start.js".to_owned(), Value::Null),
         "/api/oauth/{platform}/start" => (route.path.replace("{platform}", "sandbox"), Value::Null),
         path => (path.replace("{name}", "data_cleanup"), example(route)),

@@ -3,6 +3,7 @@
 mod commands;
 mod described;
 mod jobs;
+mod retention;
 mod routes;
 
 use std::sync::Arc;
@@ -47,10 +48,16 @@ struct Rows {
     /// A publication of which nobody knows what became of it.
     effect: Uuid,
     schedule: Uuid,
+    set: Uuid,
 }
 
 fn id_of(answer: &Value) -> Uuid {
     serde_json::from_value(answer["id"].clone()).unwrap_or_else(|_| panic!("{answer}"))
+}
+
+/// A move to then.
+fn in_an_hour() -> Value {
+    json!({"at": SystemClock.now().after(std::time::Duration::from_secs(3_600))})
 }
 
 impl House {
@@ -141,11 +148,12 @@ impl House {
         let connector = self.connector(by).await;
         let post = json!({"text": "hello"});
         let post = id_of(&self.done(by, "POST", "/api/posts", post).await);
-        let mut published = Vec::new();
+        let (mut published, mut set) = (Vec::new(), Uuid::nil());
         for _ in 0..2 {
             let publish = json!({"post_id": post, "connector_ids": [connector]});
             let answer = self.done(by, "POST", "/api/publish", publish).await;
             published.push(id_of(&answer["publications"][0]));
+            set = answer["set_id"].as_str().unwrap().parse().unwrap();
         }
         let job = self.sync(by, connector).await;
         let dead = self.dead(by, connector).await;
@@ -162,6 +170,6 @@ impl House {
         let schedule = json!({"name": "hourly", "cron": "0 * * * *", "kind": "connector_sync",
             "args": {"connector_id": connector}});
         let schedule = id_of(&self.done(by, "POST", "/api/schedules", schedule).await);
-        Rows { connector, spare, post, publication, job, dead, redrive, effect, schedule }
+        Rows { connector, spare, post, publication, job, dead, redrive, effect, schedule, set }
     }
 }

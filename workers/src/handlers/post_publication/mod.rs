@@ -21,10 +21,12 @@ use postworks::job::{ErrorClass, JobError, PostPublication, Timestamp};
 use postworks::worker::{Effect, Handler, JobContext};
 use secrecy::SecretString;
 
-use self::sending::Sending;
+use self::sending::{Sending, missed};
 use super::Services;
 use crate::platforms::{Account, Outgoing, Platform, Published, Recourse};
-use crate::store::{Begun, ConnectorState, Earlier, Publication, PublicationState, SEND_WITHIN};
+use crate::store::{
+    Begun, ConnectorState, Earlier, Late, Publication, PublicationState, SEND_WITHIN,
+};
 
 /// Time an attempt needs for the request. With less left it does not start, since being cut off
 /// in the middle leaves the outcome unknown. Where attempts are configured to be short, half of
@@ -62,6 +64,8 @@ impl Handler<PostPublication> for PublishPost {
         if publication.state == PublicationState::Published {
             return Ok(());
         }
+        sending.read(&publication);
+        in_time(&publication, &sending, cx, services.now())?;
         let connector = services.connector(publication.connector_id).await?;
         if connector.state == ConnectorState::Disconnecting {
             return Err(disconnected(&publication, services.now()));
@@ -71,6 +75,49 @@ impl Handler<PostPublication> for PublishPost {
         let start_by = cx.deadline.before(SEND_TIME.min(room / 2));
         Attempt { services, cx, platform, publication, start_by, sending }.run().await
     }
+
+    fn ends_expired(&self) -> bool {
+        true
+    }
+}
+
+/// Whether it is of use to go on now, and not too early for it. A request that may have left is
+/// followed up, window or not, for as long as its job is of use.
+fn in_time(
+    publication: &Publication,
+    sending: &Sending,
+    cx: &JobContext,
+    now: Timestamp,
+) -> Result<(), JobError> {
+    let waits = publication.state != PublicationState::Sending;
+    let skipped = publication.window.filter(|window| window.late == Late::Skip && waits);
+    match skipped {
+        Some(window) if window.is_over(now) => {
+            return Err(is_missed(sending, (publication.scheduled_at, window.not_after)));
+        }
+        Some(_) => {}
+        None if cx.expires_at <= now => {
+            sending.gives_up(true);
+            let words = format!("expired at {} before it could run", cx.expires_at);
+            return Err(JobError::new(ErrorClass::Expired, words));
+        }
+        None => {}
+    }
+    if waits && publication.scheduled_at > sending.due_by(now) {
+        return Err(not_yet(publication.scheduled_at));
+    }
+    Ok(())
+}
+
+fn is_missed(sending: &Sending, window: (Timestamp, Timestamp)) -> JobError {
+    let words = missed(window);
+    sending.is_missed(&words);
+    JobError::new(ErrorClass::Expired, words)
+}
+
+/// A person moved it, or released it before its time.
+fn not_yet(until: Timestamp) -> JobError {
+    JobError::new(ErrorClass::Unavailable { until }, "it is not to be sent before its time")
 }
 
 /// Nobody can send or ask any more. Of a request that may have left only a person can tell what
@@ -112,7 +159,7 @@ impl Attempt<'_> {
                 }
             };
         }
-        self.sending.saw(self.publication.version, earlier);
+        self.sending.concluded(earlier);
         let sent = match self.check_length(&post).and_then(|()| self.check_time()) {
             Ok(()) => self.send(post).await,
             Err(error) => Err(error),
@@ -224,7 +271,15 @@ impl Attempt<'_> {
                 Err(JobError::new(ErrorClass::Unavailable { until }, words))
             }
             Begun::Published => Ok(false),
-            Begun::Overtaken => Err(later("another run is at this publication")),
+            Begun::NotYet(until) => Err(not_yet(until)),
+            Begun::Missed => {
+                let not_after = self.publication.window.map(|window| window.not_after);
+                let window = (self.publication.scheduled_at, not_after.unwrap_or_default());
+                Err(is_missed(&self.sending, window))
+            }
+            Begun::Overtaken => {
+                Err(later("another run is at this publication, or a person has moved it"))
+            }
         }
     }
 
@@ -249,7 +304,7 @@ impl Attempt<'_> {
             // The row stays `sending`: that is what the next run must know.
             ErrorClass::Unknown { .. } => return self.unknown(error),
             ErrorClass::Bug => {}
-            ErrorClass::Invalid => self.sending.gives_up(true),
+            ErrorClass::Invalid | ErrorClass::Expired => self.sending.gives_up(true),
             ErrorClass::NotSent | ErrorClass::Transient | ErrorClass::AuthExpired => {
                 self.sending.gives_up(last);
             }

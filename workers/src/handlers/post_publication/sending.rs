@@ -3,13 +3,13 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use postworks::job::ErrorClass;
+use postworks::job::{Category, ErrorClass, Reason, Timestamp};
 use postworks::ledger;
 use postworks::worker::{Effect, JobContext};
 use uuid::Uuid;
 
 use crate::platforms::Published;
-use crate::store::{Begun, Earlier, Error, Sender, Store};
+use crate::store::{Begun, Earlier, Error, Late, Publication, PublicationState, Sender, Store};
 
 /// One run's request.
 pub(super) struct Sending {
@@ -24,6 +24,14 @@ struct Known {
     version: i64,
     earlier: Earlier,
     course: Course,
+    /// The window that the publication must not be sent after, from when on: if it has one.
+    window: Option<(Timestamp, Timestamp)>,
+    /// A request of an earlier run may have been applied, as far as is known yet.
+    open: bool,
+    /// Until when a request of this run is followed up.
+    followed_until: Option<Timestamp>,
+    /// That the window was missed, in words.
+    missed: Option<String>,
 }
 
 /// How far the request came.
@@ -49,8 +57,17 @@ enum Course {
 
 impl Sending {
     pub(super) fn of(store: &Store, publication_id: Uuid, cx: &JobContext) -> Self {
-        let sender = Sender { job: cx.id, token: cx.token, worker: cx.worker.clone() };
-        let known = Known { version: 0, earlier: Earlier::None, course: Course::Idle };
+        let (worker, run_at) = (cx.worker.clone(), cx.run_at);
+        let sender = Sender { job: cx.id, token: cx.token, worker, run_at };
+        let known = Known {
+            version: 0,
+            earlier: Earlier::None,
+            course: Course::Idle,
+            window: None,
+            open: false,
+            followed_until: None,
+            missed: None,
+        };
         Self { store: store.clone(), publication_id, sender, known: Mutex::new(known) }
     }
 
@@ -58,10 +75,24 @@ impl Sending {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The run has read the row, and concluded this from it.
-    pub(super) fn saw(&self, version: i64, earlier: Earlier) {
+    /// The run has read the row.
+    pub(super) fn read(&self, row: &Publication) {
         let mut known = self.known();
-        (known.version, known.earlier) = (version, earlier);
+        known.version = row.version;
+        known.open = row.state == PublicationState::Sending;
+        let skipped = row.window.filter(|window| window.late == Late::Skip);
+        known.window = skipped.map(|window| (row.scheduled_at, window.not_after));
+    }
+
+    /// What is due by then is due for this run.
+    pub(super) fn due_by(&self, now: Timestamp) -> Timestamp {
+        self.sender.due_by(now)
+    }
+
+    /// What the run concluded from the row about earlier requests.
+    pub(super) fn concluded(&self, earlier: Earlier) {
+        let mut known = self.known();
+        (known.earlier, known.open) = (earlier, earlier == Earlier::Open);
     }
 
     /// Records the intent. Without an answer it may be on record; then the engine withdraws it.
@@ -74,14 +105,17 @@ impl Sending {
         let begun = self.store.begin(self.publication_id, &self.sender, version, earlier).await?;
         let mut known = self.known();
         match begun {
-            Begun::Recorded { version, .. } => {
+            Begun::Recorded { version, followed_until, .. } => {
                 known.version = version;
+                known.followed_until = followed_until;
                 // Sending once more within this run means that this request was not applied.
                 if known.earlier == Earlier::None {
                     known.earlier = Earlier::Absent;
                 }
             }
-            Begun::Published | Begun::Overtaken => known.course = Course::Idle,
+            Begun::Published | Begun::Overtaken | Begun::NotYet(_) | Begun::Missed => {
+                known.course = Course::Idle;
+            }
         }
         Ok(begun)
     }
@@ -101,10 +135,18 @@ impl Sending {
         self.known().course = Course::Published(published);
     }
 
+    /// The window is over, and nothing was sent: nobody will try again.
+    pub(super) fn is_missed(&self, words: &str) {
+        self.known().missed = Some(words.to_owned());
+        self.gives_up(true);
+    }
+
     /// The run ends without having published; `finally` if nobody will try again.
     pub(super) fn gives_up(&self, finally: bool) {
         let mut known = self.known();
         match known.course {
+            // What an earlier request did is not known.
+            _ if known.open => {}
             Course::Intended => known.course = Course::NotPublished { finally },
             Course::Idle if finally => known.course = Course::NotPublished { finally },
             _ => {}
@@ -123,10 +165,40 @@ impl Effect for Sending {
         }
     }
 
+    fn expires_at(&self, recorded: Timestamp) -> Timestamp {
+        let known = self.known();
+        match known.window {
+            // Recorded is how long that one is followed up.
+            _ if known.open => recorded,
+            _ if known.may_be_out() => known.followed_until.map_or(recorded, |at| at.max(recorded)),
+            Some((_, not_after)) => recorded.min(not_after),
+            None => recorded,
+        }
+    }
+
+    fn dies_of(&self, reason: Reason) -> Reason {
+        let mut known = self.known();
+        if known.open || known.may_be_out() {
+            return reason;
+        }
+        if matches!(known.course, Course::Idle | Course::Intended | Course::NotPublished { .. }) {
+            known.course = Course::NotPublished { finally: true };
+        }
+        // Told to wait, it would not wait in vain unless it is for the window's end.
+        let late = matches!(reason.category, Category::Expired | Category::RateLimit);
+        let Some(window) = known.window.filter(|_| late) else { return reason };
+        if known.missed.is_some() {
+            return reason;
+        }
+        let message = missed_before(window, &reason.message);
+        known.missed = Some(message.clone());
+        Reason { category: Category::Expired, message, ..reason }
+    }
+
     async fn record(&self) -> Result<(), ledger::Error> {
-        let (version, earlier, course) = {
+        let (version, earlier, course, missed) = {
             let known = self.known();
-            (known.version, known.earlier, known.course.clone())
+            (known.version, known.earlier, known.course.clone(), known.missed.clone())
         };
         let finally = match course {
             Course::Idle | Course::Sent { .. } => return Ok(()),
@@ -142,8 +214,32 @@ impl Effect for Sending {
             return Ok(());
         }
         let (id, sender) = (self.publication_id, &self.sender);
-        recorded(self.store.not_published(id, sender, version, finally).await)
+        recorded(match missed.filter(|_| finally) {
+            Some(why) => self.store.missed(id, sender, version, &why).await,
+            None => self.store.not_published(id, sender, version, finally).await,
+        })
     }
+}
+
+impl Known {
+    /// Whether a request of this run, or one that it repeats, may have been applied.
+    fn may_be_out(&self) -> bool {
+        matches!(self.course, Course::Sent { .. } | Course::Published(_))
+            || self.earlier == Earlier::Open
+    }
+}
+
+/// That a window was missed.
+pub(super) fn missed((from, until): (Timestamp, Timestamp)) -> String {
+    format!("it was to be sent from {from} to {until}, and that window is over")
+}
+
+/// That a window will be over before another attempt.
+fn missed_before((from, until): (Timestamp, Timestamp), last: &str) -> String {
+    format!(
+        "it was to be sent from {from} to {until}, and could not be tried again before the end of \
+         that window; the last failure was: {last}"
+    )
 }
 
 fn recorded(result: Result<(), Error>) -> Result<(), ledger::Error> {

@@ -17,16 +17,16 @@ use std::slice;
 use async_trait::async_trait;
 use http::Method;
 use postworks::clock::SharedClock;
-use postworks::job::{ErrorClass, JobError};
+use postworks::job::{ErrorClass, JobError, SyncStream};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 
-use self::wire::{Found, NewSession, Page, Post, Put, Session, Written};
+use self::wire::{Found, NewSession, Page, Person, Post, Put, Session, Written};
 use super::call::{Call, Step};
 use super::http::{Http, HttpOptions, RequestBuilder, endpoint};
 use super::{
-    Account, Descriptor, Idempotency, Outgoing, Platform, Published, RemotePost, Secret, SyncPage,
-    TokenSet,
+    Account, Descriptor, Idempotency, Outgoing, Platform, Profile, Published, RemotePost, Secret,
+    SyncPage, TokenSet,
 };
 
 /// What Bluesky is like.
@@ -38,11 +38,16 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     // The app's limit, in graphemes (`maxGraphemes` in the lexicon app.bsky.feed.post). The server
     // itself refuses from 3,000 bytes.
     text_chars_max: 300,
+    // Likes and the like are counted by an app view; a PDS knows of its own accounts' deeds alone.
+    streams: &[SyncStream::Posts, SyncStream::Profile],
     local: false,
 };
 
 /// The collection that holds posts.
 const POSTS: &str = "app.bsky.feed.post";
+/// The collection that holds what an account says of itself, in one record of this key.
+const PROFILE: &str = "app.bsky.actor.profile";
+const PROFILE_KEY: &str = "self";
 /// Posts in a page; the lexicon permits 100. A record may carry embeds, and the whole page must
 /// stay far below the longest answer we read.
 const PAGE_POSTS: u32 = 50;
@@ -223,6 +228,22 @@ impl Platform for BlueskyClient {
         });
         // A full last page still carries a cursor; the empty page after it does not.
         Ok(SyncPage { posts: posts.collect(), next: page.cursor })
+    }
+
+    /// The record that apps show. An account that has none says nothing of itself.
+    async fn profile(&self, account: &Account, access: &SecretString) -> Result<Profile, JobError> {
+        let call = Self::call(account, Step::Read, slice::from_ref(&access));
+        let request = self
+            .request(account, Method::GET, "com.atproto.repo.getRecord")
+            .query(&[("repo", repo(account)), ("collection", PROFILE), ("rkey", PROFILE_KEY)])
+            .bearer_auth(access.expose_secret());
+        let answer = self.http.send(call, request).await?;
+        if answer.error_name() == errors::RECORD_NOT_FOUND {
+            return Ok(Profile::default());
+        }
+        let person: Person = answer.value(call, errors::RULES, self.clock.as_ref())?;
+        let (display_name, description) = (person.value.display_name, person.value.description);
+        Ok(Profile { display_name, description, followers: None })
     }
 }
 

@@ -123,6 +123,18 @@ async fn requests_follow_the_lexicons() {
     GET /xrpc/com.atproto.repo.listRecords?repo=did%3Aplc%3A1&collection=app.bsky.feed.post&limit=50&cursor=3mfy
     authorization: Bearer [secret]
     ");
+
+    let record = r#"{"uri":"at://did:plc:1/c/self","value":{"displayName":"Alice","avatar":{}}}"#;
+    responder.answer_with(Reply::new(200, record));
+    let profile = client.profile(&account, &secret).await.unwrap();
+    assert_eq!((profile.display_name.as_deref(), profile.description), (Some("Alice"), None));
+    insta::assert_snapshot!(responder.take_requests(), @r"
+    GET /xrpc/com.atproto.repo.getRecord?repo=did%3Aplc%3A1&collection=app.bsky.actor.profile&rkey=self
+    authorization: Bearer [secret]
+    ");
+    responder.answer_with(Reply::new(400, r#"{"error":"RecordNotFound","message":"none"}"#));
+    let profile = client.profile(&account, &secret).await.unwrap();
+    assert_eq!(profile, Profile::default(), "it says nothing of itself");
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 //! What goes over the wire to and from a personal data server, after the lexicons
-//! `com.atproto.server.*`, `com.atproto.repo.*` and `app.bsky.feed.post`.
+//! `com.atproto.server.*`, `com.atproto.repo.*`, `app.bsky.feed.post` and `app.bsky.actor.profile`.
 
 use postworks::job::Timestamp;
 use secrecy::SecretString;
@@ -69,4 +69,18 @@ pub(super) struct FoundPost {
 pub(super) struct Page {
     pub(super) records: Vec<Found>,
     pub(super) cursor: Option<String>,
+}
+
+/// The answer to `getRecord` of a profile.
+#[derive(Deserialize)]
+pub(super) struct Person {
+    pub(super) value: FoundPerson,
+}
+
+/// What an account says of itself.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct FoundPerson {
+    pub(super) display_name: Option<String>,
+    pub(super) description: Option<String>,
 }

@@ -12,19 +12,19 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use http::Method;
 use postworks::clock::SharedClock;
-use postworks::job::{ErrorClass, JobError};
+use postworks::job::{ErrorClass, JobError, SyncStream};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use self::wire::{Created, NewPost, Page, RefreshGrant, Revocation};
+use self::wire::{Created, Figures, NewPost, Page, Person, RefreshGrant, Revocation};
 use super::answer::{ALWAYS, FOR_TOKENS, Rule, Verdict, WITH_ACCESS};
 use super::call::{Call, Step};
 use super::http::{Http, HttpOptions, RequestBuilder, endpoint};
 use super::oauth::{self, OAuthClient};
 use super::{
-    Account, Descriptor, Idempotency, Outgoing, Platform, Published, RemotePost, Secret, SyncPage,
-    TokenSet,
+    Account, Descriptor, Idempotency, Numbers, Outgoing, Platform, Profile, Published, RemotePost,
+    Secret, SyncPage, TokenSet,
 };
 
 /// Remembers an idempotency key, as long as the server runs; it can be asked for a reference too.
@@ -43,6 +43,7 @@ const fn describe(name: &'static str, idempotency: Idempotency, look_up: bool) -
         secret: Secret::RefreshToken,
         // The server's own limit.
         text_chars_max: 5_000,
+        streams: &SyncStream::ALL,
         local: true,
     }
 }
@@ -130,8 +131,7 @@ impl SandboxClient {
         filters: &[(&str, Option<&str>)],
     ) -> Result<Page, JobError> {
         let mut url = endpoint(&account.base_url, "posts");
-        let owner = account.remote_id.as_deref().unwrap_or(&account.identifier);
-        url.query_pairs_mut().append_pair("account", owner);
+        url.query_pairs_mut().append_pair("account", owner(account));
         for (name, value) in filters {
             if let Some(value) = value {
                 url.query_pairs_mut().append_pair(name, value);
@@ -148,6 +148,11 @@ impl SandboxClient {
         }
         Published { remote_id: id, remote_url: Some(url.into()) }
     }
+}
+
+/// The account as the sandbox finds it: by its id, or by its handle until that is known.
+fn owner(account: &Account) -> &str {
+    account.remote_id.as_deref().unwrap_or(&account.identifier)
 }
 
 #[async_trait]
@@ -224,6 +229,36 @@ impl Platform for SandboxClient {
             text: item.text,
         });
         Ok(SyncPage { posts: posts.collect(), next: page.next })
+    }
+
+    async fn numbers(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        posts: &[String],
+    ) -> Result<Vec<(String, Numbers)>, JobError> {
+        let mut url = endpoint(&account.base_url, "posts/numbers");
+        url.query_pairs_mut().append_pair("ids", &posts.join(","));
+        let request = self.request(Method::GET, url).bearer_auth(access.expose_secret());
+        let figures: Figures =
+            self.exchange(self.call(account, Step::Read, &[access]), request).await?;
+        let numbers = figures.items.into_iter().map(|of| {
+            let wire::Figure { id, likes, reposts, replies, views } = of;
+            (id, Numbers { likes, reposts, replies, views })
+        });
+        Ok(numbers.collect())
+    }
+
+    async fn profile(&self, account: &Account, access: &SecretString) -> Result<Profile, JobError> {
+        let mut url = endpoint(&account.base_url, "accounts");
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.push(owner(account));
+        }
+        let request = self.request(Method::GET, url).bearer_auth(access.expose_secret());
+        let person: Person =
+            self.exchange(self.call(account, Step::Read, &[access]), request).await?;
+        let Person { display_name, description, followers } = person;
+        Ok(Profile { display_name, description, followers })
     }
 
     async fn look_up(

@@ -251,3 +251,19 @@ async fn with_a_profile_tokens_come_from_its_servers_and_posts_go_where_they_wen
     let error = sandbox.refresh(&account, &secret()).await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Invalid, "our fault, and no account's");
 }
+
+#[tokio::test]
+async fn numbers_and_profiles_are_read_as_the_sandbox_tells_them() {
+    let responder = Responder::start().await;
+    let (client, account) = (client(&SANDBOX), responder.account());
+    let items = r#"{"items":[{"id":"b","likes":1,"reposts":2,"replies":3,"views":4},{"id":"a"}]}"#;
+    responder.answer_with(Reply::new(200, items));
+    let numbers = client.numbers(&account, &secret(), &["a".into(), "b".into()]).await.unwrap();
+    let all = Numbers { likes: Some(1), reposts: Some(2), replies: Some(3), views: Some(4) };
+    assert_eq!(numbers, [("b".to_owned(), all), ("a".to_owned(), Numbers::default())]);
+    assert!(responder.take_requests().contains("GET /posts/numbers?ids=a%2Cb"));
+    responder.answer_with(Reply::new(200, r#"{"display_name":"Ann","followers":7}"#));
+    let profile = client.profile(&account, &secret()).await.unwrap();
+    assert_eq!((profile.display_name.as_deref(), profile.followers), (Some("Ann"), Some(7)));
+    assert!(responder.take_requests().starts_with("GET /accounts/"));
+}

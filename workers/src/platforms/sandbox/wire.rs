@@ -44,3 +44,27 @@ pub(super) struct Item {
     pub(super) text: String,
     pub(super) created_at: Option<String>,
 }
+
+/// The answer to `GET /posts/numbers`.
+#[derive(Deserialize)]
+pub(super) struct Figures {
+    pub(super) items: Vec<Figure>,
+}
+
+/// What is counted of a post.
+#[derive(Deserialize)]
+pub(super) struct Figure {
+    pub(super) id: String,
+    pub(super) likes: Option<u64>,
+    pub(super) reposts: Option<u64>,
+    pub(super) replies: Option<u64>,
+    pub(super) views: Option<u64>,
+}
+
+/// The answer to `GET /accounts/{account}`.
+#[derive(Deserialize)]
+pub(super) struct Person {
+    pub(super) display_name: Option<String>,
+    pub(super) description: Option<String>,
+    pub(super) followers: Option<u64>,
+}
