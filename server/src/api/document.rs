@@ -174,6 +174,9 @@ fn parameters(route: &Route, schemas: &mut Schemas) -> Vec<Value> {
                 let form = "^[a-z][a-z0-9_]{0,59}$";
                 (json!({ "type": "string", "pattern": form }), "The platform's name.")
             }
+            "scope" => {
+                (schemas.taken.subschema_for::<words::TenantScope>().to_value(), "What is kept.")
+            }
             _ => (json!({ "type": "string", "enum": page::FILES }), "The file's name."),
         };
         Some(json!({ "name": name, "in": "path", "required": true, "description": words,

@@ -85,13 +85,14 @@ pub(crate) async fn crowds(run: Run) {
     world.journal.publish("first", &accounts).await;
     world.quiet(LONG).await;
     world.postgres.set_both(Weather::late(Duration::from_millis(5)));
+    // The callers are the subject: a whole cleanup is dozens of round trips to the slow database.
+    let light = || json!({ "kind": "data_cleanup", "args": { "scope": "audit", "dry_run": true } });
     let mut waits = Vec::new();
     for wave in 0..5 {
-        let world = &world;
+        let (world, light) = (&world, &light);
         let callers = (0..CALLERS).map(|n| async move {
             let asked = Instant::now();
-            let body = json!({ "kind": "data_cleanup", "args": { "dry_run": true } });
-            let told = world.journal.enqueue_as(&body, &format!("{wave}-{n}")).await;
+            let told = world.journal.enqueue_as(&light(), &format!("{wave}-{n}")).await;
             (asked.elapsed(), told)
         });
         waits.extend(join_all(callers).await);
@@ -103,8 +104,7 @@ pub(crate) async fn crowds(run: Run) {
     let start = Instant::now();
     until("a lone caller waits", LONG, async || {
         let asked = Instant::now();
-        let body = json!({ "kind": "data_cleanup", "args": { "dry_run": true } });
-        let told = world.journal.enqueue_as(&body, "alone").await;
+        let told = world.journal.enqueue_as(&light(), "alone").await;
         told == Told::Accepted && asked.elapsed() < Duration::from_millis(200)
     })
     .await;
