@@ -162,10 +162,11 @@ impl Admission {
     /// unique key is free once it has started, is checked and stamped in the ledger before it starts.
     pub(super) fn needs_ledger(&self, delivery: &Delivery) -> bool {
         match &delivery.envelope {
-            Ok(_) if crate::planted!(UnflaggedSweep) => false,
             Ok(envelope) => {
+                // Effects are stamped even so: without a claim on record they would send nothing.
+                let flagged = delivery.flagged && !crate::planted!(UnflaggedSweep);
                 envelope.durability == Durability::Ledger
-                    && (delivery.flagged
+                    && (flagged
                         || envelope.stamped_first
                         || self
                             .registry
