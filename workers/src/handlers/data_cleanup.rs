@@ -53,10 +53,10 @@ impl Handler<DataCleanup> for CleanUp {
         let (before, policies) = found.await.map_err(|error| self.0.fault(error))?;
         let is_done =
             |scope| before.iter().any(|progress| progress.scope == scope && progress.done);
-        for scope in CleanupScope::ALL
-            .into_iter()
-            .filter(|scope| job.scope.is_none_or(|only| only == *scope) && !is_done(*scope))
-        {
+        let wanted = |scope| job.scope.is_none_or(|only| only == scope) && !is_done(scope);
+        let mut ended = Vec::new();
+        let mut is_whole = true;
+        for scope in CleanupScope::ALL.into_iter().filter(|scope| wanted(*scope)) {
             let sweep = Sweep {
                 services: &self.0,
                 job: cx.id,
@@ -65,14 +65,20 @@ impl Handler<DataCleanup> for CleanUp {
                 stop_at: cx.deadline.before(SPARE),
                 dry_run: job.dry_run,
             };
-            let swept = sweep.run(&policies).await.map_err(|error| self.0.fault(error))?;
-            if !swept {
-                let until = self.0.now().after(BREATH);
-                let words = "the time of this run is up; the next one goes on";
-                return Err(JobError::new(ErrorClass::Unavailable { until }, words));
+            is_whole = sweep.run(&policies).await.map_err(|error| self.0.fault(error))?;
+            if !is_whole {
+                break;
             }
+            ended.push(scope);
         }
-        Ok(())
+        // In one commit: what went was noted as it went, and whoever sweeps a scope again finds it clean.
+        store.note_ended(cx.id, &ended).await.map_err(|error| self.0.fault(error))?;
+        if is_whole {
+            return Ok(());
+        }
+        let until = self.0.now().after(BREATH);
+        let words = "the time of this run is up; the next one goes on";
+        Err(JobError::new(ErrorClass::Unavailable { until }, words))
     }
 }
 
@@ -98,10 +104,10 @@ impl Sweep<'_> {
         let (scope, rows, partitions) = (self.scope.as_str(), swept.rows, swept.partitions);
         let dry_run = self.dry_run;
         tracing::info!(scope, rows, partitions, dry_run, %before, is_done, "cleaned up");
-        // What was counted is noted once it is whole; what was deleted was noted with each batch.
-        let last = if self.dry_run { swept } else { Swept::default() };
-        if is_done {
-            self.services.store.note_swept(self.job, self.scope, &last, true).await?;
+        // What was counted is noted once it is whole, and as done: to count it again would double it. What
+        // was deleted was noted with each batch.
+        if self.dry_run && swept.rows > 0 {
+            self.services.store.note_swept(self.job, self.scope, &swept, true).await?;
         }
         Ok(is_done)
     }
@@ -174,7 +180,9 @@ impl Sweep<'_> {
                 return Ok((all, true));
             }
             self.count(&swept);
-            self.services.store.note_swept(self.job, self.scope, &swept, false).await?;
+            if swept.rows > 0 {
+                self.services.store.note_swept(self.job, self.scope, &swept, false).await?;
+            }
             if swept.rows < u64::from(whole) {
                 return Ok((all, true));
             }

@@ -57,7 +57,22 @@ const OAUTH_STATES: Dialects = Dialects {
          (SELECT state_hash FROM oauth_states WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)",
 };
 
+const PROGRESS: Dialects = Dialects {
+    postgres: "DELETE FROM cleanup_progress WHERE (job_id, scope, tenant_id) IN \
+         (SELECT job_id, scope, tenant_id FROM cleanup_progress WHERE updated_at < $1 \
+         ORDER BY updated_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
+    sqlite: "DELETE FROM cleanup_progress WHERE (job_id, scope, tenant_id) IN \
+         (SELECT job_id, scope, tenant_id FROM cleanup_progress WHERE updated_at < $1 \
+         ORDER BY updated_at LIMIT $2)",
+};
+
 impl Store {
+    /// Deletes at most `limit` rows of cleanups' progress that were last written before `before`; answers
+    /// how many went.
+    pub async fn prune_progress(&self, before: Timestamp, limit: u32) -> Result<u64, Error> {
+        self.delete_rows(&PROGRESS, before, limit).await
+    }
+
     /// Deletes at most `limit` accounts that were about to be connected until `before`; answers how
     /// many went, or, in a dry run, how many in all would go.
     pub async fn prune_oauth_states(
@@ -110,6 +125,15 @@ impl Store {
         if dry_run {
             return count(&self.db, counted, before).await;
         }
+        self.delete_rows(delete, before, limit).await
+    }
+
+    async fn delete_rows(
+        &self,
+        delete: &Dialects,
+        before: Timestamp,
+        limit: u32,
+    ) -> Result<u64, Error> {
         let mut tx = self.db.begin().await?;
         let sql = delete.of(&tx);
         let gone = on_tx!(&mut tx, conn => sqlx::query(sql)

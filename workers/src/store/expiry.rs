@@ -43,88 +43,41 @@ impl Whose {
     }
 }
 
+/// Where rows of an age are.
+macro_rules! aged {
+    ($table:literal, $at:literal) => {
+        concat!($table, " WHERE ", $at, " < $1 AND ", $at, " >= $2")
+    };
+}
+
 /// The rows of a scope: the table, its key, when a row counts from, what else must hold of it, whose it
 /// is, and the post that may have lost its last publication.
 macro_rules! scope {
     ($table:literal, $key:literal, $at:literal, $if:literal, $tenant:literal,
         $post:literal or $post_alone:literal) => {
         Texts {
+            // The age twice: so the database knows which partitions to look into.
+            #[rustfmt::skip]
             delete: concat!(
-                "DELETE FROM ",
-                $table,
-                " WHERE ",
-                $at,
-                " < $1 AND ",
-                $at,
-                " >= $2 AND (",
-                $key,
-                ") IN (SELECT ",
-                $key,
-                " FROM ",
-                $table,
-                " WHERE ",
-                $at,
-                " < $1 AND ",
-                $at,
-                " >= $2",
-                $if,
-                " AND (",
-                $tenant,
-                " = ANY($4)) = $5 ORDER BY ",
-                $at,
-                " LIMIT $3 FOR UPDATE SKIP LOCKED) RETURNING ",
-                $tenant,
-                ", ",
-                $at,
-                ", ",
-                $post
+                "DELETE FROM ", aged!($table, $at), " AND (", $key, ") IN (SELECT ", $key,
+                " FROM ", aged!($table, $at), $if, " AND (", $tenant, " = ANY($4)) = $5 ORDER BY ",
+                $at, " LIMIT $3 FOR UPDATE SKIP LOCKED) RETURNING ", $tenant, ", ", $at, ", ", $post
             ),
+            #[rustfmt::skip]
             delete_alone: concat!(
-                "DELETE FROM ",
-                $table,
-                " WHERE (",
-                $key,
-                ") IN (SELECT ",
-                $key,
-                " FROM ",
-                $table,
-                " WHERE ",
-                $at,
-                " < $1 AND ",
-                $at,
-                " >= $2",
-                $if,
-                " ORDER BY ",
-                $at,
-                " LIMIT $3) RETURNING x'00000000000000000000000000000001', ",
-                $at,
-                ", ",
-                $post_alone
+                "DELETE FROM ", $table, " WHERE (", $key, ") IN (SELECT ", $key, " FROM ",
+                aged!($table, $at), $if, " ORDER BY ", $at, " LIMIT $3) \
+                 RETURNING x'00000000000000000000000000000001', ", $at, ", ", $post_alone
             ),
+            #[rustfmt::skip]
             count: concat!(
-                "SELECT ",
-                $tenant,
-                ", COUNT(*) FROM ",
-                $table,
-                " WHERE ",
-                $at,
-                " < $1 AND ",
-                $at,
-                " >= $2",
-                $if,
-                " AND (",
-                $tenant,
-                " = ANY($3)) = $4 GROUP BY 1"
+                "SELECT ", $tenant, ", COUNT(*) FROM ", aged!($table, $at), $if,
+                " AND (", $tenant, " = ANY($3)) = $4 GROUP BY 1"
             ),
+            #[rustfmt::skip]
             count_alone: concat!(
                 "SELECT x'00000000000000000000000000000001', COUNT(*) FROM ",
-                $table,
-                " WHERE ",
-                $at,
-                " < $1 AND ",
-                $at,
-                " >= $2",
-                $if
+                aged!($table, $at), $if
             ),
         }
     };
@@ -220,7 +173,9 @@ impl Store {
         for (tenant, ..) in &rows {
             *swept.tenants.entry(Tenant::from_uuid(*tenant)).or_default() += 1;
         }
-        self.note_swept_in(&mut tx, job, expired.scope, &swept, false).await?;
+        if swept.rows > 0 {
+            self.note_swept_in(&mut tx, job, expired.scope, &swept, false).await?;
+        }
         tx.commit().await?;
         let is_full = rows.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
         let newest = rows.iter().map(|row| row.1).max().filter(|_| is_full);

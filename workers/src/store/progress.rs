@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use postworks::job::{CleanupScope, JobId, Tenant, Timestamp};
+use postworks::job::{CleanupScope, JobId, Tenant};
 use postworks::ledger::Tx;
 use postworks::{on_db, on_tx};
 use uuid::Uuid;
@@ -129,19 +129,25 @@ impl Store {
         })?)
     }
 
-    /// Deletes at most `limit` rows of progress that were written before `before`.
-    pub async fn prune_progress(&self, before: Timestamp, limit: u32) -> Result<u64, Error> {
-        const SQL: &str = "DELETE FROM cleanup_progress WHERE (job_id, scope, tenant_id) IN \
-             (SELECT job_id, scope, tenant_id FROM cleanup_progress WHERE updated_at < $1 \
-             ORDER BY updated_at LIMIT $2)";
+    /// Notes that a cleanup has come to the end of these scopes, whatever went of them.
+    pub async fn note_ended(&self, job: JobId, scopes: &[CleanupScope]) -> Result<(), Error> {
+        const INSERT: &str = "INSERT INTO cleanup_progress \
+             (job_id, scope, tenant_id, gone, partitions, done, updated_at) ";
+        const END: &str = " ON CONFLICT (job_id, scope, tenant_id) DO UPDATE SET \
+             done = true, updated_at = excluded.updated_at";
+        if scopes.is_empty() {
+            return Ok(());
+        }
+        let now = self.now().as_millis();
         let mut tx = self.db.begin().await?;
-        let gone = on_tx!(&mut tx, conn => sqlx::query(SQL)
-            .bind(before.as_millis())
-            .bind(i64::from(limit))
-            .execute(conn)
-            .await
-            .map(|done| done.rows_affected()))?;
-        tx.commit().await?;
-        Ok(gone)
+        on_tx!(&mut tx, conn => {
+            let mut query = sqlx::QueryBuilder::new(INSERT);
+            query.push_values(scopes, |mut row, scope| {
+                row.push_bind(job.as_uuid()).push_bind(scope.as_str()).push_bind(Uuid::nil());
+                row.push_bind(0_i64).push_bind(0_i64).push_bind(true).push_bind(now);
+            });
+            query.push(END).build().execute(conn).await.map(drop)
+        })?;
+        Ok(tx.commit().await?)
     }
 }
