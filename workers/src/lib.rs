@@ -8,6 +8,7 @@ pub mod accounts;
 pub mod built_in;
 pub mod checkup;
 pub mod disconnected;
+mod due_jobs;
 pub mod handlers;
 pub mod health;
 pub mod keys;

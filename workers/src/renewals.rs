@@ -7,9 +7,10 @@
 use std::time::Duration;
 
 use postworks::client::Producer;
-use postworks::job::{Durability, NewJob, Queue, Request, TokenRefresh};
+use postworks::job::{NewJob, TokenRefresh};
 use tokio_util::sync::CancellationToken;
 
+use crate::due_jobs::due_job;
 use crate::looking::look_until;
 use crate::store::{DUE_MAX, Due, Error, Store, TakenDue};
 
@@ -60,23 +61,9 @@ impl Renewals {
         Ok(accounts)
     }
 
-    /// One live job an account, whoever looks.
     fn job(&self, due: &Due) -> Result<NewJob, Error> {
         let connector_id = due.connector_id;
-        let request = Request::of(&TokenRefresh { connector_id })
-            .map_err(|error| Error::Corrupt(error.to_string()))?;
-        let job = self.producer.for_tenant(due.tenant).prepare(request)?;
-        let queue = Queue::of_platform(&job.kind, &due.platform)
-            .map_err(|_| Error::Corrupt(format!("the platform {:?}", due.platform)))?;
-        // Those that were due long ago, as after a time without workers, do not all come at once.
-        let late = job.run_at.after(EVERY.mul_f64(rand::random_range(0.0..=1.0)));
-        Ok(NewJob {
-            queue,
-            run_at: if due.at > job.run_at { due.at } else { late },
-            unique_key: Some(format!("refresh:{connector_id}")),
-            // A key is the ledger's, whatever the kind's jobs are by configuration.
-            durability: Durability::Ledger,
-            ..job
-        })
+        let key = format!("refresh:{connector_id}");
+        due_job(&self.producer, due, &TokenRefresh { connector_id }, key, EVERY)
     }
 }

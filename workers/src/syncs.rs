@@ -6,10 +6,11 @@
 use std::time::Duration;
 
 use postworks::client::Producer;
-use postworks::job::{ConnectorSync, Durability, NewJob, Queue, Request};
+use postworks::job::{ConnectorSync, NewJob};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::due_jobs::due_job;
 use crate::looking::look_until;
 use crate::store::{DUE_MAX, Due, Error, Store, TakenDue};
 
@@ -65,22 +66,8 @@ impl Syncs {
         Ok(accounts.max(planned))
     }
 
-    /// One live job an account, whoever looks.
     fn job(&self, due: &Due) -> Result<NewJob, Error> {
-        let request = Request::of(&ConnectorSync::of(due.connector_id))
-            .map_err(|error| Error::Corrupt(error.to_string()))?;
-        let job = self.producer.for_tenant(due.tenant).prepare(request)?;
-        let queue = Queue::of_platform(&job.kind, &due.platform)
-            .map_err(|_| Error::Corrupt(format!("the platform {:?}", due.platform)))?;
-        // Those that were due long ago, as after a time without workers, do not all come at once.
-        let late = job.run_at.after(LOOK_EVERY.mul_f64(rand::random_range(0.0..=1.0)));
-        Ok(NewJob {
-            queue,
-            run_at: if due.at > job.run_at { due.at } else { late },
-            unique_key: Some(unique_key(due.connector_id)),
-            // A key is the ledger's, whatever the kind's jobs are by configuration.
-            durability: Durability::Ledger,
-            ..job
-        })
+        let (job, key) = (ConnectorSync::of(due.connector_id), unique_key(due.connector_id));
+        due_job(&self.producer, due, &job, key, LOOK_EVERY)
     }
 }

@@ -2,38 +2,21 @@
 
 use std::time::Duration;
 
-use postworks::job::{NewJob, Tenant, Timestamp};
-use postworks::ledger::{Db, Recorded, SqlLedger, Tx};
-use postworks::{on_db, on_tx};
-use uuid::Uuid;
+use postworks::job::NewJob;
+use postworks::ledger::Tx;
+use postworks::on_tx;
 
-use super::{Error, Store, time};
+use super::due_accounts::{Due, DueAccounts, TakenDue, due_accounts, record_due};
+use super::{Error, Store};
 
-/// Most accounts that are taken at a time.
-pub const DUE_MAX: u32 = 100;
-
-/// An account whose tokens are to be renewed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Due {
-    /// The account.
-    pub connector_id: Uuid,
-    /// Its platform's name.
-    pub platform: String,
-    /// Whose it is.
-    pub tenant: Tenant,
-    /// Since when, or from when on.
-    pub at: Timestamp,
-}
-
-/// What was taken of the accounts that are due.
-#[derive(Debug, Clone, Default)]
-pub struct TakenDue {
-    /// So many accounts, at most [`DUE_MAX`].
-    pub accounts: usize,
-    /// The jobs that were recorded for them; the caller tells the broker. Fewer than accounts where
-    /// a job of an earlier time still waits.
-    pub made: Vec<NewJob>,
-}
+const ENDING: DueAccounts = due_accounts!(
+    "t.connector_id",
+    "c.platform",
+    "c.tenant_id",
+    "t.refresh_due_at",
+    "connector_tokens t JOIN connectors c ON c.id = t.connector_id WHERE c.state = 'active'",
+    "FOR UPDATE OF t SKIP LOCKED"
+);
 
 impl Store {
     /// Takes accounts of these platforms that are due within `ahead`, those first that are so for
@@ -47,61 +30,13 @@ impl Store {
         again_after: Duration,
         make: impl Fn(&Due) -> Result<NewJob, Error>,
     ) -> Result<TakenDue, Error> {
-        let mut tx = self.db.begin().await?;
-        let due = self.due(&mut tx, platforms, self.now().after(ahead)).await?;
+        let until = self.now().after(ahead);
+        let (mut tx, due) = self.lock_due(&ENDING, platforms, until).await?;
         if due.is_empty() {
             return Ok(TakenDue::default());
         }
         self.put_off_due(&mut tx, &due, again_after).await?;
-        let jobs = due.iter().map(make).collect::<Result<Vec<NewJob>, Error>>()?;
-        let recorded = SqlLedger::enqueue_in(&mut tx, &jobs).await?;
-        tx.commit().await?;
-        Ok(TakenDue { accounts: due.len(), made: Recorded::made(&jobs, &recorded) })
-    }
-
-    async fn due(
-        &self,
-        tx: &mut Tx,
-        platforms: &[&str],
-        until: Timestamp,
-    ) -> Result<Vec<Due>, Error> {
-        macro_rules! select {
-            ($tenant:literal, $platforms:literal, $lock:literal) => {
-                concat!(
-                    "SELECT t.connector_id, c.platform, t.refresh_due_at, ",
-                    $tenant,
-                    " FROM connector_tokens t JOIN connectors c ON c.id = t.connector_id \
-                     WHERE t.refresh_due_at <= $1 AND c.state = 'active' AND c.platform IN (",
-                    $platforms,
-                    ") ORDER BY t.refresh_due_at LIMIT $3",
-                    $lock
-                )
-            };
-        }
-        let sql = match &self.db {
-            Db::Postgres(_) => select!(
-                "c.tenant_id",
-                "SELECT jsonb_array_elements_text($2::jsonb)",
-                " FOR UPDATE OF t SKIP LOCKED"
-            ),
-            // One process has the file, and one transaction at a time writes.
-            Db::Sqlite(_) => select!(
-                "x'00000000000000000000000000000001'",
-                "SELECT value FROM json_each($2)",
-                ""
-            ),
-        };
-        let rows: Vec<(Uuid, String, i64, Uuid)> = on_tx!(tx, conn => sqlx::query_as(sql)
-            .bind(until.as_millis())
-            .bind(serde_json::json!(platforms).to_string())
-            .bind(i64::from(DUE_MAX))
-            .fetch_all(conn)
-            .await)?;
-        let due = |(connector_id, platform, at, tenant)| {
-            let (tenant, at) = (Tenant::from_uuid(tenant), time(at));
-            Due { connector_id, platform, tenant, at }
-        };
-        Ok(rows.into_iter().map(due).collect())
+        record_due(tx, &due, make).await
     }
 
     async fn put_off_due(&self, tx: &mut Tx, due: &[Due], span: Duration) -> Result<(), Error> {
@@ -125,10 +60,6 @@ impl Store {
         const SQL: &str = "SELECT c.platform, count(*) FROM connector_tokens t \
              JOIN connectors c ON c.id = t.connector_id \
              WHERE t.refresh_late_at <= $1 AND c.state = 'active' GROUP BY c.platform";
-        let rows: Vec<(String, i64)> = on_db!(&self.db, pool => {
-            sqlx::query_as(SQL).bind(self.now().as_millis()).fetch_all(pool).await
-        })?;
-        let count = |(platform, count)| (platform, u64::try_from(count).unwrap_or(0));
-        Ok(rows.into_iter().map(count).collect())
+        self.count_due(SQL, self.now()).await
     }
 }

@@ -2,15 +2,25 @@
 
 use std::time::Duration;
 
-use postworks::job::{NewJob, Tenant, Timestamp};
-use postworks::ledger::{Db, Recorded, SqlLedger, Tx};
+use postworks::job::{NewJob, Timestamp};
+use postworks::ledger::{Db, Tx};
 use postworks::{on_db, on_tx};
 use uuid::Uuid;
 
-use super::{DUE_MAX, Due, Error, Store, TakenDue, time};
+use super::due_accounts::{DUE_MAX, Due, DueAccounts, TakenDue, due_accounts, record_due};
+use super::{Error, Store, time};
 
 /// Synchronising that is due for so long is late.
 const LATE: Duration = Duration::from_secs(5 * 60);
+
+const DUE: DueAccounts = due_accounts!(
+    "id",
+    "platform",
+    "tenant_id",
+    "sync_due_at",
+    "connectors WHERE state = 'active' AND disconnected_at IS NULL",
+    "FOR UPDATE SKIP LOCKED"
+);
 
 impl Store {
     /// Plans accounts that nobody has planned yet, at most [`DUE_MAX`]: each is due some time in the
@@ -56,8 +66,7 @@ impl Store {
         make: impl Fn(&Due) -> Result<NewJob, Error>,
     ) -> Result<TakenDue, Error> {
         let now = self.now();
-        let mut tx = self.db.begin().await?;
-        let due = self.due_syncs(&mut tx, platforms, now.after(ahead)).await?;
+        let (mut tx, due) = self.lock_due(&DUE, platforms, now.after(ahead)).await?;
         if due.is_empty() {
             return Ok(TakenDue::default());
         }
@@ -65,55 +74,7 @@ impl Store {
         let plan: Vec<(Uuid, Timestamp)> =
             due.iter().map(|due| (due.connector_id, next(due.at))).collect();
         write_plan(&mut tx, &plan).await?;
-        let jobs = due.iter().map(make).collect::<Result<Vec<NewJob>, Error>>()?;
-        let recorded = SqlLedger::enqueue_in(&mut tx, &jobs).await?;
-        tx.commit().await?;
-        Ok(TakenDue { accounts: due.len(), made: Recorded::made(&jobs, &recorded) })
-    }
-
-    async fn due_syncs(
-        &self,
-        tx: &mut Tx,
-        platforms: &[&str],
-        until: Timestamp,
-    ) -> Result<Vec<Due>, Error> {
-        macro_rules! select {
-            ($tenant:literal, $platforms:literal, $lock:literal) => {
-                concat!(
-                    "SELECT id, platform, sync_due_at, ",
-                    $tenant,
-                    " FROM connectors WHERE sync_due_at <= $1 AND state = 'active' \
-                     AND disconnected_at IS NULL AND platform IN (",
-                    $platforms,
-                    ") ORDER BY sync_due_at LIMIT $3",
-                    $lock
-                )
-            };
-        }
-        let sql = match &self.db {
-            Db::Postgres(_) => select!(
-                "tenant_id",
-                "SELECT jsonb_array_elements_text($2::jsonb)",
-                " FOR UPDATE SKIP LOCKED"
-            ),
-            // One process has the file, and one transaction at a time writes.
-            Db::Sqlite(_) => select!(
-                "x'00000000000000000000000000000001'",
-                "SELECT value FROM json_each($2)",
-                ""
-            ),
-        };
-        let rows: Vec<(Uuid, String, i64, Uuid)> = on_tx!(tx, conn => sqlx::query_as(sql)
-            .bind(until.as_millis())
-            .bind(serde_json::json!(platforms).to_string())
-            .bind(i64::from(DUE_MAX))
-            .fetch_all(conn)
-            .await)?;
-        let due = |(connector_id, platform, at, tenant)| {
-            let (tenant, at) = (Tenant::from_uuid(tenant), time(at));
-            Due { connector_id, platform, tenant, at }
-        };
-        Ok(rows.into_iter().map(due).collect())
+        record_due(tx, &due, make).await
     }
 
     /// When an account is to be synchronised next, if that is planned.
@@ -129,10 +90,7 @@ impl Store {
     pub async fn late_syncs(&self) -> Result<Vec<(String, u64)>, Error> {
         const SQL: &str = "SELECT platform, count(*) FROM connectors WHERE sync_due_at <= $1 \
              AND state = 'active' AND disconnected_at IS NULL GROUP BY platform";
-        let rows: Vec<(String, i64)> = on_db!(&self.db, pool => {
-            sqlx::query_as(SQL).bind(self.now().before(LATE).as_millis()).fetch_all(pool).await
-        })?;
-        Ok(rows.into_iter().map(|(platform, count)| (platform, count.unsigned_abs())).collect())
+        self.count_due(SQL, self.now().before(LATE)).await
     }
 }
 
