@@ -1,21 +1,16 @@
 //! Random families with random ends, told to a ledger and to a model of a dozen lines.
 
-use std::time::Duration;
-
 use postworks::job::family::{OnFailure, Waits};
 use postworks::job::{Category, JobId, NewJob, Reason, State};
-use postworks::ledger::{
-    Db, Families, Ledger as _, Next, PostgresOptions, Settled, SqlLedger, Verdict,
-};
+use postworks::ledger::{Families, Ledger as _, Next, Settled, SqlLedger, Verdict};
 use postworks::testing::ledger::{at, job, token};
-use postworks::testing::postgres_server::PostgresServer;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
+use tokio::runtime::Runtime;
+
+use crate::stories;
 
 /// Most jobs of a family.
 const MEMBERS: usize = 12;
-/// How long a story waits for a connection.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A job of a family: the places of those before it that it waits for, and what it does if one fails.
 #[derive(Debug, Clone)]
@@ -168,36 +163,18 @@ async fn agree(ledger: &SqlLedger, jobs: &[NewJob], model: &Model) {
     }
 }
 
-fn stories(cases: u32, runtime: &tokio::runtime::Runtime, ledger: &SqlLedger) {
-    let mut runner = TestRunner::new(Config { cases, ..Config::default() });
-    let told = runner.run(&story(), |(members, events)| {
+fn told(cases: u32, ledger: &SqlLedger, runtime: &Runtime) {
+    stories::live_through(cases, story(), |(members, events)| {
         runtime.block_on(live_through(ledger, members, &events));
-        Ok(())
     });
-    told.unwrap();
 }
 
 #[test]
 fn random_families_end_as_the_model_says_on_sqlite() {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let ledger = runtime.block_on(async {
-        let db = Db::open_sqlite(&folder.path().join("postworks.db")).await.unwrap();
-        db.migrate().await.unwrap();
-        SqlLedger::new(db)
-    });
-    stories(48, &runtime, &ledger);
+    stories::on_sqlite(|ledger, runtime| told(48, ledger, runtime));
 }
 
 #[test]
 fn random_families_end_as_the_model_says_on_postgres() {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let (_server, ledger) = runtime.block_on(async {
-        let server = PostgresServer::launch().await;
-        let url = server.database().await;
-        let patient = PostgresOptions { acquire_timeout: PATIENCE, ..PostgresOptions::default() };
-        let db = Db::connect_postgres(&url, &patient).unwrap();
-        (server, SqlLedger::new(db))
-    });
-    stories(32, &runtime, &ledger);
+    stories::on_postgresql(|ledger, runtime| told(32, ledger, runtime));
 }

@@ -5,16 +5,13 @@ use std::time::Duration;
 
 use postworks::job::{Category, JobId, Reason, State, Timestamp, Token};
 use postworks::ledger::{
-    Cancel, Db, DeadFilter, Ledger, Next, PostgresOptions, PutBack, Settled, SqlLedger, Standing,
-    Unpark, Verdict,
+    Cancel, DeadFilter, Ledger, Next, PutBack, Settled, SqlLedger, Standing, Unpark, Verdict,
 };
 use postworks::testing::ledger::{NOW, at, job, token};
-use postworks::testing::postgres_server::PostgresServer;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
+use tokio::runtime::Runtime;
 
-/// How long a story waits for a connection.
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::stories::{live_through, on_postgresql, on_sqlite};
 
 /// One thing that happens; the numbers are tokens.
 #[derive(Debug, Clone, Copy)]
@@ -196,38 +193,18 @@ async fn story(ledger: &SqlLedger, events: &[Event]) {
     ledger.cancel(id, at(5), None).await.unwrap();
 }
 
-fn stories(ledger: &SqlLedger, runtime: &tokio::runtime::Runtime) {
-    let mut runner =
-        TestRunner::new(Config { cases: 60, failure_persistence: None, ..Config::default() });
-    let told = runner.run(&prop::collection::vec(event(), 1..25), |events| {
+fn stories(ledger: &SqlLedger, runtime: &Runtime) {
+    live_through(60, prop::collection::vec(event(), 1..25), |events| {
         runtime.block_on(story(ledger, &events));
-        Ok(())
     });
-    told.unwrap();
 }
 
 #[test]
 fn sqlite_agrees_with_the_model_whatever_happens() {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let db = runtime.block_on(async {
-        let db = Db::open_sqlite(&folder.path().join("postworks.db")).await.unwrap();
-        db.migrate().await.unwrap();
-        db
-    });
-    stories(&SqlLedger::new(db), &runtime);
+    on_sqlite(stories);
 }
 
 #[test]
 fn postgresql_agrees_with_the_model_whatever_happens() {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let (_server, db) = runtime.block_on(async {
-        let server = PostgresServer::launch().await;
-        // Thousands of transactions in a row: on a busy machine one of them may have to wait for
-        // longer than a job would.
-        let patient = PostgresOptions { acquire_timeout: PATIENCE, ..PostgresOptions::default() };
-        let db = Db::connect_postgres(&server.database().await, &patient).unwrap();
-        (server, db)
-    });
-    stories(&SqlLedger::new(db), &runtime);
+    on_postgresql(stories);
 }

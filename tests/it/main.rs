@@ -21,6 +21,7 @@ mod mishaps;
 mod newer;
 mod postgres;
 mod schedules;
+mod stories;
 mod tidy;
 mod trust;
 mod unique;

@@ -5,18 +5,14 @@ use std::time::Duration;
 
 use postworks::job::{Category, JobId, NewJob, Reason, State, Timestamp, Token, Uniqueness};
 use postworks::ledger::{
-    Db, DeadFilter, Ledger, Next, PostgresOptions, PutBack, Recorded, Settled, SqlLedger, Standing,
-    Unpark, Verdict,
+    DeadFilter, Ledger, Next, PutBack, Recorded, Settled, SqlLedger, Standing, Unpark, Verdict,
 };
 use postworks::testing::ledger::{NOW, unique};
-use postworks::testing::postgres_server::PostgresServer;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
+use tokio::runtime::Runtime;
 
 use super::model::Model;
-
-/// How long a story waits for a connection.
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::stories::{live_through, on_postgresql, on_sqlite};
 
 /// How a request wants its key held; times in seconds.
 #[derive(Debug, Clone, Copy)]
@@ -330,37 +326,18 @@ async fn story(ledger: &SqlLedger, events: Vec<Event>) {
     story.end().await;
 }
 
-fn stories(ledger: &SqlLedger, runtime: &tokio::runtime::Runtime) {
-    // What failed is printed as the shortest story that fails.
-    let mut runner =
-        TestRunner::new(Config { cases: 80, failure_persistence: None, ..Config::default() });
-    let told = runner.run(&prop::collection::vec(event(), 1..40), |events| {
+fn stories(ledger: &SqlLedger, runtime: &Runtime) {
+    live_through(80, prop::collection::vec(event(), 1..40), |events| {
         runtime.block_on(story(ledger, events));
-        Ok(())
     });
-    told.unwrap();
 }
 
 #[test]
 fn sqlite_holds_keys_as_the_model_does_whatever_happens() {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let db = runtime.block_on(async {
-        let db = Db::open_sqlite(&folder.path().join("postworks.db")).await.unwrap();
-        db.migrate().await.unwrap();
-        db
-    });
-    stories(&SqlLedger::new(db), &runtime);
+    on_sqlite(stories);
 }
 
 #[test]
 fn postgresql_holds_keys_as_the_model_does_whatever_happens() {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let (_server, db) = runtime.block_on(async {
-        let server = PostgresServer::launch().await;
-        let patient = PostgresOptions { acquire_timeout: PATIENCE, ..PostgresOptions::default() };
-        let db = Db::connect_postgres(&server.database().await, &patient).unwrap();
-        (server, db)
-    });
-    stories(&SqlLedger::new(db), &runtime);
+    on_postgresql(stories);
 }
