@@ -92,6 +92,7 @@ promises! {
     nothing_but_its_parents_lets_a_waiting_child_go,
     a_cleanup_leaves_parents_whose_end_was_not_told,
     what_a_person_puts_back_runs,
+    the_end_of_a_parent_wakes_who_tells_children,
     a_redriven_job_has_all_its_attempts_again,
     a_redrive_never_takes_a_unique_key_from_a_live_job,
     a_job_keeps_its_callers_trace,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use uuid::Uuid;
 
 use super::{
@@ -389,4 +390,20 @@ pub async fn what_a_person_puts_back_runs(ledger: &SqlLedger) {
     assert_eq!(told[0].outcome, Some(State::Dead), "it is told of the end that it failed with");
     settled(ledger, verdict(id, token(1), Next::Completed { at: at(7) })).await;
     assert!(tell(ledger, 8).await.is_empty());
+}
+
+/// Whoever tells children need not wait for the next look: an end in this process wakes him.
+pub async fn the_end_of_a_parent_wakes_who_tells_children(ledger: &SqlLedger) {
+    let families = Families::new(ledger.db().clone());
+    let is_woken = || families.ends().notified().now_or_never().is_some();
+    settled(ledger, completed(created(ledger, job()).await, token(1))).await;
+    assert!(!is_woken(), "nobody waits for it");
+    for end in [End::Settled, End::Dies, End::CancelledByHand, End::CancelledByItsWorker] {
+        let parent = created(ledger, job()).await;
+        waiting(ledger, child(&[parent], OnFailure::Continue)).await;
+        assert!(!is_woken(), "{end:?} has not come yet");
+        end.come(ledger, parent).await;
+        assert!(is_woken(), "{end:?}");
+        assert_eq!(tell(ledger, 9).await.len(), 1, "{end:?}");
+    }
 }

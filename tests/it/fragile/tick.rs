@@ -103,6 +103,17 @@ impl World {
     }
 }
 
+/// Kills (-9) whichever of two first comes upon its trap; answers the other.
+pub(super) async fn outlived(one: Watched, other: Watched, traps: [&Trap; 2]) -> Watched {
+    let other_is_at_it = tokio::select! {
+        () = traps[0].sprung() => false,
+        () = traps[1].sprung() => true,
+    };
+    let (killed, lives) = if other_is_at_it { (other, one) } else { (one, other) };
+    drop(killed.worker);
+    lives
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_killed_before_or_after_it_commits_a_tick_loses_no_time_and_none_is_had_twice() {
     let world = World::start().await;
@@ -116,14 +127,7 @@ async fn a_worker_killed_before_or_after_it_commits_a_tick_loses_no_time_and_non
         let (one, two) = (trap(&survivor), trap(&other));
         let at = SystemClock.now().after(Duration::from_secs(1));
         world.tick(at).await;
-        let other_is_at_it = tokio::select! {
-            () = one.sprung() => false,
-            () = two.sprung() => true,
-        };
-        let (killed, lives) = if other_is_at_it { (other, survivor) } else { (survivor, other) };
-        // Kill -9.
-        drop(killed.worker);
-        survivor = lives;
+        survivor = outlived(survivor, other, [&one, &two]).await;
         expected.extend((0..SCHEDULES).map(|number| ((number, at.as_millis()), 1)));
         until("not all jobs of a tick are made and done", async || {
             let (made, done) = world.made().await;

@@ -2,7 +2,7 @@
 //! one's arguments; continuous ones do not put it off for ever; one that comes while it runs makes the
 //! next run.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -18,7 +18,7 @@ use postworks::testing::postgres_server::PostgresServer;
 use postworks::testing::redis_server::RedisServer;
 use postworks::worker::{Calls, Handler, JobContext, Options, Registry, Stop, Worker};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -37,14 +37,14 @@ impl Job for Edited {
 /// Notes with what runs began, and lets them end.
 #[derive(Clone)]
 struct Publish {
-    began: Arc<Mutex<Vec<u32>>>,
+    began: watch::Sender<Vec<u32>>,
     may_end: Arc<Semaphore>,
 }
 
 #[async_trait]
 impl Handler<Edited> for Publish {
     async fn handle(&self, job: Edited, _: &JobContext) -> Result<(), JobError> {
-        self.began.lock().unwrap().push(job.version);
+        self.began.send_modify(|began| began.push(job.version));
         let _permit = self.may_end.acquire().await;
         Ok(())
     }
@@ -72,7 +72,8 @@ impl World {
         let ledger = GroupCommit::new(Arc::new(SqlLedger::new(postgres.db().await)));
         let ledger: Arc<dyn Ledger> = Arc::new(ledger);
         let clock = SystemClock::shared();
-        let publish = Publish { began: Arc::default(), may_end: Arc::new(Semaphore::new(may_end)) };
+        let publish =
+            Publish { began: watch::Sender::default(), may_end: Arc::new(Semaphore::new(may_end)) };
         let mut registry = Registry::default();
         registry.add::<Edited>(publish.clone(), [queue(Edited::KIND)]).unwrap();
         let producer = Producer::new(
@@ -130,15 +131,14 @@ impl World {
     }
 
     fn began(&self) -> Vec<u32> {
-        self.publish.began.lock().unwrap().clone()
+        self.publish.began.borrow().clone()
     }
 
     async fn until_began(&self, runs: usize) {
-        let start = Instant::now();
-        while self.began().len() < runs {
-            assert!(start.elapsed() < PATIENCE, "only {:?} began", self.began());
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let mut began = self.publish.began.subscribe();
+        let enough = began.wait_for(|began| began.len() >= runs);
+        let waited = tokio::time::timeout(PATIENCE, enough).await.map(drop);
+        assert!(waited.is_ok(), "only {:?} began", self.began());
     }
 
     /// How many jobs there are, once all have ended.
@@ -151,6 +151,7 @@ impl World {
                 return rows.len();
             }
             assert!(start.elapsed() < PATIENCE, "{rows:?}");
+            // The ledger gives no signal: the condition decides, this only spaces the looks.
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
