@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::fleet::{Fleet, Http, LONG, until};
 
 const QUEUE: &str = "connector_sync.sandbox";
-/// So often a worker is killed in the middle of its walks.
+/// So often a worker is killed, and so many walks of theirs are cut between two pages, at least.
 const KILLS: usize = 50;
 /// Posts that arrive on each account between two kills: three pages and more.
 const BURST: usize = 160;
@@ -88,8 +88,9 @@ async fn a_walk_that_is_killed_fifty_times_while_posts_arrive_leaves_no_gap_and_
     }
     first.kill9().await;
     let store = fleet.store();
-    let mut in_the_middle = 0;
-    for round in 0..KILLS {
+    let (mut round, mut in_the_middle) = (0, 0);
+    while round < KILLS || in_the_middle < KILLS {
+        assert!(round < 4 * KILLS, "of {round} kills only {in_the_middle} cut a walk");
         let mut worker = fleet.worker(&[]).await;
         let posting = arrive(&accounts, round);
         let killing = async {
@@ -108,6 +109,7 @@ async fn a_walk_that_is_killed_fifty_times_while_posts_arrive_leaves_no_gap_and_
             let cursor = store.cursor(account.connector, SyncStream::Posts).await.unwrap();
             in_the_middle += usize::from(cursor.page_token.is_some());
         }
+        round += 1;
     }
     let _survivor = fleet.worker(&[]).await;
     // Once for the walks that are under way, and once for what is above them.
@@ -132,11 +134,11 @@ async fn a_walk_that_is_killed_fifty_times_while_posts_arrive_leaves_no_gap_and_
         let missing: Vec<_> = published.keys().filter(|id| !found.contains_key(*id)).collect();
         assert!(missing.is_empty(), "{} of {} are missing", missing.len(), published.len());
         assert_eq!(found, published);
-        assert_eq!(rows, KILLS * BURST);
+        assert_eq!(rows, round * BURST);
     }
     println!(
-        "{KILLS} kills, {in_the_middle} walks were between two pages; {} posts each",
-        KILLS * BURST
+        "{round} kills, {in_the_middle} walks were between two pages; {} posts each",
+        round * BURST
     );
     assert!(in_the_middle >= KILLS / 5, "the kills hit no walks: {in_the_middle}");
 }

@@ -211,43 +211,52 @@ impl Schedules {
         job: &NewJob,
         note: &AuditEntry,
     ) -> Result<RanNow, Error> {
-        const SELECT: &str = concat!(
-            "SELECT fires, overlap, last_job, ",
-            overlaps!(),
-            ", EXISTS (SELECT 1 FROM schedule_fires WHERE schedule_id = $1 AND job_id = $2) \
-             FROM schedules WHERE id = $1"
-        );
-        const LOCK: &str = "UPDATE schedules SET fires = fires WHERE id = $1";
-        const UPDATE: &str = "UPDATE schedules SET fires = $2, last_job = $3 WHERE id = $1";
-        type Row = (i64, String, Option<Uuid>, bool, bool);
         let mut tx = self.db.begin().await?;
-        on_tx!(&mut tx, conn => sqlx::query(LOCK).bind(id).execute(conn).await.map(drop))?;
-        let row: Option<Row> = on_tx!(&mut tx, conn => {
-            sqlx::query_as(SELECT).bind(id).bind(job.id.as_uuid()).fetch_optional(conn).await
-        })?;
-        let Some((fires, overlap, last_job, overlaps, ours)) = row else {
-            return Ok(RanNow::Missing);
-        };
-        if ours {
-            return Ok(RanNow::Made);
+        let ran = run_in(&mut tx, id, job, note).await?;
+        match ran {
+            RanNow::Made => tx.commit().await?,
+            // At once: a look that finds the row locked leaves its times to others.
+            RanNow::Missing | RanNow::Overlaps(_) => tx.rollback().await?,
         }
-        let last_job = last_job.map(JobId::from_uuid);
-        if overlaps && overlap == Overlap::Skip.as_str() {
-            return Ok(RanNow::Overlaps(last_job));
-        }
-        let n = fires.saturating_add(1);
-        let fire = NewFire { schedule: id, at: job.created_at, n, job: Some(job.clone()) };
-        if write_fires(&mut tx, &[fire], job.created_at, true).await?.is_empty() {
-            return Ok(RanNow::Overlaps(last_job));
-        }
-        SqlLedger::enqueue_in(&mut tx, std::slice::from_ref(job)).await?;
-        on_tx!(&mut tx, conn => {
-            sqlx::query(UPDATE).bind(id).bind(n).bind(job.id.as_uuid()).execute(conn).await.map(drop)
-        })?;
-        SqlLedger::audit_in(&mut tx, note).await?;
-        tx.commit().await?;
-        Ok(RanNow::Made)
+        Ok(ran)
     }
+}
+
+async fn run_in(tx: &mut Tx, id: Uuid, job: &NewJob, note: &AuditEntry) -> Result<RanNow, Error> {
+    const SELECT: &str = concat!(
+        "SELECT fires, overlap, last_job, ",
+        overlaps!(),
+        ", EXISTS (SELECT 1 FROM schedule_fires WHERE schedule_id = $1 AND job_id = $2) \
+             FROM schedules WHERE id = $1"
+    );
+    const LOCK: &str = "UPDATE schedules SET fires = fires WHERE id = $1";
+    const UPDATE: &str = "UPDATE schedules SET fires = $2, last_job = $3 WHERE id = $1";
+    type Row = (i64, String, Option<Uuid>, bool, bool);
+    on_tx!(&mut *tx, conn => sqlx::query(LOCK).bind(id).execute(conn).await.map(drop))?;
+    let row: Option<Row> = on_tx!(&mut *tx, conn => {
+        sqlx::query_as(SELECT).bind(id).bind(job.id.as_uuid()).fetch_optional(conn).await
+    })?;
+    let Some((fires, overlap, last_job, overlaps, ours)) = row else {
+        return Ok(RanNow::Missing);
+    };
+    if ours {
+        return Ok(RanNow::Made);
+    }
+    let last_job = last_job.map(JobId::from_uuid);
+    if overlaps && overlap == Overlap::Skip.as_str() {
+        return Ok(RanNow::Overlaps(last_job));
+    }
+    let n = fires.saturating_add(1);
+    let fire = NewFire { schedule: id, at: job.created_at, n, job: Some(job.clone()) };
+    if write_fires(tx, &[fire], job.created_at, true).await?.is_empty() {
+        return Ok(RanNow::Overlaps(last_job));
+    }
+    SqlLedger::enqueue_in(tx, std::slice::from_ref(job)).await?;
+    on_tx!(&mut *tx, conn => {
+        sqlx::query(UPDATE).bind(id).bind(n).bind(job.id.as_uuid()).execute(conn).await.map(drop)
+    })?;
+    SqlLedger::audit_in(tx, note).await?;
+    Ok(RanNow::Made)
 }
 
 /// Those whose last job is not done, among the ones that must not overlap. Asked once their rows are
