@@ -7,8 +7,10 @@ use super::several::{free_port, until};
 
 /// What the sentinels call the master.
 pub const MASTER: &str = "main";
-/// How long a master must be silent before a sentinel takes it for dead.
-pub const DOWN_AFTER: Duration = Duration::from_secs(1);
+/// How long a master must be silent before a sentinel takes it for dead. Sentinels ping once a second,
+/// and the first ping of a master that they have just switched to leaves after a second, too: with no
+/// more patience than that they take it for dead at once, and may make the old one the master again.
+pub const DOWN_AFTER: Duration = Duration::from_secs(2);
 const SENTINELS: usize = 3;
 
 /// Two Redis servers, one of which is the master, and three sentinels. Everything listens on
