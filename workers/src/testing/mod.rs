@@ -5,4 +5,7 @@
 pub mod lossy_proxy;
 pub mod oidc;
 pub mod pds;
+mod publishing;
 mod script;
+
+pub use publishing::publish;

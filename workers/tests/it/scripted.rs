@@ -8,22 +8,35 @@ use async_trait::async_trait;
 use postworks::clock::SharedClock;
 use postworks::job::{ErrorClass, JobError, SyncStream, Timestamp};
 use postworks_workers::platforms::{
-    Account, Descriptor, Idempotency, Numbers, Outgoing, Platform, Profile, Published, Secret,
-    SyncPage, TokenSet,
+    Account, Committed, Descriptor, Idempotency, KeyScope, Limits, Numbers, Outgoing, Platform,
+    Prepared, Profile, Published, Reconciled, Secret, Sought, SyncPage, TokenSet,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-const fn descriptor(name: &'static str, idempotency: Idempotency, look_up: bool) -> Descriptor {
+const fn descriptor(name: &'static str, idempotency: Idempotency, reconciles: bool) -> Descriptor {
     let secret = Secret::RefreshToken;
     let streams = &[SyncStream::Posts];
-    Descriptor { name, idempotency, look_up, secret, text_chars_max: 20, streams, local: true }
+    Descriptor {
+        name,
+        idempotency,
+        reconciles,
+        secret,
+        target: None,
+        oauth: None,
+        limits: Limits::text_only(20),
+        streams,
+        price: None,
+        local: true,
+    }
 }
 
-const FOR_EVER: Idempotency = Idempotency::ClientKey { lifetime: None };
-const FOR_A_DAY: Idempotency =
-    Idempotency::ClientKey { lifetime: Some(Duration::from_secs(24 * 3_600)) };
+const FOR_EVER: Idempotency = Idempotency::ClientKey { lifetime: None, scope: KeyScope::Account };
+const FOR_A_DAY: Idempotency = Idempotency::ClientKey {
+    lifetime: Some(Duration::from_secs(24 * 3_600)),
+    scope: KeyScope::Account,
+};
 
 pub(crate) static KEYED: Descriptor = descriptor("keyed", FOR_EVER, false);
 pub(crate) static FORGETFUL: Descriptor = descriptor("forgetful", FOR_A_DAY, false);
@@ -289,12 +302,13 @@ impl Platform for Scripted {
         Ok(true)
     }
 
-    async fn publish(
+    async fn commit(
         &self,
         _: &Account,
         access: &SecretString,
         post: &Outgoing,
-    ) -> Result<Published, JobError> {
+        _: &Prepared,
+    ) -> Result<Committed, JobError> {
         self.publishing.pass().await;
         let mut server = self.check(access)?;
         let fault = server.publish_faults.pop_front();
@@ -312,7 +326,7 @@ impl Platform for Scripted {
         if let Some(Fault::LosesTheAnswer(class)) = fault {
             return Err(failure(class));
         }
-        Ok(Published { remote_id, remote_url: None })
+        Ok(Committed::Published(Published { remote_id, remote_url: None }))
     }
 
     async fn posts(
@@ -369,15 +383,19 @@ impl Platform for Scripted {
         }
     }
 
-    async fn look_up(
+    async fn reconcile(
         &self,
         _: &Account,
         access: &SecretString,
         post: &Outgoing,
-    ) -> Result<Option<Published>, JobError> {
+        _: &Prepared,
+        _: Sought<'_>,
+    ) -> Result<Reconciled, JobError> {
         let found = self.check(access)?.shown.get(&post.publication_id).cloned();
         self.looked_up.pass().await;
-        Ok(found.map(|remote_id| Published { remote_id, remote_url: None }))
+        Ok(found.map_or(Reconciled::Absent, |remote_id| {
+            Reconciled::There(Published { remote_id, remote_url: None })
+        }))
     }
 }
 
