@@ -5,6 +5,7 @@
 pub mod lossy_proxy;
 pub mod oidc;
 pub mod pds;
+pub mod pictures;
 mod publishing;
 mod script;
 

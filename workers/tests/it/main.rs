@@ -5,6 +5,7 @@
 
 mod accounts;
 mod cleanup;
+mod content;
 mod disconnecting;
 mod grants;
 mod intents;
@@ -19,6 +20,7 @@ mod reconnected;
 mod refreshes;
 mod renewals;
 mod renewed_evenly;
+mod replies;
 mod requests;
 mod rows;
 mod scripted;
