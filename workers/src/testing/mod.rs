@@ -7,5 +7,6 @@ pub mod oidc;
 pub mod pds;
 mod publishing;
 mod script;
+pub mod wordpress;
 
 pub use publishing::publish;

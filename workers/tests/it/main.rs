@@ -15,6 +15,7 @@ mod preparing;
 mod publishing;
 mod real_bluesky;
 mod real_oidc;
+mod real_wordpress;
 mod reconnected;
 mod refreshes;
 mod renewals;
