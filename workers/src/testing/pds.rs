@@ -1,5 +1,7 @@
 //! A real Bluesky server (PDS) with its directory, private to a test, on loopback.
 
+mod limits;
+
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 
@@ -19,7 +21,7 @@ use url::Url;
 use super::script::{Script, answer, text};
 use crate::platforms::NetworkPolicy;
 use crate::platforms::bluesky::DESCRIPTOR;
-use crate::platforms::http::{Http, HttpOptions, endpoint};
+use crate::platforms::http::{Http, HttpOptions, RequestBuilder, endpoint};
 
 const PLC: Script = of_folder(&["-r", "./lo.js", "plc.js"]);
 const PDS: Script = of_folder(&["-r", "./lo.js", "pds.js"]);
@@ -202,7 +204,7 @@ fn free_port() -> u16 {
 
 /// Keeps an address without listening on it. Connections of the server that had it may still be
 /// in their last minute, which only the option permits.
-fn reserve(address: SocketAddr) -> TcpSocket {
+pub(super) fn reserve(address: SocketAddr) -> TcpSocket {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_reuseaddr(true).expect("an option of every socket");
     socket.bind(address).expect("bind the port of a server that is down");
