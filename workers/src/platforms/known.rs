@@ -7,10 +7,13 @@ use std::sync::Arc;
 use postworks::clock::SharedClock;
 use postworks::config::OAuth;
 
+use super::bluesky::BlueskyClient;
 use super::http::HttpOptions;
+use super::mastodon::{self, MastodonClient};
 use super::oauth::{OAuthClient, Profile, ProfileError};
 use super::sandbox::{self, SandboxClient};
-use super::{Descriptor, Platform, bluesky::BlueskyClient};
+use super::x::{self, XClient};
+use super::{Descriptor, Platform};
 
 /// How alike a name must be to be suggested, from 0 to 1; `strsim`'s customary threshold.
 const ALIKE_MIN: f64 = 0.75;
@@ -47,20 +50,32 @@ pub fn all<'a>(
 ) -> Result<Platforms, SetupError> {
     let mut profiles: BTreeMap<&str, &OAuth> = profiles.into_iter().collect();
     let mut oauth = BTreeMap::new();
+    let mut servers_of = |descriptor: &'static Descriptor| {
+        let Some(config) = profiles.remove(descriptor.name) else { return Ok(None) };
+        let fault = |source| SetupError::OAuth { platform: descriptor.name.to_owned(), source };
+        let profile = Profile::read(config, descriptor.oauth).map_err(fault)?;
+        let server = OAuthClient::new(descriptor, profile, options, clock.clone());
+        let server = Arc::new(server.map_err(fault)?);
+        oauth.insert(descriptor.name, Arc::clone(&server));
+        Ok::<_, SetupError>(Some(server))
+    };
     let mut platforms: Vec<Arc<dyn Platform>> = Vec::new();
     for descriptor in [&sandbox::SANDBOX, &sandbox::SANDBOX_LOOKUP, &sandbox::SANDBOX_BLIND] {
         let mut client = SandboxClient::new(descriptor, options, clock.clone())?;
-        if let Some(config) = profiles.remove(descriptor.name) {
-            let fault = |source| SetupError::OAuth { platform: descriptor.name.to_owned(), source };
-            let profile = Profile::read(config, descriptor.oauth).map_err(fault)?;
-            let server = OAuthClient::new(descriptor, profile, options, clock.clone());
-            let server = Arc::new(server.map_err(fault)?);
-            client = client.with_oauth(Arc::clone(&server));
-            oauth.insert(descriptor.name, server);
+        if let Some(server) = servers_of(descriptor)? {
+            client = client.with_oauth(server);
         }
         platforms.push(Arc::new(client));
     }
     platforms.push(Arc::new(BlueskyClient::new(options, clock.clone())?));
+    // Its tokens are used as they are: nothing is asked of its servers but the first one.
+    servers_of(&mastodon::DESCRIPTOR)?;
+    platforms.push(Arc::new(MastodonClient::new(options, clock.clone())?));
+    let mut x = XClient::new(options, clock.clone())?;
+    if let Some(server) = servers_of(&x::DESCRIPTOR)? {
+        x = x.with_oauth(server);
+    }
+    platforms.push(Arc::new(x));
     match profiles.keys().next() {
         Some(name) => Err(SetupError::NoOAuth((*name).to_owned())),
         None => Ok(Platforms { oauth, ..Platforms::new(platforms) }),
@@ -160,7 +175,7 @@ mod tests {
         assert_eq!(
             platforms.get("BlueSki").err().unwrap().to_string(),
             "no platform is called \"BlueSki\"; did you mean \"bluesky\"? \
-             (there are: bluesky, sandbox, sandbox_blind, sandbox_lookup)"
+             (there are: bluesky, mastodon, sandbox, sandbox_blind, sandbox_lookup, x)"
         );
         assert_eq!(platforms.get("fax").err().unwrap().nearest, None);
     }

@@ -3,18 +3,23 @@
 //! A client knows no database, no queue and no retry. It does one request when it is told to and
 //! says what the answer means.
 
+mod addresses;
 mod answer;
 pub mod bluesky;
 mod body;
 mod call;
 mod content;
 mod descriptor;
+mod html;
 pub mod http;
 mod known;
+mod likeness;
 mod limits;
+pub mod mastodon;
 mod meter;
 mod network;
 pub mod oauth;
+mod price;
 mod publish;
 mod ranges;
 mod rate;
@@ -24,6 +29,7 @@ mod responder;
 mod revoke;
 pub mod sandbox;
 mod windows;
+pub mod x;
 
 pub use content::{Image, ImageKind, Link, Outgoing};
 pub use descriptor::{

@@ -1,5 +1,8 @@
 //! A real Bluesky server (PDS) with its directory, private to a test, on loopback.
 
+mod limits;
+mod look;
+
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 
@@ -16,17 +19,17 @@ use tokio::net::TcpSocket;
 use tokio::process::Child;
 use url::Url;
 
-use super::script::{Script, answer, text};
+use super::script::{Runtime, Script, answer, text};
 use crate::platforms::NetworkPolicy;
 use crate::platforms::bluesky::DESCRIPTOR;
-use crate::platforms::http::{Http, HttpOptions, endpoint};
+use crate::platforms::http::{Http, HttpOptions, RequestBuilder, endpoint};
 
 const PLC: Script = of_folder(&["-r", "./lo.js", "plc.js"]);
 const PDS: Script = of_folder(&["-r", "./lo.js", "pds.js"]);
 const JWT_SECRET: &str = "test-jwt-secret";
 
 const fn of_folder(args: &'static [&'static str]) -> Script {
-    Script { folder: "pds", package: "@atproto/pds", args }
+    Script { folder: "servers/pds", runtime: Runtime::Node("@atproto/pds"), args }
 }
 
 /// A running server. Dropping it, or the end of the test's process, ends it.

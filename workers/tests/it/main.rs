@@ -5,8 +5,10 @@
 
 mod accounts;
 mod cleanup;
+mod contract_real_x;
 mod disconnecting;
 mod grants;
+mod guides;
 mod intents;
 mod keys;
 mod moving;
@@ -14,6 +16,7 @@ mod overtaken;
 mod preparing;
 mod publishing;
 mod real_bluesky;
+mod real_mastodon_mock;
 mod real_oidc;
 mod reconnected;
 mod refreshes;
