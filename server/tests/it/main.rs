@@ -58,6 +58,7 @@ mod readme;
 mod real_bluesky;
 mod real_connect;
 mod real_oidc;
+mod real_once;
 mod redaction;
 mod redis_limits;
 mod redrive;

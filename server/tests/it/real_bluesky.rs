@@ -1,6 +1,7 @@
 //! The whole fleet against a real Bluesky server: whatever is killed, lost or refused, each post
 //! is there once.
 
+mod limits;
 mod world;
 
 use std::slice;

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use unicode_segmentation::UnicodeSegmentation as _;
+
 use super::content::{ImageKind, Outgoing, with_link};
 
 /// What a platform's posts may hold.
@@ -51,6 +53,8 @@ pub struct ImageLimits {
 pub enum LinkAs {
     /// It has a place of its own.
     Card,
+    /// It has a place of its own, which images take if there are any: then it is appended.
+    CardUnlessImages,
     /// Its address is put after the text, and counts as a part of it.
     Appended,
 }
@@ -99,6 +103,11 @@ impl Length {
     pub const fn chars(max: usize) -> Self {
         Self { max, unit: "characters", count: |text| text.chars().count() }
     }
+
+    /// At most so many graphemes: what people take for one character, such as a flag.
+    pub const fn graphemes(max: usize) -> Self {
+        Self { max, unit: "graphemes", count: |text| text.graphemes(true).count() }
+    }
 }
 
 impl<'a> From<&'a Outgoing> for Draft<'a> {
@@ -143,7 +152,11 @@ impl Limits {
     }
 
     fn check_text(&self, name: &str, draft: &Draft<'_>) -> Result<(), Refusal> {
-        let appended = draft.link.filter(|_| self.link == LinkAs::Appended);
+        let appended = draft.link.filter(|_| match self.link {
+            LinkAs::Card => false,
+            LinkAs::CardUnlessImages => !draft.images.is_empty(),
+            LinkAs::Appended => true,
+        });
         let text = with_link(draft.text, appended);
         let Length { max, unit, count } = self.text;
         let length = count(&text);
@@ -270,6 +283,22 @@ mod tests {
         }
         assert_eq!(LIMITS.check("p", &images(vec![good; 2])), Ok(()));
         assert_eq!(LIMITS.check("p", &Draft { text: "", ..images(vec![good]) }), Ok(()));
+    }
+
+    #[test]
+    fn an_address_counts_where_images_have_its_place() {
+        let limits = Limits { link: LinkAs::CardUnlessImages, ..LIMITS };
+        let card = Draft { text: "x", link: Some("https://example.org/"), ..Draft::default() };
+        assert_eq!(limits.check("p", &card), Ok(()));
+        let draft = Draft { images: vec![image(ImageKind::Png, 1, "")], ..card };
+        let words = "the text with the link's address has 23 characters; p takes at most 20";
+        assert_eq!(limits.check("p", &draft), Err(refusal("/text", words.to_owned())));
+    }
+
+    #[test]
+    fn graphemes_are_what_people_count() {
+        let Length { count, unit, .. } = Length::graphemes(9);
+        assert_eq!((count("e\u{301}"), count("👨‍👩‍👧‍👦🇩🇪!"), unit), (1, 3, "graphemes"));
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! A real Bluesky server (PDS) with its directory, private to a test, on loopback.
 
+mod limits;
+mod look;
+
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 
@@ -19,7 +22,7 @@ use url::Url;
 use super::script::{Script, answer, text};
 use crate::platforms::NetworkPolicy;
 use crate::platforms::bluesky::DESCRIPTOR;
-use crate::platforms::http::{Http, HttpOptions, endpoint};
+use crate::platforms::http::{Http, HttpOptions, RequestBuilder, endpoint};
 
 const PLC: Script = of_folder(&["-r", "./lo.js", "plc.js"]);
 const PDS: Script = of_folder(&["-r", "./lo.js", "pds.js"]);

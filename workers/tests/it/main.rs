@@ -7,6 +7,7 @@ mod accounts;
 mod cleanup;
 mod disconnecting;
 mod grants;
+mod guides;
 mod intents;
 mod keys;
 mod moving;

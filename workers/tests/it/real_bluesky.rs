@@ -1,5 +1,7 @@
 //! The Bluesky client against a real server: each fact that the client leans on.
 
+mod rich;
+
 use std::time::Duration;
 
 use postworks::clock::{Clock, SystemClock};
@@ -224,7 +226,7 @@ async fn wrong_credentials_need_a_person() {
 async fn a_text_over_the_servers_limit_is_invalid() {
     let world = World::start().await;
     let tokens = world.sign_in().await;
-    let error = world.publish(&tokens, &post(&"x".repeat(3001))).await.unwrap_err();
+    let error = world.publish(&tokens, &post(&"x".repeat(301))).await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Invalid);
     assert!(error.to_string().contains("InvalidRequest"), "{error}");
     assert_eq!(world.records().await, []);

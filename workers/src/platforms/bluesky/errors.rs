@@ -6,6 +6,7 @@
 //! a read, the rest is wrong and will stay wrong (`InvalidRequest` for one).
 
 use super::super::answer::{ALWAYS, ErrorTable, FOR_TOKENS, Rule, Verdict, WITH_ACCESS};
+use super::super::call::Step;
 
 /// `putRecord` with `swapRecord: null` found another record: "Record was at …".
 pub(super) const INVALID_SWAP: &str = "InvalidSwap";
@@ -29,6 +30,9 @@ pub(super) const TABLE: ErrorTable = ErrorTable::plain(&[
     Rule::new(FOR_TOKENS, 401, "AuthFactorTokenRequired", Verdict::Revoked),
     // (L) The account was taken down; signing in again will say so too.
     Rule::new(ALWAYS, 0, "AccountTakedown", Verdict::Revoked),
+    // "Could not find blob: …": an upload was cleared away, or the server was put back to a backup.
+    // Nothing was written, and once it is old enough it is uploaded anew.
+    Rule::new(&[Step::Publish], 400, "BlobNotFound", Verdict::Later),
     // The address is a server's, but none that holds accounts.
     Rule::new(ALWAYS, 501, "MethodNotImplemented", Verdict::Invalid),
 ]);
