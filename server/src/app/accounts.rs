@@ -53,11 +53,10 @@ impl App {
             }
         };
         self.check_platform(&connector.platform, &base_url)?;
-        self.check_target(&connector.platform, connector.target.as_deref(), true)?;
-        let AddConnector { platform, identifier, target, secret, reason, .. } = connector;
+        let AddConnector { platform, identifier, secret, reason, .. } = connector;
         let mut note = self.note("connector.add", "", reason.as_deref())?;
         note.detail = Some(format!("{platform} {identifier}"));
-        let new = NewConnector { platform, base_url, identifier, target, secret };
+        let new = NewConnector { platform, base_url, identifier, secret };
         let noted = |id: Uuid| Some(AuditEntry { subject: id.to_string(), ..note });
         let connected = self.store.add_connector_noted(new, noted).await?;
         self.release(connected).await?;
@@ -83,32 +82,6 @@ impl App {
         }
         check_base_url(base_url, platform.descriptor(), self.node.network)
             .map_err(|message| Error::field("/base_url", message))
-    }
-
-    /// Whether posts on this platform can go there, or need not be told where, unless the platform
-    /// itself will say (`alone`: it will not).
-    pub(super) fn check_target(
-        &self,
-        platform: &str,
-        target: Option<&str>,
-        alone: bool,
-    ) -> Result<(), Error> {
-        let found = self.node.platforms.get(platform);
-        let found = found.map_err(|error| Error::field("/platform", error.to_string()))?;
-        let refused = |words: String| Err(Error::field("/target", words));
-        match (found.descriptor().target, target) {
-            (None, Some(_)) => refused(format!("must not be there: {platform} has none")),
-            (Some(wanted), None) if wanted.required && alone => refused(format!(
-                "must be there: the {} to post in, such as {}",
-                wanted.what, wanted.example
-            )),
-            (Some(_), Some(target)) => {
-                let mut faults = Vec::new();
-                text(&mut faults, "/target", target, IDENTIFIER_BYTES_MAX);
-                if faults.is_empty() { Ok(()) } else { Err(Error::Invalid(faults)) }
-            }
-            (_, None) => Ok(()),
-        }
     }
 
     /// Lists accounts, and how many jobs wait for a person to connect each again.
@@ -259,7 +232,6 @@ impl From<store::Connector> for Connector {
             platform: row.platform,
             base_url: row.base_url.to_string(),
             identifier: row.identifier,
-            target: row.target,
             state: row.state.to_string(),
             state_reason: row.state_reason,
             waiting: 0,

@@ -209,7 +209,6 @@ impl Target for HttpTarget {
             "platform": connector.platform,
             "base_url": connector.base_url,
             "identifier": connector.identifier,
-            "target": connector.target,
             "secret": connector.secret.expose_secret(),
             "reason": connector.reason,
         });

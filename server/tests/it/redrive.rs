@@ -55,7 +55,6 @@ impl Night {
                 platform: "sandbox".to_owned(),
                 base_url: night.platform.url().parse().unwrap(),
                 identifier: format!("a{n}"),
-                target: None,
                 secret: SecretString::from(made["refresh_token"].as_str().unwrap()),
             };
             let connected = night.world.node.store.add_connector(connector).await.unwrap();

@@ -52,7 +52,7 @@ pub fn all<'a>(
         let mut client = SandboxClient::new(descriptor, options, clock.clone())?;
         if let Some(config) = profiles.remove(descriptor.name) {
             let fault = |source| SetupError::OAuth { platform: descriptor.name.to_owned(), source };
-            let profile = Profile::read(config, descriptor.oauth).map_err(fault)?;
+            let profile = Profile::read(config).map_err(fault)?;
             let server = OAuthClient::new(descriptor, profile, options, clock.clone());
             let server = Arc::new(server.map_err(fault)?);
             client = client.with_oauth(Arc::clone(&server));

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use url::Url;
 use uuid::Uuid;
 
-use super::{Account, Committed, Outgoing, Published};
+use super::{Account, Outgoing};
 
 /// The secret that tests send, so that it can be found where it must not be.
 pub(super) const SECRET: &str = "s3cr3t-token";
@@ -77,8 +77,6 @@ impl Responder {
             base_url: self.url.clone(),
             identifier: "alice".into(),
             remote_id: None,
-            target: None,
-            signed_in_at: None,
         }
     }
 }
@@ -91,15 +89,10 @@ impl Drop for Responder {
 
 /// The same post in every test.
 pub(super) fn post() -> Outgoing {
-    let id = "0198f2a0-7c3e-7000-8000-000000000001".parse().unwrap();
-    Outgoing::of_text(id, "Hello".into(), "2026-03-01T09:30:00.250Z".parse().unwrap())
-}
-
-/// Where a commit put its post.
-pub(super) fn published(committed: Committed) -> Published {
-    match committed {
-        Committed::Published(published) => published,
-        other => panic!("it was not published: {other:?}"),
+    Outgoing {
+        publication_id: "0198f2a0-7c3e-7000-8000-000000000001".parse().unwrap(),
+        text: "Hello".into(),
+        created_at: "2026-03-01T09:30:00.250Z".parse().unwrap(),
     }
 }
 

@@ -23,7 +23,6 @@ mod months;
 mod moving;
 mod oauth_states;
 mod posts;
-mod prepared;
 mod progress;
 mod publications;
 mod remote_posts;

@@ -12,8 +12,7 @@ use serde::Serialize;
 use sqlx::QueryBuilder;
 use uuid::Uuid;
 
-use super::{Error, Late, Missed, Store, Window, prepared, time};
-use crate::platforms::Prepared;
+use super::{Error, Late, Missed, Store, Window, time};
 
 /// A publication.
 #[derive(Debug, Clone, Serialize)]
@@ -34,9 +33,6 @@ pub struct Publication {
     pub send_by: Option<Timestamp>,
     /// The worker that recorded the last request.
     pub worker: Option<String>,
-    /// What the platform holds ready for it.
-    #[serde(skip)]
-    pub prepared: Prepared,
     /// Grows with every change of what became of it.
     pub version: i64,
     /// The platform's id of the post.
@@ -110,7 +106,6 @@ pub(super) struct Row {
     send_by: Option<i64>,
     worker: Option<String>,
     version: i64,
-    prepared: Option<String>,
     remote_id: Option<String>,
     remote_url: Option<String>,
     created_at: i64,
@@ -143,7 +138,6 @@ impl TryFrom<Row> for Publication {
             begun_at: row.begun_at.map(time),
             send_by: row.send_by.map(time),
             worker: row.worker,
-            prepared: prepared::read(row.prepared.as_deref())?,
             version: row.version,
             remote_id: row.remote_id,
             remote_url: row.remote_url,

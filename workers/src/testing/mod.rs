@@ -5,7 +5,4 @@
 pub mod lossy_proxy;
 pub mod oidc;
 pub mod pds;
-mod publishing;
 mod script;
-
-pub use publishing::publish;

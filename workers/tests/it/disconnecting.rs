@@ -296,7 +296,6 @@ async fn a_disconnected_account_is_used_for_nothing_and_can_be_connected_anew(db
         platform: KEYED.name.to_owned(),
         base_url: "http://127.0.0.1:9".parse().unwrap(),
         identifier: format!("ada#{}", world.account),
-        target: None,
         secret: SECRET.into(),
     };
     assert!(world.store.add_connector(new).await.is_err());

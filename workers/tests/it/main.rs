@@ -11,7 +11,6 @@ mod intents;
 mod keys;
 mod moving;
 mod overtaken;
-mod preparing;
 mod publishing;
 mod real_bluesky;
 mod real_oidc;

@@ -34,7 +34,6 @@ async fn a_server_is_one_with_and_without_a_slash_at_its_end(db: Db) {
             platform: KEYED.name.to_owned(),
             base_url: base_url.parse().unwrap(),
             identifier: identifier.to_owned(),
-            target: None,
             secret: SECRET.into(),
         };
         world.store.add_connector(new).await.unwrap()

@@ -26,12 +26,7 @@ pub struct AddConnector {
     /// The handle or address.
     #[schemars(length(min = 1, max = IDENTIFIER_BYTES_MAX))]
     pub identifier: String,
-    /// Where on the account posts go, on platforms where that is to be said: a room on Matrix, a page
-    /// on Facebook.
-    #[serde(default)]
-    #[schemars(length(min = 1, max = IDENTIFIER_BYTES_MAX))]
-    pub target: Option<String>,
-    /// What proves that it is ours: an app password, a refresh token or a token that lasts.
+    /// What proves that it is ours: an app password or a refresh token.
     #[schemars(with = "String", length(min = 1, max = SECRET_BYTES_MAX), extend("format" = "password"))]
     pub secret: SecretString,
     /// Why, for the audit.
@@ -84,9 +79,6 @@ pub struct Connector {
     pub base_url: String,
     /// The handle or address.
     pub identifier: String,
-    /// Where on the account posts go, if that was said.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub target: Option<String>,
     /// `active`, `needs_reauth` or `disconnecting`.
     #[schemars(with = "words::ConnectorState")]
     pub state: String,

@@ -76,7 +76,6 @@ impl World {
                 platform: "sandbox".to_owned(),
                 base_url: Url::parse(&self.platform.url()).map_err(broken)?,
                 identifier: handle,
-                target: None,
                 secret: account.refresh_token,
             };
             let connected = self.node.store.add_connector(connector).await.map_err(broken)?;

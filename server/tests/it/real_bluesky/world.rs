@@ -134,7 +134,6 @@ impl World {
             secret: held.secret,
             expires_at: Some(now.after(hour)),
             remote_id: None,
-            signed_in: false,
         };
         let kept = store.commit_refresh(connector, seen.version, &expired).await;
         assert!(kept.expect("the database answers"), "somebody was first");

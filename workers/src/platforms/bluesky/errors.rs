@@ -5,14 +5,14 @@
 //! in the table is decided by its status: 429 is "wait", 5xx "unknown" on a publish and "later" on
 //! a read, the rest is wrong and will stay wrong (`InvalidRequest` for one).
 
-use super::super::answer::{ALWAYS, ErrorTable, FOR_TOKENS, Rule, Verdict, WITH_ACCESS};
+use super::super::answer::{ALWAYS, FOR_TOKENS, Rule, Verdict, WITH_ACCESS};
 
 /// `putRecord` with `swapRecord: null` found another record: "Record was at …".
 pub(super) const INVALID_SWAP: &str = "InvalidSwap";
 /// `getRecord` found none.
 pub(super) const RECORD_NOT_FOUND: &str = "RecordNotFound";
 
-pub(super) const TABLE: ErrorTable = ErrorTable::plain(&[
+pub(super) const RULES: &[Rule] = &[
     // "Token has expired". A refresh token says the same, and "Token has been revoked" once its
     // session was deleted: then only signing in again helps.
     Rule::new(WITH_ACCESS, 400, "ExpiredToken", Verdict::Expired),
@@ -31,4 +31,4 @@ pub(super) const TABLE: ErrorTable = ErrorTable::plain(&[
     Rule::new(ALWAYS, 0, "AccountTakedown", Verdict::Revoked),
     // The address is a server's, but none that holds accounts.
     Rule::new(ALWAYS, 501, "MethodNotImplemented", Verdict::Invalid),
-]);
+];

@@ -25,24 +25,21 @@ use self::wire::{Found, NewSession, Page, Person, Post, Put, Session, Written};
 use super::call::{Call, Step};
 use super::http::{Http, HttpOptions, RequestBuilder, endpoint};
 use super::{
-    Account, Committed, Descriptor, Idempotency, Limits, Outgoing, Platform, Prepared, Profile,
-    Published, RemotePost, Secret, SyncPage, TokenSet,
+    Account, Descriptor, Idempotency, Outgoing, Platform, Profile, Published, RemotePost, Secret,
+    SyncPage, TokenSet,
 };
 
 /// What Bluesky is like.
 pub static DESCRIPTOR: Descriptor = Descriptor {
     name: "bluesky",
     idempotency: Idempotency::DeterministicId,
-    reconciles: false,
+    look_up: false,
     secret: Secret::Password,
-    target: None,
-    oauth: None,
     // The app's limit, in graphemes (`maxGraphemes` in the lexicon app.bsky.feed.post). The server
     // itself refuses from 3,000 bytes.
-    limits: Limits::text_only(300),
+    text_chars_max: 300,
     // Likes and the like are counted by an app view; a PDS knows of its own accounts' deeds alone.
     streams: &[SyncStream::Posts, SyncStream::Profile],
-    price: None,
     local: false,
 };
 
@@ -84,7 +81,7 @@ impl BlueskyClient {
         call: Call<'_>,
         request: RequestBuilder,
     ) -> Result<T, JobError> {
-        self.http.send(call, request).await?.value(call, &errors::TABLE, self.clock.as_ref())
+        self.http.send(call, request).await?.value(call, errors::RULES, self.clock.as_ref())
     }
 
     fn tokens(account: &Account, call: Call<'_>, session: Session) -> Result<TokenSet, JobError> {
@@ -107,7 +104,7 @@ impl BlueskyClient {
         account: &Account,
         access: &SecretString,
         call: Call<'_>,
-        text: &str,
+        post: &Outgoing,
         key: &str,
     ) -> Result<Published, JobError> {
         let request = self
@@ -115,12 +112,12 @@ impl BlueskyClient {
             .query(&[("repo", repo(account)), ("collection", POSTS), ("rkey", key)])
             .bearer_auth(access.expose_secret());
         let answer = self.http.send(call, request).await?;
-        if answer.error_name(&errors::TABLE) == errors::RECORD_NOT_FOUND {
+        if answer.error_name() == errors::RECORD_NOT_FOUND {
             let words = "a record was there and is gone again; writing once more will tell";
             return Err(call.error(call.unanswered(), words));
         }
-        let found: Found = answer.value(call, &errors::TABLE, self.clock.as_ref())?;
-        if found.value.text.as_deref() == Some(text) {
+        let found: Found = answer.value(call, errors::RULES, self.clock.as_ref())?;
+        if found.value.text.as_deref() == Some(post.text.as_str()) {
             return Ok(published(found.uri, key));
         }
         let words = format!("another record is there: {}", found.uri);
@@ -182,20 +179,18 @@ impl Platform for BlueskyClient {
             .request(account, Method::POST, "com.atproto.server.deleteSession")
             .bearer_auth(refresh_token.expose_secret());
         let answer = self.http.send(call, request).await?;
-        answer.success(call, &errors::TABLE, self.clock.as_ref()).map(|()| true)
+        answer.success(call, errors::RULES, self.clock.as_ref()).map(|()| true)
     }
 
-    async fn commit(
+    async fn publish(
         &self,
         account: &Account,
         access: &SecretString,
         post: &Outgoing,
-        _: &Prepared,
-    ) -> Result<Committed, JobError> {
+    ) -> Result<Published, JobError> {
         let call = Self::call(account, Step::Publish, slice::from_ref(&access));
         let key = tid::record_key(post.publication_id, post.created_at);
-        let text = post.text_with_link();
-        let record = Post { kind: POSTS, text: &text, created_at: post.created_at };
+        let record = Post { kind: POSTS, text: &post.text, created_at: post.created_at };
         let put =
             Put { repo: repo(account), collection: POSTS, rkey: &key, record, swap_record: None };
         let request = self
@@ -203,12 +198,11 @@ impl Platform for BlueskyClient {
             .bearer_auth(access.expose_secret())
             .json(&put);
         let answer = self.http.send(call, request).await?;
-        if answer.error_name(&errors::TABLE) == errors::INVALID_SWAP {
-            let found = self.compare(account, access, call, &text, &key).await?;
-            return Ok(Committed::Published(found));
+        if answer.error_name() == errors::INVALID_SWAP {
+            return self.compare(account, access, call, post, &key).await;
         }
-        let written: Written = answer.value(call, &errors::TABLE, self.clock.as_ref())?;
-        Ok(Committed::Published(published(written.uri, &key)))
+        let written: Written = answer.value(call, errors::RULES, self.clock.as_ref())?;
+        Ok(published(written.uri, &key))
     }
 
     async fn posts(
@@ -244,10 +238,10 @@ impl Platform for BlueskyClient {
             .query(&[("repo", repo(account)), ("collection", PROFILE), ("rkey", PROFILE_KEY)])
             .bearer_auth(access.expose_secret());
         let answer = self.http.send(call, request).await?;
-        if answer.error_name(&errors::TABLE) == errors::RECORD_NOT_FOUND {
+        if answer.error_name() == errors::RECORD_NOT_FOUND {
             return Ok(Profile::default());
         }
-        let person: Person = answer.value(call, &errors::TABLE, self.clock.as_ref())?;
+        let person: Person = answer.value(call, errors::RULES, self.clock.as_ref())?;
         let (display_name, description) = (person.value.display_name, person.value.description);
         Ok(Profile { display_name, description, followers: None })
     }

@@ -12,7 +12,7 @@ use super::*;
 use crate::platforms::NetworkPolicy;
 use crate::platforms::answer::Answer;
 use crate::platforms::meter::Took;
-use crate::platforms::responder::{Reply, Responder, SECRET, post, published};
+use crate::platforms::responder::{Reply, Responder, SECRET, post};
 
 const EXPIRED: ErrorClass = ErrorClass::AuthExpired;
 const REVOKED: ErrorClass = ErrorClass::AuthRevoked;
@@ -31,7 +31,7 @@ fn class(step: Step, status: u16, error: &str) -> ErrorClass {
         body: json!({ "error": error, "message": "words" }).to_string().into_bytes().into(),
         took: Took::new(call, Duration::ZERO),
     };
-    answer.value::<Value>(call, &errors::TABLE, &SystemClock).unwrap_err().class()
+    answer.value::<Value>(call, errors::RULES, &SystemClock).unwrap_err().class()
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn each_refusal_has_its_class() {
 
 #[test]
 fn every_row_of_the_table_is_reached() {
-    for rule in errors::TABLE.rules {
+    for rule in errors::RULES {
         let status = if rule.status == 0 { 400 } else { rule.status };
         for &step in rule.steps {
             let named = class(step, status, rule.error);
@@ -106,8 +106,7 @@ async fn requests_follow_the_lexicons() {
 
     let account = Account { remote_id: Some("did:plc:1".into()), ..account };
     responder.answer_with(Reply::new(200, r#"{"uri":"at://did:plc:1/c/k","cid":"x"}"#));
-    let answer = client.commit(&account, &secret, &post(), &Prepared::NOTHING).await;
-    let published = published(answer.unwrap());
+    let published = client.publish(&account, &secret, &post()).await.unwrap();
     assert_eq!(published.remote_id, "at://did:plc:1/c/k");
     insta::assert_snapshot!(responder.take_requests(), @r#"
     POST /xrpc/com.atproto.repo.putRecord
@@ -148,8 +147,7 @@ async fn without_the_policy_a_loopback_server_is_refused_before_sending() {
     for host in ["127.0.0.1", "[::1]", "localhost"] {
         let base_url = format!("https://{host}:{port}").parse().unwrap();
         let account = Account { base_url, ..responder.account() };
-        let sent = client.commit(&account, &secret, &post(), &Prepared::NOTHING).await;
-        let error = sent.unwrap_err();
+        let error = client.publish(&account, &secret, &post()).await.unwrap_err();
         assert_eq!(error.class(), INVALID, "{host}");
         assert!(error.to_string().contains("POSTWORKS_ALLOW_LOOPBACK=1"), "{error}");
     }

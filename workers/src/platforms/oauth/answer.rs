@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::platforms::TokenSet;
-use crate::platforms::answer::{Answer, ErrorTable};
+use crate::platforms::answer::{Answer, Rule};
 use crate::platforms::call::Call;
 
 /// What is told with an access token (RFC 6749 §5.1).
@@ -35,13 +35,13 @@ struct Wire {
 pub(in crate::platforms) fn tokens(
     answer: &Answer,
     call: Call<'_>,
-    table: &ErrorTable,
+    rules: &[Rule],
     clock: &dyn Clock,
 ) -> Result<Told, JobError> {
-    let wire: Wire = answer.value(call, table, clock)?;
+    let wire: Wire = answer.value(call, rules, clock)?;
     let some = |token: Option<SecretString>| token.filter(|it| !it.expose_secret().is_empty());
     let Some(access) = some(wire.access_token) else {
-        return Err(answer.without("access_token", call, table, clock));
+        return Err(answer.without("access_token", call, rules, clock));
     };
     let (refresh, id_token) = (some(wire.refresh_token), some(wire.id_token));
     Ok(Told { access, refresh, life: wire.expires_in, id_token })
