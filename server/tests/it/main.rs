@@ -57,6 +57,7 @@ mod rate_windows;
 mod readme;
 mod real_bluesky;
 mod real_connect;
+mod real_matrix;
 mod real_oidc;
 mod real_once;
 mod redaction;

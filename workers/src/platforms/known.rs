@@ -10,7 +10,7 @@ use postworks::config::OAuth;
 use super::http::HttpOptions;
 use super::oauth::{OAuthClient, Profile, ProfileError};
 use super::sandbox::{self, SandboxClient};
-use super::{Descriptor, Platform, bluesky::BlueskyClient};
+use super::{Descriptor, Platform, bluesky::BlueskyClient, matrix::MatrixClient};
 
 /// How alike a name must be to be suggested, from 0 to 1; `strsim`'s customary threshold.
 const ALIKE_MIN: f64 = 0.75;
@@ -61,6 +61,7 @@ pub fn all<'a>(
         platforms.push(Arc::new(client));
     }
     platforms.push(Arc::new(BlueskyClient::new(options, clock.clone())?));
+    platforms.push(Arc::new(MatrixClient::new(options, clock.clone())?));
     match profiles.keys().next() {
         Some(name) => Err(SetupError::NoOAuth((*name).to_owned())),
         None => Ok(Platforms { oauth, ..Platforms::new(platforms) }),
@@ -160,7 +161,7 @@ mod tests {
         assert_eq!(
             platforms.get("BlueSki").err().unwrap().to_string(),
             "no platform is called \"BlueSki\"; did you mean \"bluesky\"? \
-             (there are: bluesky, sandbox, sandbox_blind, sandbox_lookup)"
+             (there are: bluesky, matrix, sandbox, sandbox_blind, sandbox_lookup)"
         );
         assert_eq!(platforms.get("fax").err().unwrap().nearest, None);
     }

@@ -12,6 +12,7 @@ mod descriptor;
 pub mod http;
 mod known;
 mod limits;
+pub mod matrix;
 mod meter;
 mod network;
 pub mod oauth;

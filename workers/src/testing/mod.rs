@@ -7,5 +7,6 @@ pub mod oidc;
 pub mod pds;
 mod publishing;
 mod script;
+pub mod synapse;
 
 pub use publishing::publish;

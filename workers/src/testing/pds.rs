@@ -205,7 +205,7 @@ fn free_port() -> u16 {
 
 /// Keeps an address without listening on it. Connections of the server that had it may still be
 /// in their last minute, which only the option permits.
-fn reserve(address: SocketAddr) -> TcpSocket {
+pub(super) fn reserve(address: SocketAddr) -> TcpSocket {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_reuseaddr(true).expect("an option of every socket");
     socket.bind(address).expect("bind the port of a server that is down");

@@ -3,4 +3,5 @@
 //! server offers.
 
 mod bluesky;
+mod matrix;
 mod rig;

@@ -20,7 +20,7 @@ const WORKERS: usize = 3;
 const PLACES: [&str; 2] = ["--concurrency", "2"];
 const WORKER_KILLS: usize = 6;
 const SERVER_KILLS: usize = 2;
-/// One request or answer in eight.
+/// One post in eight meets a loss, however many requests it takes: much more opens the breaker.
 const ODDS: Odds = Odds { requests: 0.06, answers: 0.06 };
 /// A job that was under way in two crashes runs alone, and one more is its end: that is how a job
 /// that takes workers down is told from one that has bad luck. Ours have no worse luck than this.
@@ -67,8 +67,11 @@ pub(super) trait RealServer: Sized {
     /// The texts of all posts of the account, as they were sent.
     async fn texts(&self) -> Vec<String>;
 
-    /// Something that befalls accounts of this platform only, once in the middle of the work.
-    async fn disturb(&mut self) {}
+    /// Something that befalls accounts of this platform only, once in the middle of the work;
+    /// answers whether the account must be connected again then.
+    async fn disturb(&mut self) -> bool {
+        false
+    }
 }
 
 /// What happens in the middle of the work.
@@ -89,6 +92,12 @@ fn plan(dice: &mut StdRng, answers: usize) -> Vec<(usize, Blow)> {
     let part = answers / (blows.len() + 1);
     let parts = blows.into_iter().zip(1..);
     parts.map(|(blow, n)| (n * part - dice.random_range(0..part / 2), blow)).collect()
+}
+
+/// The odds of one of so many requests that a post takes.
+fn odds(requests: usize) -> Odds {
+    let part = 1.0 / f64::from(u32::try_from(requests).expect("few requests"));
+    Odds { requests: ODDS.requests * part, answers: ODDS.answers * part }
 }
 
 /// A story of a platform's server, and what was done to it.
@@ -112,8 +121,9 @@ pub(super) async fn each_post_is_there_once<S: RealServer>() {
     let plan = plan(&mut dice, POSTS * S::ANSWERS);
     println!("POSTWORKS_SEED={seed}: {plan:?}");
     let mut rig = Rig::<S>::start(dice).await;
-    let publications = rig.publish().await;
-    rig.proxy.lose_by_chance(ODDS, seed);
+    let connector = rig.connect().await;
+    let publications = rig.fleet.client.publish_many(POSTS, &[connector]).await;
+    rig.proxy.lose_by_chance(odds(S::ANSWERS), seed);
     let started = Instant::now();
     let story = async {
         for _ in 0..WORKERS {
@@ -155,8 +165,8 @@ impl<S: RealServer> Rig<S> {
         Self { workers, fleet, proxy, server, dice, queue, crashes }
     }
 
-    /// Connects the account, behind the proxy, and has everything published on it.
-    async fn publish(&self) -> Vec<Publication> {
+    /// Connects the account, behind the proxy; answers the connector's id.
+    async fn connect(&self) -> String {
         let login = self.server.login();
         let mut connector = json!({
             "platform": S::PLATFORM,
@@ -169,8 +179,7 @@ impl<S: RealServer> Rig<S> {
         }
         let client = &self.fleet.client;
         let created = client.http.post("/api/connectors", &connector).await.expect(201);
-        let id = created["id"].as_str().expect("an id").to_owned();
-        client.publish_many(POSTS, &[id]).await
+        created["id"].as_str().expect("an id").to_owned()
     }
 
     async fn start_worker(&mut self) {
@@ -184,7 +193,11 @@ impl<S: RealServer> Rig<S> {
                 self.server.kill().await;
                 self.server.restart().await;
             }
-            Blow::OfItsOwn => self.server.disturb().await,
+            Blow::OfItsOwn => {
+                if self.server.disturb().await {
+                    self.connect().await;
+                }
+            }
         }
     }
 
