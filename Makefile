@@ -16,7 +16,7 @@ setup: ## Installs what the tests need and this machine lacks: Redis, PostgreSQL
 	@.ci/setup observe
 	@.ci/setup dashboards
 
-setup-platforms: ## Installs the real platform servers that test-platforms runs (needs Node 20, Python 3.10)
+setup-platforms: ## Installs the real platform servers that test-platforms runs (needs Node 20, Python 3.10 and Debian)
 	@.ci/setup platforms
 
 setup-openapi: ## Installs schemathesis, which test-openapi runs (needs Python 3.10)

@@ -10,7 +10,10 @@ use postworks::config::OAuth;
 use super::http::HttpOptions;
 use super::oauth::{OAuthClient, Profile, ProfileError};
 use super::sandbox::{self, SandboxClient};
-use super::{Descriptor, Platform, bluesky::BlueskyClient, matrix::MatrixClient};
+use super::{
+    Descriptor, Platform, bluesky::BlueskyClient, matrix::MatrixClient,
+    wordpress::WordPressClient,
+};
 
 /// How alike a name must be to be suggested, from 0 to 1; `strsim`'s customary threshold.
 const ALIKE_MIN: f64 = 0.75;
@@ -62,6 +65,7 @@ pub fn all<'a>(
     }
     platforms.push(Arc::new(BlueskyClient::new(options, clock.clone())?));
     platforms.push(Arc::new(MatrixClient::new(options, clock.clone())?));
+    platforms.push(Arc::new(WordPressClient::new(options, clock.clone())?));
     match profiles.keys().next() {
         Some(name) => Err(SetupError::NoOAuth((*name).to_owned())),
         None => Ok(Platforms { oauth, ..Platforms::new(platforms) }),
@@ -161,7 +165,7 @@ mod tests {
         assert_eq!(
             platforms.get("BlueSki").err().unwrap().to_string(),
             "no platform is called \"BlueSki\"; did you mean \"bluesky\"? \
-             (there are: bluesky, matrix, sandbox, sandbox_blind, sandbox_lookup)"
+             (there are: bluesky, matrix, sandbox, sandbox_blind, sandbox_lookup, wordpress)"
         );
         assert_eq!(platforms.get("fax").err().unwrap().nearest, None);
     }

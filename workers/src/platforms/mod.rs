@@ -25,6 +25,7 @@ mod responder;
 mod revoke;
 pub mod sandbox;
 mod windows;
+pub mod wordpress;
 
 pub use content::{Image, ImageKind, Link, Outgoing};
 pub use descriptor::{

@@ -94,7 +94,8 @@ impl LossyProxy {
         self.address
     }
 
-    /// Loses this of the next `times` requests whose path contains `path`.
+    /// Loses this of the next `times` requests whose method and path, as in `POST /posts`, contain
+    /// `path`.
     pub fn lose(&self, loss: Loss, path: &str, times: usize) {
         let rule = Rule { loss, path: path.to_owned(), left: times };
         lock(&self.state.losses).push(rule);
@@ -122,7 +123,7 @@ impl LossyProxy {
         self.state.failed.load(Ordering::Relaxed)
     }
 
-    /// How many requests whose path contains `path` reached the server.
+    /// How many requests whose method and path contain `path` reached the server.
     pub fn forwarded(&self, path: &str) -> usize {
         lock(&self.state.forwarded).iter().filter(|seen| seen.contains(path)).count()
     }
@@ -232,7 +233,7 @@ async fn read_request(client: &mut TcpStream) -> std::io::Result<Option<(String,
     let named = |line: &str, name| line.to_ascii_lowercase().starts_with(name);
     let mut lines = head.trim_end().split("\r\n");
     let first = lines.next().unwrap_or_default();
-    let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
+    let path = first.rsplit_once(' ').map_or(first, |(path, _version)| path).to_owned();
     let mut request = format!("{first}\r\nconnection: close\r\n");
     let mut body_length = 0;
     for line in lines.filter(|line| !named(line, "connection:")) {

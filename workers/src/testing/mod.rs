@@ -8,5 +8,6 @@ pub mod pds;
 mod publishing;
 mod script;
 pub mod synapse;
+pub mod wordpress;
 
 pub use publishing::publish;

@@ -198,7 +198,7 @@ async fn spawn(script: &Script, env: &[(&str, String)]) -> Child {
 
 /// A port that was free a moment ago. Another process may take it first; then the start fails
 /// and says so.
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind a port");
     listener.local_addr().expect("the port of a bound listener").port()
 }

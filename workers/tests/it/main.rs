@@ -16,6 +16,7 @@ mod publishing;
 mod real_bluesky;
 mod real_matrix;
 mod real_oidc;
+mod real_wordpress;
 mod reconnected;
 mod refreshes;
 mod renewals;

@@ -5,3 +5,5 @@
 mod bluesky;
 mod matrix;
 mod rig;
+mod rig;
+mod wordpress;
