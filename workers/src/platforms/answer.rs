@@ -269,7 +269,8 @@ impl Answer {
         }
     }
 
-    fn words(&self, table: &ErrorTable) -> Words {
+    /// The platform's words, as they are: what is shown of them goes through [`printable`].
+    pub(crate) fn words(&self, table: &ErrorTable) -> Words {
         serde_json::from_slice(&self.body).map(|body| (table.words)(&body)).unwrap_or_default()
     }
 }

@@ -29,6 +29,9 @@ struct Wire {
     #[serde(default, deserialize_with = "lifetime")]
     expires_in: Option<Duration>,
     id_token: Option<SecretString>,
+    /// Instagram's page on its consent has all of it in an envelope.
+    #[serde(default, deserialize_with = "enveloped")]
+    data: Option<Box<Wire>>,
 }
 
 /// The tokens of an answer, or what it means that there are none.
@@ -39,6 +42,10 @@ pub(in crate::platforms) fn tokens(
     clock: &dyn Clock,
 ) -> Result<Told, JobError> {
     let wire: Wire = answer.value(call, table, clock)?;
+    let wire = match wire.data {
+        Some(within) if wire.access_token.is_none() => *within,
+        _ => wire,
+    };
     let some = |token: Option<SecretString>| token.filter(|it| !it.expose_secret().is_empty());
     let Some(access) = some(wire.access_token) else {
         return Err(answer.without("access_token", call, table, clock));
@@ -67,6 +74,12 @@ fn lifetime<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duratio
         _ => None,
     };
     Ok(seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()))
+}
+
+/// The first of a list; what is of another form counts as not there.
+fn enveloped<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<Wire>>, D::Error> {
+    let list = Value::deserialize(deserializer)?;
+    Ok(list.get(0).and_then(|first| Wire::deserialize(first).ok()).map(Box::new))
 }
 
 #[cfg(test)]

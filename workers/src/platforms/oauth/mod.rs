@@ -109,6 +109,16 @@ impl OAuthClient {
         self.profile.servers()
     }
 
+    /// Where the platform's API is; where tokens come from, on servers of one's own.
+    pub(super) fn api(&self) -> &Url {
+        self.profile.servers().next().unwrap_or(&self.profile.token_url)
+    }
+
+    /// Our id, and what proves that it is us, for grants of a platform's own.
+    pub(super) fn ours(&self) -> (&str, Option<&SecretString>) {
+        (&self.profile.client_id, self.profile.client.secrets())
+    }
+
     /// Where to send a person who is to consent. `state` comes back with the code.
     pub fn authorize_url(&self, state: &str, code_challenge: &str, redirect_uri: &str) -> Url {
         let mut url = self.profile.authorize_url.clone();
@@ -132,6 +142,15 @@ impl OAuthClient {
     /// # Errors
     /// `AuthRevoked` if the server refuses the code; `Invalid` if it refuses us.
     pub async fn exchange(&self, consent: Consent<'_>) -> Result<Granted, JobError> {
+        self.exchange_by(&TABLE, consent).await
+    }
+
+    /// The same on a platform whose refusals are of a form of their own.
+    pub(super) async fn exchange_by(
+        &self,
+        table: &ErrorTable,
+        consent: Consent<'_>,
+    ) -> Result<Granted, JobError> {
         let Consent { code, verifier, redirect_uri, .. } = consent;
         let secrets = self.with_ours([code, verifier]);
         let call = self.call(Step::SignIn, Uuid::nil(), &secrets);
@@ -141,7 +160,7 @@ impl OAuthClient {
             ("code_verifier", verifier.expose_secret()),
             ("redirect_uri", redirect_uri),
         ];
-        let (told, asked_at) = self.grant(call, form).await?;
+        let (told, asked_at) = self.grant(call, table, form).await?;
         let told_by_token = self.identity(&told);
         let mut tokens = told.into_set(asked_at);
         let (who, unanswered) = self.who(told_by_token, &tokens.access).await;
@@ -174,7 +193,7 @@ impl OAuthClient {
         let call = self.call(step, account.connector_id, &secrets);
         let form =
             vec![("grant_type", "refresh_token"), ("refresh_token", refresh_token.expose_secret())];
-        let (told, asked_at) = self.grant(call, form).await?;
+        let (told, asked_at) = self.grant(call, &TABLE, form).await?;
         let id = self.identity(&told).id;
         // Tokens of another account must never be used to publish as this one.
         if let (Some(known), Some(id)) = (&account.remote_id, &id)
@@ -203,12 +222,13 @@ impl OAuthClient {
     async fn grant<'a>(
         &'a self,
         call: Call<'_>,
+        table: &ErrorTable,
         form: Vec<(&'a str, &'a str)>,
     ) -> Result<(Told, Timestamp), JobError> {
         // Before sending, so that the new token never seems to live longer than it does.
         let asked_at = self.clock.now();
         let answer = self.post(call, &self.profile.token_url, form).await?;
-        Ok((tokens(&answer, call, &TABLE, self.clock.as_ref())?, asked_at))
+        Ok((tokens(&answer, call, table, self.clock.as_ref())?, asked_at))
     }
 
     /// Sends a form, and who we are with it.
