@@ -6,6 +6,7 @@
 mod access;
 mod accounts;
 mod audit;
+mod costs;
 mod dead_actions;
 mod dead_choice;
 mod dead_letters;

@@ -12,11 +12,13 @@ use super::facebook::{self, FacebookClient};
 use super::http::HttpOptions;
 use super::instagram::{self, InstagramClient};
 use super::linkedin::{self, LinkedInClient};
+use super::mastodon::{self, MastodonClient};
+use super::matrix::MatrixClient;
 use super::oauth::{OAuthClient, Profile, ProfileError};
 use super::sandbox::{self, SandboxClient};
-use super::matrix::MatrixClient;
 use super::threads::{self, ThreadsClient};
 use super::wordpress::WordPressClient;
+use super::x::{self, XClient};
 use super::{Descriptor, Platform};
 
 /// How alike a name must be to be suggested, from 0 to 1; `strsim`'s customary threshold.
@@ -74,18 +76,30 @@ pub fn all<'a>(
     platforms.push(Arc::new(BlueskyClient::new(options, clock.clone())?));
     platforms.push(Arc::new(MatrixClient::new(options, clock.clone())?));
     platforms.push(Arc::new(WordPressClient::new(options, clock.clone())?));
-    // These renew their tokens themselves, or not at all.
-    for descriptor in [&facebook::DESCRIPTOR, &instagram::DESCRIPTOR, &threads::DESCRIPTOR] {
+    // These renew their tokens themselves, or not at all: nothing is asked of their servers but the
+    // first one.
+    for descriptor in [
+        &facebook::DESCRIPTOR,
+        &instagram::DESCRIPTOR,
+        &mastodon::DESCRIPTOR,
+        &threads::DESCRIPTOR,
+    ] {
         servers_of(descriptor)?;
     }
     platforms.push(Arc::new(FacebookClient::new(options, clock.clone())?));
     platforms.push(Arc::new(InstagramClient::new(options, clock.clone())?));
+    platforms.push(Arc::new(MastodonClient::new(options, clock.clone())?));
     platforms.push(Arc::new(ThreadsClient::new(options, clock.clone())?));
     let mut linkedin = LinkedInClient::new(options, clock.clone())?;
     if let Some(server) = servers_of(&linkedin::DESCRIPTOR)? {
         linkedin = linkedin.with_oauth(server);
     }
     platforms.push(Arc::new(linkedin));
+    let mut x = XClient::new(options, clock.clone())?;
+    if let Some(server) = servers_of(&x::DESCRIPTOR)? {
+        x = x.with_oauth(server);
+    }
+    platforms.push(Arc::new(x));
     match profiles.keys().next() {
         Some(name) => Err(SetupError::NoOAuth((*name).to_owned())),
         None => Ok(Platforms { oauth, ..Platforms::new(platforms) }),

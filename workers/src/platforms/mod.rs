@@ -3,6 +3,7 @@
 //! A client knows no database, no queue and no retry. It does one request when it is told to and
 //! says what the answer means.
 
+mod addresses;
 mod answer;
 pub mod bluesky;
 mod body;
@@ -10,17 +11,21 @@ mod call;
 mod content;
 mod descriptor;
 pub mod facebook;
+mod html;
 pub mod http;
 pub mod instagram;
 mod kept;
 mod known;
+mod likeness;
 mod limits;
-pub mod matrix;
 pub mod linkedin;
+pub mod mastodon;
+pub mod matrix;
 mod meta;
 mod meter;
 mod network;
 pub mod oauth;
+mod price;
 mod publish;
 mod ranges;
 mod rate;
@@ -32,6 +37,7 @@ pub mod sandbox;
 pub mod threads;
 mod windows;
 pub mod wordpress;
+pub mod x;
 
 pub use content::{Image, ImageKind, Link, Outgoing};
 pub use descriptor::{

@@ -37,6 +37,7 @@ mod sessions;
 mod sets;
 mod sync_due;
 mod tenants;
+mod texts;
 mod tokens;
 mod users;
 mod windows;

@@ -128,6 +128,11 @@ impl LossyProxy {
         lock(&self.state.forwarded).iter().filter(|seen| seen.contains(path)).count()
     }
 
+    /// The paths, with their queries, of the requests that reached the server, first to last.
+    pub fn requests(&self) -> Vec<String> {
+        lock(&self.state.forwarded).clone()
+    }
+
     /// The clients that were left waiting for an answer, by the addresses they came from.
     pub fn silenced(&self) -> Vec<SocketAddr> {
         lock(&self.state.silenced).clone()

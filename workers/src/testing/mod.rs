@@ -3,8 +3,10 @@
 #![expect(clippy::expect_used, reason = "a test that cannot be set up must stop, and say why")]
 
 pub mod lossy_proxy;
+pub mod mastodon_mock;
 pub mod oidc;
 pub mod pds;
+pub mod prism;
 mod publishing;
 mod script;
 pub mod synapse;

@@ -19,7 +19,7 @@ use tokio::net::TcpSocket;
 use tokio::process::Child;
 use url::Url;
 
-use super::script::{Script, answer, text};
+use super::script::{Runtime, Script, answer, text};
 use crate::platforms::NetworkPolicy;
 use crate::platforms::bluesky::DESCRIPTOR;
 use crate::platforms::http::{Http, HttpOptions, RequestBuilder, endpoint};
@@ -29,7 +29,7 @@ const PDS: Script = of_folder(&["-r", "./lo.js", "pds.js"]);
 const JWT_SECRET: &str = "test-jwt-secret";
 
 const fn of_folder(args: &'static [&'static str]) -> Script {
-    Script { folder: "pds", package: "@atproto/pds", args }
+    Script { folder: "servers/pds", runtime: Runtime::Node("@atproto/pds"), args }
 }
 
 /// A running server. Dropping it, or the end of the test's process, ends it.

@@ -5,6 +5,7 @@
 
 mod accounts;
 mod cleanup;
+mod contract_real_x;
 mod disconnecting;
 mod grants;
 mod guides;
@@ -15,6 +16,7 @@ mod overtaken;
 mod publishing;
 mod real_bluesky;
 mod real_matrix;
+mod real_mastodon_mock;
 mod real_oidc;
 mod real_wordpress;
 mod reconnected;
