@@ -13,7 +13,7 @@ CONTRACT_TESTS := test(/contract_real_/)
 help: ## Shows this
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: ## Installs what the tests need and this machine lacks: Redis, PostgreSQL, Prometheus, Grafana's types (needs Node 20, Python 3.10)
+setup: ## Installs what the tests need and this machine lacks: Redis, PostgreSQL, Prometheus, Grafana's types (needs Node 20)
 	@.ci/setup servers
 	@.ci/setup observe
 	@.ci/setup dashboards
@@ -30,7 +30,7 @@ setup-otlp: ## Installs Rotel, a collector of OpenTelemetry, to which test-otlp 
 setup-bench: setup ## Installs valgrind, with which bench-guard counts instructions
 	@.ci/setup bench
 
-setup-peers: ## Installs the job queues that bench-peers measures: BullMQ, Sidekiq (needs Node 20, Python 3.10)
+setup-peers: ## Installs the job queues that bench-peers measures: BullMQ, Sidekiq (needs Node 20)
 	@.ci/setup peers
 
 setup-deploy: ## Installs the linters of what Postworks is deployed with (needs Python 3)

@@ -13,6 +13,7 @@ mod intents;
 mod keys;
 mod moving;
 mod overtaken;
+mod preparing;
 mod publishing;
 mod real_bluesky;
 mod real_matrix;

@@ -9,7 +9,7 @@ use postworks::clock::SharedClock;
 use postworks::job::{ErrorClass, JobError, SyncStream, Timestamp};
 use postworks_workers::platforms::{
     Account, Committed, Descriptor, Idempotency, KeyScope, Limits, Numbers, Outgoing, Platform,
-    Prepared, Profile, Published, Reconciled, Secret, Sought, SyncPage, TokenSet,
+    Preparation, Prepared, Profile, Published, Reconciled, Secret, Sought, SyncPage, TokenSet,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::Semaphore;
@@ -46,6 +46,12 @@ pub(crate) static BLIND: Descriptor = descriptor("blind", Idempotency::None, fal
 pub(crate) static SESSIONS: Descriptor = Descriptor {
     secret: Secret::Password,
     ..descriptor("sessions", Idempotency::DeterministicId, false)
+};
+
+/// Knows a key of the sign-in that sent it, for a day, and can be asked.
+pub(crate) static SIGNED: Descriptor = Descriptor {
+    secret: Secret::Password,
+    ..descriptor("signed", Idempotency::ClientKey { lifetime: None, scope: KeyScope::SignIn }, true)
 };
 
 /// Has all streams.
@@ -88,6 +94,17 @@ pub(crate) struct Server {
     pub(crate) sent: Vec<Outgoing>,
     /// What people see: keyed repeats show once.
     shown: HashMap<Uuid, String>,
+    /// What the next preparations answer; more of them have nothing to do.
+    pub(crate) preparations: VecDeque<Preparation>,
+    /// What was handed to each preparation, and to each commit.
+    pub(crate) prepared_from: Vec<Prepared>,
+    pub(crate) committed_with: Vec<Prepared>,
+    /// The next commits are refused: the account has such a post, of this id.
+    pub(crate) taken: VecDeque<Option<String>>,
+    /// The id that each look-up was told.
+    pub(crate) named: Vec<Option<String>>,
+    /// What the next look-ups answer, whatever is there.
+    pub(crate) reconciliations: VecDeque<Reconciled>,
     /// The pages of the account's posts, by the cursor they answer to.
     pub(crate) pages: HashMap<Option<String>, SyncPage>,
     pub(crate) pages_read: Vec<Option<String>>,
@@ -153,6 +170,8 @@ pub(crate) struct Scripted {
     pub(crate) refreshing: Pause,
     /// Where a publish is before the platform has it.
     pub(crate) publishing: Pause,
+    /// Where the answer to a preparation is before it arrives.
+    pub(crate) preparing: Pause,
     /// Where the answer to a look-up is before it arrives.
     pub(crate) looked_up: Pause,
 }
@@ -172,6 +191,12 @@ impl Scripted {
             revoked_tokens: Vec::new(),
             sent: Vec::new(),
             shown: HashMap::new(),
+            preparations: VecDeque::new(),
+            prepared_from: Vec::new(),
+            committed_with: Vec::new(),
+            taken: VecDeque::new(),
+            named: Vec::new(),
+            reconciliations: VecDeque::new(),
             pages: HashMap::new(),
             pages_read: Vec::new(),
             refuse_page: None,
@@ -193,6 +218,7 @@ impl Scripted {
             refreshed: Semaphore::new(0),
             refreshing: Pause::new(),
             publishing: Pause::new(),
+            preparing: Pause::new(),
             looked_up: Pause::new(),
         })
     }
@@ -302,15 +328,35 @@ impl Platform for Scripted {
         Ok(true)
     }
 
+    async fn prepare(
+        &self,
+        _: &Account,
+        access: &SecretString,
+        _: &Outgoing,
+        so_far: Prepared,
+    ) -> Result<Preparation, JobError> {
+        let next = {
+            let mut server = self.check(access)?;
+            server.prepared_from.push(so_far.clone());
+            server.preparations.pop_front()
+        };
+        self.preparing.pass().await;
+        Ok(next.unwrap_or(Preparation::Ready(so_far)))
+    }
+
     async fn commit(
         &self,
         _: &Account,
         access: &SecretString,
         post: &Outgoing,
-        _: &Prepared,
+        prepared: &Prepared,
     ) -> Result<Committed, JobError> {
         self.publishing.pass().await;
         let mut server = self.check(access)?;
+        server.committed_with.push(prepared.clone());
+        if let Some(remote_id) = server.taken.pop_front() {
+            return Ok(Committed::AlreadyThere { remote_id });
+        }
         let fault = server.publish_faults.pop_front();
         if let Some(Fault::Fails(class)) = fault {
             return Err(failure(class));
@@ -389,10 +435,18 @@ impl Platform for Scripted {
         access: &SecretString,
         post: &Outgoing,
         _: &Prepared,
-        _: Sought<'_>,
+        sought: Sought<'_>,
     ) -> Result<Reconciled, JobError> {
-        let found = self.check(access)?.shown.get(&post.publication_id).cloned();
+        let (found, told) = {
+            let mut server = self.check(access)?;
+            server.named.push(sought.named.map(str::to_owned));
+            let found = server.shown.get(&post.publication_id).cloned();
+            (found, server.reconciliations.pop_front())
+        };
         self.looked_up.pass().await;
+        if let Some(told) = told {
+            return Ok(told);
+        }
         Ok(found.map_or(Reconciled::Absent, |remote_id| {
             Reconciled::There(Published { remote_id, remote_url: None })
         }))
