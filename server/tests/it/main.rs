@@ -42,6 +42,7 @@ mod limits;
 mod loadtest;
 mod login;
 mod logs;
+mod media;
 mod metrics;
 mod moving;
 mod oauth;
@@ -49,6 +50,7 @@ mod openapi;
 mod operator;
 mod outage;
 mod outbound;
+mod posts;
 #[path = "../observe/prometheus.rs"]
 #[allow(dead_code, reason = "`make observe` uses the rest")]
 mod prometheus;

@@ -83,8 +83,13 @@ impl Night {
         let mut jobs = Vec::new();
         for n in 0..posts {
             let post_id = node.store.add_post(&format!("post {n} of the night")).await.unwrap();
-            let wanted =
-                Publish { post_id, connector_ids: accounts.to_vec(), at: None, window: None };
+            let wanted = Publish {
+                post_id,
+                connector_ids: accounts.to_vec(),
+                at: None,
+                window: None,
+                reply: None,
+            };
             let prepare = |request: Request| node.producer.prepare(request);
             let scheduled = node.store.publish(&wanted, prepare).await.unwrap();
             jobs.extend(scheduled.into_iter().map(|row| row.job));

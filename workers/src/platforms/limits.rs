@@ -227,6 +227,8 @@ fn refusal(field: impl Into<String>, words: String) -> Refusal {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const LIMITS: Limits = Limits {
@@ -329,5 +331,85 @@ mod tests {
             "at https://example.org/ now"
         );
         assert_eq!(with_link("nothing", None), "nothing");
+    }
+
+    /// What platforms differ in, and a post, both at random.
+    fn any_draft() -> impl Strategy<Value = (Limits, String, Vec<(usize, usize, String)>, bool)> {
+        let limits =
+            (0usize..12, any::<bool>(), any::<bool>(), 0usize..3, any::<bool>(), 1usize..5);
+        let image = (0usize..4, 0usize..40, "[a-zä]{0,12}");
+        let post = ("[a-zä ]{0,20}", prop::collection::vec(image, 0..4), any::<bool>());
+        (limits, post).prop_map(|((max, text_required, shows, images, replies, kinds), post)| {
+            let images = ImageLimits {
+                max: images,
+                required: text_required && replies,
+                kinds: &ImageKind::ALL[..kinds.min(4)],
+                bytes_max: 20,
+                alt: Length::chars(6),
+            };
+            let images = shows.then_some(images);
+            let limits = Limits { text_required, images, replies, ..Limits::text_only(max) };
+            (limits, post.0, post.1, post.2)
+        })
+    }
+
+    proptest! {
+        /// A refusal names what is wrong by its place in the post, the platform, and of what is
+        /// counted both the limit and the count; and what is not refused is within every limit.
+        #[test]
+        fn a_refusal_says_what_is_wrong_and_nothing_else_is_refused(
+            (limits, text, images, is_reply) in any_draft(),
+        ) {
+            let images: Vec<DraftImage<'_>> = images
+                .iter()
+                .map(|(kind, bytes, alt)| image(ImageKind::ALL[*kind], *bytes, alt))
+                .collect();
+            let draft = Draft { text: &text, link: None, images: images.clone(), is_reply };
+            let (length, count) = (text.chars().count(), images.len());
+            let of = |at: usize| limits.images.zip(images.get(at));
+            let Err(Refusal { field, words }) = limits.check("p", &draft) else {
+                prop_assert!(length <= limits.text.max && (limits.replies || !is_reply));
+                prop_assert!(!text.trim().is_empty() || !limits.text_required && count > 0);
+                prop_assert!(limits.images.map_or(count == 0, |of| count <= of.max));
+                prop_assert!(limits.images.is_none_or(|of| !of.required || count > 0));
+                for (limits, image) in (0..count).filter_map(of) {
+                    prop_assert!(limits.kinds.contains(&image.kind));
+                    prop_assert!(image.bytes <= limits.bytes_max);
+                    prop_assert!(image.alt.chars().count() <= limits.alt.max);
+                }
+                return Ok(());
+            };
+            let says = |max: usize, count: usize| {
+                words.contains(&max.to_string()) && words.contains(&count.to_string())
+            };
+            let at = field.split('/').nth(2).and_then(|at| at.parse::<usize>().ok());
+            match (field.as_str(), at.and_then(of)) {
+                ("/text", _) if length > limits.text.max => {
+                    prop_assert!(says(limits.text.max, length), "{words}");
+                }
+                ("/text", _) => prop_assert!(text.trim().is_empty(), "{words}"),
+                ("/reply_to", _) => prop_assert!(is_reply && !limits.replies, "{words}"),
+                ("/images", _) => match limits.images {
+                    None => prop_assert!(count > 0, "{words}"),
+                    Some(of) if count > of.max => prop_assert!(says(of.max, count), "{words}"),
+                    Some(of) => prop_assert!(of.required && count == 0, "{words}"),
+                },
+                (field, Some((limits, image))) if field.ends_with("/alt") => {
+                    let length = image.alt.chars().count();
+                    prop_assert!(length > 6 && says(limits.alt.max, length), "{words}");
+                }
+                (_, Some((limits, image))) if image.bytes > limits.bytes_max
+                    && limits.kinds.contains(&image.kind) =>
+                {
+                    prop_assert!(says(limits.bytes_max, image.bytes), "{words}");
+                }
+                (_, Some((limits, image))) => {
+                    prop_assert!(!limits.kinds.contains(&image.kind), "{words}");
+                    prop_assert!(words.contains(image.kind.mime()), "{words}");
+                }
+                (field, None) => prop_assert!(false, "{field} is nowhere in the post"),
+            }
+            prop_assert!(words.contains('p'));
+        }
     }
 }

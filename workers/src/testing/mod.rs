@@ -6,6 +6,7 @@ pub mod lossy_proxy;
 pub mod mastodon_mock;
 pub mod oidc;
 pub mod pds;
+pub mod pictures;
 pub mod prism;
 mod publishing;
 mod script;

@@ -77,6 +77,7 @@ impl World {
             clock,
             retention: config.retention,
             sync: config.sync,
+            public_url: None,
         }
     }
 
@@ -119,8 +120,13 @@ impl World {
     /// A publication of a new post on the account.
     pub(crate) async fn publication(&self, text: &str) -> Uuid {
         let post_id = self.store.add_post(text).await.unwrap();
-        let publish =
-            Publish { post_id, connector_ids: vec![self.account], at: None, window: None };
+        let publish = Publish {
+            post_id,
+            connector_ids: vec![self.account],
+            at: None,
+            window: None,
+            reply: None,
+        };
         let made = self.store.publish(&publish, |request| self.prepare(request)).await.unwrap();
         made[0].publication_id
     }

@@ -150,7 +150,12 @@ impl Attempt<'_> {
     async fn run(&self) -> Result<(), JobError> {
         let (id, store) = (self.publication.id, &self.services.store);
         let frozen = store.freeze(id).await.map_err(|error| self.services.fault(error))?;
-        let post = Outgoing::of_text(id, frozen.text, frozen.at);
+        if let Some(answered) = frozen.unanswerable {
+            let words = format!("publication {answered}, which it answers, is not published");
+            return Err(self.failed(JobError::new(ErrorClass::Invalid, words)));
+        }
+        let public = self.services.public_url.as_ref();
+        let post = store.outgoing(id, frozen, public).await.map_err(|error| self.fault(error))?;
         postworks::failpoint!(PoisonRun if post.text.starts_with("poison"));
         let mut earlier = Earlier::None;
         if self.publication.state == PublicationState::Sending {
