@@ -222,12 +222,13 @@ impl Schedules {
     }
 }
 
+/// Makes the job, if it may be made now; the caller commits, or lets go of the row.
 async fn run_in(tx: &mut Tx, id: Uuid, job: &NewJob, note: &AuditEntry) -> Result<RanNow, Error> {
     const SELECT: &str = concat!(
         "SELECT fires, overlap, last_job, ",
         overlaps!(),
         ", EXISTS (SELECT 1 FROM schedule_fires WHERE schedule_id = $1 AND job_id = $2) \
-             FROM schedules WHERE id = $1"
+         FROM schedules WHERE id = $1"
     );
     const LOCK: &str = "UPDATE schedules SET fires = fires WHERE id = $1";
     const UPDATE: &str = "UPDATE schedules SET fires = $2, last_job = $3 WHERE id = $1";

@@ -37,13 +37,18 @@ impl Job for Unrecorded {
     const DURABILITY: Durability = Durability::Broker;
 }
 
+/// Keeps recorded jobs in their handler until they are let go.
 #[derive(Clone)]
-struct Hold(Arc<Semaphore>);
+struct Hold {
+    begun: Arc<Semaphore>,
+    let_go: Arc<Semaphore>,
+}
 
 #[async_trait]
 impl Handler<Recorded> for Hold {
     async fn handle(&self, _: Recorded, _: &JobContext) -> Result<(), JobError> {
-        let _let_go = self.0.acquire().await;
+        self.begun.add_permits(1);
+        let _let_go = self.let_go.acquire().await;
         Ok(())
     }
 }
@@ -60,7 +65,7 @@ struct World {
     ledger: Arc<dyn Ledger>,
     broker: Arc<dyn Broker>,
     producer: Producer,
-    let_go: Arc<Semaphore>,
+    hold: Hold,
     stop: Stop,
 }
 
@@ -77,10 +82,11 @@ impl World {
         let ledger: Arc<dyn Ledger> = Arc::new(ledger);
         let clock: SharedClock = SystemClock::shared();
         let broker: Arc<dyn Broker> = Arc::new(MemoryBroker::new(Arc::clone(&clock)));
-        let let_go = Arc::new(Semaphore::new(0));
+        let hold =
+            Hold { begun: Arc::new(Semaphore::new(0)), let_go: Arc::new(Semaphore::new(0)) };
         let mut registry = Registry::default();
-        registry.add::<Recorded>(Hold(Arc::clone(&let_go)), [queue("recorded")]).unwrap();
-        registry.add::<Unrecorded>(Hold(Arc::clone(&let_go)), [queue("unrecorded")]).unwrap();
+        registry.add::<Recorded>(hold.clone(), [queue("recorded")]).unwrap();
+        registry.add::<Unrecorded>(hold.clone(), [queue("unrecorded")]).unwrap();
         let catalog = Arc::new(registry.catalog().clone());
         let producer =
             Producer::new(Arc::clone(&ledger), Arc::clone(&broker), catalog, Arc::clone(&clock));
@@ -103,7 +109,7 @@ impl World {
         let stop = Stop::default();
         let told = stop.clone();
         tokio::spawn(async move { worker.run(told).await.unwrap() });
-        Self { server, ledger, broker, producer, let_go, stop }
+        Self { server, ledger, broker, producer, hold, stop }
     }
 
     async fn depth(&self, of: &Queue) -> Depth {
@@ -128,10 +134,13 @@ async fn only_what_the_ledger_must_learn_of_waits_for_it_and_keeps_its_lease() {
     for _ in 0..JOBS {
         ids.push(world.producer.enqueue_one(&Recorded {}, recorded.clone()).await.unwrap().id);
     }
-    world.until_depth("they run", &recorded, |depth| depth.running == JOBS as u64).await;
+    // In their handlers, not merely claimed: a claimed job is begun in the ledger first, and its
+    // worker claims nothing more until that has answered.
+    let begun = world.hold.begun.acquire_many(JOBS as u32);
+    let _begun = tokio::time::timeout(LONG, begun).await.expect("they run").unwrap();
     block_in_place(|| world.server.kill9());
     // They end, and what became of them cannot be recorded now.
-    world.let_go.add_permits(JOBS);
+    world.hold.let_go.add_permits(JOBS);
     let start = Instant::now();
     let mut unrecorded_done = 0;
     while start.elapsed() < OUTAGE {

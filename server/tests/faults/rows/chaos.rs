@@ -91,13 +91,14 @@ pub(crate) async fn random(run: Run) {
             begin(fault, &mut world, &mut workers, &mut dice, round).await;
             publish(&world, &accounts, format!("in {round} {n}")).await;
         }
-        // How long two faults last together is drawn, as they are: no signal tells it.
+        // Time is the subject: how long two faults last together is drawn, as they are.
         tokio::time::sleep(dice.span(300, 1_800)).await;
         for fault in pair {
             end(fault, &mut world, &mut workers, round).await;
         }
         publish(&world, &accounts, format!("after {round}")).await;
-        // So is the rest before the next pair, which must not always meet a world that is well.
+        // Time is the subject: the rest is drawn, too, lest the next pair always meet a world that
+        // is well.
         tokio::time::sleep(dice.span(100, 900)).await;
         round += 1;
     }

@@ -52,12 +52,13 @@ pub(crate) async fn restarts(run: Run) {
     let mut backs = Vec::new();
     for round in 0..3 {
         world.journal.publish_many(&format!("restart {round}"), 12, &accounts).await;
-        // When it dies is drawn, so that it is in the middle of something else each time.
+        // Time is the subject: when it dies is drawn, so that it is in the middle of something else
+        // each time.
         tokio::time::sleep(dice.span(50, 400)).await;
         block_in_place(|| world.fleet.redis.kill9());
         // What is accepted meanwhile is accepted.
         world.journal.publish(&format!("away {round}"), &accounts).await;
-        // And for how long it is away.
+        // Time is the subject: for how long it is away.
         tokio::time::sleep(dice.span(100, 700)).await;
         block_in_place(|| world.fleet.redis.resume());
         backs.push(now_ms());
