@@ -1,12 +1,14 @@
 # Everything a person or CI does with the project. `make` alone explains itself.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-platforms setup-openapi setup-deploy setup-observe setup-otlp setup-bench setup-peers build test test-platforms test-openapi test-otlp faults fault-plants observe dashboards lint fmt bench bench-guard bench-baseline bench-api test-peers bench-peers observe-spike observe-renewals loadtest check-deploy demo
+.PHONY: help setup setup-platforms setup-openapi setup-deploy setup-observe setup-otlp setup-bench setup-peers build test test-platforms test-x-contract test-openapi test-otlp faults fault-plants observe dashboards lint fmt bench bench-guard bench-baseline bench-api test-peers bench-peers observe-spike observe-renewals loadtest check-deploy demo
 
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 # What runs against other people's programs has "real_" in its name.
 REAL_TESTS := test(/real_/)
 OPENAPI_TESTS := test(/openapi_real_/)
+# What needs a vendor's document, which is given by its path.
+CONTRACT_TESTS := test(/contract_real_/)
 
 help: ## Shows this
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,7 +18,7 @@ setup: ## Installs what the tests need and this machine lacks: Redis, PostgreSQL
 	@.ci/setup observe
 	@.ci/setup dashboards
 
-setup-platforms: ## Installs the real platform servers that test-platforms runs (needs Node 20)
+setup-platforms: ## Installs the platform servers that test-platforms runs (needs Node 20, Python 3.10 and Debian)
 	@.ci/setup platforms
 
 setup-openapi: ## Installs schemathesis, which test-openapi runs (needs Python 3.10)
@@ -50,9 +52,17 @@ endif
 
 test-platforms: setup setup-platforms build ## Runs the tests against real platform servers
 ifdef NEXTEST
-	cargo nextest run --workspace -E '$(REAL_TESTS) - $(OPENAPI_TESTS)'
+	cargo nextest run --workspace -E '$(REAL_TESTS) - $(OPENAPI_TESTS) - $(CONTRACT_TESTS)'
 else
-	cargo test --workspace --tests -- real_ --skip openapi_real_
+	cargo test --workspace --tests -- real_ --skip openapi_real_ --skip contract_real_
+endif
+
+test-x-contract: ## Checks what is sent to X against X's OpenAPI document, at OPENAPI (needs Node 20)
+	@.ci/setup prism
+ifdef NEXTEST
+	OPENAPI='$(abspath $(OPENAPI))' cargo nextest run --package postworks-workers -E '$(CONTRACT_TESTS)'
+else
+	OPENAPI='$(abspath $(OPENAPI))' cargo test --package postworks-workers --test it -- contract_real_
 endif
 
 test-openapi: setup setup-openapi build ## Asks the API all that its document allows, and more (SEED, EXAMPLES)

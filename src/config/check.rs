@@ -69,6 +69,11 @@ fn api(config: &Config, faults: &mut Faults) {
         "api.bulk_body_limit",
         "must be at least api.body_limit and at most 16MiB",
     );
+    faults.unless(
+        (1 << 10..=32 << 20).contains(&api.media_limit.0),
+        "api.media_limit",
+        "must be 1KiB to 32MiB",
+    );
     if let Some(url) = &api.public_url {
         let plain = url.username().is_empty() && url.query().is_none();
         let message = "must be an address without a user and a query, such as \
@@ -257,6 +262,7 @@ fn retention(config: &Config, faults: &mut Faults) {
         ("retention.audit", kept.audit),
         ("retention.redrives", kept.redrives),
         ("retention.events", kept.events),
+        ("retention.media", kept.media),
     ] {
         faults.unless(span <= FOR_EVER, key, "must be at most 36600d");
     }

@@ -98,6 +98,8 @@ pub struct Api {
     pub body_limit: ByteSize,
     /// The longest body of a bulk enqueue.
     pub bulk_body_limit: ByteSize,
+    /// The longest image.
+    pub media_limit: ByteSize,
     /// The longest a request may take.
     #[serde(deserialize_with = "values::duration")]
     pub request_timeout: Duration,
@@ -271,6 +273,9 @@ pub struct Retention {
     /// What happened to accounts.
     #[serde(deserialize_with = "values::duration")]
     pub events: Duration,
+    /// Images that no post has, counted from when they were last uploaded.
+    #[serde(deserialize_with = "values::duration")]
+    pub media: Duration,
     /// When what is too old is deleted, in UTC; `None` for never by itself.
     #[serde(deserialize_with = "values::text_or_none")]
     pub cleanup: Option<String>,

@@ -32,8 +32,8 @@ pub struct OAuth {
     /// The file with what proves that it is us; `None` for a public client.
     #[serde(deserialize_with = "values::path_or_none")]
     pub client_secret_file: Option<PathBuf>,
-    /// How it is proved.
-    pub client_auth: ClientAuth,
+    /// How it is proved; if it is not said, as the platform is known to want it.
+    pub client_auth: Option<ClientAuth>,
     /// What we ask to be allowed.
     pub scopes: Vec<String>,
 }
@@ -60,11 +60,13 @@ impl OAuth {
             || !self.scopes.is_empty()
     }
 
-    /// The keys that must be set and are not, once any key is.
+    /// The keys that must be set and are not, once any key is. The two addresses belong together;
+    /// platforms that are one place need neither.
     pub(super) fn missing(&self) -> Vec<&'static str> {
+        let one = self.authorize_url.is_some() || self.token_url.is_some();
         let needed = [
-            ("authorize_url", self.authorize_url.is_some()),
-            ("token_url", self.token_url.is_some()),
+            ("authorize_url", self.authorize_url.is_some() || !one),
+            ("token_url", self.token_url.is_some() || !one),
             ("client_id", self.client_id.is_some()),
         ];
         let missing = needed.into_iter().filter(|(_, there)| !there).map(|(key, _)| key);

@@ -30,7 +30,7 @@ fn any_platform_may_have_a_section_of_oauth_and_by_default_none_has() {
     assert_eq!(name, "bluesky");
     assert_eq!(oauth.scopes, ["openid", "write"]);
     assert_eq!(oauth.client_secret_file.as_deref(), Some(Path::new("/run/secrets/us")));
-    assert_eq!((oauth.client_auth, oauth.revoke_url.is_none()), (ClientAuth::Basic, true));
+    assert_eq!((oauth.client_auth, oauth.revoke_url.is_none()), (None, true));
     let printed = config.print();
     assert!(printed.contains("[platforms.bluesky.oauth]\n"), "{printed}");
     assert_eq!(Config::load(&Sources::default().file("p", printed)).unwrap().oauth().count(), 1);
@@ -51,12 +51,17 @@ fn what_is_wrong_with_a_section_of_oauth_is_named() {
         let all = faults(&text);
         assert!(all.contains(expected), "{all}");
     }
-    let all = faults("[platforms.bluesky.oauth]\nclient_id = \"us\"\n");
-    for key in ["authorize_url", "token_url"] {
-        let expected = format!("platforms.bluesky.oauth.{key}");
-        assert!(all.contains(&expected), "{all}");
+    let url = "\"https://as.example/\"";
+    for (there, missing) in [
+        (format!("authorize_url = {url}\nclient_id = \"us\""), "token_url"),
+        (format!("token_url = {url}\nclient_id = \"us\""), "authorize_url"),
+        (format!("authorize_url = {url}\ntoken_url = {url}"), "client_id"),
+        ("scopes = [\"openid\"]".to_owned(), "client_id"),
+    ] {
+        let all = faults(&format!("[platforms.bluesky.oauth]\n{there}\n"));
+        let expected = format!("platforms.bluesky.oauth.{missing}");
+        assert!(all.contains(&expected) && all.lines().count() == 1, "{there}: {all}");
     }
-    assert_eq!(all.lines().count(), 2, "{all}");
 }
 
 #[test]

@@ -73,6 +73,8 @@ pub struct PostPublication {
 
 impl Job for PostPublication {
     const KIND: &'static str = "post_publication";
+    /// 2: may hold more than text, and answer another post.
+    const VERSION: u16 = 2;
     const TIMEOUT: Duration = Duration::from_secs(60);
     const EFFECT: bool = true;
     /// A post is about when, and platforms are down for minutes: twelve attempts over a quarter of
@@ -147,11 +149,13 @@ pub enum CleanupScope {
     Connectors,
     /// Every reading of the numbers of posts.
     Metrics,
+    /// Images that no post has.
+    Media,
 }
 
 impl CleanupScope {
     /// Every scope.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Jobs,
         Self::DeadLetters,
         Self::RemotePosts,
@@ -164,11 +168,12 @@ impl CleanupScope {
         Self::Events,
         Self::Connectors,
         Self::Metrics,
+        Self::Media,
     ];
 
     /// Those that are tenants' own: each tenant may say for how long it keeps them.
-    pub const OF_TENANTS: [Self; 4] =
-        [Self::RemotePosts, Self::Metrics, Self::Publications, Self::Events];
+    pub const OF_TENANTS: [Self; 5] =
+        [Self::RemotePosts, Self::Metrics, Self::Publications, Self::Events, Self::Media];
 
     /// Its name in arguments, in the database and in metrics.
     pub const fn as_str(self) -> &'static str {
@@ -185,6 +190,7 @@ impl CleanupScope {
             Self::Events => "events",
             Self::Connectors => "connectors",
             Self::Metrics => "metrics",
+            Self::Media => "media",
         }
     }
 
@@ -197,7 +203,7 @@ impl CleanupScope {
 impl Job for DataCleanup {
     const KIND: &'static str = "data_cleanup";
     /// 2: may clean the audit, redrives, requests and sessions. 3: states of OAuth, events and
-    /// disconnected accounts. 4: numbers of posts.
-    const VERSION: u16 = 4;
+    /// disconnected accounts. 4: numbers of posts. 5: images.
+    const VERSION: u16 = 5;
     const TIMEOUT: Duration = Duration::from_secs(300);
 }

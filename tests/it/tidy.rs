@@ -82,6 +82,8 @@ const OF_ALL_TENANTS: &[(&str, &[&str])] = &[
     ("gates.rs", &["node.ledger.wish(", "queue_holds()", "hold_applied("]),
     // A browser that comes back brings nothing that says whose it is.
     ("oauth.rs", &["node.store.take_oauth_state("]),
+    // Nor does a platform that fetches an image, whose address we signed.
+    ("media.rs", &["node.store.media("]),
     ("queues.rs", &["queue_holds()", "node.ledger.dead_counts()", "node.ledger.as_ref()"]),
     ("why.rs", &["queue_holds()"]),
     ("redrives.rs", &["node.ledger.redrives(true"]),

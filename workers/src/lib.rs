@@ -11,6 +11,7 @@ pub mod disconnected;
 mod due_jobs;
 pub mod handlers;
 pub mod health;
+pub mod images;
 pub mod keys;
 mod looking;
 pub mod metrics_page;

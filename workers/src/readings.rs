@@ -87,8 +87,10 @@ impl Product {
     /// Whether its job lives, and can find out or repeat it.
     fn goes_on_alone(&self, over: &Over) -> bool {
         let platform = self.platforms.get(&over.platform);
-        let recourse = platform
-            .map_or(Recourse::Person, |known| known.descriptor().recourse(over.age_on_arrival));
+        // As if the account had been signed in since: what may have to be looked up can be.
+        let recourse = platform.map_or(Recourse::Person, |known| {
+            known.descriptor().recourse(over.age_on_arrival, true)
+        });
         over.goes_on && recourse != Recourse::Person
     }
 }

@@ -72,6 +72,7 @@ async fn publish(store: &Store, post_id: Uuid, account: Uuid) {
         // Nobody runs it.
         at: Some(now.after(Duration::from_secs(86_400))),
         window: None,
+        reply: None,
     };
     let prepare =
         |request: Request| request.into_job(&catalog, JobId::at(now, rand::random()), now);

@@ -15,6 +15,7 @@ pub(super) const UNPROCESSABLE_ENTITY: StatusCode = StatusCode::UNPROCESSABLE_EN
 pub(super) const INTERNAL_SERVER_ERROR: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
 pub(super) const URI_TOO_LONG: StatusCode = StatusCode::URI_TOO_LONG;
 pub(super) const PERMANENT_REDIRECT: StatusCode = StatusCode::PERMANENT_REDIRECT;
+pub(super) const UNSUPPORTED_MEDIA_TYPE: StatusCode = StatusCode::UNSUPPORTED_MEDIA_TYPE;
 pub(super) const UNAUTHORIZED: StatusCode = StatusCode::UNAUTHORIZED;
 pub(super) const NOT_FOUND: StatusCode = StatusCode::NOT_FOUND;
 pub(super) const CONFLICT: StatusCode = StatusCode::CONFLICT;
@@ -92,6 +93,8 @@ pub(super) struct Said {
     pub(super) more: Option<&'static str>,
     pub(super) query: Option<Query>,
     pub(super) body: Option<Body>,
+    /// The media types of a body that is no document.
+    pub(super) raw_body: Option<&'static [&'static str]>,
     /// Whether a repeated request is done once if it brings a key.
     pub(super) takes_key: bool,
     /// Whether what it makes belongs to the caller's trace.
@@ -135,6 +138,8 @@ pub(super) enum Content {
     Lines,
     /// Text of one of these types.
     Text(&'static [&'static str]),
+    /// Bytes of one of these types.
+    Bytes(&'static [&'static str]),
     /// A page for a browser; or a problem, from what surrounds every route.
     Page,
 }
@@ -148,6 +153,7 @@ impl Said {
             more: None,
             query: None,
             body: None,
+            raw_body: None,
             takes_key: false,
             is_traced: false,
             answers: Vec::new(),

@@ -157,7 +157,18 @@ fn operation(route: &Route, routes: &[Route], schemas: &mut Schemas) -> Value {
         operation["requestBody"] =
             json!({ "required": body.is_required, "content": { JSON: content } });
     }
+    if let Some(types) = said.raw_body {
+        operation["requestBody"] = json!({ "required": true, "content": raw(types) });
+    }
     operation
+}
+
+/// Bytes of any of these types.
+fn raw(types: &[&str]) -> Value {
+    let bytes = |of: &&str| {
+        ((*of).to_owned(), json!({ "schema": { "type": "string", "format": "binary" } }))
+    };
+    Value::Object(types.iter().map(bytes).collect())
 }
 
 fn parameters(route: &Route, schemas: &mut Schemas) -> Vec<Value> {
@@ -170,6 +181,9 @@ fn parameters(route: &Route, schemas: &mut Schemas) -> Vec<Value> {
                 schemas.taken.subschema_for::<words::Queue>().to_value(),
                 "The queue, which is also its breaker's name.",
             ),
+            "signature" => {
+                (json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{43}$" }), "What proves it.")
+            }
             "platform" => {
                 let form = "^[a-z][a-z0-9_]{0,59}$";
                 (json!({ "type": "string", "pattern": form }), "The platform's name.")
@@ -290,6 +304,7 @@ fn response(route: &Route, answer: &Answer, schemas: &mut Schemas) -> Value {
             let problem = json!({ "schema": { "$ref": "#/components/schemas/Problem" } });
             Map::from_iter([("text/html".to_owned(), text), (PROBLEM.to_owned(), problem)])
         }
+        Content::Bytes(types) => raw(types).as_object().cloned().unwrap_or_default(),
         Content::Text(types) => types.iter().map(|&of| (of.to_owned(), text.clone())).collect(),
     };
     if !content.is_empty() {

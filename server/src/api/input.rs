@@ -36,6 +36,22 @@ pub(super) async fn document<T: DeserializeOwned>(
 /// The bytes of the request's JSON document.
 pub(super) async fn bytes(request: Request, limit: usize) -> Result<Vec<u8>, Problem> {
     let is_json = content_is_json(request.headers());
+    let bytes = raw(request, limit, BODY_TIMEOUT).await?;
+    if !is_json {
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "send JSON, with the header content-type: application/json",
+        ));
+    }
+    Ok(bytes)
+}
+
+/// The bytes of the request, which must have arrived within `timeout`.
+pub(super) async fn raw(
+    request: Request,
+    limit: usize,
+    timeout: Duration,
+) -> Result<Vec<u8>, Problem> {
     let too_long = || {
         let detail = format!("the body is longer than {limit} bytes");
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
@@ -46,23 +62,16 @@ pub(super) async fn bytes(request: Request, limit: usize) -> Result<Vec<u8>, Pro
     if announced > if asks { limit } else { DRAIN_BYTES_MAX } {
         return Err(too_long());
     }
-    let read = tokio::time::timeout(BODY_TIMEOUT, body(request.into_body(), limit)).await;
-    let bytes = match read {
-        Ok(read) => read?.ok_or_else(too_long)?,
-        Err(_) if announced > limit => return Err(too_long()),
+    let read = tokio::time::timeout(timeout, body(request.into_body(), limit)).await;
+    match read {
+        Ok(read) => read?.ok_or_else(too_long),
+        Err(_) if announced > limit => Err(too_long()),
         Err(_) => {
-            let wait = BODY_TIMEOUT.as_secs();
+            let wait = timeout.as_secs();
             let detail = format!("the body did not arrive within {wait} s; nothing was done");
-            return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail));
+            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail))
         }
-    };
-    if !is_json {
-        return Err(Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "send JSON, with the header content-type: application/json",
-        ));
     }
-    Ok(bytes)
 }
 
 /// The header Idempotency-Key, if it is there.

@@ -11,10 +11,12 @@ mod guard;
 mod input;
 mod limits;
 mod login;
+mod media;
 mod moving;
 mod oauth;
 mod once;
 mod page;
+mod posts;
 mod problem;
 mod retention;
 mod route;
@@ -34,6 +36,7 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use postworks::config;
 use postworks_workers::health::Health;
+use tokio::sync::Semaphore;
 
 use crate::app::App;
 use crate::auth::Auth;
@@ -53,6 +56,8 @@ struct Shared {
     auth: Option<Auth>,
     limits: Limits,
     rates: Rates,
+    /// Places for images that are taken in.
+    uploads: Semaphore,
 }
 
 impl Deref for Api {
@@ -67,6 +72,7 @@ impl Deref for Api {
 struct Limits {
     body: usize,
     bulk_body: usize,
+    media: usize,
     request_timeout: Duration,
 }
 
@@ -94,10 +100,12 @@ pub fn router(app: App, auth: Option<Auth>, health: Health, config: &config::Api
     let limits = Limits {
         body: config.body_limit.0,
         bulk_body: config.bulk_body_limit.0,
+        media: config.media_limit.0,
         request_timeout: config.request_timeout,
     };
     app.admission().start_metrics();
-    let api = Api(Arc::new(Shared { app, auth, limits, rates: Rates::new(config) }));
+    let (rates, uploads) = (Rates::new(config), Semaphore::new(media::UPLOADS_MAX));
+    let api = Api(Arc::new(Shared { app, auth, limits, rates, uploads }));
     Router::new()
         .merge(table::guarded(&api))
         .route_layer(from_fn_with_state(Places::new(config), within_places))

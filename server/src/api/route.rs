@@ -118,6 +118,12 @@ impl Route {
         self
     }
 
+    /// It takes bytes of one of these types.
+    pub(super) fn raw_body(mut self, types: &'static [&'static str]) -> Self {
+        self.said.raw_body = Some(types);
+        self
+    }
+
     /// A request that comes twice with one key is done once.
     pub(super) fn once(mut self) -> Self {
         self.said.takes_key = true;
@@ -172,7 +178,7 @@ impl Route {
             return vec![StatusCode::FORBIDDEN];
         }
         let said = &self.said;
-        let (query, body) = (said.query.is_some(), said.body.is_some());
+        let (query, body) = (said.query.is_some(), said.body.is_some() || said.raw_body.is_some());
         let says = |status| said.refusals.iter().any(|(own, _)| *own == status);
         [
             (StatusCode::BAD_REQUEST, body),

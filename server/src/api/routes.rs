@@ -86,17 +86,6 @@ pub(super) async fn sync(By(api): By, headers: HeaderMap, segment: IdSegment) ->
     with(if enqueued.created { StatusCode::ACCEPTED } else { StatusCode::OK }, enqueued)
 }
 
-pub(super) async fn add_post(By(api): By, request: Request) -> Answer {
-    once(&api, request, api.limits.body, Work::Nothing, |app, post| async move {
-        Ok((StatusCode::CREATED, app.add_post(&post).await?))
-    })
-    .await
-}
-
-pub(super) async fn posts(By(api): By, RawQuery(raw): RawQuery) -> Answer {
-    ok(api.app.posts(&query(raw.as_deref())?).await?)
-}
-
 pub(super) async fn publish(By(api): By, request: Request) -> Answer {
     let trace = traceparent(request.headers());
     once(

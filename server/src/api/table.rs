@@ -2,6 +2,7 @@
 //! other way to add one.
 
 mod moving;
+mod posts;
 mod retention;
 mod schedules;
 mod sets;
@@ -49,6 +50,7 @@ pub(super) fn table() -> Vec<Route> {
         jobs(),
         schedules::chapter(),
         publishing(),
+        posts::chapter(),
         sets::chapter(),
         moving::chapter(),
         oauth(),
@@ -138,16 +140,6 @@ fn publishing() -> Vec<Route> {
             )
             .query::<Why>()
             .ok::<DisconnectedView>(),
-        get(Read, "/api/posts", routes::posts)
-            .says(Publishing, "listPosts", "Lists posts")
-            .query::<PageQuery>()
-            .ok::<Page<Post>>()
-            .links("/items/0/id", &["movePost"]),
-        post(Produce, "/api/posts", routes::add_post)
-            .says(Publishing, "addPost", "Writes a post")
-            .body::<AddPost>(json!({ "text": "hello" }))
-            .once()
-            .answers::<Created>(CREATED, "It is kept."),
         post(Produce, "/api/publish", routes::publish)
             .says(Publishing, "publish", "Publishes a post on accounts")
             .body::<Publish>(publish)

@@ -1,4 +1,4 @@
-//! Accounts, posts and publications: checks their form and leaves the rest to the product.
+//! Accounts and publications: checks their form and leaves the rest to the product.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -6,7 +6,9 @@ use std::time::Duration;
 use postworks::job::{ConnectorSync, FieldError, JobId, Request, TraceParent};
 use postworks::ledger::{AuditEntry, Unpark};
 use postworks_workers::platforms::check_base_url;
-use postworks_workers::store::{self, Connected, ConnectorState, NewConnector};
+use postworks_workers::store::{
+    self, Connected, ConnectorState, NewConnector, REMOTE_ID_BYTES_MAX, Reply,
+};
 use postworks_workers::syncs;
 use secrecy::ExposeSecret;
 use url::Url;
@@ -16,8 +18,8 @@ use super::jobs::parse;
 use super::moving::{time_faults, window};
 use super::paging::Wanted;
 use super::types::{
-    Accepted, AddConnector, AddPost, Connector, ConnectorsQuery, Created, EnqueueJob, Enqueued,
-    MissedView, Page, PageQuery, Post, Publication, Publications, Publish,
+    Accepted, AddConnector, Connector, ConnectorsQuery, Created, EnqueueJob, Enqueued, MissedView,
+    Page, Publication, Publications, Publish,
 };
 use super::{App, Error};
 
@@ -53,10 +55,11 @@ impl App {
             }
         };
         self.check_platform(&connector.platform, &base_url)?;
-        let AddConnector { platform, identifier, secret, reason, .. } = connector;
+        self.check_target(&connector.platform, connector.target.as_deref(), true)?;
+        let AddConnector { platform, identifier, target, secret, reason, .. } = connector;
         let mut note = self.note("connector.add", "", reason.as_deref())?;
         note.detail = Some(format!("{platform} {identifier}"));
-        let new = NewConnector { platform, base_url, identifier, secret };
+        let new = NewConnector { platform, base_url, identifier, target, secret };
         let noted = |id: Uuid| Some(AuditEntry { subject: id.to_string(), ..note });
         let connected = self.store.add_connector_noted(new, noted).await?;
         self.release(connected).await?;
@@ -82,6 +85,32 @@ impl App {
         }
         check_base_url(base_url, platform.descriptor(), self.node.network)
             .map_err(|message| Error::field("/base_url", message))
+    }
+
+    /// Whether posts on this platform can go there, or need not be told where, unless the platform
+    /// itself will say (`alone`: it will not).
+    pub(super) fn check_target(
+        &self,
+        platform: &str,
+        target: Option<&str>,
+        alone: bool,
+    ) -> Result<(), Error> {
+        let found = self.node.platforms.get(platform);
+        let found = found.map_err(|error| Error::field("/platform", error.to_string()))?;
+        let refused = |words: String| Err(Error::field("/target", words));
+        match (found.descriptor().target, target) {
+            (None, Some(_)) => refused(format!("must not be there: {platform} has none")),
+            (Some(wanted), None) if wanted.required && alone => refused(format!(
+                "must be there: the {} to post in, such as {}",
+                wanted.what, wanted.example
+            )),
+            (Some(_), Some(target)) => {
+                let mut faults = Vec::new();
+                text(&mut faults, "/target", target, IDENTIFIER_BYTES_MAX);
+                if faults.is_empty() { Ok(()) } else { Err(Error::Invalid(faults)) }
+            }
+            (_, None) => Ok(()),
+        }
     }
 
     /// Lists accounts, and how many jobs wait for a person to connect each again.
@@ -118,27 +147,6 @@ impl App {
         self.enqueue(EnqueueJob { unique_key, trace, ..EnqueueJob::new(job.kind, job.args) }).await
     }
 
-    /// Keeps a post.
-    pub async fn add_post(&self, post: &AddPost) -> Result<Created, Error> {
-        let mut faults = Vec::new();
-        text(&mut faults, "/text", &post.text, 4 * TEXT_CHARS_MAX);
-        if faults.is_empty() && post.text.chars().count() > TEXT_CHARS_MAX {
-            let message = format!("must be at most {TEXT_CHARS_MAX} characters");
-            faults.push(FieldError::new("/text", message));
-        }
-        if !faults.is_empty() {
-            return Err(Error::Invalid(faults));
-        }
-        Ok(Created { id: self.store.add_post(&post.text).await? })
-    }
-
-    /// Lists posts.
-    pub async fn posts(&self, query: &PageQuery) -> Result<Page<Post>, Error> {
-        let wanted = Wanted::read(query.limit, query.cursor.as_deref())?;
-        let found = self.store.posts(wanted.before, wanted.probe()).await?;
-        Ok(wanted.page(found.into_iter().map(Post::from).collect(), |row| row.id))
-    }
-
     /// Publishes a post on accounts.
     pub async fn publish(&self, publish: &Publish) -> Result<Publications, Error> {
         let mut faults = Vec::new();
@@ -159,6 +167,7 @@ impl App {
             faults.push(fault);
             None
         });
+        let reply = reply(&mut faults, publish);
         if !faults.is_empty() {
             return Err(Error::Invalid(faults));
         }
@@ -167,13 +176,14 @@ impl App {
             connector_ids: connectors.clone(),
             at: publish.at,
             window,
+            reply,
         };
         let prepare = |mut request: Request| {
             request.policy.trace = publish.trace;
             self.producer.prepare(request)
         };
         let callback = self.callback(publish).await?;
-        let set = self.store.publish_set(&wanted, callback, prepare).await?;
+        let set = self.store.publish_set(&wanted, callback, &self.fits(), prepare).await?;
         let publications = set
             .publications
             .iter()
@@ -194,6 +204,23 @@ impl App {
         found
             .map(Publication::from)
             .ok_or_else(|| Error::NotFound(format!("there is no publication {id}")))
+    }
+}
+
+/// What a publication is to answer.
+fn reply(faults: &mut Vec<FieldError>, publish: &Publish) -> Option<Reply> {
+    match (&publish.reply_to, publish.in_reply_to) {
+        (None, None) => None,
+        (Some(remote_id), None) => {
+            text(faults, "/reply_to", remote_id, REMOTE_ID_BYTES_MAX);
+            Some(Reply::Remote(remote_id.clone()))
+        }
+        (None, Some(publication)) => Some(Reply::Publication(publication)),
+        (Some(_), Some(_)) => {
+            let words = "says the same as reply_to: give one of them";
+            faults.push(FieldError::new("/in_reply_to", words));
+            None
+        }
     }
 }
 
@@ -232,17 +259,12 @@ impl From<store::Connector> for Connector {
             platform: row.platform,
             base_url: row.base_url.to_string(),
             identifier: row.identifier,
+            target: row.target,
             state: row.state.to_string(),
             state_reason: row.state_reason,
             waiting: 0,
             created_at: row.created_at,
         }
-    }
-}
-
-impl From<store::Post> for Post {
-    fn from(row: store::Post) -> Self {
-        Self { id: row.id, text: row.text, created_at: row.created_at }
     }
 }
 
@@ -260,6 +282,9 @@ impl From<store::Publication> for Publication {
             not_after: row.window.map(|window| window.not_after),
             late: row.window.map(|window| window.late),
             missed: MissedView::of(&row),
+            reply_to: row.reply_to.clone(),
+            in_reply_to: row.in_reply_to,
+            revision: row.revision.filter(|revision| *revision > 1),
         }
     }
 }

@@ -50,7 +50,8 @@ impl App {
             let redrive = self.start_redrive(retry, &filter, plan, &note).await?;
             return Ok(Planned { plan, redrive: Some(redrive) });
         }
-        Ok(Planned { plan: self.put_back(filter, &note).await?, redrive: None })
+        let put_back = self.put_back(filter, &note).await?;
+        Ok(Planned { plan: Plan { cost: plan.cost, ..put_back }, redrive: None })
     }
 
     /// What would become of everything that fits.
@@ -59,13 +60,19 @@ impl App {
         let (mut plan, mut underway) = (Plan::default(), Underway::default());
         while let Some(letters) = self.next_letters(&mut filter).await? {
             plan.matched += count(letters.len());
-            for fate in self.fates(&letters, named, &mut underway).await? {
+            let mut runnable = Vec::new();
+            let fates = self.fates(&letters, named, &mut underway).await?;
+            for (letter, fate) in letters.iter().zip(fates) {
                 match fate {
                     Fate::Done(_) => plan.done += 1,
-                    Fate::Runs => plan.runnable += 1,
+                    Fate::Runs => runnable.push(letter),
                     Fate::Left => plan.unknown += 1,
                     Fate::Superseded => plan.superseded += 1,
                 }
+            }
+            plan.runnable += count(runnable.len());
+            if let Some(cost) = self.cost_of(&runnable).await? {
+                plan.cost = Some(plan.cost.unwrap_or_default().and(cost));
             }
         }
         Ok(plan)

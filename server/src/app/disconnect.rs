@@ -47,7 +47,7 @@ impl App {
         // apps is only its owner's to end.
         let entered = match platform.descriptor().secret {
             Secret::RefreshToken => taken.secret,
-            Secret::Password => None,
+            Secret::Password | Secret::AccessToken => None,
         };
         // OAuth 2.0 takes an access token as well, where there is nothing that makes another one.
         let has_oauth = self.node.platforms.oauth(&taken.platform).is_some();

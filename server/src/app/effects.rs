@@ -116,7 +116,7 @@ impl App {
                 let platform = connector.map(|row| row.platform).unwrap_or_default();
                 match self.recourse(&publication, &platform) {
                     Recourse::Person => Prospect::Hopeless,
-                    Recourse::Repeat | Recourse::LookUp => Prospect::Unclear,
+                    Recourse::Repeat | Recourse::Reconcile => Prospect::Unclear,
                 }
             }
         })
@@ -125,7 +125,8 @@ impl App {
     fn recourse(&self, publication: &Publication, platform: &str) -> Recourse {
         let age = publication.age_on_arrival(self.node.clock.now());
         let platform = self.node.platforms.get(platform);
-        platform.map_or(Recourse::Person, |platform| platform.descriptor().recourse(age))
+        // As if the account had been signed in since: what may have to be looked up can be.
+        platform.map_or(Recourse::Person, |platform| platform.descriptor().recourse(age, true))
     }
 
     /// A job's state, if it is still there: completed jobs are deleted before publications.

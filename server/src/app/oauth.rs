@@ -91,7 +91,8 @@ impl App {
             return Err(Error::Conflict(format!("{platform} is switched off here")));
         }
         let why = self.note("connector.add", "", start.reason.as_deref())?.why;
-        let base_url = self.base_url_of(platform, &start).await?;
+        let base_url = self.base_url_of(client, platform, &start).await?;
+        self.check_target(platform, start.target.as_deref(), false)?;
         let redirect_uri = self.redirect_uri(platform)?;
         let (state, cookie, verifier) = (random(), random(), new_verifier());
         let url = client.authorize_url(&state, &code_challenge(&verifier), redirect_uri.as_str());
@@ -116,6 +117,7 @@ impl App {
             verifier,
             redirect_uri,
             connector_id: start.connector_id,
+            target: start.target,
             why,
         };
         if !self.store.add_oauth_state(&new).await? {
@@ -170,8 +172,11 @@ impl App {
             code: &code,
             verifier: &state.verifier,
             redirect_uri: state.redirect_uri.as_str(),
+            target: state.target.as_deref(),
         };
-        let granted = client.exchange(consent).await.map_err(|error| {
+        let speaker = self.node.platforms.get(platform);
+        let speaker = speaker.map_err(|error| Error::field("/platform", error.to_string()))?;
+        let granted = speaker.exchange_code(client, consent).await.map_err(|error| {
             tracing::warn!(platform, error = error.chain(), "a code was not exchanged for tokens");
             match error.class() {
                 ErrorClass::AuthRevoked => Error::field(
@@ -207,10 +212,12 @@ impl App {
             secret: None,
             expires_at: granted.tokens.expires_at,
             remote_id: None,
+            signed_in: true,
         };
+        let target = granted.target;
         let (base_url, connector_id) = (state.base_url, state.connector_id);
         let (platform, name) = (platform.to_owned(), granted.name);
-        let grant = Grant { platform, base_url, connector_id, remote_id, name, tokens };
+        let grant = Grant { platform, base_url, connector_id, remote_id, name, target, tokens };
         app.keep(&grant, state.why.as_deref()).await
     }
 
@@ -302,10 +309,13 @@ impl App {
 
     /// Where the account's server is: as asked for, as the account that is connected again has it, or
     /// where who gives tokens is. Tokens go to no other server than one of the platform's own.
-    async fn base_url_of(&self, platform: &str, start: &StartOAuth) -> Result<Url, Error> {
-        let oauth = self.node.config.platforms.get(platform).map(|platform| &platform.oauth);
-        let servers = oauth.map(|it| [&it.userinfo_url, &it.token_url, &it.authorize_url]);
-        let servers: Vec<&Url> = servers.into_iter().flatten().flatten().collect();
+    async fn base_url_of(
+        &self,
+        client: &OAuthClient,
+        platform: &str,
+        start: &StartOAuth,
+    ) -> Result<Url, Error> {
+        let servers: Vec<&Url> = client.servers().collect();
         let wanted = start.base_url.as_deref().map(base_url).transpose();
         let wanted = wanted.map_err(|message| Error::field("/base_url", message))?;
         let (field, url) = match (start.connector_id, wanted) {

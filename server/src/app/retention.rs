@@ -52,12 +52,13 @@ impl App {
     }
 
     fn default_keep(&self, scope: CleanupScope) -> Duration {
-        let Retention { remote_posts, metrics, publications, events, .. } =
+        let Retention { remote_posts, metrics, publications, events, media, .. } =
             &self.node.config.retention;
         match scope {
             CleanupScope::RemotePosts => *remote_posts,
             CleanupScope::Metrics => *metrics,
             CleanupScope::Publications => *publications,
+            CleanupScope::Media => *media,
             _ => *events,
         }
     }

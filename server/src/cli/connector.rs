@@ -61,7 +61,10 @@ pub(crate) struct ConnectorAddArgs {
     /// The handle or address of the account
     #[arg(long)]
     identifier: String,
-    /// A file with the app password or refresh token; - reads it from stdin
+    /// Where on the account posts go, on platforms where that is to be said: a room, a page
+    #[arg(long)]
+    target: Option<String>,
+    /// A file with the app password or token; - reads it from stdin
     #[arg(long, value_name = "FILE")]
     secret_file: PathBuf,
     /// Why, for the audit
@@ -76,6 +79,7 @@ pub(super) async fn run(context: &Context, command: ConnectorCommand) -> Result<
                 platform: args.platform,
                 base_url: args.base_url,
                 identifier: args.identifier,
+                target: args.target,
                 secret: read_secret(&args.secret_file, "--secret-file")?,
                 reason: args.reason,
             };

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use postworks::job::JobId;
+use postworks_workers::platforms::ImageKind;
+use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Method, RequestBuilder, Response};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
@@ -16,13 +18,13 @@ use super::failure::{Exit, Failure};
 use super::target::{Sink, Target};
 use crate::api::{Problem, chain};
 use crate::app::types::{
-    AddConnector, AddSchedule, AuditQuery, AuditView, AutoscaleQuery, AutoscaleView, CancelledJob,
-    CancelledSet, Connector, ConnectorsQuery, Created, DeadDiscard, DeadEdit, DeadGroupView,
-    DeadLetterView, DeadQuery, DeadRetry, Discarded, DisconnectedView, EffectResolved, EffectView,
-    EnqueueJob, Enqueued, GateView, JobView, JobsQuery, LastTimes, MovePost, MovePublication,
-    MovedPost, NextTimes, Page, PageQuery, Planned, Publication, QueueView, RedriveView,
-    RemovedSchedule, ResolveEffect, RetriedSet, ScheduleView, SchedulesQuery, SetView, TimesQuery,
-    Why, WhyView,
+    AddConnector, AddPost, AddSchedule, AuditQuery, AuditView, AutoscaleQuery, AutoscaleView,
+    CancelledJob, CancelledSet, Connector, ConnectorsQuery, Created, DeadDiscard, DeadEdit,
+    DeadGroupView, DeadLetterView, DeadQuery, DeadRetry, Discarded, DisconnectedView,
+    EffectResolved, EffectView, EnqueueJob, Enqueued, GateView, JobView, JobsQuery, LastTimes,
+    MediaView, MovePost, MovePublication, MovedPost, NextTimes, Page, PageQuery, Planned,
+    Publication, QueueView, RedriveView, RemovedSchedule, ResolveEffect, RetriedSet, RevisePost,
+    RevisedPost, ScheduleView, SchedulesQuery, SetView, TimesQuery, Why, WhyView,
 };
 
 /// An address that does not answer is told soon.
@@ -31,8 +33,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// Longest an export may take.
 const EXPORT: Duration = Duration::from_secs(24 * 3600);
-/// Longest answer that is read: a page of 100 jobs of 64 KiB, and room.
-const ANSWER_BYTES_MAX: usize = 16 << 20;
+/// Longest answer that is read: an image of 32 MiB, and room.
+const ANSWER_BYTES_MAX: usize = 33 << 20;
 
 /// What to do without a good key.
 const MAKE_A_KEY: &str = "`postworks apikey create --role ROLE` makes a key, on the machine of the \
@@ -88,12 +90,16 @@ impl HttpTarget {
     }
 
     async fn answer<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Failure> {
+        let bytes = self.bytes(request).await?;
+        serde_json::from_slice(&bytes).map_err(|error| self.strange(&error.to_string()))
+    }
+
+    async fn bytes(&self, request: RequestBuilder) -> Result<Vec<u8>, Failure> {
         let response = request.send().await.map_err(|error| self.unreachable(&error))?;
         let status = response.status();
         let bytes = self.read(response).await?;
         if status.is_success() {
-            return serde_json::from_slice(&bytes)
-                .map_err(|error| self.strange(&error.to_string()));
+            return Ok(bytes);
         }
         Err(match serde_json::from_slice::<Problem>(&bytes) {
             Ok(problem) => self.refused(&problem),
@@ -209,6 +215,7 @@ impl Target for HttpTarget {
             "platform": connector.platform,
             "base_url": connector.base_url,
             "identifier": connector.identifier,
+            "target": connector.target,
             "secret": connector.secret.expose_secret(),
             "reason": connector.reason,
         });
@@ -222,6 +229,26 @@ impl Target for HttpTarget {
     async fn disconnect(&self, id: Uuid, why: &Why) -> Result<DisconnectedView, Failure> {
         let request = self.request(Method::DELETE, &format!("/api/connectors/{id}"));
         self.answer(request.query(why)).await
+    }
+
+    async fn add_media(&self, bytes: Vec<u8>) -> Result<MediaView, Failure> {
+        // What is none is refused by the API, in its words.
+        let kind = postworks_workers::images::measure(&bytes);
+        let of = kind.map_or(ImageKind::Png, |measured| measured.kind);
+        let request = self.request(Method::POST, "/api/media").body(bytes);
+        self.answer(request.header(CONTENT_TYPE, of.mime())).await
+    }
+
+    async fn media(&self, id: Uuid) -> Result<Vec<u8>, Failure> {
+        self.bytes(self.request(Method::GET, &format!("/api/media/{id}"))).await
+    }
+
+    async fn add_post(&self, post: &AddPost) -> Result<Created, Failure> {
+        self.post("/api/posts", post).await
+    }
+
+    async fn revise_post(&self, id: Uuid, to: &RevisePost) -> Result<RevisedPost, Failure> {
+        self.answer(self.request(Method::PATCH, &format!("/api/posts/{id}")).json(to)).await
     }
 
     async fn publication(&self, id: Uuid) -> Result<Publication, Failure> {

@@ -1,4 +1,4 @@
-//! `postworks publication …` and `postworks post …`: what is to be published, and when.
+//! `postworks publication …` and `postworks post move`: when what is to be published.
 
 use clap::{Args, Subcommand, ValueEnum};
 use postworks::job::Timestamp;
@@ -20,13 +20,6 @@ pub(crate) enum PublicationCommand {
     },
     /// Move a publication to another time, or change its window
     Move(PublicationMoveArgs),
-}
-
-/// What to do with posts.
-#[derive(Debug, Clone, Subcommand)]
-pub(crate) enum PostCommand {
-    /// Move all of a post's publications that have not begun to another time
-    Move(PostMoveArgs),
 }
 
 /// Arguments of `publication move`.
@@ -109,8 +102,8 @@ pub(super) async fn run(context: &Context, command: PublicationCommand) -> Resul
     context.format.say(&publication, summary)
 }
 
-pub(super) async fn run_post(context: &Context, command: PostCommand) -> Result<(), Failure> {
-    let PostCommand::Move(PostMoveArgs { id, at, window }) = command;
+pub(super) async fn move_post(context: &Context, args: PostMoveArgs) -> Result<(), Failure> {
+    let PostMoveArgs { id, at, window } = args;
     let (not_after, late) = (window.not_after(), window.late());
     let wanted = MovePost { at, not_after, late, reason: window.reason };
     let moved = target::choose(context).await?.move_post(id, &wanted).await?;
@@ -119,7 +112,7 @@ pub(super) async fn run_post(context: &Context, command: PostCommand) -> Result<
 
 fn summary(publication: &Publication) -> String {
     let missed = publication.missed.as_ref().map(|missed| format!("{}: {}", missed.at, missed.why));
-    list(&[
+    let mut lines = vec![
         ("id", publication.id.to_string()),
         ("state", publication.state.clone()),
         ("at", publication.at.to_string()),
@@ -130,7 +123,17 @@ fn summary(publication: &Publication) -> String {
         ("connector", publication.connector_id.to_string()),
         ("job", publication.job_id.to_string()),
         ("where", or_dash(publication.remote_url.as_ref().or(publication.remote_id.as_ref()))),
-    ])
+    ];
+    if let Some(answers) = &publication.reply_to {
+        lines.push(("answers", answers.clone()));
+    }
+    if let Some(answers) = publication.in_reply_to {
+        lines.push(("answers publication", answers.to_string()));
+    }
+    if let Some(revision) = publication.revision {
+        lines.push(("revision", revision.to_string()));
+    }
+    list(&lines)
 }
 
 fn outcome(moved: &MovedPost) -> String {

@@ -44,7 +44,7 @@ pub(crate) struct RetentionOf {
     /// The tenant's name
     #[arg(value_name = "TENANT")]
     name: String,
-    #[arg(help = "remote_posts, metrics, publications or events")]
+    #[arg(help = "remote_posts, metrics, publications, events or media")]
     scope: String,
 }
 

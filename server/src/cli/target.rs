@@ -15,13 +15,13 @@ use super::http::HttpTarget;
 use super::wiring;
 use crate::app::App;
 use crate::app::types::{
-    AddConnector, AddSchedule, AuditQuery, AuditView, AutoscaleQuery, AutoscaleView, CancelledJob,
-    CancelledSet, Connector, ConnectorsQuery, Created, DeadDiscard, DeadEdit, DeadGroupView,
-    DeadLetterView, DeadQuery, DeadRetry, Discarded, DisconnectedView, EffectResolved, EffectView,
-    EnqueueJob, Enqueued, GateView, JobView, JobsQuery, LastTimes, MovePost, MovePublication,
-    MovedPost, NextTimes, Page, PageQuery, Planned, Publication, QueueView, RedriveView,
-    RemovedSchedule, ResolveEffect, RetriedSet, ScheduleView, SchedulesQuery, SetView, TimesQuery,
-    Why, WhyView,
+    AddConnector, AddPost, AddSchedule, AuditQuery, AuditView, AutoscaleQuery, AutoscaleView,
+    CancelledJob, CancelledSet, Connector, ConnectorsQuery, Created, DeadDiscard, DeadEdit,
+    DeadGroupView, DeadLetterView, DeadQuery, DeadRetry, Discarded, DisconnectedView,
+    EffectResolved, EffectView, EnqueueJob, Enqueued, GateView, JobView, JobsQuery, LastTimes,
+    MediaView, MovePost, MovePublication, MovedPost, NextTimes, Page, PageQuery, Planned,
+    Publication, QueueView, RedriveView, RemovedSchedule, ResolveEffect, RetriedSet, RevisePost,
+    RevisedPost, ScheduleView, SchedulesQuery, SetView, TimesQuery, Why, WhyView,
 };
 
 /// Where the API is unless somebody says otherwise.
@@ -47,6 +47,14 @@ pub trait Target: Send + Sync {
     async fn connectors(&self, query: &ConnectorsQuery) -> Result<Page<Connector>, Failure>;
     /// Disconnects an account.
     async fn disconnect(&self, id: Uuid, why: &Why) -> Result<DisconnectedView, Failure>;
+    /// Keeps an image.
+    async fn add_media(&self, bytes: Vec<u8>) -> Result<MediaView, Failure>;
+    /// An image's bytes.
+    async fn media(&self, id: Uuid) -> Result<Vec<u8>, Failure>;
+    /// Keeps a post.
+    async fn add_post(&self, post: &AddPost) -> Result<Created, Failure>;
+    /// Changes a post.
+    async fn revise_post(&self, id: Uuid, to: &RevisePost) -> Result<RevisedPost, Failure>;
     /// A publication.
     async fn publication(&self, id: Uuid) -> Result<Publication, Failure>;
     /// Moves a publication.
@@ -206,6 +214,22 @@ impl Target for App {
 
     async fn disconnect(&self, id: Uuid, why: &Why) -> Result<DisconnectedView, Failure> {
         Ok(self.disconnect(id, why).await?)
+    }
+
+    async fn add_media(&self, bytes: Vec<u8>) -> Result<MediaView, Failure> {
+        Ok(self.add_media(&bytes).await?)
+    }
+
+    async fn media(&self, id: Uuid) -> Result<Vec<u8>, Failure> {
+        Ok(self.media(id).await?.1.to_vec())
+    }
+
+    async fn add_post(&self, post: &AddPost) -> Result<Created, Failure> {
+        Ok(self.add_post(post).await?)
+    }
+
+    async fn revise_post(&self, id: Uuid, to: &RevisePost) -> Result<RevisedPost, Failure> {
+        Ok(self.revise_post(id, to).await?)
     }
 
     async fn publication(&self, id: Uuid) -> Result<Publication, Failure> {

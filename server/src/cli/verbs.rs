@@ -7,7 +7,8 @@ use postworks_workers::role::WorkerArgs;
 use super::failure::Failure;
 use super::{
     Context, apikey, audit, breaker, config, connector, demo, dlq, doctor, effects, enqueue,
-    ingress, job, keys, loadtest, publication, queue, roles, schedule, set, tenant, top, up, user,
+    ingress, job, keys, loadtest, media, post, publication, queue, roles, schedule, set, tenant,
+    top, up, user,
 };
 
 /// What to do.
@@ -129,14 +130,32 @@ Examples:
   postworks publication move 0198f3a0-… --no-window"
     )]
     Publication(publication::PublicationCommand),
-    /// Posts: move all of one's publications to another time
+    /// Posts: write, edit, move all of one's publications to another time
     #[command(
         subcommand,
         after_help = "\
-Example:
+An image is a file or the id of one that was uploaded, and after a colon what it shows. Publications
+that have not begun take what is edited; those that have begun keep what they have.
+
+Examples:
+  postworks post add --text 'we have opened' --link https://example.org/news
+  postworks post add --text 'hello' --image cat.jpg:'a cat, asleep' --image 0198f3a0-…
+  postworks post edit 0198f3a0-… --text 'we have opened at last' --no-link
   postworks post move 0198f3a0-… --at 2026-03-02T09:00:00Z --not-after 2026-03-02T10:00:00Z"
     )]
-    Post(publication::PostCommand),
+    Post(post::PostCommand),
+    /// Images that posts show: upload, show
+    #[command(
+        subcommand,
+        after_help = "\
+The same image is kept once. One that no post has goes after retention.media.
+
+Examples:
+  postworks media add cat.jpg
+  postworks media show 0198f3a0-…
+  postworks media show 0198f3a0-… --out cat.jpg"
+    )]
+    Media(media::MediaCommand),
     /// Jobs: show, why, list, cancel
     #[command(
         subcommand,
@@ -365,7 +384,8 @@ pub(super) async fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
         Verb::Enqueue(args) => enqueue::run(context, args).await,
         Verb::Connector(command) => connector::run(context, command).await,
         Verb::Publication(command) => publication::run(context, command).await,
-        Verb::Post(command) => publication::run_post(context, command).await,
+        Verb::Post(command) => post::run(context, command).await,
+        Verb::Media(command) => media::run(context, command).await,
         Verb::Job(command) => job::run(context, command).await,
         Verb::Schedule(command) => schedule::run(context, command).await,
         Verb::Set(command) => set::run(context, command).await,

@@ -97,8 +97,10 @@ async fn open_are_the_pages_for_machines_and_the_login_and_nothing_else() {
     // Who comes back from a platform shows it in ways of its own.
     let callback = ["/api/oauth/{platform}/callback"];
     let page = ["/api/docs", "/api/docs/", "/api/docs/{file}"];
-    let expected = machines.into_iter().chain(logins).chain(document).chain(page).chain(callback);
-    assert_eq!(open, expected.collect());
+    // A signature is all that a platform which fetches an image has.
+    let media = ["/media/{id}/{signature}"];
+    let expected = machines.into_iter().chain(logins).chain(document).chain(page);
+    assert_eq!(open, expected.chain(callback).chain(media).collect());
     let (world, _clock) = guarded().await;
     for path in machines {
         assert_eq!(ask_as(&world, "GET", path, None).await.status, StatusCode::OK, "{path}");

@@ -1,5 +1,6 @@
 //! What comes by itself: the nightly cleanup and the synchronising of accounts, from outside.
 
+use postworks::job::CleanupScope;
 use serde_json::{Value, json};
 
 use crate::fleet::{Fleet, LONG, run, until};
@@ -28,7 +29,7 @@ async fn the_nightly_cleanup_is_there_once_and_can_be_paused_but_not_removed() {
     let job = run(&enqueue, fleet.vars()).await.json()["id"].as_str().unwrap().to_owned();
     let done = fleet.client.until_job(&job, "completed", LONG).await;
     let progress = done["progress"].as_array().unwrap();
-    assert_eq!(progress.len(), 12, "{done}");
+    assert_eq!(progress.len(), CleanupScope::ALL.len(), "{done}");
     let whole = json!({ "scope": "metrics", "rows": 0, "partitions": 0, "done": true });
     assert!(progress.contains(&whole), "{done}");
     let shown = run(&["job", "show", &job], fleet.vars()).await;

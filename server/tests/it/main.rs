@@ -42,6 +42,7 @@ mod limits;
 mod loadtest;
 mod login;
 mod logs;
+mod media;
 mod metrics;
 mod moving;
 mod oauth;
@@ -49,6 +50,7 @@ mod openapi;
 mod operator;
 mod outage;
 mod outbound;
+mod posts;
 #[path = "../observe/prometheus.rs"]
 #[allow(dead_code, reason = "`make observe` uses the rest")]
 mod prometheus;
@@ -57,7 +59,9 @@ mod rate_windows;
 mod readme;
 mod real_bluesky;
 mod real_connect;
+mod real_matrix;
 mod real_oidc;
+mod real_once;
 mod redaction;
 mod redis_limits;
 mod redrive;

@@ -1,6 +1,7 @@
 //! The whole fleet against a real Bluesky server: whatever is killed, lost or refused, each post
 //! is there once.
 
+mod limits;
 mod world;
 
 use std::slice;
@@ -152,6 +153,7 @@ async fn parked_jobs_run_though_the_api_died_before_it_released_them() {
         platform: "bluesky".to_owned(),
         base_url: world.pds.url(),
         identifier: world.owner.handle.clone(),
+        target: None,
         secret: world.owner.password.clone(),
     };
     let connected = world.fleet.store().add_connector(account).await.expect("it is kept");

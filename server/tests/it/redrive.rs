@@ -55,6 +55,7 @@ impl Night {
                 platform: "sandbox".to_owned(),
                 base_url: night.platform.url().parse().unwrap(),
                 identifier: format!("a{n}"),
+                target: None,
                 secret: SecretString::from(made["refresh_token"].as_str().unwrap()),
             };
             let connected = night.world.node.store.add_connector(connector).await.unwrap();
@@ -82,8 +83,13 @@ impl Night {
         let mut jobs = Vec::new();
         for n in 0..posts {
             let post_id = node.store.add_post(&format!("post {n} of the night")).await.unwrap();
-            let wanted =
-                Publish { post_id, connector_ids: accounts.to_vec(), at: None, window: None };
+            let wanted = Publish {
+                post_id,
+                connector_ids: accounts.to_vec(),
+                at: None,
+                window: None,
+                reply: None,
+            };
             let prepare = |request: Request| node.producer.prepare(request);
             let scheduled = node.store.publish(&wanted, prepare).await.unwrap();
             jobs.extend(scheduled.into_iter().map(|row| row.job));

@@ -99,7 +99,14 @@ mod tests {
 
     fn tokens(access: &str) -> Renewed {
         let access = SecretString::from(access);
-        Renewed { access, refresh: None, secret: None, expires_at: None, remote_id: None }
+        Renewed {
+            access,
+            refresh: None,
+            secret: None,
+            expires_at: None,
+            remote_id: None,
+            signed_in: false,
+        }
     }
 
     #[tokio::test]
@@ -113,6 +120,7 @@ mod tests {
             platform: "any".to_owned(),
             base_url: "http://127.0.0.1:9".parse().unwrap(),
             identifier: "ada".to_owned(),
+            target: None,
             secret: SecretString::from("secret"),
         };
         let id = store.add_connector(new).await.unwrap().id;

@@ -283,6 +283,7 @@ impl World {
             secret: None,
             expires_at: None,
             remote_id: None,
+            signed_in: false,
         };
         let holder = self.store.access(self.account).await.unwrap().unwrap().lease_owner;
         let kept = self.store.commit_refresh(self.account, seen.version, &renewed).await.unwrap();
@@ -301,6 +302,7 @@ async fn account(store: &Store) -> Uuid {
         platform: "strict".to_owned(),
         base_url: "http://127.0.0.1:9".parse().unwrap(),
         identifier: Uuid::new_v4().to_string(),
+        target: None,
         secret: SecretString::from(name(0)),
     };
     store.add_connector(new).await.unwrap().id

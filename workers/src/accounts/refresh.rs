@@ -60,11 +60,13 @@ pub(super) async fn refresh(
         TOKEN_REFRESHES.count(&[name, reason.as_str(), outcome]).increment(1);
     };
     match holder.ask(platform.as_ref(), &held, lease).await {
-        Ok(set) => {
+        Ok((set, signed_in)) => {
             if postworks::planted!(TellToken) {
                 tracing::info!(access = set.access.expose_secret(), "tokens were renewed");
             }
-            let kept = holder.keep(&renewed(set, held, platform.descriptor().secret)).await;
+            let kind = platform.descriptor().secret;
+            let new = Renewed { signed_in, ..renewed(set, held, kind) };
+            let kept = holder.keep(&new).await;
             count(if matches!(kept, Ok(true)) { "refreshed" } else { "lost" });
             kept.map(drop)
         }
@@ -88,7 +90,7 @@ fn is_refusal(error: &JobError) -> bool {
 /// What to keep of an answer.
 fn renewed(set: TokenSet, held: Held, kind: Secret) -> Renewed {
     let (password, first) = match kind {
-        Secret::Password => (held.secret, None),
+        Secret::Password | Secret::AccessToken => (held.secret, None),
         Secret::RefreshToken => (None, held.secret),
     };
     Renewed {
@@ -97,6 +99,7 @@ fn renewed(set: TokenSet, held: Held, kind: Secret) -> Renewed {
         secret: password,
         expires_at: set.expires_at,
         remote_id: set.remote_id,
+        signed_in: false,
     }
 }
 
@@ -135,12 +138,13 @@ impl Holder {
         Ok(held.map(|held| (held, lease)))
     }
 
+    /// Answers new tokens, and whether they come of a new sign-in.
     async fn ask(
         &self,
         platform: &dyn Platform,
         held: &Held,
         lease: Lease,
-    ) -> Result<TokenSet, JobError> {
+    ) -> Result<(TokenSet, bool), JobError> {
         let account = &self.account;
         let Some(refresh) = &held.refresh else {
             let Some(secret) = &held.secret else {
@@ -150,33 +154,35 @@ impl Holder {
                 ));
             };
             self.check(lease)?;
-            return platform.sign_in(account, secret).await;
+            return Ok((platform.sign_in(account, secret).await?, true));
         };
         self.check(lease)?;
         let answer = platform.refresh(account, refresh).await;
         let refused = matches!(&answer, Err(error) if is_refusal(error));
         match &held.secret {
             // Sessions end when an account was idle for long; the password still opens a new one.
-            Some(secret) if refused => self.sign_in_again(platform, secret, answer).await,
-            _ => answer,
+            Some(secret) if refused => Ok(match self.sign_in_again(platform, secret).await? {
+                Some(answer) => (answer, true),
+                None => (answer?, false),
+            }),
+            _ => Ok((answer?, false)),
         }
     }
 
-    /// A second request, so the lease starts anew; who lost it must not send.
+    /// A second request, so the lease starts anew; who lost it must not send, and has no answer.
     async fn sign_in_again(
         &self,
         platform: &dyn Platform,
         secret: &SecretString,
-        refused: Result<TokenSet, JobError>,
-    ) -> Result<TokenSet, JobError> {
+    ) -> Result<Option<TokenSet>, JobError> {
         if self.inner.drains() {
             let words = "the worker ends before it could sign in again";
             let until = self.now();
             return Err(JobError::new(ErrorClass::Unavailable { until }, words));
         }
-        let Some((_, lease)) = self.acquire().await? else { return refused };
+        let Some((_, lease)) = self.acquire().await? else { return Ok(None) };
         self.check(lease)?;
-        platform.sign_in(&self.account, secret).await
+        platform.sign_in(&self.account, secret).await.map(Some)
     }
 
     /// Right before a request leaves: whoever was held up since the lease was asked for sends

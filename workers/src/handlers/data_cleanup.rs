@@ -34,6 +34,7 @@ fn kept_for(retention: &Retention, scope: CleanupScope) -> Duration {
         CleanupScope::Audit => retention.audit,
         CleanupScope::Redrives => retention.redrives,
         CleanupScope::Events => retention.events,
+        CleanupScope::Media => retention.media,
         CleanupScope::Requests => REQUESTS_KEPT,
         // Counted from when they expired.
         CleanupScope::Sessions | CleanupScope::OauthStates => Duration::ZERO,
@@ -217,7 +218,8 @@ impl Sweep<'_> {
             CleanupScope::RemotePosts
             | CleanupScope::Metrics
             | CleanupScope::Publications
-            | CleanupScope::Events => return Ok(0),
+            | CleanupScope::Events
+            | CleanupScope::Media => return Ok(0),
         };
         Ok(ledger.prune(what, before, batch, dry_run).await?)
     }

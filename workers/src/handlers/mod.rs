@@ -19,6 +19,7 @@ use postworks::clock::SharedClock;
 use postworks::config::{Retention, Syncing};
 use postworks::job::{ErrorClass, JobError, Timestamp};
 use postworks::ledger::Ledger;
+use url::Url;
 use uuid::Uuid;
 
 use crate::accounts::Accounts;
@@ -42,6 +43,8 @@ pub struct Services {
     pub retention: Retention,
     /// How accounts are synchronised.
     pub sync: Syncing,
+    /// Where this instance is found, for platforms that fetch images themselves.
+    pub public_url: Option<Url>,
 }
 
 impl Services {

@@ -175,6 +175,7 @@ impl Node {
             clock: Arc::clone(&clock),
             retention: config.retention.clone(),
             sync: config.sync,
+            public_url: config.api.public_url.clone(),
         })?;
         registry.configure(|catalog| config.apply(catalog));
         let producer = Producer::new(

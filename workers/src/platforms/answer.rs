@@ -1,12 +1,14 @@
 //! What is made of a platform's answer: a value, or an error class read off the platform's table.
 
 use std::cmp::Reverse;
+use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 use postworks::clock::Clock;
-use postworks::job::{ErrorClass, JobError};
+use postworks::job::{ErrorClass, JobError, RateScope};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use url::form_urlencoded;
 use zeroize::Zeroizing;
 
@@ -26,6 +28,22 @@ pub(crate) struct Answer {
     pub(crate) took: Took,
 }
 
+/// What a platform's refusals mean.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ErrorTable {
+    /// Takes the platform's words out of a body.
+    pub(crate) words: fn(&Value) -> Words,
+    /// The first row that fits decides; where none does, the status.
+    pub(crate) rules: &'static [Rule],
+}
+
+impl ErrorTable {
+    /// A table of a platform that says `{"error", "message"}`.
+    pub(crate) const fn plain(rules: &'static [Rule]) -> Self {
+        Self { words: Words::plain, rules }
+    }
+}
+
 /// A row of a platform's error table.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rule {
@@ -33,8 +51,10 @@ pub(crate) struct Rule {
     pub(crate) steps: &'static [Step],
     /// The status it holds for; 0 for any.
     pub(crate) status: u16,
-    /// The error's name in the body.
+    /// The error's name in the body; empty for any.
     pub(crate) error: &'static str,
+    /// A part of its message; empty for any.
+    pub(crate) says: &'static str,
     /// What it means.
     pub(crate) verdict: Verdict,
 }
@@ -46,7 +66,19 @@ impl Rule {
         error: &'static str,
         verdict: Verdict,
     ) -> Self {
-        Self { steps, status, error, verdict }
+        Self { steps, status, error, says: "", verdict }
+    }
+
+    /// The same, if the message holds these words.
+    pub(crate) const fn saying(self, says: &'static str) -> Self {
+        Self { says, ..self }
+    }
+
+    fn fits(&self, step: Step, status: u16, words: &Words) -> bool {
+        self.steps.contains(&step)
+            && (self.status == 0 || self.status == status)
+            && (self.error.is_empty() || self.error == words.name)
+            && words.message.contains(self.says)
     }
 }
 
@@ -59,21 +91,48 @@ pub(crate) enum Verdict {
     Revoked,
     /// Wrong and will stay wrong.
     Invalid,
+    /// Surely not applied: try again.
+    Later,
+    /// Told to wait.
+    Limited {
+        /// Who.
+        scope: RateScope,
+        /// For how long, where the answer does not say.
+        wait: Duration,
+    },
+    /// The account has a post like this already: [`Answer::is_taken`] tells before it is an error.
+    Taken,
+    /// It may have been applied.
+    Unsure,
 }
 
 /// Steps that carry an access token.
-pub(crate) const WITH_ACCESS: &[Step] = &[Step::Publish, Step::Read];
+pub(crate) const WITH_ACCESS: &[Step] = &[Step::Upload, Step::Publish, Step::Read];
 /// Steps that fetch tokens.
 pub(crate) const FOR_TOKENS: &[Step] = &[Step::SignIn, Step::Refresh];
 /// Every step.
-pub(crate) const ALWAYS: &[Step] = &[Step::SignIn, Step::Refresh, Step::Publish, Step::Read];
+pub(crate) const ALWAYS: &[Step] =
+    &[Step::SignIn, Step::Refresh, Step::Upload, Step::Publish, Step::Read];
 
-/// The platform's words about a refusal; both platforms say `{"error", "message"}`, and OAuth
-/// has a name of its own for the second (RFC 6749 §5.2).
-#[derive(Debug, Default)]
-struct Words {
-    error: String,
-    message: String,
+/// The platform's words about a refusal.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Words {
+    /// The error's name or number.
+    pub(crate) name: String,
+    /// What it says to people.
+    pub(crate) message: String,
+}
+
+impl Words {
+    /// Of `{"error", "message"}`; OAuth has a name of its own for the second (RFC 6749 §5.2).
+    pub(crate) fn plain(body: &Value) -> Self {
+        let text = |name| body.get(name).and_then(Value::as_str).unwrap_or_default();
+        let message = match text("message") {
+            "" => text("error_description"),
+            message => message,
+        };
+        Self { name: text("error").to_owned(), message: message.to_owned() }
+    }
 }
 
 impl Answer {
@@ -81,21 +140,21 @@ impl Answer {
     pub(crate) fn value<T: DeserializeOwned>(
         &self,
         call: Call<'_>,
-        rules: &[Rule],
+        table: &ErrorTable,
         clock: &dyn Clock,
     ) -> Result<T, JobError> {
-        let read = self.read(call, rules, clock);
+        let read = self.read(call, table, clock);
         read.inspect_err(|error: &JobError| self.took.failed(error.class()))
     }
 
     fn read<T: DeserializeOwned>(
         &self,
         call: Call<'_>,
-        rules: &[Rule],
+        table: &ErrorTable,
         clock: &dyn Clock,
     ) -> Result<T, JobError> {
         if !self.status.is_success() {
-            return Err(self.refusal(call, rules, clock));
+            return Err(self.refusal(call, table, clock));
         }
         serde_json::from_slice(&self.body).map_err(|error| {
             // The cause is left out but for its place: it may quote the body.
@@ -112,13 +171,13 @@ impl Answer {
     pub(crate) fn success(
         &self,
         call: Call<'_>,
-        rules: &[Rule],
+        table: &ErrorTable,
         clock: &dyn Clock,
     ) -> Result<(), JobError> {
         if self.status.is_success() {
             return Ok(());
         }
-        let error = self.refusal(call, rules, clock);
+        let error = self.refusal(call, table, clock);
         self.took.failed(error.class());
         Err(error)
     }
@@ -128,22 +187,28 @@ impl Answer {
         &self,
         what: &str,
         call: Call<'_>,
-        rules: &[Rule],
+        table: &ErrorTable,
         clock: &dyn Clock,
     ) -> JobError {
-        let error = if self.words().error.is_empty() {
+        let error = if self.words(table).name.is_empty() {
             let words = format!("{} with an answer of another form (no {what})", self.status);
             call.error(call.unanswered(), &words)
         } else {
-            self.refusal(call, rules, clock)
+            self.refusal(call, table, clock)
         };
         self.took.failed(error.class());
         error
     }
 
     /// The error's name in the body, if there is one.
-    pub(crate) fn error_name(&self) -> String {
-        self.words().error
+    pub(crate) fn error_name(&self, table: &ErrorTable) -> String {
+        self.words(table).name
+    }
+
+    /// Whether it refuses a post since the account has one like it.
+    pub(crate) fn is_taken(&self, call: Call<'_>, table: &ErrorTable) -> bool {
+        !self.status.is_success()
+            && self.verdict(call, &self.words(table), table) == Some(Verdict::Taken)
     }
 
     /// How the body is packed, which no platform was asked to do.
@@ -152,13 +217,13 @@ impl Answer {
         Some(printable(how, &[]))
     }
 
-    fn refusal(&self, call: Call<'_>, rules: &[Rule], clock: &dyn Clock) -> JobError {
-        let words = self.words();
-        let class = self.class(call, &words.error, rules, clock);
+    fn refusal(&self, call: Call<'_>, table: &ErrorTable, clock: &dyn Clock) -> JobError {
+        let words = self.words(table);
+        let class = self.class(call, &words, table, clock);
         let place = self.headers.get(http::header::LOCATION).and_then(|value| value.to_str().ok());
         // What follows the path may be a code, or a token that was sent.
         let place = place.and_then(|place| place.split(['?', '#']).next());
-        let mut said = format!("{} {}", self.status.as_u16(), words.error);
+        let mut said = format!("{} {}", self.status.as_u16(), words.name);
         for part in [words.message.as_str(), place.unwrap_or_default()] {
             if !part.is_empty() {
                 said = format!("{}: {part}", said.trim_end());
@@ -167,21 +232,35 @@ impl Answer {
         call.error(class, &printable(said.trim_end(), call.secrets))
     }
 
-    fn class(&self, call: Call<'_>, error: &str, rules: &[Rule], clock: &dyn Clock) -> ErrorClass {
+    fn verdict(&self, call: Call<'_>, words: &Words, table: &ErrorTable) -> Option<Verdict> {
         let status = self.status.as_u16();
-        if status == 429 {
-            let rate::Closed { until, scope } = rate::refused(&self.headers, clock.now());
-            return ErrorClass::RateLimited { until, scope };
-        }
-        let rule = rules.iter().find(|rule| {
-            rule.steps.contains(&call.step)
-                && (rule.status == 0 || rule.status == status)
-                && rule.error == error
-        });
-        match (rule.map(|rule| rule.verdict), status) {
+        let rule = table.rules.iter().find(|rule| rule.fits(call.step, status, words));
+        rule.map(|rule| rule.verdict)
+    }
+
+    fn class(
+        &self,
+        call: Call<'_>,
+        words: &Words,
+        table: &ErrorTable,
+        clock: &dyn Clock,
+    ) -> ErrorClass {
+        let status = self.status.as_u16();
+        let limited = |or: rate::Closed| {
+            let told = rate::told(&self.headers, clock.now());
+            let rate::Closed { until, scope } = told.unwrap_or(or);
+            ErrorClass::RateLimited { until, scope }
+        };
+        match (self.verdict(call, words, table), status) {
             (Some(Verdict::Expired), _) => ErrorClass::AuthExpired,
             (Some(Verdict::Revoked), _) => ErrorClass::AuthRevoked,
-            (Some(Verdict::Invalid), _) => ErrorClass::Invalid,
+            (Some(Verdict::Invalid | Verdict::Taken), _) => ErrorClass::Invalid,
+            (Some(Verdict::Later), _) => ErrorClass::Transient,
+            (Some(Verdict::Unsure), _) => call.unanswered(),
+            (Some(Verdict::Limited { scope, wait }), _) => {
+                limited(rate::Closed { until: clock.now().after(wait), scope })
+            }
+            (None, 429) => limited(rate::untold(clock.now())),
             // An unknown reason for 401: new tokens help, or their refusal says more.
             (None, 401) if WITH_ACCESS.contains(&call.step) => ErrorClass::AuthExpired,
             // 408 and 425 are the server's, or a front server's, "later".
@@ -190,16 +269,9 @@ impl Answer {
         }
     }
 
-    fn words(&self) -> Words {
-        let Ok(body) = serde_json::from_slice::<serde_json::Value>(&self.body) else {
-            return Words::default();
-        };
-        let text = |name| body.get(name).and_then(|value| value.as_str()).unwrap_or_default();
-        let message = match text("message") {
-            "" => text("error_description"),
-            message => message,
-        };
-        Words { error: text("error").to_owned(), message: message.to_owned() }
+    /// The platform's words, as they are: what is shown of them goes through [`printable`].
+    pub(crate) fn words(&self, table: &ErrorTable) -> Words {
+        serde_json::from_slice(&self.body).map(|body| (table.words)(&body)).unwrap_or_default()
     }
 }
 

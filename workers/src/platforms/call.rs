@@ -14,6 +14,8 @@ pub(crate) enum Step {
     SignIn,
     /// Getting the next tokens.
     Refresh,
+    /// Making ready what is published later: an upload, a draft.
+    Upload,
     /// Publishing.
     Publish,
     /// Reading.
@@ -28,6 +30,7 @@ impl Step {
         match self {
             Self::SignIn => "sign_in",
             Self::Refresh => "refresh",
+            Self::Upload => "upload",
             Self::Publish => "publish",
             Self::Read => "read",
             Self::Revoke => "revoke",
@@ -57,7 +60,9 @@ impl Call<'_> {
         let repeatable = self.descriptor.idempotency.repeatable();
         match self.step {
             Step::Publish => ErrorClass::Unknown { repeatable },
-            Step::SignIn | Step::Refresh | Step::Read | Step::Revoke => ErrorClass::Transient,
+            Step::SignIn | Step::Refresh | Step::Upload | Step::Read | Step::Revoke => {
+                ErrorClass::Transient
+            }
         }
     }
 
@@ -71,6 +76,7 @@ impl Call<'_> {
         let doing = match self.step {
             Step::SignIn => "signing in to",
             Step::Refresh => "getting new tokens from",
+            Step::Upload => "preparing a post on",
             Step::Publish => "publishing on",
             Step::Read => "reading from",
             Step::Revoke => "giving tokens back to",
@@ -88,7 +94,9 @@ impl Call<'_> {
     pub(super) fn endless_answer(self) -> JobError {
         let class = match self.step {
             Step::Publish => self.unanswered(),
-            Step::SignIn | Step::Refresh | Step::Read | Step::Revoke => ErrorClass::Invalid,
+            Step::SignIn | Step::Refresh | Step::Upload | Step::Read | Step::Revoke => {
+                ErrorClass::Invalid
+            }
         };
         self.error(class, "the answer is longer than 1 MiB")
     }

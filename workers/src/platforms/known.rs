@@ -7,10 +7,19 @@ use std::sync::Arc;
 use postworks::clock::SharedClock;
 use postworks::config::OAuth;
 
+use super::bluesky::BlueskyClient;
+use super::facebook::{self, FacebookClient};
 use super::http::HttpOptions;
+use super::instagram::{self, InstagramClient};
+use super::linkedin::{self, LinkedInClient};
+use super::mastodon::{self, MastodonClient};
+use super::matrix::MatrixClient;
 use super::oauth::{OAuthClient, Profile, ProfileError};
 use super::sandbox::{self, SandboxClient};
-use super::{Descriptor, Platform, bluesky::BlueskyClient};
+use super::threads::{self, ThreadsClient};
+use super::wordpress::WordPressClient;
+use super::x::{self, XClient};
+use super::{Descriptor, Platform};
 
 /// How alike a name must be to be suggested, from 0 to 1; `strsim`'s customary threshold.
 const ALIKE_MIN: f64 = 0.75;
@@ -47,20 +56,50 @@ pub fn all<'a>(
 ) -> Result<Platforms, SetupError> {
     let mut profiles: BTreeMap<&str, &OAuth> = profiles.into_iter().collect();
     let mut oauth = BTreeMap::new();
+    let mut servers_of = |descriptor: &'static Descriptor| {
+        let Some(config) = profiles.remove(descriptor.name) else { return Ok(None) };
+        let fault = |source| SetupError::OAuth { platform: descriptor.name.to_owned(), source };
+        let profile = Profile::read(config, descriptor.oauth).map_err(fault)?;
+        let server = OAuthClient::new(descriptor, profile, options, clock.clone());
+        let server = Arc::new(server.map_err(fault)?);
+        oauth.insert(descriptor.name, Arc::clone(&server));
+        Ok::<_, SetupError>(Some(server))
+    };
     let mut platforms: Vec<Arc<dyn Platform>> = Vec::new();
     for descriptor in [&sandbox::SANDBOX, &sandbox::SANDBOX_LOOKUP, &sandbox::SANDBOX_BLIND] {
         let mut client = SandboxClient::new(descriptor, options, clock.clone())?;
-        if let Some(config) = profiles.remove(descriptor.name) {
-            let fault = |source| SetupError::OAuth { platform: descriptor.name.to_owned(), source };
-            let profile = Profile::read(config).map_err(fault)?;
-            let server = OAuthClient::new(descriptor, profile, options, clock.clone());
-            let server = Arc::new(server.map_err(fault)?);
-            client = client.with_oauth(Arc::clone(&server));
-            oauth.insert(descriptor.name, server);
+        if let Some(server) = servers_of(descriptor)? {
+            client = client.with_oauth(server);
         }
         platforms.push(Arc::new(client));
     }
     platforms.push(Arc::new(BlueskyClient::new(options, clock.clone())?));
+    platforms.push(Arc::new(MatrixClient::new(options, clock.clone())?));
+    platforms.push(Arc::new(WordPressClient::new(options, clock.clone())?));
+    // These renew their tokens themselves, or not at all: nothing is asked of their servers but the
+    // first one.
+    for descriptor in [
+        &facebook::DESCRIPTOR,
+        &instagram::DESCRIPTOR,
+        &mastodon::DESCRIPTOR,
+        &threads::DESCRIPTOR,
+    ] {
+        servers_of(descriptor)?;
+    }
+    platforms.push(Arc::new(FacebookClient::new(options, clock.clone())?));
+    platforms.push(Arc::new(InstagramClient::new(options, clock.clone())?));
+    platforms.push(Arc::new(MastodonClient::new(options, clock.clone())?));
+    platforms.push(Arc::new(ThreadsClient::new(options, clock.clone())?));
+    let mut linkedin = LinkedInClient::new(options, clock.clone())?;
+    if let Some(server) = servers_of(&linkedin::DESCRIPTOR)? {
+        linkedin = linkedin.with_oauth(server);
+    }
+    platforms.push(Arc::new(linkedin));
+    let mut x = XClient::new(options, clock.clone())?;
+    if let Some(server) = servers_of(&x::DESCRIPTOR)? {
+        x = x.with_oauth(server);
+    }
+    platforms.push(Arc::new(x));
     match profiles.keys().next() {
         Some(name) => Err(SetupError::NoOAuth((*name).to_owned())),
         None => Ok(Platforms { oauth, ..Platforms::new(platforms) }),
@@ -160,9 +199,31 @@ mod tests {
         assert_eq!(
             platforms.get("BlueSki").err().unwrap().to_string(),
             "no platform is called \"BlueSki\"; did you mean \"bluesky\"? \
-             (there are: bluesky, sandbox, sandbox_blind, sandbox_lookup)"
+             (there are: bluesky, facebook, instagram, linkedin, mastodon, matrix, sandbox, \
+             sandbox_blind, sandbox_lookup, threads, wordpress, x)"
         );
         assert_eq!(platforms.get("fax").err().unwrap().nearest, None);
+    }
+
+    #[test]
+    fn a_platform_that_is_one_place_is_connected_with_a_client_id_alone() {
+        let options = HttpOptions::new(NetworkPolicy::default());
+        let known = all(&options, &SystemClock::shared(), []).unwrap();
+        let places = known.descriptors().filter_map(|one| Some((one.name, one.oauth?)));
+        let mut found = 0;
+        for (name, place) in places {
+            let text = format!("[platforms.{name}.oauth]\nclient_id = \"us\"\n");
+            let config = Config::load(&Sources::default().file("test.toml", text)).unwrap();
+            let platforms = all(&options, &SystemClock::shared(), config.oauth()).unwrap();
+            let client = platforms.oauth(name).unwrap();
+            let url = client.authorize_url("s", "c", "https://app.example/callback");
+            assert!(url.as_str().starts_with(&format!("{}?", place.authorize_url)), "{url}");
+            let scopes = format!("&scope={}&", place.scopes.join("+"));
+            assert!(url.as_str().contains(&scopes), "{url}");
+            assert_eq!(client.servers().next(), Some(&place.api_url.parse().unwrap()));
+            found += 1;
+        }
+        assert!(found >= 4, "only {found} platforms are one place");
     }
 
     #[test]

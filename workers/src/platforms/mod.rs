@@ -3,15 +3,30 @@
 //! A client knows no database, no queue and no retry. It does one request when it is told to and
 //! says what the answer means.
 
+mod addresses;
 mod answer;
 pub mod bluesky;
 mod body;
 mod call;
+mod content;
+mod descriptor;
+pub mod facebook;
+mod html;
 pub mod http;
+pub mod instagram;
+mod kept;
 mod known;
+mod likeness;
+mod limits;
+pub mod linkedin;
+pub mod mastodon;
+pub mod matrix;
+mod meta;
 mod meter;
 mod network;
 pub mod oauth;
+mod price;
+mod publish;
 mod ranges;
 mod rate;
 mod resolver;
@@ -19,15 +34,22 @@ mod resolver;
 mod responder;
 mod revoke;
 pub mod sandbox;
+pub mod threads;
 mod windows;
+pub mod wordpress;
+pub mod x;
 
+pub use content::{Image, ImageKind, Link, Outgoing};
+pub use descriptor::{
+    Descriptor, Idempotency, KeyScope, OAuthDefaults, Price, Recourse, Secret, Target,
+};
 pub use known::{Platforms, SetupError, UnknownPlatform, all};
+pub use limits::{Draft, DraftImage, ImageLimits, Length, Limits, LinkAs, Refusal};
 pub use network::{NetworkPolicy, check_base_url};
+pub use publish::{Committed, Preparation, Prepared, Published, Reconciled, Sought};
 pub use resolver::{Lookup, SystemLookup};
 pub use revoke::{REVOKE_WITHIN, revoke};
 pub use windows::Windows;
-
-use std::time::Duration;
 
 use async_trait::async_trait;
 use postworks::job::{ErrorClass, JobError, SyncStream, Timestamp};
@@ -35,82 +57,7 @@ use secrecy::SecretString;
 use url::Url;
 use uuid::Uuid;
 
-/// What a platform is like: constants that handlers and the product decide by.
-#[derive(Debug, Clone, Copy)]
-pub struct Descriptor {
-    /// The name in queues and in the API, such as `bluesky`.
-    pub name: &'static str,
-    /// How a repeated publish is kept from publishing twice.
-    pub idempotency: Idempotency,
-    /// Whether it can be asked for a post by our reference.
-    pub look_up: bool,
-    /// What a person enters as the account's secret.
-    pub secret: Secret,
-    /// Longest text of a post, in characters.
-    pub text_chars_max: usize,
-    /// What can be fetched of an account.
-    pub streams: &'static [SyncStream],
-    /// Whether the platform is for demos and tests: reached on loopback alone, over plain HTTP too,
-    /// without `POSTWORKS_ALLOW_LOOPBACK`.
-    pub local: bool,
-}
-
-/// How a repeated publish is kept from publishing twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Idempotency {
-    /// We choose the record's id, so a repeat writes the same record, at any time.
-    DeterministicId,
-    /// The platform remembers a key that we send.
-    ClientKey {
-        /// For how long; `None` is for ever. Later the same request is a new one.
-        lifetime: Option<Duration>,
-    },
-    /// It is not.
-    None,
-}
-
-impl Idempotency {
-    /// Whether sending the same publish again soon is harmless.
-    pub const fn repeatable(self) -> bool {
-        matches!(self, Self::DeterministicId | Self::ClientKey { .. })
-    }
-}
-
-/// What helps against not knowing whether a request was applied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Recourse {
-    /// Sending the same again.
-    Repeat,
-    /// Asking for the post, and sending again once its absence is proof.
-    LookUp,
-    /// A person, who looks at the account.
-    Person,
-}
-
-impl Descriptor {
-    /// What helps if the first such request will be `age` past when a repeat arrives.
-    pub fn recourse(&self, age: Duration) -> Recourse {
-        let recognised = match self.idempotency {
-            Idempotency::DeterministicId => true,
-            Idempotency::ClientKey { lifetime } => lifetime.is_none_or(|lifetime| age < lifetime),
-            Idempotency::None => false,
-        };
-        match (recognised, self.look_up) {
-            (true, _) => Recourse::Repeat,
-            (false, true) => Recourse::LookUp,
-            (false, false) => Recourse::Person,
-        }
-    }
-}
-
-/// What a person enters as an account's secret.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Secret {
-    /// A refresh token: used up by the first refresh.
-    RefreshToken,
-    /// A password for apps: kept, and used to sign in again.
-    Password,
-}
+use self::oauth::{Consent, Granted, OAuthClient};
 
 /// The account a request is made for.
 #[derive(Debug, Clone)]
@@ -123,6 +70,10 @@ pub struct Account {
     pub identifier: String,
     /// The platform's own id of it, once known (a DID on Bluesky).
     pub remote_id: Option<String>,
+    /// Where on the account posts go, on platforms with a [`Target`].
+    pub target: Option<String>,
+    /// When it was last signed in, if that is known.
+    pub signed_in_at: Option<Timestamp>,
 }
 
 /// A fresh set of tokens.
@@ -136,26 +87,6 @@ pub struct TokenSet {
     pub expires_at: Option<Timestamp>,
     /// The platform's own id of the account, if it says so.
     pub remote_id: Option<String>,
-}
-
-/// A post as it is sent: the same at every attempt.
-#[derive(Debug, Clone)]
-pub struct Outgoing {
-    /// The publication's id: the idempotency key on platforms that take one.
-    pub publication_id: Uuid,
-    /// The text.
-    pub text: String,
-    /// The time shown on the post; also the source of deterministic record keys.
-    pub created_at: Timestamp,
-}
-
-/// Where a post went.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Published {
-    /// The platform's id of the post.
-    pub remote_id: String,
-    /// Where people see it, if the platform says so.
-    pub remote_url: Option<String>,
 }
 
 /// A post found on the platform.
@@ -231,13 +162,38 @@ pub trait Platform: Send + Sync + 'static {
         Ok(false)
     }
 
-    /// Publishes: the one request that cannot be taken back.
-    async fn publish(
+    /// Exchanges the code of a person's consent for tokens. A platform that gives more for them, such
+    /// as tokens that last, is asked for that too.
+    async fn exchange_code(
+        &self,
+        oauth: &OAuthClient,
+        consent: Consent<'_>,
+    ) -> Result<Granted, JobError> {
+        oauth.exchange(consent).await
+    }
+
+    /// Makes ready what a commit refers to: uploads, a draft, a container. Nobody sees it, and it may
+    /// be done again at any time. `so_far` is what the last run of it left; where the platform takes
+    /// its time, this asks how far it is.
+    async fn prepare(
         &self,
         account: &Account,
         access: &SecretString,
         post: &Outgoing,
-    ) -> Result<Published, JobError>;
+        so_far: Prepared,
+    ) -> Result<Preparation, JobError> {
+        let _ = (account, access, post);
+        Ok(Preparation::Ready(so_far))
+    }
+
+    /// Publishes: the one request that cannot be taken back.
+    async fn commit(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        post: &Outgoing,
+        prepared: &Prepared,
+    ) -> Result<Committed, JobError>;
 
     /// Reads a page of the account's posts, newest first.
     async fn posts(
@@ -269,16 +225,18 @@ pub trait Platform: Send + Sync + 'static {
         Err(lacks(self.descriptor(), SyncStream::Profile))
     }
 
-    /// Asks whether a post is there, after a publish whose outcome is unknown.
+    /// Asks what became of a commit whose outcome is unknown.
     ///
-    /// Only platforms with [`Descriptor::look_up`] are asked.
-    async fn look_up(
+    /// Only platforms with [`Descriptor::reconciles`] are asked.
+    async fn reconcile(
         &self,
         account: &Account,
         access: &SecretString,
         post: &Outgoing,
-    ) -> Result<Option<Published>, JobError> {
-        let _ = (account, access, post);
+        prepared: &Prepared,
+        sought: Sought<'_>,
+    ) -> Result<Reconciled, JobError> {
+        let _ = (account, access, post, prepared, sought);
         let words = format!("{} has no way of looking a post up", self.descriptor().name);
         Err(JobError::new(ErrorClass::Bug, words))
     }

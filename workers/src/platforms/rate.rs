@@ -91,15 +91,18 @@ pub(super) struct Closed {
     pub(super) scope: RateScope,
 }
 
-/// What an answer that says "too many requests" asks for: the longest wait of those windows that
-/// are not known to have something left, between 1 second and 25 hours; 30 seconds for the account
-/// if none says anything readable.
-pub(super) fn refused(headers: &HeaderMap, now: Timestamp) -> Closed {
+/// What a refusal asks for: the longest wait of those windows that are not known to have something
+/// left, between 1 second and 25 hours; `None` if none says anything readable.
+pub(super) fn told(headers: &HeaderMap, now: Timestamp) -> Option<Closed> {
     let asked = windows(headers, now, false).chain(usages(headers, now));
-    let longest = asked.reduce(longer);
-    let Closed { until, scope } = longest
-        .unwrap_or_else(|| Closed { until: now.after(WAIT_DEFAULT), scope: RateScope::Account });
-    Closed { until: until.clamp(now.after(WAIT_MIN), now.after(WAIT_MAX)), scope }
+    let Closed { until, scope } = asked.reduce(longer)?;
+    let until = until.clamp(now.after(WAIT_MIN), now.after(WAIT_MAX));
+    Some(Closed { until, scope })
+}
+
+/// What is kept to if a bare 429 says nothing: 30 seconds for the account.
+pub(super) fn untold(now: Timestamp) -> Closed {
+    Closed { until: now.after(WAIT_DEFAULT), scope: RateScope::Account }
 }
 
 /// The window of the account that an answer of success says is used up: the next request would be
@@ -218,8 +221,12 @@ mod tests {
         each.collect()
     }
 
+    fn refused(headers: &HeaderMap) -> Closed {
+        told(headers, NOW).unwrap_or_else(|| untold(NOW))
+    }
+
     fn wait(headers: &[(&str, &str)]) -> Duration {
-        refused(&map(headers), NOW).until.since(NOW)
+        refused(&map(headers)).until.since(NOW)
     }
 
     #[test]
@@ -260,7 +267,7 @@ mod tests {
         ];
         for (headers, scope, seconds) in rows {
             let until = NOW.after(Duration::from_secs(*seconds));
-            assert_eq!(refused(&map(headers), NOW), Closed { until, scope: *scope }, "{headers:?}");
+            assert_eq!(refused(&map(headers)), Closed { until, scope: *scope }, "{headers:?}");
         }
     }
 

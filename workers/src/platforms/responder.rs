@@ -1,5 +1,6 @@
 //! A server for unit tests that notes what it is sent and answers as it is told.
 
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 
@@ -12,7 +13,7 @@ use tokio::task::JoinHandle;
 use url::Url;
 use uuid::Uuid;
 
-use super::{Account, Outgoing};
+use super::{Account, Committed, Outgoing, Published};
 
 /// The secret that tests send, so that it can be found where it must not be.
 pub(super) const SECRET: &str = "s3cr3t-token";
@@ -20,7 +21,7 @@ pub(super) const SECRET: &str = "s3cr3t-token";
 /// Headers that say nothing about the client, or change with each run or release.
 const UNSTABLE: [&str; 5] = ["host", "user-agent", "content-length", "accept", "accept-encoding"];
 
-/// What is answered to every request.
+/// What is answered to a request.
 #[derive(Clone)]
 pub(super) struct Reply {
     pub(super) status: u16,
@@ -40,7 +41,8 @@ impl Reply {
 }
 
 struct Shared {
-    reply: Mutex<Reply>,
+    /// In turn; the last of them to every request from then on.
+    replies: Mutex<VecDeque<Reply>>,
     seen: Mutex<Vec<String>>,
 }
 
@@ -53,8 +55,8 @@ pub(super) struct Responder {
 
 impl Responder {
     pub(super) async fn start() -> Self {
-        let reply = Mutex::new(Reply::new(500, ""));
-        let shared = Arc::new(Shared { reply, seen: Mutex::default() });
+        let replies = Mutex::new([Reply::new(500, "")].into());
+        let shared = Arc::new(Shared { replies, seen: Mutex::default() });
         let router = axum::Router::new().fallback(answer).with_state(shared.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
@@ -62,8 +64,14 @@ impl Responder {
         Self { url, shared, serving }
     }
 
+    /// Answers this to every request.
     pub(super) fn answer_with(&self, reply: Reply) {
-        *self.shared.reply.lock().unwrap() = reply;
+        self.answer_in_turn([reply]);
+    }
+
+    /// Answers these one after the other, and the last to all that come then.
+    pub(super) fn answer_in_turn<const N: usize>(&self, replies: [Reply; N]) {
+        *self.shared.replies.lock().unwrap() = replies.into();
     }
 
     /// The requests since the last call, without secrets and addresses.
@@ -77,6 +85,8 @@ impl Responder {
             base_url: self.url.clone(),
             identifier: "alice".into(),
             remote_id: None,
+            target: None,
+            signed_in_at: None,
         }
     }
 }
@@ -89,10 +99,15 @@ impl Drop for Responder {
 
 /// The same post in every test.
 pub(super) fn post() -> Outgoing {
-    Outgoing {
-        publication_id: "0198f2a0-7c3e-7000-8000-000000000001".parse().unwrap(),
-        text: "Hello".into(),
-        created_at: "2026-03-01T09:30:00.250Z".parse().unwrap(),
+    let id = "0198f2a0-7c3e-7000-8000-000000000001".parse().unwrap();
+    Outgoing::of_text(id, "Hello".into(), "2026-03-01T09:30:00.250Z".parse().unwrap())
+}
+
+/// Where a commit put its post.
+pub(super) fn published(committed: Committed) -> Published {
+    match committed {
+        Committed::Published(published) => published,
+        other => panic!("it was not published: {other:?}"),
     }
 }
 
@@ -112,7 +127,12 @@ async fn answer(
     writeln!(seen, "\n{}", String::from_utf8_lossy(&body)).unwrap();
     shared.seen.lock().unwrap().push(seen.replace(SECRET, "[secret]"));
 
-    let reply = shared.reply.lock().unwrap().clone();
+    let mut replies = shared.replies.lock().unwrap();
+    let reply = replies.front().cloned().unwrap();
+    if replies.len() > 1 {
+        replies.pop_front();
+    }
+    drop(replies);
     let headers: HeaderMap = reply
         .headers
         .iter()

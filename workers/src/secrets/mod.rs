@@ -8,6 +8,7 @@
 
 mod proof;
 mod ring;
+mod signature;
 
 pub use proof::KeyProof;
 pub use ring::{KeyRing, KeyRingError};

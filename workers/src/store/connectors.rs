@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use postworks::job::{SnoozeReason, Timestamp};
-use postworks::ledger::{AuditEntry, Db, SqlLedger};
+use postworks::ledger::{AuditEntry, Db, SqlLedger, Tx};
 use postworks::{on_db, on_tx};
 use secrecy::SecretString;
 use serde::Serialize;
@@ -12,7 +12,7 @@ use url::Url;
 use uuid::Uuid;
 
 use super::events::EventKind;
-use super::{Error, PAGE_MAX, Store, below, page_limit, time};
+use super::{Error, PAGE_MAX, Renewed, Store, below, page_limit, time};
 use crate::platforms::Account;
 
 /// An account to connect.
@@ -24,6 +24,8 @@ pub struct NewConnector {
     pub base_url: Url,
     /// The handle or address a person entered.
     pub identifier: String,
+    /// Where on the account posts go, if that is to be said.
+    pub target: Option<String>,
     /// The secret a person entered.
     pub secret: SecretString,
 }
@@ -50,6 +52,10 @@ pub struct Connector {
     pub identifier: String,
     /// The platform's own id of it, once known.
     pub remote_id: Option<String>,
+    /// Where on the account posts go, if that was said.
+    pub target: Option<String>,
+    /// When it was last signed in, if that is known.
+    pub signed_in_at: Option<Timestamp>,
     /// Whether it can be used.
     pub state: ConnectorState,
     /// Why it cannot.
@@ -103,6 +109,8 @@ impl Connector {
             base_url: self.base_url.clone(),
             identifier: self.identifier.clone(),
             remote_id: self.remote_id.clone(),
+            target: self.target.clone(),
+            signed_in_at: self.signed_in_at,
         }
     }
 }
@@ -115,6 +123,8 @@ pub(super) struct Row {
     base_url: String,
     identifier: String,
     remote_id: Option<String>,
+    target: Option<String>,
+    signed_in_at: Option<i64>,
     state: String,
     state_reason: Option<String>,
     created_at: i64,
@@ -152,6 +162,8 @@ impl TryFrom<Row> for Connector {
                 .map_err(|_| Error::Corrupt(format!("the base_url {:?}", row.base_url)))?,
             identifier: shown(&row.identifier, row.id).to_owned(),
             remote_id: row.remote_id,
+            target: row.target,
+            signed_in_at: row.signed_in_at.map(time),
             state: match row.disconnected_at {
                 Some(_) => ConnectorState::Disconnecting,
                 None => ConnectorState::parse(&row.state).ok_or_else(|| {
@@ -193,11 +205,11 @@ impl Store {
         macro_rules! insert {
             ($conflict:literal) => {
                 concat!(
-                    "INSERT INTO connectors (id, platform, base_url, identifier, created_at) \
-                     VALUES ($1, $2, $3, $4, $5) ON CONFLICT (",
+                    "INSERT INTO connectors (id, platform, base_url, identifier, created_at, \
+                     target) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (",
                     $conflict,
-                    ") DO UPDATE SET state = 'active', state_reason = NULL \
-                     WHERE connectors.disconnected_at IS NULL RETURNING id"
+                    ") DO UPDATE SET state = 'active', state_reason = NULL, \
+                     target = excluded.target WHERE connectors.disconnected_at IS NULL RETURNING id"
                 )
             };
         }
@@ -221,6 +233,7 @@ impl Store {
             .bind(known.as_deref().unwrap_or(base_url.as_str()))
             .bind(&new.identifier)
             .bind(self.now().as_millis())
+            .bind(&new.target)
             .fetch_optional(conn)
             .await)?;
         let Some(id) = id else {
@@ -302,4 +315,25 @@ impl Store {
         })?;
         Ok(rows.into_iter().map(|(id, count)| (id, count.unsigned_abs())).collect())
     }
+}
+
+/// Keeps what new tokens say of their account.
+pub(super) async fn note_tokens(
+    tx: &mut Tx,
+    connector_id: Uuid,
+    new: &Renewed,
+    now: Timestamp,
+) -> Result<(), Error> {
+    const SQL: &str = "UPDATE connectors SET remote_id = COALESCE($2, remote_id), \
+         signed_in_at = COALESCE($3, signed_in_at) WHERE id = $1";
+    if new.remote_id.is_none() && !new.signed_in {
+        return Ok(());
+    }
+    Ok(on_tx!(tx, conn => sqlx::query(SQL)
+        .bind(connector_id)
+        .bind(&new.remote_id)
+        .bind(new.signed_in.then(|| now.as_millis()))
+        .execute(conn)
+        .await
+        .map(drop))?)
 }

@@ -111,11 +111,23 @@ const PUBLICATIONS: Texts = scope!(
     "publications",
     "publications.id",
     "finished_at",
-    " AND state IN ('published', 'failed')",
+    // What is still to be answered stays, for its id on the platform.
+    " AND state IN ('published', 'failed') AND NOT EXISTS (SELECT 1 FROM publications answers \
+     WHERE answers.in_reply_to = publications.id AND answers.reply_to IS NULL \
+     AND answers.state IN ('scheduled', 'sending'))",
     "tenant_id",
     "post_id" or "post_id"
 );
 const EVENTS: Texts = scope!("events", "events.id", "at", "", "tenant_id", "NULL::uuid" or "NULL");
+
+const MEDIA: Texts = scope!(
+    "media",
+    "media.id",
+    "added_at",
+    " AND NOT EXISTS (SELECT 1 FROM post_media WHERE post_media.media_id = media.id)",
+    "tenant_id",
+    "NULL::uuid" or "NULL"
+);
 
 fn texts(scope: CleanupScope) -> Option<&'static Texts> {
     match scope {
@@ -123,6 +135,7 @@ fn texts(scope: CleanupScope) -> Option<&'static Texts> {
         CleanupScope::Metrics => Some(&METRICS),
         CleanupScope::Publications => Some(&PUBLICATIONS),
         CleanupScope::Events => Some(&EVENTS),
+        CleanupScope::Media => Some(&MEDIA),
         _ => None,
     }
 }

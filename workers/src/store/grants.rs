@@ -23,6 +23,8 @@ pub struct Grant {
     /// Its name there, if the platform says so: what a new account is listed under, unless another has
     /// that name.
     pub name: Option<String>,
+    /// Where on the account posts go, if that was said.
+    pub target: Option<String>,
     /// The tokens.
     pub tokens: Renewed,
 }
@@ -81,6 +83,7 @@ impl Store {
             None => self.account_of(&mut tx, grant, fresh).await?,
         };
         let Some(id) = id else { return Ok(Granted::OfAnother) };
+        aim(&mut tx, id, grant.target.as_deref()).await?;
         self.put_tokens(&mut tx, id, &grant.tokens).await?;
         let note = AuditEntry { subject: id.to_string(), ..note.clone() };
         SqlLedger::audit_in(&mut tx, &note).await?;
@@ -202,4 +205,13 @@ async fn activate(tx: &mut Tx, id: Uuid, remote_id: &str) -> Result<bool, Error>
         .execute(conn)
         .await
         .map(|done| done.rows_affected() == 1))?)
+}
+
+/// Says where an account's posts go, if that is to be changed.
+async fn aim(tx: &mut Tx, id: Uuid, target: Option<&str>) -> Result<(), Error> {
+    const SQL: &str = "UPDATE connectors SET target = $2 WHERE id = $1";
+    let Some(target) = target else { return Ok(()) };
+    Ok(on_tx!(tx, conn => {
+        sqlx::query(SQL).bind(id).bind(target).execute(conn).await.map(drop)
+    })?)
 }

@@ -42,6 +42,8 @@ pub struct NewOAuthState {
     pub redirect_uri: Url,
     /// The account that is connected again, if it is one that is known.
     pub connector_id: Option<Uuid>,
+    /// Where on the account posts are to go, if its owner chose.
+    pub target: Option<String>,
     /// Why, in words of who begins.
     pub why: Option<String>,
 }
@@ -61,6 +63,8 @@ pub struct OAuthState {
     pub redirect_uri: Url,
     /// The account that is connected again, if it is one that is known.
     pub connector_id: Option<Uuid>,
+    /// Where on the account posts are to go, if its owner chose.
+    pub target: Option<String>,
     /// Why, in words of who began.
     pub why: Option<String>,
 }
@@ -82,6 +86,7 @@ struct Row {
     verifier_ct: Vec<u8>,
     redirect_uri: String,
     connector_id: Option<Uuid>,
+    target: Option<String>,
     why: Option<String>,
 }
 
@@ -114,12 +119,14 @@ impl Store {
             ($uuid:literal, $text:literal) => {
                 concat!(
                     "INSERT INTO oauth_states (state_hash, cookie_hash, actor, platform, base_url, \
-                     verifier_ct, redirect_uri, connector_id, why, expires_at) \
+                     verifier_ct, redirect_uri, connector_id, why, expires_at, target) \
                      SELECT $1, $2, $3, $4, $5, $6, $7, $8",
                     $uuid,
                     ", $9",
                     $text,
-                    ", $10 WHERE (SELECT count(*) FROM oauth_states WHERE actor = $3 \
+                    ", $10, $13",
+                    $text,
+                    " WHERE (SELECT count(*) FROM oauth_states WHERE actor = $3 \
                      AND expires_at > $11 AND state_hash <> $1) < $12 \
                      ON CONFLICT (state_hash) DO NOTHING"
                 )
@@ -144,6 +151,7 @@ impl Store {
             .bind(until.as_millis())
             .bind(self.now().as_millis())
             .bind(i64::from(OAUTH_STATES_MAX))
+            .bind(new.target.as_deref())
             .execute(conn)
             .await
             .map(|done| done.rows_affected()))?;
@@ -178,7 +186,7 @@ impl Store {
                      AND expires_at > $3 AND ",
                     $proof,
                     " = $4 RETURNING tenant_id, actor, base_url, verifier_ct, redirect_uri, \
-                     connector_id, why"
+                     connector_id, target, why"
                 )
             };
         }
@@ -230,6 +238,7 @@ impl Row {
             verifier,
             redirect_uri: url(&self.redirect_uri)?,
             connector_id: self.connector_id,
+            target: self.target,
             why: self.why,
         })
     }

@@ -1,40 +1,78 @@
-//! Posts: texts that may be published on any number of accounts.
+//! Posts: what may be published on any number of accounts.
 
 use postworks::job::Timestamp;
 use postworks::{on_db, on_tx};
-use serde::Serialize;
 use uuid::Uuid;
 
-use super::{Error, Store, below, page_limit, time};
+use super::media::attach;
+use super::{Content, Error, Store, below, page_limit, time};
 
 /// A post.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Post {
     /// Its id.
     pub id: Uuid,
-    /// The text.
-    pub text: String,
+    /// What it holds.
+    pub content: Content,
+    /// Grows with every change of it, from 1.
+    pub revision: i64,
     /// When it was written.
     pub created_at: Timestamp,
+    /// When it was last changed.
+    pub revised_at: Option<Timestamp>,
+}
+
+#[derive(sqlx::FromRow)]
+pub(super) struct Row {
+    id: Uuid,
+    text: String,
+    content: Option<String>,
+    revision: i64,
+    created_at: i64,
+    revised_at: Option<i64>,
+}
+
+impl TryFrom<Row> for Post {
+    type Error = Error;
+
+    fn try_from(row: Row) -> Result<Self, Error> {
+        Ok(Self {
+            id: row.id,
+            content: Content::read(row.text, row.content.as_deref())?,
+            revision: row.revision,
+            created_at: time(row.created_at),
+            revised_at: row.revised_at.map(time),
+        })
+    }
 }
 
 impl Store {
-    /// Keeps a post. Texts with U+0000 are refused, since PostgreSQL cannot hold them.
+    /// Keeps a post of nothing but a text.
     pub async fn add_post(&self, text: &str) -> Result<Uuid, Error> {
-        const SQL: &str = "INSERT INTO posts (id, text, created_at) VALUES ($1, $2, $3) \
-             ON CONFLICT (id) DO NOTHING";
-        if text.contains('\0') {
-            return Err(Error::field("/text", "must not hold the character U+0000"));
+        self.add_content(&Content::of_text(text)).await
+    }
+
+    /// Keeps a post.
+    ///
+    /// # Errors
+    /// [`Error::Fields`]: it says nothing, or has images that are not there.
+    pub async fn add_content(&self, content: &Content) -> Result<Uuid, Error> {
+        const SQL: &str = "INSERT INTO posts (id, text, content, created_at) \
+             VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO NOTHING";
+        if let Some(fault) = content.fault() {
+            return Err(Error::Fields(vec![fault]));
         }
-        let id = self.new_id();
+        let (id, more) = (self.new_id(), content.more()?);
         let mut tx = self.db.begin().await?;
         on_tx!(&mut tx, conn => sqlx::query(SQL)
             .bind(id)
-            .bind(text)
+            .bind(&content.text)
+            .bind(more)
             .bind(self.now().as_millis())
             .execute(conn)
             .await
             .map(drop))?;
+        attach(&mut tx, id, &content.images).await?;
         tx.commit().await?;
         Ok(id)
     }
@@ -50,12 +88,11 @@ impl Store {
 
     /// Posts, newest first; those older than `before`, the last one of the page before.
     pub async fn posts(&self, before: Option<Uuid>, limit: u32) -> Result<Vec<Post>, Error> {
-        const SQL: &str = "SELECT id, text, created_at FROM posts WHERE id < $1 \
-             ORDER BY id DESC LIMIT $2";
-        let rows: Vec<(Uuid, String, i64)> = on_db!(&self.db, pool => {
+        const SQL: &str = "SELECT id, text, content, revision, created_at, revised_at FROM posts \
+             WHERE id < $1 ORDER BY id DESC LIMIT $2";
+        let rows: Vec<Row> = on_db!(&self.db, pool => {
             sqlx::query_as(SQL).bind(below(before)).bind(page_limit(limit)).fetch_all(pool).await
         })?;
-        let post = |(id, text, created_at)| Post { id, text, created_at: time(created_at) };
-        Ok(rows.into_iter().map(post).collect())
+        rows.into_iter().map(Post::try_from).collect()
     }
 }

@@ -7,12 +7,13 @@ use std::collections::HashSet;
 use std::fmt;
 
 use postworks::job::Timestamp;
-use postworks::{on_db, on_tx};
+use postworks::on_db;
 use serde::Serialize;
 use sqlx::QueryBuilder;
 use uuid::Uuid;
 
-use super::{Error, Late, Missed, Store, Window, time};
+use super::{Error, Late, Missed, Store, Window, prepared, time};
+use crate::platforms::Prepared;
 
 /// A publication.
 #[derive(Debug, Clone, Serialize)]
@@ -33,6 +34,9 @@ pub struct Publication {
     pub send_by: Option<Timestamp>,
     /// The worker that recorded the last request.
     pub worker: Option<String>,
+    /// What the platform holds ready for it.
+    #[serde(skip)]
+    pub prepared: Prepared,
     /// Grows with every change of what became of it.
     pub version: i64,
     /// The platform's id of the post.
@@ -49,6 +53,12 @@ pub struct Publication {
     pub missed: Option<Missed>,
     /// When it was published or failed.
     pub finished_at: Option<Timestamp>,
+    /// The platform's id of the post that it answers, once that is known.
+    pub reply_to: Option<String>,
+    /// The publication that it answers.
+    pub in_reply_to: Option<Uuid>,
+    /// The post's revision that it sends, once that is fixed.
+    pub revision: Option<i64>,
 }
 
 /// How far a publication came.
@@ -86,15 +96,6 @@ impl fmt::Display for PublicationState {
     }
 }
 
-/// What is sent, the same at every attempt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Frozen {
-    /// The text.
-    pub text: String,
-    /// The time the post shows.
-    pub at: Timestamp,
-}
-
 #[derive(sqlx::FromRow)]
 pub(super) struct Row {
     id: Uuid,
@@ -106,6 +107,7 @@ pub(super) struct Row {
     send_by: Option<i64>,
     worker: Option<String>,
     version: i64,
+    prepared: Option<String>,
     remote_id: Option<String>,
     remote_url: Option<String>,
     created_at: i64,
@@ -115,6 +117,9 @@ pub(super) struct Row {
     missed_at: Option<i64>,
     missed_why: Option<String>,
     finished_at: Option<i64>,
+    reply_to: Option<String>,
+    in_reply_to: Option<Uuid>,
+    frozen_revision: Option<i64>,
 }
 
 impl TryFrom<Row> for Publication {
@@ -138,6 +143,7 @@ impl TryFrom<Row> for Publication {
             begun_at: row.begun_at.map(time),
             send_by: row.send_by.map(time),
             worker: row.worker,
+            prepared: prepared::read(row.prepared.as_deref())?,
             version: row.version,
             remote_id: row.remote_id,
             remote_url: row.remote_url,
@@ -146,6 +152,9 @@ impl TryFrom<Row> for Publication {
             window: window.map(|(not_after, late)| Window { not_after, late }),
             missed: row.missed_at.map(|at| Missed { at: time(at), why: row.missed_why }),
             finished_at: row.finished_at.map(time),
+            reply_to: row.reply_to,
+            in_reply_to: row.in_reply_to,
+            revision: row.frozen_revision,
         })
     }
 }
@@ -177,21 +186,5 @@ impl Store {
             query.build_query_scalar().fetch_all(pool).await
         })?;
         Ok(found.into_iter().collect())
-    }
-
-    /// Fixes what is sent, at the first call; answers the same at every later one.
-    pub async fn freeze(&self, id: Uuid) -> Result<Frozen, Error> {
-        const SQL: &str = "UPDATE publications SET frozen_at = COALESCE(frozen_at, $2), \
-             frozen_text = COALESCE(frozen_text, \
-             (SELECT posts.text FROM posts WHERE posts.id = publications.post_id)) \
-             WHERE id = $1 RETURNING frozen_text, frozen_at";
-        let mut tx = self.db.begin().await?;
-        let (text, at): (String, i64) = on_tx!(&mut tx, conn => sqlx::query_as(SQL)
-            .bind(id)
-            .bind(self.now().as_millis())
-            .fetch_one(conn)
-            .await)?;
-        tx.commit().await?;
-        Ok(Frozen { text, at: time(at) })
     }
 }

@@ -78,6 +78,8 @@ pub struct Renewed {
     pub expires_at: Option<Timestamp>,
     /// The platform's own id of the account, if it said so.
     pub remote_id: Option<String>,
+    /// Whether they come of a new sign-in, and not of a refresh.
+    pub signed_in: bool,
 }
 
 /// What a failed renewal leaves behind.
@@ -187,7 +189,7 @@ impl Store {
             .execute(conn)
             .await
             .map(drop))?;
-        Ok(())
+        connectors::note_tokens(tx, connector_id, new, now).await
     }
 
     /// The refresh token of a version, unless its last use failed or its key is not here.
@@ -325,7 +327,6 @@ impl Store {
              refresh_started_at = NULL, failures = 0, refresh_due_at = $9, refresh_late_at = $10 \
              WHERE connector_id = $1 AND version = $2 AND EXISTS \
              (SELECT 1 FROM connectors WHERE id = $1 AND state = 'active')";
-        const REMOTE_ID: &str = "UPDATE connectors SET remote_id = $2 WHERE id = $1";
         let next = |column| Place { connector_id, column, version: version + 1 };
         let seal = |column, value: &Option<SecretString>| {
             value.as_ref().map(|value| self.seal(next(column), value)).transpose()
@@ -336,14 +337,7 @@ impl Store {
         let ahead = new.ahead(now, connector_id, version);
         // `connectors` first, as everywhere: connecting again locks the rows in that order too.
         let mut tx = self.db.begin().await?;
-        if let Some(remote_id) = &new.remote_id {
-            on_tx!(&mut tx, conn => sqlx::query(REMOTE_ID)
-                .bind(connector_id)
-                .bind(remote_id)
-                .execute(conn)
-                .await
-                .map(drop))?;
-        }
+        connectors::note_tokens(&mut tx, connector_id, new, now).await?;
         let changed = on_tx!(&mut tx, conn => sqlx::query(TOKENS)
             .bind(connector_id)
             .bind(version)

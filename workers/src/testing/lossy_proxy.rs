@@ -1,13 +1,18 @@
-//! A proxy between a client and a real server that loses chosen requests or answers.
+//! A proxy between a client and a real server that loses requests or answers: chosen ones, or by
+//! chance.
 //!
 //! A lost answer is the hard case of publishing: the platform has acted and we do not know. No
 //! server can be made to show it, so this stands between.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 /// What is lost.
@@ -37,6 +42,9 @@ pub struct LossyProxy {
 struct State {
     upstream: SocketAddr,
     losses: Mutex<Vec<Rule>>,
+    chance: Mutex<Option<Chance>>,
+    answered: watch::Sender<usize>,
+    failed: AtomicUsize,
     forwarded: Mutex<Vec<String>>,
     silenced: Mutex<Vec<SocketAddr>>,
 }
@@ -48,6 +56,21 @@ struct Rule {
     left: usize,
 }
 
+/// How often something is lost that no rule chose.
+#[derive(Debug, Clone, Copy)]
+pub struct Odds {
+    /// The share of requests that the server never sees, from 0 to 1.
+    pub requests: f64,
+    /// The share of answers that the client never sees, from 0 to 1.
+    pub answers: f64,
+}
+
+#[derive(Debug)]
+struct Chance {
+    odds: Odds,
+    dice: StdRng,
+}
+
 impl LossyProxy {
     /// A proxy that loses nothing yet.
     pub async fn start(upstream: SocketAddr) -> Self {
@@ -56,6 +79,9 @@ impl LossyProxy {
         let state = Arc::new(State {
             upstream,
             losses: Mutex::default(),
+            chance: Mutex::default(),
+            answered: watch::Sender::new(0),
+            failed: AtomicUsize::new(0),
             forwarded: Mutex::default(),
             silenced: Mutex::default(),
         });
@@ -68,15 +94,43 @@ impl LossyProxy {
         self.address
     }
 
-    /// Loses this of the next `times` requests whose path contains `path`.
+    /// Loses this of the next `times` requests whose method and path, as in `POST /posts`, contain
+    /// `path`.
     pub fn lose(&self, loss: Loss, path: &str, times: usize) {
         let rule = Rule { loss, path: path.to_owned(), left: times };
         lock(&self.state.losses).push(rule);
     }
 
-    /// How many requests whose path contains `path` reached the server.
+    /// Loses what these odds say from now on, the same for the same seed.
+    pub fn lose_by_chance(&self, odds: Odds, seed: u64) {
+        let chance = Chance { odds, dice: StdRng::seed_from_u64(seed) };
+        *lock(&self.state.chance) = Some(chance);
+    }
+
+    /// Loses nothing by chance any more.
+    pub fn calm(&self) {
+        *lock(&self.state.chance) = None;
+    }
+
+    /// Waits until clients have had this many answers of the server that are no failures of its own.
+    pub async fn until_answered(&self, answers: usize) {
+        let mut answered = self.state.answered.subscribe();
+        answered.wait_for(|now| *now >= answers).await.expect("the proxy is there");
+    }
+
+    /// How many requests had no answer, or one that speaks of a failure of the server (5xx).
+    pub fn failed(&self) -> usize {
+        self.state.failed.load(Ordering::Relaxed)
+    }
+
+    /// How many requests whose method and path contain `path` reached the server.
     pub fn forwarded(&self, path: &str) -> usize {
         lock(&self.state.forwarded).iter().filter(|seen| seen.contains(path)).count()
+    }
+
+    /// The paths, with their queries, of the requests that reached the server, first to last.
+    pub fn requests(&self) -> Vec<String> {
+        lock(&self.state.forwarded).clone()
     }
 
     /// The clients that were left waiting for an answer, by the addresses they came from.
@@ -92,18 +146,31 @@ impl Drop for LossyProxy {
 }
 
 impl State {
-    /// Uses up a rule for this path.
+    /// Uses up a rule for this path, or asks chance.
     fn loss(&self, path: &str) -> Option<Loss> {
         let mut losses = lock(&self.losses);
-        let rule = losses.iter_mut().find(|rule| rule.left > 0 && path.contains(&rule.path))?;
+        let rule = losses.iter_mut().find(|rule| rule.left > 0 && path.contains(&rule.path));
+        let Some(rule) = rule else { return lock(&self.chance).as_mut()?.loss() };
         rule.left -= 1;
         Some(rule.loss)
     }
 
-    /// Says nothing until the client gives up.
-    async fn leave_waiting(&self, mut client: TcpStream) -> std::io::Result<()> {
+    /// Says nothing until the client gives up: then it had no answer.
+    async fn leave_waiting(&self, mut client: TcpStream) -> std::io::Result<bool> {
         lock(&self.silenced).push(client.peer_addr()?);
-        client.read_to_end(&mut Vec::new()).await.map(drop)
+        client.read_to_end(&mut Vec::new()).await.map(|_| false)
+    }
+}
+
+impl Chance {
+    fn loss(&mut self) -> Option<Loss> {
+        let at: f64 = self.dice.random();
+        let Odds { requests, answers } = self.odds;
+        match at {
+            _ if at < requests => Some(Loss::Request),
+            _ if at < requests + answers => Some(Loss::Answer),
+            _ => None,
+        }
     }
 }
 
@@ -120,22 +187,40 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
 
 async fn serve(mut client: TcpStream, state: &State) -> std::io::Result<()> {
     let Some((path, request)) = read_request(&mut client).await? else { return Ok(()) };
+    let answered = pass_on(client, state, path, &request).await;
+    if matches!(answered, Ok(true)) {
+        state.answered.send_modify(|answers| *answers += 1);
+    } else {
+        state.failed.fetch_add(1, Ordering::Relaxed);
+    }
+    answered.map(drop)
+}
+
+/// Whether the client has an answer, and one that is no failure of the server.
+async fn pass_on(
+    mut client: TcpStream,
+    state: &State,
+    path: String,
+    request: &[u8],
+) -> std::io::Result<bool> {
     let loss = state.loss(&path);
     match loss {
-        Some(Loss::Request) => return Ok(()),
+        Some(Loss::Request) => return Ok(false),
         Some(Loss::RequestSilently) => return state.leave_waiting(client).await,
         _ => {}
     }
     let mut server = TcpStream::connect(state.upstream).await?;
-    server.write_all(&request).await?;
+    server.write_all(request).await?;
     lock(&state.forwarded).push(path);
     let mut answer = Vec::new();
     server.read_to_end(&mut answer).await?;
     match loss {
-        None => client.write_all(&answer).await,
-        Some(Loss::AnswerSilently) => state.leave_waiting(client).await,
-        Some(_) => Ok(()),
+        None => client.write_all(&answer).await?,
+        Some(Loss::AnswerSilently) => return state.leave_waiting(client).await,
+        Some(_) => return Ok(false),
     }
+    // HTTP/1.1 503 …, or nothing of a server that was killed.
+    Ok(answer.get(9).is_some_and(|hundreds| *hundreds < b'5'))
 }
 
 /// Reads one whole request and has the server close the connection after its answer, so that the
@@ -153,7 +238,7 @@ async fn read_request(client: &mut TcpStream) -> std::io::Result<Option<(String,
     let named = |line: &str, name| line.to_ascii_lowercase().starts_with(name);
     let mut lines = head.trim_end().split("\r\n");
     let first = lines.next().unwrap_or_default();
-    let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
+    let path = first.rsplit_once(' ').map_or(first, |(path, _version)| path).to_owned();
     let mut request = format!("{first}\r\nconnection: close\r\n");
     let mut body_length = 0;
     for line in lines.filter(|line| !named(line, "connection:")) {

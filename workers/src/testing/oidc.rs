@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tokio::process::Child;
 use url::Url;
 
-use super::script::{Script, answer, text};
+use super::script::{Runtime, Script, answer, text};
 use crate::platforms::NetworkPolicy;
 use crate::platforms::http::{Http, HttpOptions, endpoint};
 use crate::platforms::sandbox::SANDBOX;
@@ -27,7 +27,11 @@ pub const REDIRECT_URI: &str = "https://app.example/api/oauth/sandbox/callback";
 /// The address where tokens come from.
 const TOKEN_PATH: &str = "token";
 
-const SCRIPT: Script = Script { folder: "oidc", package: "oidc-provider", args: &["provider.mjs"] };
+const SCRIPT: Script = Script {
+    folder: "servers/oidc",
+    runtime: Runtime::Node("oidc-provider"),
+    args: &["provider.mjs"],
+};
 
 /// A running provider. Dropping it, or the end of the test's process, ends it.
 #[derive(Debug)]

@@ -1,5 +1,8 @@
 //! A real Bluesky server (PDS) with its directory, private to a test, on loopback.
 
+mod limits;
+mod look;
+
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 
@@ -16,17 +19,17 @@ use tokio::net::TcpSocket;
 use tokio::process::Child;
 use url::Url;
 
-use super::script::{Script, answer, text};
+use super::script::{Runtime, Script, answer, text};
 use crate::platforms::NetworkPolicy;
 use crate::platforms::bluesky::DESCRIPTOR;
-use crate::platforms::http::{Http, HttpOptions, endpoint};
+use crate::platforms::http::{Http, HttpOptions, RequestBuilder, endpoint};
 
 const PLC: Script = of_folder(&["-r", "./lo.js", "plc.js"]);
 const PDS: Script = of_folder(&["-r", "./lo.js", "pds.js"]);
 const JWT_SECRET: &str = "test-jwt-secret";
 
 const fn of_folder(args: &'static [&'static str]) -> Script {
-    Script { folder: "pds", package: "@atproto/pds", args }
+    Script { folder: "servers/pds", runtime: Runtime::Node("@atproto/pds"), args }
 }
 
 /// A running server. Dropping it, or the end of the test's process, ends it.
@@ -195,14 +198,14 @@ async fn spawn(script: &Script, env: &[(&str, String)]) -> Child {
 
 /// A port that was free a moment ago. Another process may take it first; then the start fails
 /// and says so.
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind a port");
     listener.local_addr().expect("the port of a bound listener").port()
 }
 
 /// Keeps an address without listening on it. Connections of the server that had it may still be
 /// in their last minute, which only the option permits.
-fn reserve(address: SocketAddr) -> TcpSocket {
+pub(super) fn reserve(address: SocketAddr) -> TcpSocket {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_reuseaddr(true).expect("an option of every socket");
     socket.bind(address).expect("bind the port of a server that is down");

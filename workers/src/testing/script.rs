@@ -1,4 +1,4 @@
-//! Servers from the npm registry: each is a script in a folder of `tests/servers`.
+//! Servers from the npm registry and PyPI: each is a script in a folder of `tests`.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -15,25 +15,36 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// A script, and what it needs to be installed.
 pub(super) struct Script {
-    /// Its folder in `tests/servers`.
+    /// Its folder in `tests`.
     pub(super) folder: &'static str,
-    /// A package without which it cannot run.
-    pub(super) package: &'static str,
-    /// What `node` is told.
+    /// What runs it.
+    pub(super) runtime: Runtime,
+    /// What that is told.
     pub(super) args: &'static [&'static str],
+}
+
+/// What runs a script, and what must be installed for it.
+pub(super) enum Runtime {
+    /// Node, with this package in the script's folder.
+    Node(&'static str),
+    /// The Python of this environment in `.tools`.
+    Python(&'static str),
 }
 
 impl Script {
     /// Starts it and waits until it says that it listens; answers where, if it says that too.
     pub(super) async fn start(&self, env: &[(&str, String)]) -> (Child, String) {
-        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/servers");
-        let folder = folder.join(self.folder);
-        assert!(
-            folder.join("node_modules").join(self.package).is_dir(),
-            "{} is not installed: run `make setup-platforms`",
-            self.package
-        );
-        let mut child = Command::new("node")
+        let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+        let folder = here.join("tests").join(self.folder);
+        let (program, needed) = match self.runtime {
+            Runtime::Node(package) => ("node".into(), folder.join("node_modules").join(package)),
+            Runtime::Python(name) => {
+                let tools = here.join("../.tools").join(name);
+                (tools.join("bin/python"), tools.join(".installed"))
+            }
+        };
+        assert!(needed.exists(), "{} is not there: run `make setup-platforms`", needed.display());
+        let mut child = Command::new(program)
             .args(self.args)
             .current_dir(folder)
             .envs(env.iter().map(|(name, value)| (name, value)))
@@ -42,7 +53,7 @@ impl Script {
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .expect("node is installed");
+            .expect("node or Python is installed");
         let stdout = child.stdout.take().expect("a piped stdout");
         let mut lines = BufReader::new(stdout).lines();
         let ready = async {

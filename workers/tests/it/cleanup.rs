@@ -101,6 +101,7 @@ async fn tenant(world: &World, name: &str) -> (Tenant, Uuid) {
         platform: "followed".to_owned(),
         base_url: "http://127.0.0.1:9".parse().unwrap(),
         identifier: name.to_owned(),
+        target: None,
         secret: SecretString::from("secret"),
     };
     (tenant, world.store.for_tenant(tenant).add_connector(new).await.unwrap().id)

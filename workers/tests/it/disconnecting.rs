@@ -274,6 +274,7 @@ async fn a_disconnected_account_is_used_for_nothing_and_can_be_connected_anew(db
         connector_ids: vec![world.account],
         at: None,
         window: None,
+        reply: None,
     };
     let refused = world.store.publish(&publish, |request| world.prepare(request)).await;
     assert!(refused.unwrap_err().to_string().contains("no connector"));
@@ -296,6 +297,7 @@ async fn a_disconnected_account_is_used_for_nothing_and_can_be_connected_anew(db
         platform: KEYED.name.to_owned(),
         base_url: "http://127.0.0.1:9".parse().unwrap(),
         identifier: format!("ada#{}", world.account),
+        target: None,
         secret: SECRET.into(),
     };
     assert!(world.store.add_connector(new).await.is_err());
@@ -334,6 +336,7 @@ async fn the_jobs_of_a_disconnected_account_end_but_not_one_whose_outcome_is_ope
         connector_ids: vec![other],
         at: None,
         window: None,
+        reply: None,
     };
     let others = world.store.publish(&publish, |it| world.prepare(it)).await.unwrap();
 

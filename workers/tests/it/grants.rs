@@ -42,6 +42,7 @@ fn new(n: u32) -> NewOAuthState {
         verifier: format!("verifier {n}").into(),
         redirect_uri: "https://app.example/callback".parse().unwrap(),
         connector_id: None,
+        target: None,
         why: Some("she asked".to_owned()),
     }
 }
@@ -146,6 +147,7 @@ pub(crate) fn grant(remote_id: &str, access: &str) -> Grant {
         platform: KEYED.name.to_owned(),
         base_url: "http://127.0.0.1:9/".parse().unwrap(),
         connector_id: None,
+        target: None,
         remote_id: remote_id.to_owned(),
         name: None,
         tokens: Renewed {
@@ -154,6 +156,7 @@ pub(crate) fn grant(remote_id: &str, access: &str) -> Grant {
             secret: None,
             expires_at: None,
             remote_id: None,
+            signed_in: false,
         },
     }
 }

@@ -193,6 +193,7 @@ async fn every_tenants_rows_are_sealed_anew(db: Db) {
         platform: KEYED.name.to_owned(),
         base_url: "http://127.0.0.1:9".parse().unwrap(),
         identifier: "theirs".to_owned(),
+        target: None,
         secret: SecretString::from("their secret"),
     };
     let theirs = acme.add_connector(new).await.unwrap().id;
@@ -287,6 +288,7 @@ async fn no_ring_is_invented_beside_sealed_rows() {
         platform: "sandbox".to_owned(),
         base_url: "http://127.0.0.1:9".parse().unwrap(),
         identifier: "ann".to_owned(),
+        target: None,
         secret: SecretString::from(SECRET),
     };
     node.store.add_connector(new).await.unwrap();

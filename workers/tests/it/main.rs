@@ -5,19 +5,27 @@
 
 mod accounts;
 mod cleanup;
+mod content;
+mod contract_real_x;
 mod disconnecting;
 mod grants;
+mod guides;
 mod intents;
 mod keys;
 mod moving;
 mod overtaken;
+mod preparing;
 mod publishing;
 mod real_bluesky;
+mod real_mastodon_mock;
+mod real_matrix;
 mod real_oidc;
+mod real_wordpress;
 mod reconnected;
 mod refreshes;
 mod renewals;
 mod renewed_evenly;
+mod replies;
 mod requests;
 mod rows;
 mod scripted;

@@ -186,7 +186,7 @@ async fn a_post_is_moved_as_a_whole_but_for_what_has_begun(db: Db) {
         [world.connect("bea", "other-secret").await.id, world.connect("cid", "x").await.id];
     let post_id = world.store.add_post("hello").await.unwrap();
     let connector_ids = [&[world.account][..], &others].concat();
-    let publish = Publish { post_id, connector_ids, at: None, window: None };
+    let publish = Publish { post_id, connector_ids, at: None, window: None, reply: None };
     let made = world.store.publish(&publish, |request| world.prepare(request)).await.unwrap();
     world.publish(made[0].publication_id).await.unwrap();
     let later = world.clock.now().after(HOUR);

@@ -1,5 +1,7 @@
 //! The Bluesky client against a real server: each fact that the client leans on.
 
+mod rich;
+
 use std::time::Duration;
 
 use postworks::clock::{Clock, SystemClock};
@@ -11,6 +13,7 @@ use postworks_workers::platforms::{
 };
 use postworks_workers::testing::lossy_proxy::{Loss, LossyProxy};
 use postworks_workers::testing::pds::{PdsAccount, PdsRecord, PdsServer};
+use postworks_workers::testing::publish;
 use uuid::Uuid;
 
 const PUT: &str = "putRecord";
@@ -32,6 +35,8 @@ impl World {
             base_url: server.url(),
             identifier: owner.handle.clone(),
             remote_id: Some(owner.did.clone()),
+            target: None,
+            signed_in_at: None,
         };
         Self { server, owner, account, client: client(Timeouts::default()) }
     }
@@ -48,7 +53,7 @@ impl World {
     }
 
     async fn publish(&self, tokens: &TokenSet, post: &Outgoing) -> Result<Published, JobError> {
-        self.client.publish(&self.account, &tokens.access, post).await
+        publish(&self.client, &self.account, &tokens.access, post).await
     }
 
     async fn records(&self) -> Vec<PdsRecord> {
@@ -63,11 +68,8 @@ fn client(timeouts: Timeouts) -> BlueskyClient {
 }
 
 fn post(text: &str) -> Outgoing {
-    Outgoing {
-        publication_id: Uuid::now_v7(),
-        text: text.to_owned(),
-        created_at: "2026-03-01T09:30:00.250Z".parse().unwrap(),
-    }
+    let created_at = "2026-03-01T09:30:00.250Z".parse().unwrap();
+    Outgoing::of_text(Uuid::now_v7(), text.to_owned(), created_at)
 }
 
 fn class<T: std::fmt::Debug>(result: Result<T, JobError>) -> ErrorClass {
@@ -113,14 +115,14 @@ async fn a_lost_answer_and_a_killed_server_leave_one_post() {
     proxy.lose(Loss::Answer, PUT, 1);
     let post = post("Did it arrive?");
 
-    let lost = world.client.publish(&account, &tokens.access, &post).await;
+    let lost = publish(&world.client, &account, &tokens.access, &post).await;
     assert_eq!(class(lost), ErrorClass::Unknown { repeatable: true });
     let written = world.records().await;
     assert_eq!(written.len(), 1, "the server had written it");
 
     world.server.kill().await;
     world.server.restart().await;
-    let published = world.client.publish(&account, &tokens.access, &post).await.unwrap();
+    let published = publish(&world.client, &account, &tokens.access, &post).await.unwrap();
     assert_eq!(published.remote_id, written[0].uri);
     assert_eq!(world.records().await, written);
     assert_eq!(proxy.forwarded(PUT), 2);
@@ -134,10 +136,10 @@ async fn a_lost_request_looks_the_same_and_is_repeated_as_well() {
     proxy.lose(Loss::Request, PUT, 1);
     let post = post("Did it leave?");
 
-    let lost = world.client.publish(&account, &tokens.access, &post).await;
+    let lost = publish(&world.client, &account, &tokens.access, &post).await;
     assert_eq!(class(lost), ErrorClass::Unknown { repeatable: true });
     assert_eq!(proxy.forwarded(PUT), 0);
-    world.client.publish(&account, &tokens.access, &post).await.unwrap();
+    publish(&world.client, &account, &tokens.access, &post).await.unwrap();
     assert_eq!(world.records().await.len(), 1);
 }
 
@@ -151,8 +153,8 @@ async fn an_answer_that_never_comes_is_a_timeout() {
         proxy.lose(Loss::AnswerSilently, path, 1);
     }
 
-    let publish = impatient.publish(&account, &tokens.access, &post("Hello?")).await;
-    let error = publish.unwrap_err();
+    let sending = publish(&impatient, &account, &tokens.access, &post("Hello?")).await;
+    let error = sending.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Unknown { repeatable: true });
     assert_eq!(error.category(), Category::Timeout);
     assert_eq!(error.to_string(), "publishing on bluesky: no answer within 500ms");
@@ -224,7 +226,7 @@ async fn wrong_credentials_need_a_person() {
 async fn a_text_over_the_servers_limit_is_invalid() {
     let world = World::start().await;
     let tokens = world.sign_in().await;
-    let error = world.publish(&tokens, &post(&"x".repeat(3001))).await.unwrap_err();
+    let error = world.publish(&tokens, &post(&"x".repeat(301))).await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Invalid);
     assert!(error.to_string().contains("InvalidRequest"), "{error}");
     assert_eq!(world.records().await, []);

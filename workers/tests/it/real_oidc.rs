@@ -7,6 +7,7 @@ use postworks_workers::platforms::http::HttpOptions;
 use postworks_workers::platforms::oauth::{Consent, OAuthClient, code_challenge, new_verifier};
 use postworks_workers::platforms::{self, Account, NetworkPolicy, Outgoing, Platforms};
 use postworks_workers::testing::oidc::{CLIENT_ID, OidcServer, REDIRECT_URI};
+use postworks_workers::testing::publish;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 use uuid::Uuid;
@@ -33,6 +34,8 @@ fn account(server: &OidcServer, handle: &str) -> Account {
         base_url: server.url().clone(),
         identifier: handle.to_owned(),
         remote_id: None,
+        target: None,
+        signed_in_at: None,
     }
 }
 
@@ -62,20 +65,18 @@ async fn a_persons_consent_becomes_tokens_that_publish_and_end() {
     let client = platforms.oauth("sandbox").unwrap();
     let verifier = new_verifier();
     let code = code(&server, client, &verifier, "ada").await;
-    let consent = Consent { code: &code, verifier: &verifier, redirect_uri: REDIRECT_URI };
+    let consent =
+        Consent { code: &code, verifier: &verifier, redirect_uri: REDIRECT_URI, target: None };
     let granted = client.exchange(consent).await.unwrap();
     assert_eq!(granted.tokens.remote_id.as_deref(), Some("ada"));
     assert_eq!(granted.name.as_deref(), Some("ada.example"));
 
     let account = Account { remote_id: granted.tokens.remote_id, ..account(&server, "ada") };
     let sandbox = platforms.get("sandbox").unwrap();
-    let post = Outgoing {
-        publication_id: Uuid::now_v7(),
-        text: "Hello".to_owned(),
-        created_at: "2026-03-01T09:30:00Z".parse().unwrap(),
-    };
-    sandbox.publish(&account, &granted.tokens.access, &post).await.unwrap();
-    sandbox.publish(&account, &granted.tokens.access, &post).await.unwrap();
+    let created_at = "2026-03-01T09:30:00Z".parse().unwrap();
+    let post = Outgoing::of_text(Uuid::now_v7(), "Hello".to_owned(), created_at);
+    publish(sandbox.as_ref(), &account, &granted.tokens.access, &post).await.unwrap();
+    publish(sandbox.as_ref(), &account, &granted.tokens.access, &post).await.unwrap();
     assert_eq!(server.posts().await.len(), 1, "the key is remembered");
 
     let next = sandbox.refresh(&account, &granted.tokens.refresh.unwrap()).await.unwrap();
@@ -84,7 +85,7 @@ async fn a_persons_consent_becomes_tokens_that_publish_and_end() {
     assert!(client.revoke(account.connector_id, &refresh).await.unwrap());
     let error = sandbox.refresh(&account, &refresh).await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::AuthRevoked, "{error}");
-    let error = sandbox.publish(&account, &next.access, &post).await.unwrap_err();
+    let error = publish(sandbox.as_ref(), &account, &next.access, &post).await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::AuthExpired, "{error}");
 
     // Its code is used up, and using it again is taken for theft.
@@ -99,7 +100,8 @@ async fn a_code_without_its_verifier_is_worth_nothing() {
     let client = platforms.oauth("sandbox").unwrap();
     let (verifier, other) = (new_verifier(), new_verifier());
     let code = code(&server, client, &verifier, "ada").await;
-    let consent = Consent { code: &code, verifier: &other, redirect_uri: REDIRECT_URI };
+    let consent =
+        Consent { code: &code, verifier: &other, redirect_uri: REDIRECT_URI, target: None };
     let error = client.exchange(consent).await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::AuthRevoked, "{error}");
     assert!(
@@ -142,7 +144,8 @@ async fn a_client_is_known_by_header_form_or_name_and_a_wrong_one_disconnects_no
         let client = platforms.oauth("sandbox").unwrap();
         let verifier = new_verifier();
         let code = code(&server, client, &verifier, login).await;
-        let consent = Consent { code: &code, verifier: &verifier, redirect_uri: REDIRECT_URI };
+        let consent =
+            Consent { code: &code, verifier: &verifier, redirect_uri: REDIRECT_URI, target: None };
         let granted = client.exchange(consent).await.unwrap();
         assert_eq!(granted.tokens.remote_id.as_deref(), Some(login));
     }
@@ -166,6 +169,7 @@ async fn a_code_is_good_only_for_the_redirect_it_was_asked_with() {
     let client = platforms.oauth("sandbox").unwrap();
     let (verifier, other): (_, Url) = (new_verifier(), "https://evil.example/cb".parse().unwrap());
     let code = code(&server, client, &verifier, "ada").await;
-    let consent = Consent { code: &code, verifier: &verifier, redirect_uri: other.as_str() };
+    let consent =
+        Consent { code: &code, verifier: &verifier, redirect_uri: other.as_str(), target: None };
     assert_eq!(client.exchange(consent).await.unwrap_err().class(), ErrorClass::AuthRevoked);
 }

@@ -189,7 +189,7 @@ async fn a_takeover_waits_for_an_answer_that_is_being_kept(db: Db) {
         }
         let (access, refresh, secret) = (set.access, set.refresh, None::<SecretString>);
         let (expires_at, remote_id) = (set.expires_at, set.remote_id);
-        let renewed = Renewed { access, refresh, secret, expires_at, remote_id };
+        let renewed = Renewed { access, refresh, secret, expires_at, remote_id, signed_in: false };
         world.store.commit_refresh(world.account, seen.version, &renewed).await.unwrap()
     };
     let (token, kept) = futures_util::future::join(job, keep).await;

@@ -103,6 +103,7 @@ async fn commit(store: &Store, account: Uuid, expires_at: Timestamp) {
         secret: None,
         expires_at: Some(expires_at),
         remote_id: None,
+        signed_in: false,
     };
     assert!(store.commit_refresh(account, version, &new).await.unwrap());
 }

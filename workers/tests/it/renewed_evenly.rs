@@ -15,7 +15,8 @@ use postworks::ledger::{Next, SqlLedger};
 use postworks::testing::postgres_server::PostgresServer;
 use postworks_workers::accounts::Accounts;
 use postworks_workers::platforms::{
-    Account, Descriptor, Outgoing, Platform, Platforms, Published, SyncPage, TokenSet,
+    Account, Committed, Descriptor, Outgoing, Platform, Platforms, Prepared, Published, SyncPage,
+    TokenSet,
 };
 use postworks_workers::renewals::Renewals;
 use postworks_workers::store::{NewConnector, Store};
@@ -101,19 +102,21 @@ impl Platform for Many {
         })
     }
 
-    async fn publish(
+    async fn commit(
         &self,
         account: &Account,
         access: &SecretString,
         _: &Outgoing,
-    ) -> Result<Published, JobError> {
+        _: &Prepared,
+    ) -> Result<Committed, JobError> {
         let grants = self.grants.lock().unwrap();
         let grant = &grants[&account.connector_id];
         let good = access.expose_secret() == format!("access {}", grant.issued);
         if !good || grant.ends <= self.clock.now() {
             return Err(JobError::new(ErrorClass::AuthExpired, "invalid_token"));
         }
-        Ok(Published { remote_id: "1".to_owned(), remote_url: None })
+        let remote_id = "1".to_owned();
+        Ok(Committed::Published(Published { remote_id, remote_url: None }))
     }
 
     async fn posts(
@@ -123,15 +126,6 @@ impl Platform for Many {
         _: Option<&str>,
     ) -> Result<SyncPage, JobError> {
         Err(JobError::new(ErrorClass::Bug, "nobody reads here"))
-    }
-
-    async fn look_up(
-        &self,
-        _: &Account,
-        _: &SecretString,
-        _: &Outgoing,
-    ) -> Result<Option<Published>, JobError> {
-        Err(JobError::new(ErrorClass::Bug, "nobody looks here"))
     }
 }
 
@@ -172,6 +166,7 @@ impl World {
             platform: KEYED.name.to_owned(),
             base_url: "http://127.0.0.1:9".parse().unwrap(),
             identifier: format!("account {n}"),
+            target: None,
             secret: SecretString::from("refresh 0"),
         };
         let id = self.store.add_connector(new).await.unwrap().id;
@@ -182,11 +177,10 @@ impl World {
 
     /// What a job does with its account.
     async fn publish(&self, account: Uuid) {
-        let post =
-            Outgoing { publication_id: account, text: String::new(), created_at: self.clock.now() };
+        let post = Outgoing::of_text(account, String::new(), self.clock.now());
         let call = |account, access: SecretString| {
             let (platform, post) = (self.platform.clone(), post.clone());
-            async move { platform.publish(&account, &access, &post).await }
+            async move { platform.commit(&account, &access, &post, &Prepared::NOTHING).await }
         };
         self.accounts.with_access(account, call).await.unwrap();
     }

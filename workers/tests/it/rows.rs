@@ -34,6 +34,7 @@ async fn a_server_is_one_with_and_without_a_slash_at_its_end(db: Db) {
             platform: KEYED.name.to_owned(),
             base_url: base_url.parse().unwrap(),
             identifier: identifier.to_owned(),
+            target: None,
             secret: SECRET.into(),
         };
         world.store.add_connector(new).await.unwrap()
@@ -78,8 +79,13 @@ async fn a_post_is_published_with_its_jobs_or_not_at_all(db: Db) {
     let bob = world.connect("bob", SECRET).await.id;
     let post_id = world.store.add_post("hello").await.unwrap();
     let at = world.clock.now().after(Duration::from_secs(3_600));
-    let ask =
-        Publish { post_id, connector_ids: vec![world.account, bob], at: Some(at), window: None };
+    let ask = Publish {
+        post_id,
+        connector_ids: vec![world.account, bob],
+        at: Some(at),
+        window: None,
+        reply: None,
+    };
     let publish = async |ask: &Publish| {
         world.store.publish(ask, |request: Request| world.prepare(request)).await
     };
@@ -99,7 +105,13 @@ async fn a_post_is_published_with_its_jobs_or_not_at_all(db: Db) {
     let nobody = Uuid::nil();
     for (ask, expected) in [
         (
-            Publish { post_id: nobody, connector_ids: vec![bob, nobody], at: None, window: None },
+            Publish {
+                post_id: nobody,
+                connector_ids: vec![bob, nobody],
+                at: None,
+                window: None,
+                reply: None,
+            },
             vec!["/post_id: no post with this id", "/connector_ids/1: no connector with this id"],
         ),
         (
@@ -236,7 +248,7 @@ async fn a_cleanup_takes_what_is_old_and_leaves_what_is_open(db: Db) {
     assert_eq!(world.row(ids[2]).await.state, PublicationState::Sending);
     assert_eq!(world.row(ids[3]).await.state, PublicationState::Scheduled);
     let posts = world.store.posts(None, 10).await.unwrap();
-    let texts: Vec<&str> = posts.iter().map(|post| post.text.as_str()).collect();
+    let texts: Vec<&str> = posts.iter().map(|post| post.content.text.as_str()).collect();
     assert_eq!(texts, ["a draft", "scheduled", "sending"]);
     assert_eq!(posts[0].id, draft);
     let open = JobFilter { state: Some(State::Ready), limit: 9, ..JobFilter::default() };

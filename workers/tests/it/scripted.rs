@@ -8,22 +8,35 @@ use async_trait::async_trait;
 use postworks::clock::SharedClock;
 use postworks::job::{ErrorClass, JobError, SyncStream, Timestamp};
 use postworks_workers::platforms::{
-    Account, Descriptor, Idempotency, Numbers, Outgoing, Platform, Profile, Published, Secret,
-    SyncPage, TokenSet,
+    Account, Committed, Descriptor, Idempotency, KeyScope, Limits, Numbers, Outgoing, Platform,
+    Preparation, Prepared, Profile, Published, Reconciled, Secret, Sought, SyncPage, TokenSet,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-const fn descriptor(name: &'static str, idempotency: Idempotency, look_up: bool) -> Descriptor {
+const fn descriptor(name: &'static str, idempotency: Idempotency, reconciles: bool) -> Descriptor {
     let secret = Secret::RefreshToken;
     let streams = &[SyncStream::Posts];
-    Descriptor { name, idempotency, look_up, secret, text_chars_max: 20, streams, local: true }
+    Descriptor {
+        name,
+        idempotency,
+        reconciles,
+        secret,
+        target: None,
+        oauth: None,
+        limits: Limits::text_only(20),
+        streams,
+        price: None,
+        local: true,
+    }
 }
 
-const FOR_EVER: Idempotency = Idempotency::ClientKey { lifetime: None };
-const FOR_A_DAY: Idempotency =
-    Idempotency::ClientKey { lifetime: Some(Duration::from_secs(24 * 3_600)) };
+const FOR_EVER: Idempotency = Idempotency::ClientKey { lifetime: None, scope: KeyScope::Account };
+const FOR_A_DAY: Idempotency = Idempotency::ClientKey {
+    lifetime: Some(Duration::from_secs(24 * 3_600)),
+    scope: KeyScope::Account,
+};
 
 pub(crate) static KEYED: Descriptor = descriptor("keyed", FOR_EVER, false);
 pub(crate) static FORGETFUL: Descriptor = descriptor("forgetful", FOR_A_DAY, false);
@@ -33,6 +46,12 @@ pub(crate) static BLIND: Descriptor = descriptor("blind", Idempotency::None, fal
 pub(crate) static SESSIONS: Descriptor = Descriptor {
     secret: Secret::Password,
     ..descriptor("sessions", Idempotency::DeterministicId, false)
+};
+
+/// Knows a key of the sign-in that sent it, for a day, and can be asked.
+pub(crate) static SIGNED: Descriptor = Descriptor {
+    secret: Secret::Password,
+    ..descriptor("signed", Idempotency::ClientKey { lifetime: None, scope: KeyScope::SignIn }, true)
 };
 
 /// Has all streams.
@@ -75,6 +94,17 @@ pub(crate) struct Server {
     pub(crate) sent: Vec<Outgoing>,
     /// What people see: keyed repeats show once.
     shown: HashMap<Uuid, String>,
+    /// What the next preparations answer; more of them have nothing to do.
+    pub(crate) preparations: VecDeque<Preparation>,
+    /// What was handed to each preparation, and to each commit.
+    pub(crate) prepared_from: Vec<Prepared>,
+    pub(crate) committed_with: Vec<Prepared>,
+    /// The next commits are refused: the account has such a post, of this id.
+    pub(crate) taken: VecDeque<Option<String>>,
+    /// The id that each look-up was told.
+    pub(crate) named: Vec<Option<String>>,
+    /// What the next look-ups answer, whatever is there.
+    pub(crate) reconciliations: VecDeque<Reconciled>,
     /// The pages of the account's posts, by the cursor they answer to.
     pub(crate) pages: HashMap<Option<String>, SyncPage>,
     pub(crate) pages_read: Vec<Option<String>>,
@@ -140,6 +170,8 @@ pub(crate) struct Scripted {
     pub(crate) refreshing: Pause,
     /// Where a publish is before the platform has it.
     pub(crate) publishing: Pause,
+    /// Where the answer to a preparation is before it arrives.
+    pub(crate) preparing: Pause,
     /// Where the answer to a look-up is before it arrives.
     pub(crate) looked_up: Pause,
 }
@@ -159,6 +191,12 @@ impl Scripted {
             revoked_tokens: Vec::new(),
             sent: Vec::new(),
             shown: HashMap::new(),
+            preparations: VecDeque::new(),
+            prepared_from: Vec::new(),
+            committed_with: Vec::new(),
+            taken: VecDeque::new(),
+            named: Vec::new(),
+            reconciliations: VecDeque::new(),
             pages: HashMap::new(),
             pages_read: Vec::new(),
             refuse_page: None,
@@ -180,6 +218,7 @@ impl Scripted {
             refreshed: Semaphore::new(0),
             refreshing: Pause::new(),
             publishing: Pause::new(),
+            preparing: Pause::new(),
             looked_up: Pause::new(),
         })
     }
@@ -289,14 +328,35 @@ impl Platform for Scripted {
         Ok(true)
     }
 
-    async fn publish(
+    async fn prepare(
+        &self,
+        _: &Account,
+        access: &SecretString,
+        _: &Outgoing,
+        so_far: Prepared,
+    ) -> Result<Preparation, JobError> {
+        let next = {
+            let mut server = self.check(access)?;
+            server.prepared_from.push(so_far.clone());
+            server.preparations.pop_front()
+        };
+        self.preparing.pass().await;
+        Ok(next.unwrap_or(Preparation::Ready(so_far)))
+    }
+
+    async fn commit(
         &self,
         _: &Account,
         access: &SecretString,
         post: &Outgoing,
-    ) -> Result<Published, JobError> {
+        prepared: &Prepared,
+    ) -> Result<Committed, JobError> {
         self.publishing.pass().await;
         let mut server = self.check(access)?;
+        server.committed_with.push(prepared.clone());
+        if let Some(remote_id) = server.taken.pop_front() {
+            return Ok(Committed::AlreadyThere { remote_id });
+        }
         let fault = server.publish_faults.pop_front();
         if let Some(Fault::Fails(class)) = fault {
             return Err(failure(class));
@@ -312,7 +372,7 @@ impl Platform for Scripted {
         if let Some(Fault::LosesTheAnswer(class)) = fault {
             return Err(failure(class));
         }
-        Ok(Published { remote_id, remote_url: None })
+        Ok(Committed::Published(Published { remote_id, remote_url: None }))
     }
 
     async fn posts(
@@ -369,15 +429,27 @@ impl Platform for Scripted {
         }
     }
 
-    async fn look_up(
+    async fn reconcile(
         &self,
         _: &Account,
         access: &SecretString,
         post: &Outgoing,
-    ) -> Result<Option<Published>, JobError> {
-        let found = self.check(access)?.shown.get(&post.publication_id).cloned();
+        _: &Prepared,
+        sought: Sought<'_>,
+    ) -> Result<Reconciled, JobError> {
+        let (found, told) = {
+            let mut server = self.check(access)?;
+            server.named.push(sought.named.map(str::to_owned));
+            let found = server.shown.get(&post.publication_id).cloned();
+            (found, server.reconciliations.pop_front())
+        };
         self.looked_up.pass().await;
-        Ok(found.map(|remote_id| Published { remote_id, remote_url: None }))
+        if let Some(told) = told {
+            return Ok(told);
+        }
+        Ok(found.map_or(Reconciled::Absent, |remote_id| {
+            Reconciled::There(Published { remote_id, remote_url: None })
+        }))
     }
 }
 

@@ -36,7 +36,8 @@ async fn windowed(world: &World, late: Late) -> Uuid {
     let post_id = world.store.add_post("hello").await.unwrap();
     let not_after = world.clock.now().after(Duration::from_secs(MINUTE));
     let window = Some(Window { not_after, late });
-    let publish = Publish { post_id, connector_ids: vec![world.account], at: None, window };
+    let publish =
+        Publish { post_id, connector_ids: vec![world.account], at: None, window, reply: None };
     let made = world.store.publish(&publish, |request| world.prepare(request)).await.unwrap();
     made[0].publication_id
 }

@@ -15,7 +15,7 @@ use postworks::ledger::{Db, Ledger as _, SqlLedger};
 use postworks::worker::{BreakerView, EffectSlot, Family, Handler, JobContext};
 use postworks_workers::accounts::Accounts;
 use postworks_workers::handlers::{PublishPost, Services};
-use postworks_workers::platforms::{Descriptor, Platform, Platforms};
+use postworks_workers::platforms::{Descriptor, Outgoing, Platform, Platforms, Prepared, Sought};
 use postworks_workers::secrets::KeyRing;
 use postworks_workers::store::{Connected, NewConnector, Publication, Publish, Store};
 use secrecy::SecretString;
@@ -58,6 +58,7 @@ impl World {
             platform: self.platform.descriptor().name.to_owned(),
             base_url: "http://127.0.0.1:9".parse().unwrap(),
             identifier: identifier.to_owned(),
+            target: None,
             secret: SecretString::from(secret),
         };
         self.store.add_connector(new).await.unwrap()
@@ -76,6 +77,7 @@ impl World {
             clock,
             retention: config.retention,
             sync: config.sync,
+            public_url: None,
         }
     }
 
@@ -86,7 +88,9 @@ impl World {
         let call = |account, access: SecretString| {
             let platform = platform.clone();
             async move {
-                platform.look_up(&account, &access, &nothing()).await?;
+                let sought = Sought { since: crate::scripted::FAR, named: None };
+                let (post, none) = (nothing(), Prepared::NOTHING);
+                platform.reconcile(&account, &access, &post, &none, sought).await?;
                 Ok(access.expose_secret().to_owned())
             }
         };
@@ -116,8 +120,13 @@ impl World {
     /// A publication of a new post on the account.
     pub(crate) async fn publication(&self, text: &str) -> Uuid {
         let post_id = self.store.add_post(text).await.unwrap();
-        let publish =
-            Publish { post_id, connector_ids: vec![self.account], at: None, window: None };
+        let publish = Publish {
+            post_id,
+            connector_ids: vec![self.account],
+            at: None,
+            window: None,
+            reply: None,
+        };
         let made = self.store.publish(&publish, |request| self.prepare(request)).await.unwrap();
         made[0].publication_id
     }
@@ -192,12 +201,8 @@ impl World {
     }
 }
 
-fn nothing() -> postworks_workers::platforms::Outgoing {
-    postworks_workers::platforms::Outgoing {
-        publication_id: Uuid::nil(),
-        text: String::new(),
-        created_at: crate::scripted::FAR,
-    }
+fn nothing() -> Outgoing {
+    Outgoing::of_text(Uuid::nil(), String::new(), crate::scripted::FAR)
 }
 
 /// An embedded database with all tables.

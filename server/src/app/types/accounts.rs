@@ -1,7 +1,7 @@
-//! Accounts, posts and publications.
+//! Accounts and publications.
 
 use postworks::job::{JobId, Timestamp, TraceParent};
-use postworks_workers::store::Late;
+use postworks_workers::store::{Late, REMOTE_ID_BYTES_MAX};
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{AskedCallback, MissedView, words};
 use crate::app::accounts::{
-    BASE_URL_BYTES_MAX, CONNECTORS_MAX, IDENTIFIER_BYTES_MAX, SECRET_BYTES_MAX, TEXT_CHARS_MAX,
+    BASE_URL_BYTES_MAX, CONNECTORS_MAX, IDENTIFIER_BYTES_MAX, SECRET_BYTES_MAX,
 };
 use crate::app::paging::LIMIT_MAX;
 
@@ -26,7 +26,12 @@ pub struct AddConnector {
     /// The handle or address.
     #[schemars(length(min = 1, max = IDENTIFIER_BYTES_MAX))]
     pub identifier: String,
-    /// What proves that it is ours: an app password or a refresh token.
+    /// Where on the account posts go, on platforms where that is to be said: a room on Matrix, a page
+    /// on Facebook.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = IDENTIFIER_BYTES_MAX))]
+    pub target: Option<String>,
+    /// What proves that it is ours: an app password, a refresh token or a token that lasts.
     #[schemars(with = "String", length(min = 1, max = SECRET_BYTES_MAX), extend("format" = "password"))]
     pub secret: SecretString,
     /// Why, for the audit.
@@ -79,6 +84,9 @@ pub struct Connector {
     pub base_url: String,
     /// The handle or address.
     pub identifier: String,
+    /// Where on the account posts go, if that was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
     /// `active`, `needs_reauth` or `disconnecting`.
     #[schemars(with = "words::ConnectorState")]
     pub state: String,
@@ -88,27 +96,6 @@ pub struct Connector {
     #[serde(default)]
     pub waiting: u64,
     /// When it was connected.
-    #[schemars(with = "words::Time")]
-    pub created_at: Timestamp,
-}
-
-/// A post to keep.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct AddPost {
-    /// Its text.
-    #[schemars(with = "words::Words", length(max = TEXT_CHARS_MAX))]
-    pub text: String,
-}
-
-/// A post.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-pub struct Post {
-    /// The post.
-    pub id: Uuid,
-    /// Its text.
-    pub text: String,
-    /// When it was written.
     #[schemars(with = "words::Time")]
     pub created_at: Timestamp,
 }
@@ -141,6 +128,13 @@ pub struct Publish {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<words::LatePolicy>")]
     pub late: Option<Late>,
+    /// The platform's id of the post that it answers, on the one account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<words::Words>", length(max = REMOTE_ID_BYTES_MAX))]
+    pub reply_to: Option<String>,
+    /// A publication on the same account that it answers, and waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_reply_to: Option<Uuid>,
     /// A job that runs when all of the publications have ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub callback: Option<AskedCallback>,
@@ -202,4 +196,13 @@ pub struct Publication {
     pub late: Option<Late>,
     /// That it missed its window: then it is `failed`, or was sent late.
     pub missed: Option<MissedView>,
+    /// The platform's id of the post that it answers, if it answers one and that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<String>,
+    /// The publication that it answers, if it answers one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_reply_to: Option<Uuid>,
+    /// The post's revision that it sends, once that is fixed, and if it is not the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<i64>,
 }

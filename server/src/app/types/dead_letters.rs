@@ -1,5 +1,7 @@
 //! Dead letters: which, what they say, and what became of them.
 
+use std::fmt;
+
 use postworks::job::{Category, JobId, Kind, Queue, Reason, Timestamp};
 use postworks::ledger::PutBackOnce;
 use schemars::JsonSchema;
@@ -255,6 +257,37 @@ pub struct Plan {
     /// Left alone: something newer made them needless. Naming the job's id puts it back all the
     /// same, unless a live job has its unique key.
     pub superseded: u64,
+    /// What those that are put back cost, if a platform charges for posts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost>,
+}
+
+/// Posts that their platforms charge for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "CostOfPosts")]
+pub struct Cost {
+    /// So many.
+    pub posts: u64,
+    /// What publishing them costs by the platforms' price lists, in millionths of a US dollar.
+    pub usd_micros: u64,
+}
+
+impl Cost {
+    /// This and another.
+    pub(in crate::app) fn and(self, other: Self) -> Self {
+        Self {
+            posts: self.posts + other.posts,
+            usd_micros: self.usd_micros.saturating_add(other.usd_micros),
+        }
+    }
+}
+
+impl fmt::Display for Cost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The cheapest costs more than a thousandth.
+        let (dollars, mills) = (self.usd_micros / 1_000_000, self.usd_micros % 1_000_000 / 1_000);
+        write!(f, "{} for ${dollars}.{mills:03}", self.posts)
+    }
 }
 
 /// The answer to a retry of dead letters.

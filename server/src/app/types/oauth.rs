@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::words;
-use crate::app::accounts::BASE_URL_BYTES_MAX;
+use crate::app::accounts::{BASE_URL_BYTES_MAX, IDENTIFIER_BYTES_MAX};
 use crate::app::oauth::{CODE_BYTES_MAX, WORDS_CHARS_MAX};
 
 /// An account to begin connecting.
@@ -20,6 +20,10 @@ pub struct StartOAuth {
     /// The account to connect again: then no other can be.
     #[serde(default)]
     pub connector_id: Option<Uuid>,
+    /// Where on the account posts go, if the platform does not say or there are several.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = IDENTIFIER_BYTES_MAX))]
+    pub target: Option<String>,
     /// Why, for the audit.
     #[serde(default)]
     #[schemars(with = "Option<words::Why>")]

@@ -9,7 +9,7 @@ use postworks::job::family::OnFailure as OnParentFailure;
 use postworks::job::schedule::{Missed, Overlap};
 use postworks::job::{self, Catalog};
 use postworks::ledger;
-use postworks_workers::store;
+use postworks_workers::{platforms, store};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::json;
 use uuid::Uuid;
@@ -79,6 +79,8 @@ closed! {
     SetState: store::SetState::ALL.map(store::SetState::as_str);
     /// What becomes of a publication that is late: it is not sent any more, or all the same.
     LatePolicy: store::Late::ALL;
+    /// What an image is.
+    ImageKind: platforms::ImageKind::ALL.map(platforms::ImageKind::as_str);
     /// How a breaker stands: all calls pass, some do, or none do.
     BreakerState: Position::ALL.map(Position::as_str);
 }

@@ -76,6 +76,7 @@ impl World {
                 platform: "sandbox".to_owned(),
                 base_url: Url::parse(&self.platform.url()).map_err(broken)?,
                 identifier: handle,
+                target: None,
                 secret: account.refresh_token,
             };
             let connected = self.node.store.add_connector(connector).await.map_err(broken)?;
@@ -122,8 +123,13 @@ impl World {
             }
             let text = format!("post {n} of the demo");
             let post_id = self.node.store.add_post(&text).await.map_err(broken)?;
-            let publish =
-                Publish { post_id, connector_ids: accounts.to_vec(), at: None, window: None };
+            let publish = Publish {
+                post_id,
+                connector_ids: accounts.to_vec(),
+                at: None,
+                window: None,
+                reply: None,
+            };
             let prepare = |request: Request| self.node.producer.prepare(request);
             let scheduled = self.node.store.publish(&publish, prepare).await.map_err(broken)?;
             jobs.extend(scheduled.iter().map(|row| row.job.id));

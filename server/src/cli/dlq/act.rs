@@ -181,13 +181,14 @@ fn summary(plan: Plan, dry_run: bool) -> String {
         return NONE.to_owned();
     }
     let verb = if dry_run { "would be put back" } else { "put back" };
-    let text = list(&[
-        ("matched", plan.matched.to_string()),
-        (verb, plan.runnable.to_string()),
+    let mut rows = vec![("matched", plan.matched.to_string()), (verb, plan.runnable.to_string())];
+    rows.extend(plan.cost.map(|cost| ("of them paid posts", cost.to_string())));
+    rows.extend([
         ("done already", plan.done.to_string()),
         ("left: outcome unknown", plan.unknown.to_string()),
         ("left: superseded", plan.superseded.to_string()),
     ]);
+    let text = list(&rows);
     let hints = [(plan.unknown, UNKNOWN), (plan.superseded, SUPERSEDED)];
     let hints = hints.iter().filter(|(count, _)| *count > 0).map(|(_, hint)| *hint);
     std::iter::once(text.as_str()).chain(hints).collect::<Vec<_>>().join("\n\n")

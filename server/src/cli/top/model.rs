@@ -238,6 +238,7 @@ pub(super) fn in_words(plan: Plan) -> String {
     ];
     let left: Vec<String> =
         left.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
-    let all = format!("{} of {}", plan.runnable, plan.matched);
+    let paid = plan.cost.map(|cost| format!("; paid posts: {cost}")).unwrap_or_default();
+    let all = format!("{} of {}{paid}", plan.runnable, plan.matched);
     if left.is_empty() { all } else { format!("{all} ({})", left.join(", ")) }
 }

@@ -65,7 +65,13 @@ impl Platform {
                 let made = self.client.post(url).json(&account).send().await?.error_for_status()?;
                 let NewAccount { refresh_token } = made.json().await?;
                 let platform = "sandbox".to_owned();
-                let new = NewConnector { platform, base_url, identifier, secret: refresh_token };
+                let new = NewConnector {
+                    platform,
+                    base_url,
+                    identifier,
+                    target: None,
+                    secret: refresh_token,
+                };
                 anyhow::Ok(store.add_connector(new).await?.id)
             }
         });

@@ -173,7 +173,7 @@ impl Work {
         connector_ids: Vec<Uuid>,
         known: impl Fn(JobId) + Send + Sync,
     ) -> anyhow::Result<()> {
-        let publish = Publish { post_id, connector_ids, at: None, window: None };
+        let publish = Publish { post_id, connector_ids, at: None, window: None, reply: None };
         let prepare = |request: Request| {
             let job = self.node.producer.prepare(request)?;
             known(job.id);

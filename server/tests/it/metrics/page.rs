@@ -151,7 +151,20 @@ fn series(line: &str) -> Series {
 }
 
 fn may_say(label: &Label, value: &str) -> bool {
-    const PLATFORMS: [&str; 4] = ["bluesky", "sandbox", "sandbox_blind", "sandbox_lookup"];
+    const PLATFORMS: [&str; 12] = [
+        "bluesky",
+        "facebook",
+        "instagram",
+        "linkedin",
+        "mastodon",
+        "matrix",
+        "sandbox",
+        "sandbox_blind",
+        "sandbox_lookup",
+        "threads",
+        "wordpress",
+        "x",
+    ];
     const KINDS: [&str; 4] =
         ["connector_sync", "data_cleanup", "post_publication", "token_refresh"];
     match label.values {

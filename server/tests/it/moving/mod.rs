@@ -23,7 +23,7 @@ const QUEUE: &str = "post_publication.sandbox";
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// A time so many milliseconds from now, as callers write it.
-fn from_now(ms: i64) -> String {
+pub(crate) fn from_now(ms: i64) -> String {
     Timestamp::from_millis(now_ms() + ms).to_string()
 }
 

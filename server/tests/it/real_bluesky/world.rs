@@ -38,10 +38,20 @@ impl World {
 
     /// Connects the account at this address with this secret; answers the connector's id.
     pub(super) async fn connect(&self, base_url: &str, secret: &str) -> String {
+        self.connect_as(&self.owner.handle, base_url, secret).await
+    }
+
+    /// Connects another account of the server as its owner does.
+    pub(super) async fn connect_other(&self, account: &PdsAccount) -> String {
+        let (base_url, secret) = (self.pds.url(), account.exposed_password());
+        self.connect_as(&account.handle, base_url.as_str(), secret).await
+    }
+
+    async fn connect_as(&self, identifier: &str, base_url: &str, secret: &str) -> String {
         let connector = json!({
             "platform": "bluesky",
             "base_url": base_url,
-            "identifier": self.owner.handle,
+            "identifier": identifier,
             "secret": secret,
         });
         let created = self.fleet.client.http.post("/api/connectors", &connector).await.expect(201);
@@ -134,6 +144,7 @@ impl World {
             secret: held.secret,
             expires_at: Some(now.after(hour)),
             remote_id: None,
+            signed_in: false,
         };
         let kept = store.commit_refresh(connector, seen.version, &expired).await;
         assert!(kept.expect("the database answers"), "somebody was first");

@@ -94,6 +94,7 @@ impl World {
             secret: held.secret,
             expires_at: Some(now.before(LONG)),
             remote_id: None,
+            signed_in: false,
         };
         let kept = store.commit_refresh(id, seen.version, &ended).await;
         assert!(kept.expect("the database answers"), "somebody was first");

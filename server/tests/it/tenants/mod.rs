@@ -8,12 +8,14 @@ mod routes;
 
 use std::sync::Arc;
 
-use axum::http::StatusCode;
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header};
 use postworks::clock::{Clock as _, SystemClock};
 use postworks::job::{Category, JobId, Reason, Token};
 use postworks::ledger::{Next, Settled, Verdict};
 use postworks::testing::postgres_server::PostgresServer;
 use postworks_server::auth::Role;
+use postworks_workers::testing::pictures;
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
@@ -40,6 +42,7 @@ struct Rows {
     spare: Uuid,
     connector: Uuid,
     post: Uuid,
+    media: Uuid,
     publication: Uuid,
     job: Uuid,
     /// A dead job.
@@ -117,6 +120,17 @@ impl House {
         id_of(&self.done(by, "POST", "/api/connectors", connector).await)
     }
 
+    /// Uploads the same image for whoever asks.
+    async fn media(&self, by: &Tenant) -> Uuid {
+        let request = Request::builder().method("POST").uri("/api/media");
+        let request = request.header(header::AUTHORIZATION, &by.key);
+        let request = request.header(header::CONTENT_TYPE, "image/png");
+        let image = Body::from(pictures::png(2, 2));
+        let added = self.world.send(request.body(image).unwrap()).await;
+        assert_eq!(added.status, StatusCode::CREATED, "{}", added.body);
+        id_of(&added.body)
+    }
+
     /// A job that fetches an account's posts.
     async fn sync(&self, by: &Tenant, connector: Uuid) -> Uuid {
         let job = json!({"kind": "connector_sync", "args": {"connector_id": connector}});
@@ -170,6 +184,19 @@ impl House {
         let schedule = json!({"name": "hourly", "cron": "0 * * * *", "kind": "connector_sync",
             "args": {"connector_id": connector}});
         let schedule = id_of(&self.done(by, "POST", "/api/schedules", schedule).await);
-        Rows { connector, spare, post, publication, job, dead, redrive, effect, schedule, set }
+        let media = self.media(by).await;
+        Rows {
+            connector,
+            spare,
+            post,
+            media,
+            publication,
+            job,
+            dead,
+            redrive,
+            effect,
+            schedule,
+            set,
+        }
     }
 }

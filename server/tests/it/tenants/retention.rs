@@ -19,6 +19,7 @@ async fn what_a_tenant_keeps_is_its_own_to_say() {
         "metrics 95d false",
         "publications 180d false",
         "events 90d false",
+        "media 7d false",
     ];
     assert_eq!(keep(&acme).await, configured);
     let set = json!({ "keep": "36h", "reason": "as the contract says" });

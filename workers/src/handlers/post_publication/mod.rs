@@ -5,12 +5,15 @@
 //! by what the platform offers:
 //!
 //! - it knows our key still, or we choose the record's id: sending the same again is harmless;
-//! - it can be asked: the post is looked up, and sent again only once its absence is proof;
+//! - it can be asked: the post is reconciled, and sent again only once its absence is proof;
 //! - it offers nothing: a person must look at the account.
+//!
+//! What a post refers to, such as an upload, is made ready before: that may be done again at any time.
 //!
 //! Nothing is awaited between the platform's answer and the end of the run: what the answer said
 //! is left in [`Sending`], which the engine records, however long the ledger is away.
 
+mod earlier;
 mod sending;
 
 use std::sync::Arc;
@@ -23,9 +26,12 @@ use secrecy::SecretString;
 
 use self::sending::{Sending, missed};
 use super::Services;
-use crate::platforms::{Account, Outgoing, Platform, Published, Recourse};
+use crate::platforms::{
+    Account, Committed, Draft, Outgoing, Platform, Preparation, Prepared, Published, Recourse,
+    Refusal,
+};
 use crate::store::{
-    Begun, ConnectorState, Earlier, Late, Publication, PublicationState, SEND_WITHIN,
+    Begun, ConnectorState, Earlier, Error, Late, Publication, PublicationState, SEND_WITHIN,
 };
 
 /// Time an attempt needs for the request. With less left it does not start, since being cut off
@@ -45,6 +51,8 @@ struct Attempt<'a> {
     cx: &'a JobContext,
     platform: Arc<dyn Platform>,
     publication: Publication,
+    /// When the account was last signed in, as this attempt read it.
+    signed_in_at: Option<Timestamp>,
     /// After this the attempt does not start sending.
     start_by: Timestamp,
     /// What becomes of the request.
@@ -73,7 +81,10 @@ impl Handler<PostPublication> for PublishPost {
         let platform = services.platform(&connector)?;
         let room = cx.deadline.since(services.now());
         let start_by = cx.deadline.before(SEND_TIME.min(room / 2));
-        Attempt { services, cx, platform, publication, start_by, sending }.run().await
+        let signed_in_at = connector.signed_in_at;
+        let attempt =
+            Attempt { services, cx, platform, publication, signed_in_at, start_by, sending };
+        attempt.run().await
     }
 
     fn ends_expired(&self) -> bool {
@@ -139,15 +150,20 @@ impl Attempt<'_> {
     async fn run(&self) -> Result<(), JobError> {
         let (id, store) = (self.publication.id, &self.services.store);
         let frozen = store.freeze(id).await.map_err(|error| self.services.fault(error))?;
-        let post = Outgoing { publication_id: id, text: frozen.text, created_at: frozen.at };
+        if let Some(answered) = frozen.unanswerable {
+            let words = format!("publication {answered}, which it answers, is not published");
+            return Err(self.failed(JobError::new(ErrorClass::Invalid, words)));
+        }
+        let public = self.services.public_url.as_ref();
+        let post = store.outgoing(id, frozen, public).await.map_err(|error| self.fault(error))?;
         postworks::failpoint!(PoisonRun if post.text.starts_with("poison"));
         let mut earlier = Earlier::None;
         if self.publication.state == PublicationState::Sending {
             earlier = match self.recourse() {
                 _ if postworks::planted!(BlindResend) => Earlier::Absent,
                 Recourse::Repeat => Earlier::Open,
-                Recourse::LookUp => {
-                    if let Some(published) = self.look_up(&post).await? {
+                Recourse::Reconcile => {
+                    if let Some(published) = self.reconcile(&post).await? {
                         self.sending.published(published);
                         return Ok(());
                     }
@@ -160,50 +176,21 @@ impl Attempt<'_> {
             };
         }
         self.sending.concluded(earlier);
-        let sent = match self.check_length(&post).and_then(|()| self.check_time()) {
+        let sent = match self.check_limits(&post).and_then(|()| self.check_time()) {
             Ok(()) => self.send(post).await,
             Err(error) => Err(error),
         };
         sent.map_err(|error| self.failed(error))
     }
 
-    /// What helps if this attempt's request, or an earlier one, has an unknown outcome.
-    fn recourse(&self) -> Recourse {
-        let age = self.publication.age_on_arrival(self.services.now());
-        self.platform.descriptor().recourse(age)
-    }
-
-    fn may_run_again(&self) -> bool {
-        self.recourse() != Recourse::Person
-    }
-
-    /// Asks whether an earlier attempt's post is there. Its absence proves something only once no
-    /// request of that attempt can still be under way: until then the job waits.
-    async fn look_up(&self, post: &Outgoing) -> Result<Option<Published>, JobError> {
-        let asked_at = self.services.now();
-        let call = |account: Account, access: SecretString| {
-            let (platform, post) = (Arc::clone(&self.platform), post.clone());
-            let look_up = async move { platform.look_up(&account, &access, &post).await };
-            self.cx.breaker.calling(look_up)
-        };
-        let found = self.services.accounts.with_access(self.publication.connector_id, call).await?;
-        let proof_from = self.publication.proof_from().filter(|from| asked_at < *from);
-        if let (None, Some(until)) = (&found, proof_from) {
-            let words = "an earlier attempt's post is not there yet, and may still come";
-            return Err(JobError::new(ErrorClass::Unavailable { until }, words));
-        }
-        Ok(found)
-    }
-
-    fn check_length(&self, post: &Outgoing) -> Result<(), JobError> {
-        let (chars, max) = (post.text.chars().count(), self.platform.descriptor().text_chars_max);
-        // What may have been sent is not called failed, whatever its length.
-        if chars <= max || self.publication.state == PublicationState::Sending {
+    fn check_limits(&self, post: &Outgoing) -> Result<(), JobError> {
+        let descriptor = self.platform.descriptor();
+        // What may have been sent is not called failed, whatever is in it.
+        if self.publication.state == PublicationState::Sending {
             return Ok(());
         }
-        let name = self.platform.descriptor().name;
-        let words = format!("the text has {chars} characters; {name} takes at most {max}");
-        Err(JobError::new(ErrorClass::Invalid, words))
+        let refused = |refusal: Refusal| JobError::new(ErrorClass::Invalid, refusal.words);
+        descriptor.limits.check(descriptor.name, &Draft::from(post)).map_err(refused)
     }
 
     fn check_time(&self) -> Result<(), JobError> {
@@ -226,39 +213,77 @@ impl Attempt<'_> {
 
     /// Makes the one request that cannot be taken back, unless another run has published the post.
     async fn send(&self, post: Outgoing) -> Result<(), JobError> {
+        let post = &post;
         let call = |account: Account, access: SecretString| {
-            let post = post.clone();
             // After `AuthExpired` this runs once more.
             async move {
-                // A refresh may have taken a while since the time was looked at.
+                self.check_key(&account)?;
+                let prepared = self.prepare(&account, &access, post).await?;
+                // A refresh, or uploads, may have taken a while since the time was looked at.
                 self.check_time()?;
                 if !self.begin().await? {
                     return Ok(());
                 }
                 self.check_breaker()?;
                 self.sending.leaves(self.may_run_again());
-                let answer = self.platform.publish(&account, &access, &post);
-                self.heard(self.cx.breaker.calling(answer).await)
+                let answer = self.platform.commit(&account, &access, post, &prepared);
+                let answer = self.cx.breaker.calling(answer).await;
+                let answer = match answer {
+                    Ok(Committed::AlreadyThere { remote_id }) => {
+                        let named = remote_id.as_deref();
+                        self.taken(&account, &access, post, &prepared, named).await
+                    }
+                    Ok(Committed::Published(published)) => Ok(published),
+                    Err(error) => Err(error),
+                };
+                self.heard(answer)
             }
         };
         self.services.accounts.with_access(self.publication.connector_id, call).await
     }
 
+    /// Has the platform hold ready what the post refers to, and keeps what it says of that.
+    async fn prepare(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        post: &Outgoing,
+    ) -> Result<Prepared, JobError> {
+        let mut kept = self.sending.prepared();
+        loop {
+            let asked = self.platform.prepare(account, access, post, kept.clone());
+            let (next, wait) = match self.cx.breaker.calling(asked).await? {
+                Preparation::Ready(prepared) => (prepared, None),
+                Preparation::Waits { so_far, until } => (so_far, Some(until)),
+            };
+            if next != kept
+                && !self.sending.keep_prepared(&next).await.map_err(|e| self.fault(e))?
+            {
+                return Err(self.overtaken());
+            }
+            kept = next;
+            match wait {
+                None => return Ok(kept),
+                Some(until) if until > self.services.now() => {
+                    let words = "the platform still works on what the post refers to";
+                    return Err(JobError::new(ErrorClass::Unavailable { until }, words));
+                }
+                Some(_) => self.check_time()?,
+            }
+        }
+    }
+
     /// Records the intent. `false`: the post is published.
     async fn begin(&self) -> Result<bool, JobError> {
         let started = Instant::now();
-        let later = |words: &str| {
-            let until = self.services.now().after(LOOK_AGAIN);
-            JobError::new(ErrorClass::Unavailable { until }, words)
-        };
         if postworks::planted!(LeaseAsEffectGuard) {
             return Ok(true);
         }
         postworks::failpoint!(IntentBefore);
         let begun = tokio::time::timeout(SEND_WITHIN, self.sending.begin()).await;
-        let begun = begun.map_err(|_| later("the request could not be recorded in time"))?;
+        let begun = begun.map_err(|_| self.later("the request could not be recorded in time"))?;
         postworks::failpoint!(IntentCommitted);
-        match begun.map_err(|error| self.services.fault(error))? {
+        match begun.map_err(|error| self.fault(error))? {
             // Whoever looks the post up later counts on this: nothing leaves after `send_by`. The
             // clock may have been set back, and the other one stands still while a machine sleeps.
             Begun::Recorded { send_by, .. } => {
@@ -277,10 +302,21 @@ impl Attempt<'_> {
                 let window = (self.publication.scheduled_at, not_after.unwrap_or_default());
                 Err(is_missed(&self.sending, window))
             }
-            Begun::Overtaken => {
-                Err(later("another run is at this publication, or a person has moved it"))
-            }
+            Begun::Overtaken => Err(self.overtaken()),
         }
+    }
+
+    fn later(&self, words: &str) -> JobError {
+        let until = self.services.now().after(LOOK_AGAIN);
+        JobError::new(ErrorClass::Unavailable { until }, words)
+    }
+
+    fn overtaken(&self) -> JobError {
+        self.later("another run is at this publication, or a person has moved it")
+    }
+
+    fn fault(&self, error: Error) -> JobError {
+        self.services.fault(error)
     }
 
     /// Keeps what the platform's answer says about the post.
@@ -313,14 +349,5 @@ impl Attempt<'_> {
             | ErrorClass::AuthRevoked => self.sending.gives_up(false),
         }
         error
-    }
-
-    /// On a platform that can be asked, the next run asks: that is as good as a key.
-    fn unknown(&self, error: JobError) -> JobError {
-        if self.recourse() != Recourse::LookUp {
-            return error;
-        }
-        let class = ErrorClass::Unknown { repeatable: true };
-        JobError::new(class, "whether it was published is to be looked up").because(error)
     }
 }

@@ -8,7 +8,7 @@ use postworks::ledger;
 use postworks::worker::{Effect, JobContext};
 use uuid::Uuid;
 
-use crate::platforms::Published;
+use crate::platforms::{Prepared, Published};
 use crate::store::{Begun, Earlier, Error, Late, Publication, PublicationState, Sender, Store};
 
 /// One run's request.
@@ -22,6 +22,8 @@ pub(super) struct Sending {
 struct Known {
     /// The row's version, as this run last saw or wrote it.
     version: i64,
+    /// What the platform holds ready, as the row has it.
+    prepared: Prepared,
     earlier: Earlier,
     course: Course,
     /// The window that the publication must not be sent after, from when on: if it has one.
@@ -61,6 +63,7 @@ impl Sending {
         let sender = Sender { job: cx.id, token: cx.token, worker, run_at };
         let known = Known {
             version: 0,
+            prepared: Prepared::NOTHING,
             earlier: Earlier::None,
             course: Course::Idle,
             window: None,
@@ -79,9 +82,30 @@ impl Sending {
     pub(super) fn read(&self, row: &Publication) {
         let mut known = self.known();
         known.version = row.version;
+        known.prepared = row.prepared.clone();
         known.open = row.state == PublicationState::Sending;
         let skipped = row.window.filter(|window| window.late == Late::Skip);
         known.window = skipped.map(|window| (row.scheduled_at, window.not_after));
+    }
+
+    /// Whether this run's request is one that may have been applied before, as the platform knows.
+    pub(super) fn repeats(&self) -> bool {
+        self.known().open
+    }
+
+    /// What the platform holds ready.
+    pub(super) fn prepared(&self) -> Prepared {
+        self.known().prepared.clone()
+    }
+
+    /// Keeps what the platform holds ready; `false` if the row is another one's by now.
+    pub(super) async fn keep_prepared(&self, prepared: &Prepared) -> Result<bool, Error> {
+        let seen = self.known().version;
+        let kept = self.store.keep_prepared(self.publication_id, seen, prepared).await?;
+        let Some(version) = kept else { return Ok(false) };
+        let mut known = self.known();
+        (known.version, known.prepared) = (version, prepared.clone());
+        Ok(true)
     }
 
     /// What is due by then is due for this run.

@@ -5,14 +5,15 @@
 //! in the table is decided by its status: 429 is "wait", 5xx "unknown" on a publish and "later" on
 //! a read, the rest is wrong and will stay wrong (`InvalidRequest` for one).
 
-use super::super::answer::{ALWAYS, FOR_TOKENS, Rule, Verdict, WITH_ACCESS};
+use super::super::answer::{ALWAYS, ErrorTable, FOR_TOKENS, Rule, Verdict, WITH_ACCESS};
+use super::super::call::Step;
 
 /// `putRecord` with `swapRecord: null` found another record: "Record was at …".
 pub(super) const INVALID_SWAP: &str = "InvalidSwap";
 /// `getRecord` found none.
 pub(super) const RECORD_NOT_FOUND: &str = "RecordNotFound";
 
-pub(super) const RULES: &[Rule] = &[
+pub(super) const TABLE: ErrorTable = ErrorTable::plain(&[
     // "Token has expired". A refresh token says the same, and "Token has been revoked" once its
     // session was deleted: then only signing in again helps.
     Rule::new(WITH_ACCESS, 400, "ExpiredToken", Verdict::Expired),
@@ -29,6 +30,9 @@ pub(super) const RULES: &[Rule] = &[
     Rule::new(FOR_TOKENS, 401, "AuthFactorTokenRequired", Verdict::Revoked),
     // (L) The account was taken down; signing in again will say so too.
     Rule::new(ALWAYS, 0, "AccountTakedown", Verdict::Revoked),
+    // "Could not find blob: …": an upload was cleared away, or the server was put back to a backup.
+    // Nothing was written, and once it is old enough it is uploaded anew.
+    Rule::new(&[Step::Publish], 400, "BlobNotFound", Verdict::Later),
     // The address is a server's, but none that holds accounts.
     Rule::new(ALWAYS, 501, "MethodNotImplemented", Verdict::Invalid),
-];
+]);

@@ -2,12 +2,15 @@
 //!
 //! A post is written with `putRecord` under a record key that follows from the publication, with
 //! `swapRecord: null` ("only if nothing is there") and a frozen `createdAt`: writing it again is
-//! answered with the record that is there, so a repeat is harmless at any time.
+//! answered with the record that is there, so a repeat is harmless at any time. Images are uploaded
+//! before that: the same bytes are the same blob, so that is harmless too.
 //!
 //! Facts that no lexicon states were tried on `@atproto/pds` 0.4.217; `tests/it/real_bluesky.rs`
 //! repeats them.
 
 mod errors;
+mod facets;
+mod record;
 mod tid;
 mod token;
 mod wire;
@@ -18,14 +21,19 @@ use async_trait::async_trait;
 use http::Method;
 use postworks::clock::SharedClock;
 use postworks::job::{ErrorClass, JobError, SyncStream};
+use reqwest::header::CONTENT_TYPE;
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 
-use self::wire::{Found, NewSession, Page, Person, Post, Put, Session, Written};
+use self::record::{Held, Upload};
+use self::wire::{
+    FoundRecord, NewSession, Page, Person, Post, Put, Reference, Reply, Session, Uploaded, Written,
+};
 use super::call::{Call, Step};
 use super::http::{Http, HttpOptions, RequestBuilder, endpoint};
 use super::{
-    Account, Descriptor, Idempotency, Outgoing, Platform, Profile, Published, RemotePost, Secret,
+    Account, Committed, Descriptor, Idempotency, Image, ImageKind, ImageLimits, Length, Limits,
+    LinkAs, Outgoing, Platform, Preparation, Prepared, Profile, Published, RemotePost, Secret,
     SyncPage, TokenSet,
 };
 
@@ -33,16 +41,34 @@ use super::{
 pub static DESCRIPTOR: Descriptor = Descriptor {
     name: "bluesky",
     idempotency: Idempotency::DeterministicId,
-    look_up: false,
+    reconciles: false,
     secret: Secret::Password,
-    // The app's limit, in graphemes (`maxGraphemes` in the lexicon app.bsky.feed.post). The server
-    // itself refuses from 3,000 bytes.
-    text_chars_max: 300,
+    target: None,
+    oauth: None,
+    limits: Limits {
+        // `maxGraphemes` in the lexicon app.bsky.feed.post.
+        text: Length::graphemes(300),
+        text_required: false,
+        images: Some(ImageLimits {
+            // `maxLength`, `accept` and `maxSize` in app.bsky.embed.images.
+            max: 4,
+            required: false,
+            kinds: &ImageKind::ALL,
+            bytes_max: 1_000_000,
+            // The app's; the lexicon has none.
+            alt: Length::chars(2_000),
+        }),
+        link: LinkAs::CardUnlessImages,
+        replies: true,
+    },
     // Likes and the like are counted by an app view; a PDS knows of its own accounts' deeds alone.
     streams: &[SyncStream::Posts, SyncStream::Profile],
+    price: None,
     local: false,
 };
 
+/// A text's most bytes (`maxLength` in app.bsky.feed.post): 300 graphemes may have more.
+const TEXT_BYTES_MAX: usize = 3_000;
 /// The collection that holds posts.
 const POSTS: &str = "app.bsky.feed.post";
 /// The collection that holds what an account says of itself, in one record of this key.
@@ -81,7 +107,7 @@ impl BlueskyClient {
         call: Call<'_>,
         request: RequestBuilder,
     ) -> Result<T, JobError> {
-        self.http.send(call, request).await?.value(call, errors::RULES, self.clock.as_ref())
+        self.http.send(call, request).await?.value(call, &errors::TABLE, self.clock.as_ref())
     }
 
     fn tokens(account: &Account, call: Call<'_>, session: Session) -> Result<TokenSet, JobError> {
@@ -98,30 +124,71 @@ impl BlueskyClient {
         })
     }
 
-    /// Something else is where the post was to be written: ours from before, if the text agrees.
+    /// Something else is where the post was to be written: ours from before, if it says the same.
     async fn compare(
         &self,
         account: &Account,
         access: &SecretString,
         call: Call<'_>,
-        post: &Outgoing,
+        post: &Post,
         key: &str,
     ) -> Result<Published, JobError> {
-        let request = self
-            .request(account, Method::GET, "com.atproto.repo.getRecord")
-            .query(&[("repo", repo(account)), ("collection", POSTS), ("rkey", key)])
-            .bearer_auth(access.expose_secret());
+        let request = self.record(account, repo(account), key).bearer_auth(access.expose_secret());
         let answer = self.http.send(call, request).await?;
-        if answer.error_name() == errors::RECORD_NOT_FOUND {
+        if answer.error_name(&errors::TABLE) == errors::RECORD_NOT_FOUND {
             let words = "a record was there and is gone again; writing once more will tell";
             return Err(call.error(call.unanswered(), words));
         }
-        let found: Found = answer.value(call, errors::RULES, self.clock.as_ref())?;
-        if found.value.text.as_deref() == Some(post.text.as_str()) {
+        let found: FoundRecord = answer.value(call, &errors::TABLE, self.clock.as_ref())?;
+        if post.is_like(&found.value) {
             return Ok(published(found.uri, key));
         }
         let words = format!("another record is there: {}", found.uri);
         Err(call.error(ErrorClass::Invalid, &words))
+    }
+
+    fn record(&self, account: &Account, repo: &str, key: &str) -> RequestBuilder {
+        let query = [("repo", repo), ("collection", POSTS), ("rkey", key)];
+        self.request(account, Method::GET, "com.atproto.repo.getRecord").query(&query)
+    }
+
+    async fn upload(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        image: &Image,
+    ) -> Result<Upload, JobError> {
+        let call = Self::call(account, Step::Upload, slice::from_ref(&access));
+        let request = self
+            .request(account, Method::POST, "com.atproto.repo.uploadBlob")
+            .bearer_auth(access.expose_secret())
+            .header(CONTENT_TYPE, image.kind.mime())
+            .body(image.bytes.clone());
+        let uploaded: Uploaded = self.exchange(call, request).await?;
+        Ok(Upload { blob: uploaded.blob, at: self.clock.now() })
+    }
+
+    /// What a post refers to that answers this one. The account's own server reads records of others
+    /// too, by way of its app view.
+    async fn reply_to(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        parent: &str,
+    ) -> Result<Reply, JobError> {
+        let call = Self::call(account, Step::Upload, slice::from_ref(&access));
+        let Some((owner, key)) = record::parts(parent) else {
+            let words =
+                "the post that it answers has an id like at://did:plc:…/app.bsky.feed.post/…";
+            return Err(call.error(ErrorClass::Invalid, words));
+        };
+        let request = self.record(account, owner, key).bearer_auth(access.expose_secret());
+        let found: FoundRecord = self.exchange(call, request).await?;
+        let Some(cid) = found.cid else {
+            let words = "the server does not say which version the answered post is of";
+            return Err(call.error(ErrorClass::Invalid, words));
+        };
+        Ok(record::reply_to(Reference { uri: found.uri, cid }, &found.value))
     }
 }
 
@@ -179,30 +246,65 @@ impl Platform for BlueskyClient {
             .request(account, Method::POST, "com.atproto.server.deleteSession")
             .bearer_auth(refresh_token.expose_secret());
         let answer = self.http.send(call, request).await?;
-        answer.success(call, errors::RULES, self.clock.as_ref()).map(|()| true)
+        answer.success(call, &errors::TABLE, self.clock.as_ref()).map(|()| true)
     }
 
-    async fn publish(
+    /// One request at a time, so that what it answered is kept before the next.
+    async fn prepare(
         &self,
         account: &Account,
         access: &SecretString,
         post: &Outgoing,
-    ) -> Result<Published, JobError> {
+        so_far: Prepared,
+    ) -> Result<Preparation, JobError> {
+        let bytes = record::text(post).len();
+        if bytes > TEXT_BYTES_MAX {
+            let call = Self::call(account, Step::Upload, slice::from_ref(&access));
+            let words =
+                format!("the text has {bytes} bytes; bluesky takes at most {TEXT_BYTES_MAX}");
+            return Err(call.error(ErrorClass::Invalid, &words));
+        }
+        let mut held = Held::read(&so_far)?;
+        if let (Some(parent), None) = (&post.reply_to, &held.reply) {
+            held.reply = Some(self.reply_to(account, access, parent).await?);
+        } else if let Some(n) = held.lacks(post, self.clock.now()) {
+            held.add(n, self.upload(account, access, &post.images[n]).await?);
+        }
+        let (so_far, now) = (held.write()?, self.clock.now());
+        Ok(match held.lacks(post, now) {
+            Some(_) => Preparation::Waits { so_far, until: now },
+            None => Preparation::Ready(so_far),
+        })
+    }
+
+    async fn commit(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        post: &Outgoing,
+        prepared: &Prepared,
+    ) -> Result<Committed, JobError> {
         let call = Self::call(account, Step::Publish, slice::from_ref(&access));
         let key = tid::record_key(post.publication_id, post.created_at);
-        let record = Post { kind: POSTS, text: &post.text, created_at: post.created_at };
-        let put =
-            Put { repo: repo(account), collection: POSTS, rkey: &key, record, swap_record: None };
+        let record = Post::of(post, Held::read(prepared)?)?;
+        let put = Put {
+            repo: repo(account),
+            collection: POSTS,
+            rkey: &key,
+            record: &record,
+            swap_record: None,
+        };
         let request = self
             .request(account, Method::POST, "com.atproto.repo.putRecord")
             .bearer_auth(access.expose_secret())
             .json(&put);
         let answer = self.http.send(call, request).await?;
-        if answer.error_name() == errors::INVALID_SWAP {
-            return self.compare(account, access, call, post, &key).await;
+        if answer.error_name(&errors::TABLE) == errors::INVALID_SWAP {
+            let found = self.compare(account, access, call, &record, &key).await?;
+            return Ok(Committed::Published(found));
         }
-        let written: Written = answer.value(call, errors::RULES, self.clock.as_ref())?;
-        Ok(published(written.uri, &key))
+        let written: Written = answer.value(call, &errors::TABLE, self.clock.as_ref())?;
+        Ok(Committed::Published(published(written.uri, &key)))
     }
 
     async fn posts(
@@ -238,10 +340,10 @@ impl Platform for BlueskyClient {
             .query(&[("repo", repo(account)), ("collection", PROFILE), ("rkey", PROFILE_KEY)])
             .bearer_auth(access.expose_secret());
         let answer = self.http.send(call, request).await?;
-        if answer.error_name() == errors::RECORD_NOT_FOUND {
+        if answer.error_name(&errors::TABLE) == errors::RECORD_NOT_FOUND {
             return Ok(Profile::default());
         }
-        let person: Person = answer.value(call, errors::RULES, self.clock.as_ref())?;
+        let person: Person = answer.value(call, &errors::TABLE, self.clock.as_ref())?;
         let (display_name, description) = (person.value.display_name, person.value.description);
         Ok(Profile { display_name, description, followers: None })
     }

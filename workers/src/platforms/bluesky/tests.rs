@@ -4,15 +4,15 @@
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
-use postworks::clock::SystemClock;
+use postworks::clock::{Clock as _, SystemClock};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::platforms::NetworkPolicy;
 use crate::platforms::answer::Answer;
 use crate::platforms::meter::Took;
-use crate::platforms::responder::{Reply, Responder, SECRET, post};
+use crate::platforms::responder::{Reply, Responder, SECRET, post, published};
+use crate::platforms::{Draft, Link, NetworkPolicy};
 
 const EXPIRED: ErrorClass = ErrorClass::AuthExpired;
 const REVOKED: ErrorClass = ErrorClass::AuthRevoked;
@@ -31,14 +31,14 @@ fn class(step: Step, status: u16, error: &str) -> ErrorClass {
         body: json!({ "error": error, "message": "words" }).to_string().into_bytes().into(),
         took: Took::new(call, Duration::ZERO),
     };
-    answer.value::<Value>(call, errors::RULES, &SystemClock).unwrap_err().class()
+    answer.value::<Value>(call, &errors::TABLE, &SystemClock).unwrap_err().class()
 }
 
 #[test]
 fn each_refusal_has_its_class() {
-    use Step::{Publish, Read, Refresh, SignIn};
+    use Step::{Publish, Read, Refresh, SignIn, Upload};
     let rows: &[(&[Step], u16, &str, ErrorClass)] = &[
-        (&[Publish, Read], 400, "ExpiredToken", EXPIRED),
+        (&[Publish, Read, Upload], 400, "ExpiredToken", EXPIRED),
         (&[SignIn, Refresh], 400, "ExpiredToken", REVOKED),
         (&[Publish, Read], 400, "InvalidToken", EXPIRED),
         (&[Publish, Read], 401, "InvalidToken", EXPIRED),
@@ -52,7 +52,14 @@ fn each_refusal_has_its_class() {
         (&[Publish, Read, Refresh, SignIn], 401, "AccountTakedown", REVOKED),
         (&[Publish, Read, Refresh, SignIn], 400, "AccountTakedown", REVOKED),
         (&[Publish, Read, Refresh, SignIn], 501, "MethodNotImplemented", INVALID),
+        (&[Publish], 400, "BlobNotFound", TRANSIENT),
         // By status.
+        (&[Upload], 400, "InvalidRequest", INVALID),
+        (&[Upload], 400, "RecordNotFound", INVALID),
+        (&[Upload], 413, "PayloadTooLarge", INVALID),
+        (&[Upload], 500, "InternalServerError", TRANSIENT),
+        (&[Upload], 502, "UpstreamFailure", TRANSIENT),
+        (&[Upload], 504, "UpstreamTimeout", TRANSIENT),
         (&[Publish, Read, Refresh, SignIn], 400, "InvalidRequest", INVALID),
         (&[Read], 400, "RecordNotFound", INVALID),
         (&[Publish], 413, "PayloadTooLarge", INVALID),
@@ -73,7 +80,7 @@ fn each_refusal_has_its_class() {
 
 #[test]
 fn every_row_of_the_table_is_reached() {
-    for rule in errors::RULES {
+    for rule in errors::TABLE.rules {
         let status = if rule.status == 0 { 400 } else { rule.status };
         for &step in rule.steps {
             let named = class(step, status, rule.error);
@@ -106,7 +113,8 @@ async fn requests_follow_the_lexicons() {
 
     let account = Account { remote_id: Some("did:plc:1".into()), ..account };
     responder.answer_with(Reply::new(200, r#"{"uri":"at://did:plc:1/c/k","cid":"x"}"#));
-    let published = client.publish(&account, &secret, &post()).await.unwrap();
+    let answer = client.commit(&account, &secret, &post(), &Prepared::NOTHING).await;
+    let published = published(answer.unwrap());
     assert_eq!(published.remote_id, "at://did:plc:1/c/k");
     insta::assert_snapshot!(responder.take_requests(), @r#"
     POST /xrpc/com.atproto.repo.putRecord
@@ -137,6 +145,168 @@ async fn requests_follow_the_lexicons() {
     assert_eq!(profile, Profile::default(), "it says nothing of itself");
 }
 
+const PARENT: &str = "at://did:plc:2/app.bsky.feed.post/3kabc";
+
+fn image(alt: &str) -> Image {
+    Image {
+        id: uuid::Uuid::nil(),
+        kind: ImageKind::Png,
+        bytes: "pixels".into(),
+        width: 640,
+        height: 480,
+        alt: alt.to_owned(),
+        url: None,
+    }
+}
+
+fn link() -> Link {
+    let url = "https://example.org/a?b=c".parse().unwrap();
+    Link { url, title: Some("A page".into()), description: None }
+}
+
+#[tokio::test]
+async fn images_are_uploaded_one_by_one_and_the_record_refers_to_them() {
+    let responder = Responder::start().await;
+    let options = HttpOptions::new(NetworkPolicy { allow_loopback: true });
+    let client = BlueskyClient::new(&options, SystemClock::shared()).unwrap();
+    let (account, secret) = (responder.account(), SecretString::from(SECRET));
+    let images = vec![image("a cat"), Image { width: 0, ..image("") }];
+    let post = Outgoing { images, link: Some(link()), reply_to: Some(PARENT.into()), ..post() };
+
+    let root = json!({ "uri": "at://did:plc:3/app.bsky.feed.post/3kaaa", "cid": "bafyroot" });
+    let value = json!({ "text": 5, "reply": { "root": root, "parent": root } });
+    let parent = json!({ "uri": PARENT, "cid": "bafyparent", "value": value });
+    responder.answer_with(Reply::new(200, parent.to_string()));
+    let mut prepared = client.prepare(&account, &secret, &post, Prepared::NOTHING).await.unwrap();
+    let blob = json!({ "blob": { "$type": "blob", "ref": { "$link": "bafkcat" }, "mimeType": "image/png",
+        "size": 6 } });
+    responder.answer_with(Reply::new(200, blob.to_string()));
+    while let Preparation::Waits { so_far, until } = prepared {
+        assert!(until <= SystemClock.now(), "there is nothing to wait for");
+        prepared = client.prepare(&account, &secret, &post, so_far).await.unwrap();
+    }
+    let Preparation::Ready(ready) = prepared else { panic!("it is not ready") };
+    let again = client.prepare(&account, &secret, &post, ready.clone()).await.unwrap();
+    assert_eq!(again, Preparation::Ready(ready.clone()), "all is there");
+    responder.answer_with(Reply::new(200, r#"{"uri":"at://did:plc:1/c/k","cid":"x"}"#));
+    client.commit(&account, &secret, &post, &ready).await.unwrap();
+    insta::assert_snapshot!(responder.take_requests(), @r#"
+    GET /xrpc/com.atproto.repo.getRecord?repo=did%3Aplc%3A2&collection=app.bsky.feed.post&rkey=3kabc
+    authorization: Bearer [secret]
+
+
+
+    POST /xrpc/com.atproto.repo.uploadBlob
+    authorization: Bearer [secret]
+    content-type: image/png
+
+    pixels
+
+    POST /xrpc/com.atproto.repo.uploadBlob
+    authorization: Bearer [secret]
+    content-type: image/png
+
+    pixels
+
+    POST /xrpc/com.atproto.repo.putRecord
+    authorization: Bearer [secret]
+    content-type: application/json
+
+    {"repo":"alice","collection":"app.bsky.feed.post","rkey":"3mfygiomvtf5u","record":{"$type":"app.bsky.feed.post","text":"Hello\n\nhttps://example.org/a?b=c","facets":[{"index":{"byteStart":7,"byteEnd":32},"features":[{"$type":"app.bsky.richtext.facet#link","uri":"https://example.org/a?b=c"}]}],"reply":{"root":{"uri":"at://did:plc:3/app.bsky.feed.post/3kaaa","cid":"bafyroot"},"parent":{"uri":"at://did:plc:2/app.bsky.feed.post/3kabc","cid":"bafyparent"}},"embed":{"$type":"app.bsky.embed.images","images":[{"image":{"$type":"blob","mimeType":"image/png","ref":{"$link":"bafkcat"},"size":6},"alt":"a cat","aspectRatio":{"width":640,"height":480}},{"image":{"$type":"blob","mimeType":"image/png","ref":{"$link":"bafkcat"},"size":6},"alt":""}]},"createdAt":"2026-03-01T09:30:00.250Z"},"swapRecord":null}
+    "#);
+}
+
+#[tokio::test]
+async fn a_link_is_a_card_and_the_text_is_marked_up() {
+    let responder = Responder::start().await;
+    let options = HttpOptions::new(NetworkPolicy { allow_loopback: true });
+    let client = BlueskyClient::new(&options, SystemClock::shared()).unwrap();
+    let (account, secret) = (responder.account(), SecretString::from(SECRET));
+    let text = "Grüße: https://example.org/x #rust".to_owned();
+    let post = Outgoing { text, link: Some(link()), ..post() };
+    let ready = client.prepare(&account, &secret, &post, Prepared::NOTHING).await.unwrap();
+    assert_eq!(ready, Preparation::Ready(Prepared::NOTHING), "nothing is needed");
+    responder.answer_with(Reply::new(200, r#"{"uri":"at://did:plc:1/c/k","cid":"x"}"#));
+    client.commit(&account, &secret, &post, &Prepared::NOTHING).await.unwrap();
+    insta::assert_snapshot!(responder.take_requests(), @r#"
+    POST /xrpc/com.atproto.repo.putRecord
+    authorization: Bearer [secret]
+    content-type: application/json
+
+    {"repo":"alice","collection":"app.bsky.feed.post","rkey":"3mfygiomvtf5u","record":{"$type":"app.bsky.feed.post","text":"Grüße: https://example.org/x #rust","facets":[{"index":{"byteStart":9,"byteEnd":30},"features":[{"$type":"app.bsky.richtext.facet#link","uri":"https://example.org/x"}]},{"index":{"byteStart":31,"byteEnd":36},"features":[{"$type":"app.bsky.richtext.facet#tag","tag":"rust"}]}],"embed":{"$type":"app.bsky.embed.external","external":{"uri":"https://example.org/a?b=c","title":"A page","description":""}},"createdAt":"2026-03-01T09:30:00.250Z"},"swapRecord":null}
+    "#);
+}
+
+#[tokio::test]
+async fn what_cannot_be_prepared_is_refused_before_anything_leaves() {
+    let responder = Responder::start().await;
+    let options = HttpOptions::new(NetworkPolicy { allow_loopback: true });
+    let client = BlueskyClient::new(&options, SystemClock::shared()).unwrap();
+    let (account, secret) = (responder.account(), SecretString::from(SECRET));
+    let heavy = Outgoing { text: "👨‍👩‍👧‍👦".repeat(121), ..post() };
+    let refused = client.prepare(&account, &secret, &heavy, Prepared::NOTHING).await.unwrap_err();
+    assert_eq!(refused.class(), INVALID);
+    assert!(
+        refused.to_string().contains("has 3025 bytes; bluesky takes at most 3000"),
+        "{refused}"
+    );
+    for id in
+        ["3kabc", "https://bsky.app/profile/a/post/3kabc", "at://did:plc:2/app.bsky.feed.like/3k"]
+    {
+        let reply = Outgoing { reply_to: Some(id.into()), ..post() };
+        let refused =
+            client.prepare(&account, &secret, &reply, Prepared::NOTHING).await.unwrap_err();
+        assert_eq!(refused.class(), INVALID, "{id}");
+    }
+    assert_eq!(responder.take_requests(), "", "nothing was sent");
+}
+
+#[test]
+fn uploads_are_made_anew_before_the_server_may_clear_them_away() {
+    let post = Outgoing { images: vec![image(""), image("")], ..post() };
+    let at = |minutes: u64| SystemClock.now().before(Duration::from_secs(60 * minutes));
+    let upload = |minutes| Upload { blob: Value::Null, at: at(minutes) };
+    let held = |uploads| Held { uploads, ..Held::default() };
+    let now = SystemClock.now();
+    assert_eq!(held(vec![]).lacks(&post, now), Some(0));
+    assert_eq!(held(vec![upload(4)]).lacks(&post, now), Some(1));
+    assert_eq!(held(vec![upload(6), upload(0)]).lacks(&post, now), Some(0));
+    assert_eq!(held(vec![upload(4), upload(0)]).lacks(&post, now), None);
+    let mut renewed = held(vec![upload(6), upload(0)]);
+    renewed.add(0, upload(0));
+    assert_eq!((renewed.uploads.len(), renewed.lacks(&post, now)), (2, None));
+    let kept = renewed.write().unwrap();
+    assert_eq!(Held::read(&kept).unwrap(), renewed);
+    assert_eq!(Held::default().write().unwrap(), Prepared::NOTHING);
+}
+
+#[test]
+fn what_bluesky_takes_is_what_its_lexicons_say() {
+    let check = |images: Vec<Image>, text: &str, reply: bool| {
+        let reply_to = reply.then(|| PARENT.to_owned());
+        let post = Outgoing { text: text.into(), images, reply_to, ..post() };
+        let refused = DESCRIPTOR.limits.check("bluesky", &Draft::from(&post));
+        refused.map_err(|refusal| format!("{} {}", refusal.field, refusal.words))
+    };
+    let large = Image { bytes: vec![0; 1_000_001].into(), ..image("") };
+    let at_most = Image { bytes: vec![0; 1_000_000].into(), ..image(&"a".repeat(2_000)) };
+    assert_eq!(check(vec![at_most; 4], &"👨‍👩‍👧‍👦".repeat(300), true), Ok(()));
+    assert_eq!(check(vec![image("")], "", false), Ok(()));
+    let rows = [
+        (check(vec![], &"é".repeat(301), false), "/text the text has 301 graphemes"),
+        (
+            check(vec![image(""); 5], "x", false),
+            "/images the post has 5 images; bluesky takes at most 4",
+        ),
+        (check(vec![large], "x", false), "/images/0 image 1 has 1000001 bytes"),
+        (check(vec![image(&"a".repeat(2_001))], "x", false), "/images/0/alt the alt text"),
+    ];
+    for (refused, words) in rows {
+        let said = refused.unwrap_err();
+        assert!(said.starts_with(words), "{said}");
+    }
+}
+
 #[tokio::test]
 async fn without_the_policy_a_loopback_server_is_refused_before_sending() {
     let responder = Responder::start().await;
@@ -147,7 +317,8 @@ async fn without_the_policy_a_loopback_server_is_refused_before_sending() {
     for host in ["127.0.0.1", "[::1]", "localhost"] {
         let base_url = format!("https://{host}:{port}").parse().unwrap();
         let account = Account { base_url, ..responder.account() };
-        let error = client.publish(&account, &secret, &post()).await.unwrap_err();
+        let sent = client.commit(&account, &secret, &post(), &Prepared::NOTHING).await;
+        let error = sent.unwrap_err();
         assert_eq!(error.class(), INVALID, "{host}");
         assert!(error.to_string().contains("POSTWORKS_ALLOW_LOOPBACK=1"), "{error}");
     }

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::*;
+use crate::platforms::answer::ErrorTable;
 use crate::platforms::bluesky::DESCRIPTOR;
 use crate::platforms::call::Step;
 use crate::platforms::sandbox::{SANDBOX, SANDBOX_BLIND};
@@ -181,7 +182,7 @@ async fn a_packed_answer_is_not_unpacked() {
     let answer = get(&local(&SANDBOX_BLIND, LONG), &server, Step::Read).await.unwrap();
     assert_eq!(&answer.body[..], PACKED);
     let call = call(&SANDBOX_BLIND, Step::Read);
-    let read = answer.value::<serde_json::Value>(call, &[], &SystemClock);
+    let read = answer.value::<serde_json::Value>(call, &ErrorTable::plain(&[]), &SystemClock);
     assert_eq!(
         read.unwrap_err().to_string(),
         "reading from sandbox_blind: 200 OK with an answer that is packed (gzip)"

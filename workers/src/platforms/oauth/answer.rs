@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::platforms::TokenSet;
-use crate::platforms::answer::{Answer, Rule};
+use crate::platforms::answer::{Answer, ErrorTable};
 use crate::platforms::call::Call;
 
 /// What is told with an access token (RFC 6749 §5.1).
@@ -29,19 +29,26 @@ struct Wire {
     #[serde(default, deserialize_with = "lifetime")]
     expires_in: Option<Duration>,
     id_token: Option<SecretString>,
+    /// Instagram's page on its consent has all of it in an envelope.
+    #[serde(default, deserialize_with = "enveloped")]
+    data: Option<Box<Wire>>,
 }
 
 /// The tokens of an answer, or what it means that there are none.
 pub(in crate::platforms) fn tokens(
     answer: &Answer,
     call: Call<'_>,
-    rules: &[Rule],
+    table: &ErrorTable,
     clock: &dyn Clock,
 ) -> Result<Told, JobError> {
-    let wire: Wire = answer.value(call, rules, clock)?;
+    let wire: Wire = answer.value(call, table, clock)?;
+    let wire = match wire.data {
+        Some(within) if wire.access_token.is_none() => *within,
+        _ => wire,
+    };
     let some = |token: Option<SecretString>| token.filter(|it| !it.expose_secret().is_empty());
     let Some(access) = some(wire.access_token) else {
-        return Err(answer.without("access_token", call, rules, clock));
+        return Err(answer.without("access_token", call, table, clock));
     };
     let (refresh, id_token) = (some(wire.refresh_token), some(wire.id_token));
     Ok(Told { access, refresh, life: wire.expires_in, id_token })
@@ -67,6 +74,12 @@ fn lifetime<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duratio
         _ => None,
     };
     Ok(seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()))
+}
+
+/// The first of a list; what is of another form counts as not there.
+fn enveloped<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<Wire>>, D::Error> {
+    let list = Value::deserialize(deserializer)?;
+    Ok(list.get(0).and_then(|first| Wire::deserialize(first).ok()).map(Box::new))
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ pub(super) use self::answer::tokens;
 use self::answer::Told;
 use self::identity::Identity;
 use self::profile::Client;
-use super::answer::{Answer, FOR_TOKENS, Rule, Verdict};
+use super::answer::{Answer, ErrorTable, FOR_TOKENS, Rule, Verdict};
 use super::call::{Call, Step};
 use super::http::{Http, HttpOptions};
 use super::{Account, Descriptor, TokenSet};
@@ -40,7 +40,8 @@ use super::{Account, Descriptor, TokenSet};
 const OUR_FAULT: [&str; 2] = ["invalid_client", "unauthorized_client"];
 
 /// What else is refused at a token endpoint is "wrong and will stay wrong", or "later".
-const RULES: [Rule; 1] = [Rule::new(FOR_TOKENS, 0, "invalid_grant", Verdict::Revoked)];
+const TABLE: ErrorTable =
+    ErrorTable::plain(&[Rule::new(FOR_TOKENS, 0, "invalid_grant", Verdict::Revoked)]);
 
 /// Who an account is, is asked for again after these, if the answer gets lost.
 const ASKED_AGAIN_AFTER: [Duration; 2] = [Duration::from_millis(300), Duration::from_secs(1)];
@@ -54,6 +55,8 @@ pub struct Consent<'a> {
     pub verifier: &'a SecretString,
     /// Where the person came back to: to the letter what they set out with.
     pub redirect_uri: &'a str,
+    /// Where on the account posts are to go, if the person chose.
+    pub target: Option<&'a str>,
 }
 
 /// What a code was exchanged for.
@@ -63,6 +66,8 @@ pub struct Granted {
     pub tokens: TokenSet,
     /// The account's handle or name, if it says that too.
     pub name: Option<String>,
+    /// Where on the account posts go, if the platform says or the person chose.
+    pub target: Option<String>,
     /// Why nothing is known of whose they are, if the platform was asked and did not answer.
     pub unanswered: Option<JobError>,
 }
@@ -99,6 +104,21 @@ impl OAuthClient {
         self.profile.issuer.as_deref()
     }
 
+    /// The platform's servers: the one of its API first.
+    pub fn servers(&self) -> impl Iterator<Item = &Url> {
+        self.profile.servers()
+    }
+
+    /// Where the platform's API is; where tokens come from, on servers of one's own.
+    pub(super) fn api(&self) -> &Url {
+        self.profile.servers().next().unwrap_or(&self.profile.token_url)
+    }
+
+    /// Our id, and what proves that it is us, for grants of a platform's own.
+    pub(super) fn ours(&self) -> (&str, Option<&SecretString>) {
+        (&self.profile.client_id, self.profile.client.secrets())
+    }
+
     /// Where to send a person who is to consent. `state` comes back with the code.
     pub fn authorize_url(&self, state: &str, code_challenge: &str, redirect_uri: &str) -> Url {
         let mut url = self.profile.authorize_url.clone();
@@ -122,7 +142,16 @@ impl OAuthClient {
     /// # Errors
     /// `AuthRevoked` if the server refuses the code; `Invalid` if it refuses us.
     pub async fn exchange(&self, consent: Consent<'_>) -> Result<Granted, JobError> {
-        let Consent { code, verifier, redirect_uri } = consent;
+        self.exchange_by(&TABLE, consent).await
+    }
+
+    /// The same on a platform whose refusals are of a form of their own.
+    pub(super) async fn exchange_by(
+        &self,
+        table: &ErrorTable,
+        consent: Consent<'_>,
+    ) -> Result<Granted, JobError> {
+        let Consent { code, verifier, redirect_uri, .. } = consent;
         let secrets = self.with_ours([code, verifier]);
         let call = self.call(Step::SignIn, Uuid::nil(), &secrets);
         let form = vec![
@@ -131,12 +160,13 @@ impl OAuthClient {
             ("code_verifier", verifier.expose_secret()),
             ("redirect_uri", redirect_uri),
         ];
-        let (told, asked_at) = self.grant(call, form).await?;
+        let (told, asked_at) = self.grant(call, table, form).await?;
         let told_by_token = self.identity(&told);
         let mut tokens = told.into_set(asked_at);
         let (who, unanswered) = self.who(told_by_token, &tokens.access).await;
         tokens.remote_id = who.id;
-        Ok(Granted { tokens, name: who.name, unanswered })
+        let target = consent.target.map(str::to_owned);
+        Ok(Granted { tokens, name: who.name, target, unanswered })
     }
 
     /// Gets new tokens for a refresh token.
@@ -163,7 +193,7 @@ impl OAuthClient {
         let call = self.call(step, account.connector_id, &secrets);
         let form =
             vec![("grant_type", "refresh_token"), ("refresh_token", refresh_token.expose_secret())];
-        let (told, asked_at) = self.grant(call, form).await?;
+        let (told, asked_at) = self.grant(call, &TABLE, form).await?;
         let id = self.identity(&told).id;
         // Tokens of another account must never be used to publish as this one.
         if let (Some(known), Some(id)) = (&account.remote_id, &id)
@@ -186,18 +216,19 @@ impl OAuthClient {
         let call = self.call(Step::Revoke, account, &secrets);
         let form = vec![("token", token.expose_secret()), ("token_type_hint", "refresh_token")];
         let answer = self.post(call, url, form).await?;
-        answer.success(call, &RULES, self.clock.as_ref()).map(|()| true)
+        answer.success(call, &TABLE, self.clock.as_ref()).map(|()| true)
     }
 
     async fn grant<'a>(
         &'a self,
         call: Call<'_>,
+        table: &ErrorTable,
         form: Vec<(&'a str, &'a str)>,
     ) -> Result<(Told, Timestamp), JobError> {
         // Before sending, so that the new token never seems to live longer than it does.
         let asked_at = self.clock.now();
         let answer = self.post(call, &self.profile.token_url, form).await?;
-        Ok((tokens(&answer, call, &RULES, self.clock.as_ref())?, asked_at))
+        Ok((tokens(&answer, call, table, self.clock.as_ref())?, asked_at))
     }
 
     /// Sends a form, and who we are with it.
@@ -220,7 +251,7 @@ impl OAuthClient {
             Client::Public => form.push(("client_id", &self.profile.client_id)),
         }
         let answer = self.http.send(call, request.form(&form)).await?;
-        let name = answer.error_name();
+        let name = answer.error_name(&TABLE);
         if !OUR_FAULT.contains(&name.as_str()) {
             return Ok(answer);
         }
@@ -278,7 +309,7 @@ impl OAuthClient {
         let request = self.http.request(Method::GET, url.clone());
         let request =
             request.header(ACCEPT, "application/json").bearer_auth(access.expose_secret());
-        self.http.send(call, request).await?.value(call, &[], self.clock.as_ref())
+        self.http.send(call, request).await?.value(call, &TABLE, self.clock.as_ref())
     }
 
     fn call<'a>(&self, step: Step, account: Uuid, secrets: &'a [&'a SecretString]) -> Call<'a> {

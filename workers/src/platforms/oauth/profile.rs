@@ -7,6 +7,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use url::{Url, form_urlencoded};
 use zeroize::Zeroizing;
 
+use crate::platforms::OAuthDefaults;
+
 /// A platform's servers, and our client there.
 #[derive(Debug, Clone)]
 pub struct Profile {
@@ -18,6 +20,7 @@ pub struct Profile {
     pub(super) client_id: String,
     pub(super) client: Client,
     pub(super) scopes: Vec<String>,
+    api_url: Option<Url>,
 }
 
 /// How a request says that it is ours (RFC 6749 §2.3.1).
@@ -72,27 +75,50 @@ pub enum ProfileError {
 }
 
 impl Profile {
-    /// Reads our secret, and completes what was configured by it.
+    /// Reads our secret, and completes what was configured by it and by what is known of the platform.
     ///
     /// # Errors
     /// Something is missing, or the secret cannot be read.
-    pub fn read(config: &OAuth) -> Result<Self, ProfileError> {
+    pub fn read(config: &OAuth, known: Option<&OAuthDefaults>) -> Result<Self, ProfileError> {
+        let or = |url: &Option<Url>, known: Option<&str>| {
+            url.clone().or_else(|| known.and_then(|known| known.parse().ok()))
+        };
+        let authorize_url = or(&config.authorize_url, known.map(|known| known.authorize_url));
+        let token_url = or(&config.token_url, known.map(|known| known.token_url));
         let (Some(authorize_url), Some(token_url), Some(client_id)) =
-            (&config.authorize_url, &config.token_url, &config.client_id)
+            (authorize_url, token_url, &config.client_id)
         else {
             return Err(ProfileError::Incomplete);
         };
+        // Servers of one's own have none of the platform's.
+        let known = known.filter(|_| config.token_url.is_none());
         let secret = config.client_secret_file.as_deref().map(secret_in).transpose()?;
+        let auth = match (config.client_auth, known) {
+            (Some(auth), _) => auth,
+            (None, Some(known)) => known.client_auth,
+            (None, None) => ClientAuth::default(),
+        };
+        let scopes = match (config.scopes.is_empty(), known) {
+            (true, Some(known)) => known.scopes.iter().map(|&scope| scope.to_owned()).collect(),
+            _ => config.scopes.clone(),
+        };
         Ok(Self {
             issuer: config.issuer.clone(),
-            authorize_url: authorize_url.clone(),
-            token_url: token_url.clone(),
-            revoke_url: config.revoke_url.clone(),
-            userinfo_url: config.userinfo_url.clone(),
-            client: Client::new(client_id, secret, config.client_auth),
+            authorize_url,
+            token_url,
+            revoke_url: or(&config.revoke_url, known.and_then(|known| known.revoke_url)),
+            userinfo_url: or(&config.userinfo_url, known.and_then(|known| known.userinfo_url)),
+            client: Client::new(client_id, secret, auth),
             client_id: client_id.clone(),
-            scopes: config.scopes.clone(),
+            scopes,
+            api_url: or(&None, known.map(|known| known.api_url)),
         })
+    }
+
+    /// The servers that tokens may go to: the one of the API first.
+    pub(super) fn servers(&self) -> impl Iterator<Item = &Url> {
+        let api = self.api_url.iter().chain(&self.userinfo_url);
+        api.chain([&self.token_url, &self.authorize_url])
     }
 
     /// Every address, by the setting that it comes from.

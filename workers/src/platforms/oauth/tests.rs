@@ -29,7 +29,7 @@ fn client(servers: &Responder, more: &str) -> OAuthClient {
     let config = Config::load(&Sources::default().file("test.toml", text)).unwrap();
     let (_, oauth) = config.oauth().next().unwrap();
     let options = HttpOptions::new(NetworkPolicy::default());
-    let profile = Profile::read(oauth).unwrap();
+    let profile = Profile::read(oauth, None).unwrap();
     assert!(!format!("{profile:?}").contains(OUR_SECRET));
     OAuthClient::new(&SANDBOX, profile, &options, SystemClock::shared()).unwrap()
 }
@@ -54,7 +54,14 @@ fn id_token(claims: Value) -> Value {
 
 async fn exchange(client: &OAuthClient) -> Result<Granted, JobError> {
     let (code, verifier) = ("the/code".into(), SECRET.into());
-    client.exchange(Consent { code: &code, verifier: &verifier, redirect_uri: REDIRECT }).await
+    client
+        .exchange(Consent {
+            code: &code,
+            verifier: &verifier,
+            redirect_uri: REDIRECT,
+            target: None,
+        })
+        .await
 }
 
 async fn refresh(client: &OAuthClient, servers: &Responder) -> Result<TokenSet, JobError> {

@@ -18,44 +18,47 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use self::wire::{Created, Figures, NewPost, Page, Person, RefreshGrant, Revocation};
-use super::answer::{ALWAYS, FOR_TOKENS, Rule, Verdict, WITH_ACCESS};
+use super::answer::{ALWAYS, ErrorTable, FOR_TOKENS, Rule, Verdict, WITH_ACCESS};
 use super::call::{Call, Step};
 use super::http::{Http, HttpOptions, RequestBuilder, endpoint};
 use super::oauth::{self, OAuthClient};
 use super::{
-    Account, Descriptor, Idempotency, Numbers, Outgoing, Platform, Profile, Published, RemotePost,
-    Secret, SyncPage, TokenSet,
+    Account, Committed, Descriptor, Idempotency, KeyScope, Limits, Numbers, Outgoing, Platform,
+    Prepared, Profile, Published, Reconciled, RemotePost, Secret, Sought, SyncPage, TokenSet,
 };
 
 /// Remembers an idempotency key, as long as the server runs; it can be asked for a reference too.
 pub static SANDBOX: Descriptor =
-    describe("sandbox", Idempotency::ClientKey { lifetime: None }, true);
+    describe("sandbox", Idempotency::ClientKey { lifetime: None, scope: KeyScope::Account }, true);
 /// Takes no key, and can be asked for a reference.
 pub static SANDBOX_LOOKUP: Descriptor = describe("sandbox_lookup", Idempotency::None, true);
 /// Takes neither.
 pub static SANDBOX_BLIND: Descriptor = describe("sandbox_blind", Idempotency::None, false);
 
-const fn describe(name: &'static str, idempotency: Idempotency, look_up: bool) -> Descriptor {
+const fn describe(name: &'static str, idempotency: Idempotency, reconciles: bool) -> Descriptor {
     Descriptor {
         name,
         idempotency,
-        look_up,
+        reconciles,
         secret: Secret::RefreshToken,
+        target: None,
+        oauth: None,
         // The server's own limit.
-        text_chars_max: 5_000,
+        limits: Limits::text_only(5_000),
         streams: &SyncStream::ALL,
+        price: None,
         local: true,
     }
 }
 
 /// The refusals whose meaning is not in the status alone.
-const RULES: [Rule; 4] = [
+const TABLE: ErrorTable = ErrorTable::plain(&[
     Rule::new(WITH_ACCESS, 401, "token_expired", Verdict::Expired),
     Rule::new(ALWAYS, 401, "token_revoked", Verdict::Revoked),
     // With an access token it is any 401: RFC 6750 means expired ones by it, too.
     Rule::new(FOR_TOKENS, 401, "invalid_token", Verdict::Revoked),
     Rule::new(FOR_TOKENS, 400, "invalid_grant", Verdict::Revoked),
-];
+]);
 
 /// Speaks to the sandbox.
 pub struct SandboxClient {
@@ -98,7 +101,7 @@ impl SandboxClient {
         call: Call<'_>,
         request: RequestBuilder,
     ) -> Result<T, JobError> {
-        self.http.send(call, request).await?.value(call, &RULES, self.clock.as_ref())
+        self.http.send(call, request).await?.value(call, &TABLE, self.clock.as_ref())
     }
 
     /// The refresh grant of OAuth 2.0 (RFC 6749 §6). Rotation is strict: the token is used up.
@@ -120,7 +123,7 @@ impl SandboxClient {
         let secrets = [token];
         let call = self.call(account, step, &secrets);
         let answer = self.http.send(call, request).await?;
-        let told = oauth::tokens(&answer, call, &RULES, self.clock.as_ref())?;
+        let told = oauth::tokens(&answer, call, &TABLE, self.clock.as_ref())?;
         Ok(told.into_set(asked_at))
     }
 
@@ -193,27 +196,28 @@ impl Platform for SandboxClient {
         let request =
             self.request(Method::POST, endpoint(&account.base_url, "oauth/revoke")).form(&form);
         let answer = self.http.send(call, request).await?;
-        answer.success(call, &RULES, self.clock.as_ref()).map(|()| true)
+        answer.success(call, &TABLE, self.clock.as_ref()).map(|()| true)
     }
 
-    async fn publish(
+    async fn commit(
         &self,
         account: &Account,
         access: &SecretString,
         post: &Outgoing,
-    ) -> Result<Published, JobError> {
+        _: &Prepared,
+    ) -> Result<Committed, JobError> {
         let reference = post.publication_id.to_string();
-        let client_ref = self.descriptor.look_up.then_some(reference.as_str());
+        let client_ref = self.descriptor.reconciles.then_some(reference.as_str());
         let mut request = self
             .request(Method::POST, endpoint(&account.base_url, "posts"))
             .bearer_auth(access.expose_secret())
-            .json(&NewPost { text: &post.text, client_ref });
+            .json(&NewPost { text: &post.text_with_link(), client_ref });
         if matches!(self.descriptor.idempotency, Idempotency::ClientKey { .. }) {
             request = request.header("idempotency-key", &reference);
         }
         let created: Created =
             self.exchange(self.call(account, Step::Publish, &[access]), request).await?;
-        Ok(Self::published(account, created.id))
+        Ok(Committed::Published(Self::published(account, created.id)))
     }
 
     async fn posts(
@@ -261,13 +265,15 @@ impl Platform for SandboxClient {
         Ok(Profile { display_name, description, followers })
     }
 
-    async fn look_up(
+    async fn reconcile(
         &self,
         account: &Account,
         access: &SecretString,
         post: &Outgoing,
-    ) -> Result<Option<Published>, JobError> {
-        if !self.descriptor.look_up {
+        _: &Prepared,
+        _: Sought<'_>,
+    ) -> Result<Reconciled, JobError> {
+        if !self.descriptor.reconciles {
             let words = "posts carry no reference that could be looked up";
             return Err(self
                 .call(account, Step::Read, &[access])
@@ -276,7 +282,10 @@ impl Platform for SandboxClient {
         let reference = post.publication_id.to_string();
         let page = self.list(account, access, &[("client_ref", Some(&reference))]).await?;
         // Newest first: the last is the one that the first attempt made.
-        Ok(page.items.into_iter().next_back().map(|item| Self::published(account, item.id)))
+        let first = page.items.into_iter().next_back();
+        Ok(first.map_or(Reconciled::Absent, |item| {
+            Reconciled::There(Self::published(account, item.id))
+        }))
     }
 }
 

@@ -9,7 +9,7 @@ use secrecy::SecretString;
 
 use super::*;
 use crate::platforms::http::Timeouts;
-use crate::platforms::responder::{Reply, Responder, SECRET, post};
+use crate::platforms::responder::{Reply, Responder, SECRET, post, published};
 use crate::platforms::{self, NetworkPolicy};
 
 const TRANSIENT: ErrorClass = ErrorClass::Transient;
@@ -33,8 +33,11 @@ async fn failure(responder: &Responder, client: &SandboxClient, step: Step) -> J
     let error = match step {
         Step::SignIn => client.sign_in(&account, &secret).await.unwrap_err(),
         Step::Refresh => client.refresh(&account, &secret).await.unwrap_err(),
-        Step::Publish => client.publish(&account, &secret, &post()).await.unwrap_err(),
+        Step::Publish => {
+            client.commit(&account, &secret, &post(), &Prepared::NOTHING).await.unwrap_err()
+        }
         Step::Read => client.posts(&account, &secret, None).await.unwrap_err(),
+        Step::Upload => panic!("the sandbox takes no uploads"),
         Step::Revoke => panic!("the sandbox takes nothing back"),
     };
     for text in [error.chain(), format!("{error:?}")] {
@@ -49,7 +52,8 @@ async fn a_publish_carries_the_key_and_the_reference_of_its_kind_of_platform() {
     responder.answer_with(Reply::new(201, r#"{"id":"p/1"}"#));
     for descriptor in [&SANDBOX, &SANDBOX_LOOKUP, &SANDBOX_BLIND] {
         let (client, account) = (client(descriptor), responder.account());
-        let published = client.publish(&account, &secret(), &post()).await.unwrap();
+        let answer = client.commit(&account, &secret(), &post(), &Prepared::NOTHING).await;
+        let published = published(answer.unwrap());
         assert_eq!(published.remote_id, "p/1");
         assert_eq!(published.remote_url, Some(format!("{}posts/p%2F1", responder.url)));
     }
@@ -122,17 +126,21 @@ async fn a_post_is_looked_up_by_its_reference() {
     let lookup = client(&SANDBOX_LOOKUP);
 
     responder.answer_with(Reply::new(200, r#"{"items":[],"next":null}"#));
-    assert_eq!(lookup.look_up(&account, &secret, &post).await.unwrap(), None);
+    let sought = Sought { since: SystemClock.now(), named: None };
+    let nothing = Prepared::NOTHING;
+    let absent = lookup.reconcile(&account, &secret, &post, &nothing, sought).await.unwrap();
+    assert_eq!(absent, Reconciled::Absent);
     insta::assert_snapshot!(responder.take_requests(), @r"
     GET /posts?account=alice&client_ref=0198f2a0-7c3e-7000-8000-000000000001
     authorization: Bearer [secret]
     ");
 
     responder.answer_with(Reply::new(200, r#"{"items":[{"id":"9","text":"Hello"}],"next":null}"#));
-    let found = lookup.look_up(&account, &secret, &post).await.unwrap();
-    assert_eq!(found.unwrap().remote_id, "9");
+    let found = lookup.reconcile(&account, &secret, &post, &nothing, sought).await.unwrap();
+    assert!(matches!(found, Reconciled::There(found) if found.remote_id == "9"));
 
-    let blind = client(&SANDBOX_BLIND).look_up(&account, &secret, &post).await;
+    let blind = client(&SANDBOX_BLIND);
+    let blind = blind.reconcile(&account, &secret, &post, &nothing, sought).await;
     assert_eq!(blind.unwrap_err().class(), ErrorClass::Invalid);
 }
 
@@ -242,7 +250,7 @@ async fn with_a_profile_tokens_come_from_its_servers_and_posts_go_where_they_wen
     let account = posts.account();
     sandbox.sign_in(&account, &secret()).await.unwrap();
     let tokens = sandbox.refresh(&account, &secret()).await.unwrap();
-    sandbox.publish(&account, &tokens.access, &post()).await.unwrap();
+    sandbox.commit(&account, &tokens.access, &post(), &Prepared::NOTHING).await.unwrap();
     assert_eq!(servers.take_requests().matches("POST /t\n").count(), 2);
     let published = posts.take_requests();
     assert!(published.starts_with("POST /posts\nauthorization: Bearer a2\n"), "{published}");

@@ -16,7 +16,7 @@ use postworks::clock::SystemClock;
 use postworks::job::{ErrorClass, JobError};
 use postworks_workers::platforms::http::{HttpOptions, Timeouts};
 use postworks_workers::platforms::{
-    self, Account, Lookup, NetworkPolicy, Outgoing, Platform, Platforms,
+    self, Account, Lookup, NetworkPolicy, Outgoing, Platform, Platforms, Prepared, Sought,
 };
 use secrecy::SecretString;
 use url::Url;
@@ -61,25 +61,32 @@ fn platforms(allow_loopback: bool, names: &Arc<Names>) -> Platforms {
 
 fn account(base_url: Url) -> Account {
     let connector_id = Uuid::now_v7();
-    Account { connector_id, base_url, identifier: "ada".into(), remote_id: Some("did:1".into()) }
+    Account {
+        connector_id,
+        base_url,
+        identifier: "ada".into(),
+        remote_id: Some("did:1".into()),
+        target: None,
+        signed_in_at: None,
+    }
 }
 
 /// Makes every request that a platform can be asked for; answers the failures.
 async fn ask_everything(platform: &dyn Platform, base_url: &Url) -> Vec<JobError> {
     let (account, secret) = (account(base_url.clone()), SecretString::from("s3cret"));
-    let post = Outgoing {
-        publication_id: Uuid::now_v7(),
-        text: "Hello".into(),
-        created_at: "2026-03-01T09:30:00.250Z".parse().unwrap(),
-    };
+    let created_at = "2026-03-01T09:30:00.250Z".parse().unwrap();
+    let post = Outgoing::of_text(Uuid::now_v7(), "Hello".into(), created_at);
+    let nothing = Prepared::NOTHING;
     let mut failures = vec![
         platform.sign_in(&account, &secret).await.unwrap_err(),
         platform.refresh(&account, &secret).await.unwrap_err(),
-        platform.publish(&account, &secret, &post).await.unwrap_err(),
+        platform.commit(&account, &secret, &post, &nothing).await.unwrap_err(),
         platform.posts(&account, &secret, None).await.unwrap_err(),
     ];
-    if platform.descriptor().look_up {
-        failures.push(platform.look_up(&account, &secret, &post).await.unwrap_err());
+    if platform.descriptor().reconciles {
+        let sought = Sought { since: created_at, named: None };
+        let asked = platform.reconcile(&account, &secret, &post, &nothing, sought).await;
+        failures.push(asked.unwrap_err());
     }
     failures
 }

@@ -1,0 +1,13 @@
+-- What platforms need beside a text. Times are milliseconds since 1970 (UTC). Nothing is rewritten.
+
+ALTER TABLE connectors
+    -- Where on the account posts go, such as a room, on platforms where that is to be said.
+    ADD COLUMN target       text,
+    -- When it was last signed in: on some platforms a key of an earlier sign-in is not recognised.
+    ADD COLUMN signed_in_at bigint;
+
+-- What the platform holds ready for the post: uploads, a draft, a container. JSON, for its client.
+ALTER TABLE publications ADD COLUMN prepared text;
+
+-- Where posts of an account that is being connected are to go, if its owner chose.
+ALTER TABLE oauth_states ADD COLUMN target text;

@@ -1,0 +1,127 @@
+//! What is made of an earlier request of which nobody knows what became.
+
+use std::time::Duration;
+
+use postworks::job::{ErrorClass, JobError, Timestamp};
+use secrecy::SecretString;
+
+use super::Attempt;
+use crate::platforms::{Account, Outgoing, Prepared, Published, Reconciled, Recourse, Sought};
+use crate::store::PublicationState;
+
+/// What the clocks of two machines may differ by. Looking a post up that could be repeated does no harm.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(10);
+
+impl Attempt<'_> {
+    /// What helps if this attempt's request, or an earlier one, has an unknown outcome.
+    pub(super) fn recourse(&self) -> Recourse {
+        self.recourse_of(self.signed_in_at)
+    }
+
+    /// The same of an account that was signed in then.
+    fn recourse_of(&self, signed_in_at: Option<Timestamp>) -> Recourse {
+        let age = self.publication.age_on_arrival(self.services.now());
+        self.platform.descriptor().recourse(age, self.is_anew(signed_in_at))
+    }
+
+    /// Whether an account that was signed in then may be another one to its platform than the one that
+    /// sent the first request of which nobody knows what became. The clocks of two machines differ.
+    fn is_anew(&self, signed_in_at: Option<Timestamp>) -> bool {
+        let (begun, signed_in) = (self.publication.begun_at, signed_in_at);
+        begun.zip(signed_in).is_some_and(|(begun, at)| at.after(CLOCKS_DIFFER) > begun)
+    }
+
+    pub(super) fn may_run_again(&self) -> bool {
+        self.recourse() != Recourse::Person
+    }
+
+    /// Asks whether an earlier attempt's post is there. Its absence proves something only once no
+    /// request of that attempt can still be under way: until then the job waits.
+    pub(super) async fn reconcile(&self, post: &Outgoing) -> Result<Option<Published>, JobError> {
+        let asked_at = self.services.now();
+        let prepared = &self.publication.prepared;
+        let call = |account: Account, access: SecretString| async move {
+            self.ask(&account, &access, post, prepared, None).await
+        };
+        let found = self.services.accounts.with_access(self.publication.connector_id, call).await?;
+        let (words, is_sure) = match found {
+            Reconciled::There(published) => return Ok(Some(published)),
+            Reconciled::Absent => ("an earlier attempt's post is not there yet".to_owned(), true),
+            Reconciled::Unsure(words) => (words, false),
+        };
+        if let Some(until) = self.publication.proof_from().filter(|from| asked_at < *from) {
+            let words = format!("{words}, and may still come");
+            return Err(JobError::new(ErrorClass::Unavailable { until }, words));
+        }
+        if is_sure {
+            return Ok(None);
+        }
+        let words = format!("{words}: look at the account");
+        Err(JobError::new(ErrorClass::Unknown { repeatable: false }, words))
+    }
+
+    async fn ask(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        post: &Outgoing,
+        prepared: &Prepared,
+        named: Option<&str>,
+    ) -> Result<Reconciled, JobError> {
+        let since = self.publication.begun_at.unwrap_or(self.publication.scheduled_at);
+        let sought = Sought { since, named };
+        let asked = self.platform.reconcile(account, access, post, prepared, sought);
+        self.cx.breaker.calling(asked).await
+    }
+
+    /// A key that is about to be sent again must still be the same to the platform: the account may
+    /// have been signed in anew since this attempt began.
+    pub(super) fn check_key(&self, account: &Account) -> Result<(), JobError> {
+        let recourse = self.recourse_of(account.signed_in_at);
+        if !self.sending.repeats() || recourse == Recourse::Repeat {
+            return Ok(());
+        }
+        let words =
+            "the account was signed in anew, so that its earlier request is looked up first";
+        Err(JobError::new(ErrorClass::Unavailable { until: self.services.now() }, words))
+    }
+
+    /// The account has a post like this one: this very one, if an earlier request may have made it.
+    pub(super) async fn taken(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        post: &Outgoing,
+        prepared: &Prepared,
+        named: Option<&str>,
+    ) -> Result<Published, JobError> {
+        let repeatable = self.may_run_again();
+        let unknown = |words: &str| JobError::new(ErrorClass::Unknown { repeatable }, words);
+        if self.publication.state != PublicationState::Sending {
+            let words = "the account has a post like this one already, and takes no second one";
+            return Err(JobError::new(ErrorClass::Invalid, words));
+        }
+        if !self.platform.descriptor().reconciles {
+            return Err(unknown(
+                "the account has a post like this one; look whether it is this one",
+            ));
+        }
+        match self.ask(account, access, post, prepared, named).await {
+            Ok(Reconciled::There(published)) => Ok(published),
+            Ok(Reconciled::Absent) => {
+                Err(unknown("the platform says it has the post, and shows none"))
+            }
+            Ok(Reconciled::Unsure(words)) => Err(unknown(&words)),
+            Err(error) => Err(unknown("the platform says it has the post").because(error)),
+        }
+    }
+
+    /// On a platform that can be asked, the next run asks: that is as good as a key.
+    pub(super) fn unknown(&self, error: JobError) -> JobError {
+        if self.recourse() != Recourse::Reconcile {
+            return error;
+        }
+        let class = ErrorClass::Unknown { repeatable: true };
+        JobError::new(class, "whether it was published is to be looked up").because(error)
+    }
+}

@@ -1,0 +1,312 @@
+//! The client of Facebook: the posts of a Page, by the Graph API.
+//!
+//! No key and no reference of ours is taken. Images are uploaded unpublished first, so that the post
+//! itself is one request; after an unknown outcome the Page's posts of that time are compared.
+//! Facts and their sources: `docs/platforms/facebook.md`.
+
+mod pages;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use http::Method;
+use postworks::clock::SharedClock;
+use postworks::config::ClientAuth;
+use postworks::job::{ErrorClass, JobError, SyncStream, Timestamp};
+use reqwest::multipart::{Form, Part};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize};
+
+use self::wire::{About, Attached, Figures, PageItself, Post};
+use super::call::Step;
+use super::http::HttpOptions;
+use super::meta::{Created, Graph, TABLE, same_text};
+use super::oauth::{Consent, Granted, OAuthClient};
+use super::{
+    Account, Committed, Descriptor, Idempotency, Image, ImageKind, ImageLimits, Length, Limits,
+    LinkAs, Numbers, OAuthDefaults, Outgoing, Platform, Preparation, Prepared, Profile, Published,
+    Reconciled, Secret, Sought, SyncPage, Target, TokenSet, kept,
+};
+
+/// The Graph API's version; each is kept for about two years.
+pub(super) const VERSION: &str = "v25.0";
+/// For how long an unpublished photo is used; Meta is said to keep it for a day.
+const UPLOADS_KEPT: Duration = Duration::from_secs(20 * 60 * 60);
+
+/// What Facebook is like.
+pub static DESCRIPTOR: Descriptor = Descriptor {
+    name: "facebook",
+    idempotency: Idempotency::None,
+    reconciles: true,
+    secret: Secret::AccessToken,
+    target: Some(Target { what: "Page", example: "546349135390552", required: false }),
+    oauth: Some(&OAuthDefaults {
+        authorize_url: "https://www.facebook.com/v25.0/dialog/oauth",
+        token_url: "https://graph.facebook.com/v25.0/oauth/access_token",
+        revoke_url: None,
+        userinfo_url: None,
+        api_url: "https://graph.facebook.com",
+        scopes: &[
+            "pages_show_list",
+            "pages_manage_posts",
+            "pages_read_engagement",
+            "pages_read_user_content",
+        ],
+        client_auth: ClientAuth::Post,
+    }),
+    limits: Limits {
+        // On no page of Meta's, but known everywhere.
+        text: Length::chars(63_206),
+        text_required: false,
+        images: Some(ImageLimits {
+            // Meta names none; this is ours.
+            max: 10,
+            required: false,
+            kinds: &[ImageKind::Jpeg, ImageKind::Png, ImageKind::Gif],
+            bytes_max: 4_000_000,
+            // Meta names none for Pages; this is Instagram's.
+            alt: Length::chars(1_000),
+        }),
+        link: LinkAs::Card,
+        replies: false,
+    },
+    streams: &[SyncStream::Posts, SyncStream::Metrics, SyncStream::Profile],
+    price: None,
+    local: false,
+};
+
+/// Where a Page's posts are listed.
+const POSTS: &str = "published_posts";
+
+/// Speaks to Facebook.
+pub struct FacebookClient {
+    graph: Graph,
+}
+
+/// The photos of a post, uploaded and seen by nobody.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    photos: Vec<String>,
+    begun_at: Timestamp,
+}
+
+impl FacebookClient {
+    /// A client.
+    ///
+    /// # Errors
+    /// Its HTTP client cannot be built.
+    pub fn new(options: &HttpOptions, clock: SharedClock) -> Result<Self, reqwest::Error> {
+        Ok(Self { graph: Graph::new(&DESCRIPTOR, VERSION, options, clock)? })
+    }
+
+    /// Uploads an image that nobody sees yet.
+    async fn upload(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        image: &Image,
+    ) -> Result<String, JobError> {
+        let length = image.bytes.len() as u64;
+        let name = format!("image.{}", image.kind.extension());
+        let file = Part::stream_with_length(image.bytes.clone(), length).file_name(name);
+        let call = self.graph.call(account, Step::Upload, std::slice::from_ref(&access));
+        let file = file.mime_str(image.kind.mime());
+        let file = file.map_err(|_| call.error(ErrorClass::Bug, "an image of no kind"))?;
+        let mut form = Form::new().text("published", "false");
+        if !image.alt.is_empty() {
+            form = form.text("alt_text_custom", image.alt.clone());
+        }
+        let form = form.text("access_token", access.expose_secret().to_owned());
+        let url = self.graph.url(account, &edge(account, "photos"));
+        let request = self.graph.request(Method::POST, url).multipart(form.part("source", file));
+        let answer = self.graph.send(call, request).await?;
+        self.graph.value(call, &answer).map(|photo: Created| photo.id)
+    }
+
+    /// Whether the Page's posts since then have one like this.
+    async fn look_for(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        text: &str,
+        since: Timestamp,
+    ) -> Result<Reconciled, JobError> {
+        let list = edge(account, POSTS);
+        let (posts, complete) =
+            self.graph.posts_since::<Post>(account, access, &list, since).await?;
+        // Newest first: of several that are alike, the last is the one from then.
+        let found = posts.into_iter().rfind(|post| same_text(&post.text, text));
+        Ok(match found {
+            Some(_) if text.trim().is_empty() => {
+                Reconciled::Unsure("a post without a text is there, and may be another one".into())
+            }
+            Some(post) => Reconciled::There(published(post.remote_id)),
+            None if complete => Reconciled::Absent,
+            None => Reconciled::Unsure("more posts were made since than are looked through".into()),
+        })
+    }
+}
+
+/// The path of one of the Page's edges; a Page's own token is the Page.
+fn edge(account: &Account, edge: &str) -> String {
+    format!("{}/{edge}", account.remote_id.as_deref().unwrap_or("me"))
+}
+
+fn published(id: String) -> Published {
+    let remote_url = Some(format!("https://www.facebook.com/{id}"));
+    Published { remote_id: id, remote_url }
+}
+
+/// The text as it is sent: a post with images has no card, so that its link stands in the text.
+fn message(post: &Outgoing) -> String {
+    if post.images.is_empty() { post.text.clone() } else { post.text_with_link() }
+}
+
+#[async_trait]
+impl Platform for FacebookClient {
+    fn descriptor(&self) -> &'static Descriptor {
+        &DESCRIPTOR
+    }
+
+    /// Takes a Page's own token as it is.
+    async fn sign_in(
+        &self,
+        account: &Account,
+        secret: &SecretString,
+    ) -> Result<TokenSet, JobError> {
+        let query = [("fields", "id,name,category"), ("access_token", secret.expose_secret())];
+        let request = self.graph.request(Method::GET, self.graph.url(account, "me")).query(&query);
+        let call = self.graph.call(account, Step::SignIn, std::slice::from_ref(&secret));
+        let answer = self.graph.send(call, request).await?;
+        let page: PageItself = self.graph.value(call, &answer)?;
+        let known = account.remote_id.as_ref().filter(|known| **known != page.id);
+        let wanted = account.target.as_ref().filter(|target| !page.is(target));
+        if let Some(other) = known.or(wanted) {
+            let PageItself { id, name } = page;
+            let words = format!("the token is of the Page {name} ({id}), not of {other}");
+            return Err(call.error(ErrorClass::AuthRevoked, &words));
+        }
+        Ok(TokenSet {
+            access: secret.clone(),
+            refresh: None,
+            expires_at: None,
+            remote_id: Some(page.id),
+        })
+    }
+
+    async fn exchange_code(
+        &self,
+        oauth: &OAuthClient,
+        consent: Consent<'_>,
+    ) -> Result<Granted, JobError> {
+        pages::exchange(&self.graph, oauth, consent).await
+    }
+
+    /// A Page's token has no end and no successor.
+    async fn refresh(
+        &self,
+        account: &Account,
+        refresh_token: &SecretString,
+    ) -> Result<TokenSet, JobError> {
+        let call = self.graph.call(account, Step::Refresh, std::slice::from_ref(&refresh_token));
+        let words = "a Page's token cannot be renewed: connect the account again";
+        Err(call.error(ErrorClass::AuthRevoked, words))
+    }
+
+    /// One photo a run, each kept before the next: a worker that ends loses one.
+    async fn prepare(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        post: &Outgoing,
+        so_far: Prepared,
+    ) -> Result<Preparation, JobError> {
+        if post.images.is_empty() {
+            return Ok(Preparation::Ready(Prepared::NOTHING));
+        }
+        let now = self.graph.now();
+        let good = |kept: &Kept| now.since(kept.begun_at) < UPLOADS_KEPT;
+        let kept = kept::read(&so_far).filter(good);
+        let mut kept = kept.unwrap_or(Kept { photos: Vec::new(), begun_at: now });
+        let Some(next) = post.images.get(kept.photos.len()) else {
+            return Ok(Preparation::Ready(so_far));
+        };
+        kept.photos.push(self.upload(account, access, next).await?);
+        Ok(Preparation::Waits { so_far: kept::write(&kept), until: now })
+    }
+
+    async fn commit(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        post: &Outgoing,
+        prepared: &Prepared,
+    ) -> Result<Committed, JobError> {
+        let photos = kept::read(prepared).map_or_else(Vec::new, |kept: Kept| kept.photos);
+        let attached: Vec<(String, String)> = photos
+            .iter()
+            .enumerate()
+            .map(|(at, id)| {
+                let attached = serde_json::to_string(&Attached { media_fbid: id });
+                (format!("attached_media[{at}]"), attached.unwrap_or_default())
+            })
+            .collect();
+        let message = message(post);
+        let mut form = Vec::new();
+        if !message.is_empty() {
+            form.push(("message", message.as_str()));
+        }
+        if attached.is_empty() {
+            form.extend(post.link.as_ref().map(|link| ("link", link.url.as_str())));
+        }
+        form.extend(attached.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        let edge = edge(account, "feed");
+        let answer = self.graph.post(Step::Publish, account, access, &edge, &form).await?;
+        let call = self.graph.call(account, Step::Publish, std::slice::from_ref(&access));
+        if answer.is_taken(call, &TABLE) {
+            return Ok(Committed::AlreadyThere { remote_id: None });
+        }
+        let created: Created = self.graph.value(call, &answer)?;
+        Ok(Committed::Published(published(created.id)))
+    }
+
+    async fn reconcile(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        post: &Outgoing,
+        _: &Prepared,
+        sought: Sought<'_>,
+    ) -> Result<Reconciled, JobError> {
+        self.look_for(account, access, &message(post), sought.since).await
+    }
+
+    async fn posts(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        cursor: Option<&str>,
+    ) -> Result<SyncPage, JobError> {
+        self.graph.posts::<Post>(account, access, &edge(account, POSTS), cursor).await
+    }
+
+    async fn numbers(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        posts: &[String],
+    ) -> Result<Vec<(String, Numbers)>, JobError> {
+        self.graph.numbers::<Figures>(account, access, &edge(account, POSTS), posts).await
+    }
+
+    async fn profile(&self, account: &Account, access: &SecretString) -> Result<Profile, JobError> {
+        let path = account.remote_id.as_deref().unwrap_or("me");
+        let fields = [("fields", "name,about,followers_count")];
+        let page: About = self.graph.read(account, access, path, &fields).await?;
+        let About { name, about, followers_count } = page;
+        Ok(Profile { display_name: name, description: about, followers: followers_count })
+    }
+}

@@ -1,0 +1,295 @@
+//! What the client of Facebook sends, and what it makes of each answer that Meta's pages print.
+
+use postworks::clock::{Clock as _, SystemClock};
+
+use super::*;
+use crate::platforms::meta::testing::{image, link, oauth, sent};
+use crate::platforms::responder::{Reply, Responder, SECRET, post};
+use crate::platforms::{Draft, Link, NetworkPolicy};
+
+const PAGE: &str = "546349135390552";
+const CREATED: &str = r#"{"id":"546349135390552_1116689038356556"}"#;
+
+fn client() -> FacebookClient {
+    let options = HttpOptions::new(NetworkPolicy { allow_loopback: true });
+    FacebookClient::new(&options, SystemClock::shared()).unwrap()
+}
+
+fn account(responder: &Responder) -> Account {
+    Account { remote_id: Some(PAGE.into()), ..responder.account() }
+}
+
+fn since() -> Sought<'static> {
+    Sought { since: "2026-03-01T09:30:30Z".parse().unwrap(), named: None }
+}
+
+#[tokio::test]
+async fn a_post_is_one_request() {
+    let responder = Responder::start().await;
+    responder.answer_with(Reply::new(200, CREATED));
+    let (account, secret) = (account(&responder), SecretString::from(SECRET));
+    let text = post();
+    let card = Outgoing { link: Some(link()), ..post() };
+    for post in [text, card] {
+        let ready = client().prepare(&account, &secret, &post, Prepared::NOTHING).await.unwrap();
+        assert_eq!(ready, Preparation::Ready(Prepared::NOTHING));
+        let committed =
+            client().commit(&account, &secret, &post, &Prepared::NOTHING).await.unwrap();
+        let Committed::Published(published) = committed else { panic!("{committed:?}") };
+        assert_eq!(published.remote_id, "546349135390552_1116689038356556");
+        let url = "https://www.facebook.com/546349135390552_1116689038356556";
+        assert_eq!(published.remote_url.as_deref(), Some(url));
+    }
+    insta::assert_snapshot!(sent(&responder), @r"
+    POST /v25.0/546349135390552/feed
+    content-type: application/x-www-form-urlencoded
+
+    message=Hello&access_token=[secret]
+
+    POST /v25.0/546349135390552/feed
+    content-type: application/x-www-form-urlencoded
+
+    message=Hello&link=https%3A%2F%2Fexample.org%2Fpage&access_token=[secret]
+    ");
+}
+
+#[tokio::test]
+async fn images_are_uploaded_unseen_and_kept_one_by_one() {
+    let responder = Responder::start().await;
+    let (account, secret) = (account(&responder), SecretString::from(SECRET));
+    let images = vec![image(ImageKind::Png, "A cat"), image(ImageKind::Jpeg, "")];
+    let post = Outgoing { link: Some(link()), images, ..post() };
+
+    let mut so_far = Prepared::NOTHING;
+    for id in ["1002088839996", "1002088840149"] {
+        responder.answer_with(Reply::new(200, format!(r#"{{"id":"{id}"}}"#)));
+        let prepared = client().prepare(&account, &secret, &post, so_far).await.unwrap();
+        let Preparation::Waits { so_far: next, until } = prepared else { panic!("{prepared:?}") };
+        assert!(until <= SystemClock.now(), "the next is uploaded at once");
+        so_far = next;
+    }
+    let uploads = sent(&responder);
+    let boundary = uploads.split("boundary=").nth(1).unwrap().lines().next().unwrap().to_owned();
+    let first = uploads.replace(&boundary, "BOUNDARY");
+    let first = first.split("\n\nPOST ").next().unwrap().replace('\r', "");
+    insta::assert_snapshot!(first.trim_end(), @r#"
+    POST /v25.0/546349135390552/photos
+    content-type: multipart/form-data; boundary=BOUNDARY
+
+    --BOUNDARY
+    Content-Disposition: form-data; name="published"
+
+    false
+    --BOUNDARY
+    Content-Disposition: form-data; name="alt_text_custom"
+
+    A cat
+    --BOUNDARY
+    Content-Disposition: form-data; name="access_token"
+
+    [secret]
+    --BOUNDARY
+    Content-Disposition: form-data; name="source"; filename="image.png"
+    Content-Type: image/png
+
+    not looked at
+    --BOUNDARY--
+    "#);
+    assert_eq!(uploads.matches("alt_text_custom").count(), 1, "no empty description is sent");
+
+    let ready = client().prepare(&account, &secret, &post, so_far.clone()).await.unwrap();
+    assert_eq!(ready, Preparation::Ready(so_far.clone()));
+    assert_eq!(sent(&responder), "", "all are there");
+
+    responder.answer_with(Reply::new(200, CREATED));
+    client().commit(&account, &secret, &post, &so_far).await.unwrap();
+    insta::assert_snapshot!(sent(&responder), @r"
+    POST /v25.0/546349135390552/feed
+    content-type: application/x-www-form-urlencoded
+
+    message=Hello%0A%0Ahttps%3A%2F%2Fexample.org%2Fpage&attached_media%5B0%5D=%7B%22media_fbid%22%3A%221002088839996%22%7D&attached_media%5B1%5D=%7B%22media_fbid%22%3A%221002088840149%22%7D&access_token=[secret]
+    ");
+
+    let old =
+        kept::write(&Kept { photos: vec!["1".into(), "2".into()], begun_at: post.created_at });
+    responder.answer_with(Reply::new(200, r#"{"id":"3"}"#));
+    let prepared = client().prepare(&account, &secret, &post, old).await.unwrap();
+    let Preparation::Waits { so_far, .. } = prepared else { panic!("{prepared:?}") };
+    assert_eq!(kept::read::<Kept>(&so_far).unwrap().photos, ["3"], "old uploads are made again");
+}
+
+#[tokio::test]
+async fn a_duplicate_is_said_to_be_there() {
+    let responder = Responder::start().await;
+    let (account, secret) = (account(&responder), SecretString::from(SECRET));
+    let body = r#"{"error":{"message":"Duplicate status message","type":"FacebookApiException","code":506,"error_subcode":1455006}}"#;
+    responder.answer_with(Reply::new(400, body));
+    let committed = client().commit(&account, &secret, &post(), &Prepared::NOTHING).await.unwrap();
+    assert_eq!(committed, Committed::AlreadyThere { remote_id: None });
+}
+
+#[tokio::test]
+async fn after_an_unknown_outcome_the_pages_posts_are_compared() {
+    let responder = Responder::start().await;
+    let (account, secret) = (account(&responder), SecretString::from(SECRET));
+    responder.answer_with(Reply::new(200, include_str!("fixtures/published_posts.json")));
+    let ask = async |post: Outgoing, sought| {
+        client().reconcile(&account, &secret, &post, &Prepared::NOTHING, sought).await.unwrap()
+    };
+    let found = ask(post(), since()).await;
+    let Reconciled::There(published) = found else { panic!("{found:?}") };
+    assert_eq!(published.remote_id, "546349135390552_1116692711689522");
+    insta::assert_snapshot!(sent(&responder), @r"
+    GET /v25.0/546349135390552/published_posts?fields=id%2Cmessage%2Ccreated_time&limit=100&access_token=[secret]
+    ");
+    let of_old = Outgoing { text: "Hello Fans!".into(), ..post() };
+    assert_eq!(ask(of_old, since()).await, Reconciled::Absent, "that one was there before");
+    let of_image = Outgoing { text: String::new(), ..post() };
+    assert_eq!(ask(of_image.clone(), since()).await, Reconciled::Absent);
+    let earlier = Sought { since: "2026-03-01T07:00:00Z".parse().unwrap(), named: None };
+    assert!(matches!(ask(of_image, earlier).await, Reconciled::Unsure(_)), "any photo could be it");
+    let of_all = Sought { since: "2020-01-01T00:00:00Z".parse().unwrap(), named: None };
+    let missing = Outgoing { text: "Elsewhere".into(), ..post() };
+    assert!(matches!(ask(missing, of_all).await, Reconciled::Unsure(_)), "there are more pages");
+}
+
+#[tokio::test]
+async fn posts_numbers_and_the_page_are_read() {
+    let responder = Responder::start().await;
+    let (account, secret) = (account(&responder), SecretString::from(SECRET));
+    responder.answer_with(Reply::new(200, include_str!("fixtures/published_posts.json")));
+    let page = client().posts(&account, &secret, Some("QVFIUjJ")).await.unwrap();
+    assert_eq!(page.next.as_deref(), Some("QVFIUmJ"));
+    let texts: Vec<&str> = page.posts.iter().map(|post| post.text.as_str()).collect();
+    assert_eq!(texts, ["Hello", "", "Hello Fans!"]);
+    assert_eq!(page.posts[0].created_at, Some("2026-03-01T09:31:00Z".parse().unwrap()));
+    responder.answer_with(Reply::new(200, r#"{"data":[]}"#));
+    let page = client().posts(&account, &secret, Some("QVFIUmJ")).await.unwrap();
+    assert_eq!((page.posts.len(), page.next), (0, None), "the last page is empty");
+
+    let ids = ["546349135390552_1116692711689522", "546349135390552_1116691191689674"];
+    let gone = "546349135390552_1";
+    let ids: Vec<String> = ids.iter().chain([&gone]).map(|&id| id.to_owned()).collect();
+    let missing = r#"{"error":{"message":"Unsupported get request. Object with ID '546349135390552_1' does not exist","type":"GraphMethodException","code":100,"error_subcode":33}}"#;
+    sent(&responder);
+    responder.answer_in_turn([
+        Reply::new(200, include_str!("fixtures/figures.json")),
+        Reply::new(400, missing),
+    ]);
+    let numbers = client().numbers(&account, &secret, &ids).await.unwrap();
+    let first = Numbers { likes: Some(7), reposts: Some(3), replies: Some(2), views: None };
+    let second = Numbers { likes: Some(0), reposts: Some(0), replies: Some(0), views: None };
+    assert_eq!(numbers, [(ids[0].clone(), first), (ids[1].clone(), second)]);
+    insta::assert_snapshot!(sent(&responder), @r"
+    GET /v25.0/546349135390552/published_posts?fields=id%2Creactions.limit%280%29.summary%28total_count%29%2Ccomments.limit%280%29.summary%28total_count%29%2Cshares&limit=100&access_token=[secret]
+
+    GET /v25.0/546349135390552_1?fields=id%2Creactions.limit%280%29.summary%28total_count%29%2Ccomments.limit%280%29.summary%28total_count%29%2Cshares&access_token=[secret]
+    ");
+
+    let about =
+        r#"{"name":"Name of this Page","about":"What we do","followers_count":12,"id":"1"}"#;
+    responder.answer_with(Reply::new(200, about));
+    let profile = client().profile(&account, &secret).await.unwrap();
+    assert_eq!(profile.display_name.as_deref(), Some("Name of this Page"));
+    assert_eq!((profile.description.as_deref(), profile.followers), (Some("What we do"), Some(12)));
+}
+
+#[tokio::test]
+async fn a_consent_becomes_the_pages_own_token() {
+    let responder = Responder::start().await;
+    let oauth = oauth(&DESCRIPTOR, &responder);
+    let connect = async |target| {
+        responder.answer_in_turn([
+            Reply::new(
+                200,
+                r#"{"access_token":"s3cr3t-short","token_type":"bearer","expires_in":5183}"#,
+            ),
+            Reply::new(
+                200,
+                r#"{"access_token":"s3cr3t-long","token_type":"bearer","expires_in":5183944}"#,
+            ),
+            Reply::new(200, include_str!("fixtures/accounts.json")),
+        ]);
+        let (code, verifier) = (SecretString::from("the-code"), SecretString::from(SECRET));
+        let redirect_uri = "https://app.example/api/oauth/facebook/callback";
+        let consent = Consent { code: &code, verifier: &verifier, redirect_uri, target };
+        client().exchange_code(&oauth, consent).await
+    };
+    let granted = connect(Some(PAGE)).await.unwrap();
+    assert_eq!(granted.tokens.access.expose_secret(), "s3cr3t-page-two");
+    assert_eq!(granted.tokens.remote_id.as_deref(), Some(PAGE));
+    assert_eq!((granted.tokens.refresh.is_none(), granted.tokens.expires_at), (true, None));
+    assert_eq!(granted.name.as_deref(), Some("Another Page Name"));
+    assert_eq!(granted.target.as_deref(), Some(PAGE));
+    insta::assert_snapshot!(sent(&responder), @r"
+    POST /token
+    content-type: application/x-www-form-urlencoded
+
+    grant_type=authorization_code&code=the-code&code_verifier=[secret]&redirect_uri=https%3A%2F%2Fapp.example%2Fapi%2Foauth%2Ffacebook%2Fcallback&client_id=us&client_secret=0ur-s3cret
+
+    GET /token/v25.0/oauth/access_token?grant_type=fb_exchange_token&client_id=us&fb_exchange_token=s3cr3t-short&client_secret=0ur-s3cret
+
+    GET /token/v25.0/me/accounts?fields=id%2Cname%2Caccess_token&limit=100&access_token=s3cr3t-long
+    ");
+    let granted = connect(Some("name of this page")).await.unwrap();
+    assert_eq!(granted.target.as_deref(), Some("1353269864728879"));
+
+    let error = connect(None).await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Invalid);
+    let list = "Name of this Page (1353269864728879), Another Page Name (546349135390552)";
+    assert!(error.to_string().contains("several Pages"), "{error}");
+    assert!(error.to_string().contains(list), "{error}");
+    let error = connect(Some("7")).await.unwrap_err();
+    assert!(error.to_string().contains("no Page 7") && error.to_string().contains(list), "{error}");
+}
+
+#[tokio::test]
+async fn a_pasted_token_must_be_the_pages() {
+    let responder = Responder::start().await;
+    let secret = SecretString::from(SECRET);
+    let page = r#"{"id":"546349135390552","name":"Another Page Name","category":"Brand"}"#;
+    responder.answer_with(Reply::new(200, page));
+    let named = |target: &str| Account { target: Some(target.into()), ..responder.account() };
+    for account in [responder.account(), named(PAGE), named("another page name")] {
+        let set = client().sign_in(&account, &secret).await.unwrap();
+        assert_eq!(set.remote_id.as_deref(), Some(PAGE));
+        assert_eq!((set.access.expose_secret(), set.refresh.is_none()), (SECRET, true));
+    }
+    let error = client().sign_in(&named("7"), &secret).await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::AuthRevoked);
+    assert!(
+        error.to_string().contains("of the Page Another Page Name (546349135390552), not of 7")
+    );
+
+    let person = r#"{"error":{"message":"(#100) Tried accessing nonexisting field (category) on node type (User)","type":"OAuthException","code":100}}"#;
+    responder.answer_with(Reply::new(400, person));
+    let error = client().sign_in(&responder.account(), &secret).await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Invalid);
+    assert!(error.to_string().contains("node type (User)"), "{error}");
+
+    let error = client().refresh(&responder.account(), &secret).await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::AuthRevoked);
+}
+
+#[test]
+fn what_a_page_would_not_take_is_refused_with_its_limit() {
+    let refused = |post: &Outgoing| DESCRIPTOR.limits.check("facebook", &Draft::from(post));
+    let with = |images| Outgoing { images, ..post() };
+    let rows = [
+        (with(vec![image(ImageKind::Webp, "")]), "image/jpeg, image/png, image/gif"),
+        (with(vec![image(ImageKind::Png, ""); 11]), "takes at most 10"),
+        (
+            with(vec![Image { bytes: vec![0; 4_000_001].into(), ..image(ImageKind::Png, "") }]),
+            "4000000",
+        ),
+        (with(vec![image(ImageKind::Png, &"x".repeat(1_001))]), "takes at most 1000"),
+        (Outgoing { text: "x".repeat(63_207), ..post() }, "takes at most 63206"),
+        (Outgoing { reply_to: Some("1_2".into()), ..post() }, "has no replies"),
+    ];
+    for (post, limit) in rows {
+        let refusal = refused(&post).unwrap_err();
+        assert!(refusal.words.contains(limit), "{refusal}");
+    }
+    let bare = Link { url: link().url, title: None, description: None };
+    assert_eq!(refused(&Outgoing { text: String::new(), link: Some(bare), ..post() }), Ok(()));
+}

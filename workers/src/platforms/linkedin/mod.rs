@@ -1,0 +1,394 @@
+//! The client of LinkedIn: a member's posts, or those of an organisation that the member may post
+//! for, by the versioned REST API.
+//!
+//! No key and no reference of ours is taken. A second post with the same text is refused within
+//! about ten minutes, with the first one's URN; later it must be found in the list of posts, which
+//! apps may read of organisations, and of members only where LinkedIn approved it.
+//!
+//! Facts and their sources: `docs/platforms/linkedin.md`.
+
+mod errors;
+mod images;
+mod little;
+mod reading;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::slice;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use http::Method;
+use postworks::clock::SharedClock;
+use postworks::config::ClientAuth;
+use postworks::job::{ErrorClass, JobError, SyncStream};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use url::Url;
+use url::form_urlencoded::byte_serialize;
+
+use self::errors::TABLE;
+use self::wire::{
+    Article, Content, Distribution, Elements, Media, Metadata, NewPost, Organisation, Post,
+};
+use super::answer::Answer;
+use super::call::{Call, Step};
+use super::http::{Http, HttpOptions, RequestBuilder, endpoint};
+use super::oauth::OAuthClient;
+use super::{
+    Account, Committed, Descriptor, Idempotency, Image, ImageKind, ImageLimits, Length, Limits,
+    LinkAs, Numbers, OAuthDefaults, Outgoing, Platform, Preparation, Prepared, Profile, Published,
+    Reconciled, Secret, Sought, SyncPage, Target, TokenSet, kept,
+};
+
+/// The version of the API, by year and month: each is kept for at least a year.
+const VERSION: &str = "202607";
+/// Posts in a page; the API permits 100. A post may have 3,000 characters and much beside them.
+const PAGE_POSTS: usize = 50;
+/// How long an image that is worked on is left alone.
+const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(10);
+/// How the URNs of who may post begin.
+const ORGANISATION: &str = "urn:li:organization:";
+const MEMBER: &str = "urn:li:person:";
+
+/// What LinkedIn is like.
+pub static DESCRIPTOR: Descriptor = Descriptor {
+    name: "linkedin",
+    idempotency: Idempotency::None,
+    reconciles: true,
+    secret: Secret::AccessToken,
+    target: Some(Target {
+        what: "organisation",
+        example: "urn:li:organization:2414183",
+        required: false,
+    }),
+    oauth: Some(&OAuthDefaults {
+        authorize_url: "https://www.linkedin.com/oauth/v2/authorization",
+        token_url: "https://www.linkedin.com/oauth/v2/accessToken",
+        revoke_url: None,
+        userinfo_url: Some("https://api.linkedin.com/v2/userinfo"),
+        api_url: "https://api.linkedin.com",
+        // Organisations need `w_organization_social` and `r_organization_social`, which only some
+        // apps may ask for.
+        scopes: &["openid", "profile", "w_member_social"],
+        client_auth: ClientAuth::Post,
+    }),
+    limits: Limits {
+        // "The maximum length of the text of a UGC Post is 3,000 characters."
+        text: Length::chars(3_000),
+        text_required: false,
+        images: Some(ImageLimits {
+            // MultiImage API: 2 to 20.
+            max: 20,
+            required: false,
+            kinds: &[ImageKind::Jpeg, ImageKind::Png, ImageKind::Gif],
+            // LinkedIn names pixels (36,152,320) and no bytes; this is ours.
+            bytes_max: 8 * 1024 * 1024,
+            alt: Length::chars(4_086),
+        }),
+        link: LinkAs::Card,
+        replies: false,
+    },
+    streams: &[SyncStream::Posts, SyncStream::Metrics, SyncStream::Profile],
+    price: None,
+    local: false,
+};
+
+/// Speaks to LinkedIn.
+pub struct LinkedInClient {
+    http: Http,
+    oauth: Option<Arc<OAuthClient>>,
+    clock: SharedClock,
+}
+
+/// The images of a post, uploaded.
+#[derive(Default, Serialize, Deserialize)]
+struct Kept {
+    images: Vec<String>,
+}
+
+impl LinkedInClient {
+    /// A client.
+    ///
+    /// # Errors
+    /// Its HTTP client cannot be built.
+    pub fn new(options: &HttpOptions, clock: SharedClock) -> Result<Self, reqwest::Error> {
+        Ok(Self { http: Http::new(&DESCRIPTOR, options)?, oauth: None, clock })
+    }
+
+    /// Gets new tokens from these servers, where the app may.
+    #[must_use]
+    pub fn with_oauth(self, oauth: Arc<OAuthClient>) -> Self {
+        Self { oauth: Some(oauth), ..self }
+    }
+
+    fn call<'a>(account: &Account, step: Step, secrets: &'a [&'a SecretString]) -> Call<'a> {
+        Call { descriptor: &DESCRIPTOR, step, account: account.connector_id, secrets }
+    }
+
+    fn request(&self, method: Method, url: Url, access: &SecretString) -> RequestBuilder {
+        self.http
+            .request(method, url)
+            .bearer_auth(access.expose_secret())
+            .header("linkedin-version", VERSION)
+            .header("x-restli-protocol-version", "2.0.0")
+    }
+
+    fn value<T: DeserializeOwned>(&self, call: Call<'_>, answer: &Answer) -> Result<T, JobError> {
+        answer.value(call, &TABLE, self.clock.as_ref())
+    }
+
+    async fn read<T: DeserializeOwned>(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        url: Url,
+    ) -> Result<T, JobError> {
+        let call = Self::call(account, Step::Read, slice::from_ref(&access));
+        let answer = self.http.send(call, self.request(Method::GET, url, access)).await?;
+        self.value(call, &answer)
+    }
+
+    /// Who the posts are by: the organisation that is the target, else the member.
+    fn author(account: &Account) -> Result<String, JobError> {
+        let urn = match (&account.target, &account.remote_id) {
+            (Some(target), _) => target.clone(),
+            (None, Some(id)) => format!("{MEMBER}{id}"),
+            (None, None) => String::new(),
+        };
+        if urn.starts_with(ORGANISATION) || urn.starts_with(MEMBER) {
+            return Ok(urn);
+        }
+        let words = format!(
+            "nobody knows who posts: set the account's target to an organisation such as \
+             {ORGANISATION}2414183, or connect the account again"
+        );
+        Err(Self::call(account, Step::Upload, &[]).error(ErrorClass::Invalid, &words))
+    }
+}
+
+/// The text as it is sent: a post with images has no card, so that its link stands in the text.
+fn text(post: &Outgoing) -> String {
+    if post.images.is_empty() { post.text.clone() } else { post.text_with_link() }
+}
+
+/// An address with one more segment. Rest.li wants the colons of a URN escaped, which an address
+/// would leave as they are.
+fn with_segment(mut url: Url, segment: &str) -> Url {
+    let segment: String = byte_serialize(segment.as_bytes()).collect();
+    let path = format!("{}/{segment}", url.path());
+    url.set_path(&path);
+    url
+}
+
+/// The first URN of a post in these words.
+fn post_in(words: &str) -> Option<String> {
+    let start = words.find("urn:li:")?;
+    let urn = words[start..].split(|char: char| !(char.is_alphanumeric() || char == ':')).next()?;
+    let of_post = ["share", "ugcPost", "activity"];
+    let kind = urn.split(':').nth(2)?;
+    of_post.contains(&kind).then(|| urn.trim_end_matches(':').to_owned())
+}
+
+fn published(urn: String) -> Published {
+    let remote_url = Some(format!("https://www.linkedin.com/feed/update/{urn}"));
+    Published { remote_id: urn, remote_url }
+}
+
+#[async_trait]
+impl Platform for LinkedInClient {
+    fn descriptor(&self) -> &'static Descriptor {
+        &DESCRIPTOR
+    }
+
+    /// Takes a token that a person pasted; whose it is, it says itself.
+    async fn sign_in(
+        &self,
+        account: &Account,
+        secret: &SecretString,
+    ) -> Result<TokenSet, JobError> {
+        let call = Self::call(account, Step::SignIn, slice::from_ref(&secret));
+        let member = self.member(account, Step::SignIn, secret).await?;
+        if account.remote_id.as_ref().is_some_and(|known| *known != member.sub) {
+            let words = format!("the token is another member's, {}", member.sub);
+            return Err(call.error(ErrorClass::AuthRevoked, &words));
+        }
+        Ok(TokenSet {
+            access: secret.clone(),
+            refresh: None,
+            expires_at: None,
+            remote_id: Some(member.sub),
+        })
+    }
+
+    async fn refresh(
+        &self,
+        account: &Account,
+        refresh_token: &SecretString,
+    ) -> Result<TokenSet, JobError> {
+        if let Some(oauth) = &self.oauth {
+            return oauth.refresh(account, refresh_token).await;
+        }
+        let call = Self::call(account, Step::Refresh, &[]);
+        let words = "tokens are renewed by [platforms.linkedin.oauth], which is not set";
+        Err(call.error(ErrorClass::Invalid, words))
+    }
+
+    async fn prepare(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        post: &Outgoing,
+        so_far: Prepared,
+    ) -> Result<Preparation, JobError> {
+        if post.images.is_empty() {
+            return Ok(Preparation::Ready(Prepared::NOTHING));
+        }
+        let kept: Option<Kept> = kept::read(&so_far);
+        let mut kept = kept.unwrap_or_default();
+        // One image a run, each kept before the next: a worker that ends loses one.
+        if let Some(next) = post.images.get(kept.images.len()) {
+            let owner = Self::author(account)?;
+            kept.images.push(self.upload(account, access, &owner, next).await?);
+            let until = self.clock.now();
+            return Ok(Preparation::Waits { so_far: kept::write(&kept), until });
+        }
+        for image in &kept.images {
+            if !self.is_processed(account, access, image).await? {
+                let until = self.clock.now().after(ASKED_AGAIN_AFTER);
+                return Ok(Preparation::Waits { so_far, until });
+            }
+        }
+        Ok(Preparation::Ready(so_far))
+    }
+
+    async fn commit(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        post: &Outgoing,
+        prepared: &Prepared,
+    ) -> Result<Committed, JobError> {
+        let call = Self::call(account, Step::Publish, slice::from_ref(&access));
+        let kept: Option<Kept> = kept::read(prepared);
+        let images = kept.map_or_else(Vec::new, |kept| kept.images);
+        let author = Self::author(account)?;
+        let body = NewPost {
+            author: &author,
+            commentary: little::escape(&text(post)),
+            visibility: "PUBLIC",
+            distribution: Distribution::MAIN_FEED,
+            content: content(post, &images),
+            lifecycle_state: "PUBLISHED",
+            is_reshare_disabled_by_author: false,
+        };
+        let url = endpoint(&account.base_url, "rest/posts");
+        let request = self.request(Method::POST, url, access).json(&body);
+        let answer = self.http.send(call, request).await?;
+        if answer.is_taken(call, &TABLE) {
+            let remote_id = post_in(&answer.words(&TABLE).message);
+            return Ok(Committed::AlreadyThere { remote_id });
+        }
+        answer.success(call, &TABLE, self.clock.as_ref())?;
+        let id = answer.headers.get("x-restli-id").and_then(|value| value.to_str().ok());
+        let Some(urn) = id.filter(|id| !id.is_empty()) else {
+            return Err(answer.without("x-restli-id", call, &TABLE, self.clock.as_ref()));
+        };
+        Ok(Committed::Published(published(urn.to_owned())))
+    }
+
+    async fn reconcile(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        post: &Outgoing,
+        _: &Prepared,
+        sought: Sought<'_>,
+    ) -> Result<Reconciled, JobError> {
+        if let Some(urn) = sought.named
+            && let Some(there) = self.named(account, access, urn).await?
+        {
+            return Ok(there);
+        }
+        self.look_for(account, access, &text(post), sought.since).await
+    }
+
+    async fn posts(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        cursor: Option<&str>,
+    ) -> Result<SyncPage, JobError> {
+        let call = Self::call(account, Step::Read, slice::from_ref(&access));
+        let start = match cursor.map(str::parse) {
+            None => 0,
+            Some(Ok(start)) => start,
+            Some(Err(_)) => return Err(call.error(ErrorClass::Invalid, "this is no cursor")),
+        };
+        let answer = self.page(account, access, start).await?;
+        let page: Elements<Post> = self.value(call, &answer)?;
+        // "The end of the dataset is fewer elements than were asked for."
+        let next = (page.elements.len() == PAGE_POSTS).then(|| (start + PAGE_POSTS).to_string());
+        Ok(SyncPage { posts: page.elements.into_iter().map(Self::found).collect(), next })
+    }
+
+    async fn numbers(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        posts: &[String],
+    ) -> Result<Vec<(String, Numbers)>, JobError> {
+        let ids: Vec<String> =
+            posts.iter().map(|urn| byte_serialize(urn.as_bytes()).collect()).collect();
+        let mut url = endpoint(&account.base_url, "rest/socialMetadata");
+        // Rest.li's own list: its signs stand as they are, those of the items do not.
+        url.set_query(Some(&format!("ids=List({})", ids.join(","))));
+        let metadata: Metadata = self.read(account, access, url).await?;
+        let numbers = metadata.results.into_iter().map(|(urn, social)| {
+            let reactions = social.reaction_summaries.values().map(|kind| kind.count).sum();
+            let replies = social.comment_summary.map(|comments| comments.count);
+            (urn, Numbers { likes: Some(reactions), replies, ..Numbers::default() })
+        });
+        Ok(numbers.collect())
+    }
+
+    async fn profile(&self, account: &Account, access: &SecretString) -> Result<Profile, JobError> {
+        let author = Self::author(account)?;
+        let Some(id) = author.strip_prefix(ORGANISATION) else {
+            let member = self.member(account, Step::Read, access).await?;
+            return Ok(Profile { display_name: member.name, ..Profile::default() });
+        };
+        let url = with_segment(endpoint(&account.base_url, "rest/organizations"), id);
+        let organisation: Organisation = self.read(account, access, url).await?;
+        let followers = self.followers(account, access, &author).await?;
+        Ok(Profile {
+            display_name: organisation.localized_name,
+            description: organisation.localized_description,
+            followers,
+        })
+    }
+}
+
+/// What the post has beside its text.
+fn content<'a>(post: &'a Outgoing, images: &'a [String]) -> Option<Content<'a>> {
+    let media = |(id, image): (&'a String, &'a Image)| Media { id, alt_text: &image.alt };
+    let mut images = images.iter().zip(&post.images).map(media);
+    match (images.next(), images.next()) {
+        (Some(only), None) => Some(Content::Media(only)),
+        (Some(first), Some(second)) => {
+            let images = [first, second].into_iter().chain(images).collect();
+            Some(Content::MultiImage { images })
+        }
+        (None, _) => post.link.as_ref().map(|link| {
+            Content::Article(Article {
+                source: link.url.as_str(),
+                // A card must have one.
+                title: link.title.as_deref().unwrap_or(link.url.as_str()),
+                description: link.description.as_deref(),
+            })
+        }),
+    }
+}

@@ -1,0 +1,322 @@
+//! The client of Mastodon, and of servers that speak its API.
+//!
+//! A status is posted with a key that the server remembers for an hour, for the account: sending it
+//! again within that time makes none beside it. Later the account's statuses are looked through.
+//! `docs/platforms/mastodon.md` has the facts and where they are from.
+
+mod errors;
+mod text;
+mod uploads;
+mod wire;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use http::header::LINK;
+use http::{HeaderMap, Method};
+use postworks::clock::SharedClock;
+use postworks::job::{ErrorClass, JobError, SyncStream, Timestamp};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use self::uploads::Uploads;
+use self::wire::{NewStatus, Person, Status};
+use super::call::{Call, Step};
+use super::http::{Http, HttpOptions, RequestBuilder, endpoint};
+use super::{
+    Account, Committed, Descriptor, Idempotency, ImageKind, ImageLimits, KeyScope, Length, Limits,
+    LinkAs, Numbers, Outgoing, Platform, Preparation, Prepared, Profile, Published, Reconciled,
+    RemotePost, Secret, Sought, SyncPage, TokenSet,
+};
+
+/// What Mastodon is like.
+pub static DESCRIPTOR: Descriptor = Descriptor {
+    name: "mastodon",
+    idempotency: Idempotency::ClientKey {
+        // "Idempotency keys are stored for up to 1 hour" (docs.joinmastodon.org/methods/statuses),
+        // from when the status was made; clocks differ.
+        lifetime: Some(Duration::from_secs(50 * 60)),
+        scope: KeyScope::Account,
+    },
+    reconciles: true,
+    secret: Secret::AccessToken,
+    target: None,
+    // Each server has its own.
+    oauth: None,
+    // What a server has that was not set up otherwise (docs.joinmastodon.org/entities/Instance,
+    // `configuration`).
+    limits: Limits {
+        text: Length { max: 500, unit: "characters as Mastodon counts them", count: text::counted },
+        text_required: false,
+        images: Some(ImageLimits {
+            max: 4,
+            required: false,
+            kinds: &ImageKind::ALL,
+            bytes_max: 16 * 1024 * 1024,
+            alt: Length::chars(1_500),
+        }),
+        link: LinkAs::Appended,
+        replies: true,
+    },
+    streams: &SyncStream::ALL,
+    price: None,
+    local: false,
+};
+
+/// Statuses in a page: the most that a server gives.
+const PAGE_STATUSES: &str = "40";
+/// Pages that are looked through for a status, at most.
+const PAGES_MAX: usize = 5;
+/// Statuses whose numbers a server gives in one answer, at most (`DEFAULT_STATUSES_LIMIT` in
+/// `app/controllers/api/v1/statuses_controller.rb`).
+const NUMBERED_AT_ONCE: usize = 20;
+/// Looking begins so much before the first request was recorded: the clocks of two machines differ.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
+
+/// Speaks to Mastodon.
+pub struct MastodonClient {
+    http: Http,
+    clock: SharedClock,
+}
+
+impl MastodonClient {
+    /// A client; each account names its own server.
+    ///
+    /// # Errors
+    /// Its HTTP client cannot be built.
+    pub fn new(options: &HttpOptions, clock: SharedClock) -> Result<Self, reqwest::Error> {
+        Ok(Self { http: Http::new(&DESCRIPTOR, options)?, clock })
+    }
+
+    fn call<'a>(account: &Account, step: Step, secrets: &'a [&'a SecretString]) -> Call<'a> {
+        Call { descriptor: &DESCRIPTOR, step, account: account.connector_id, secrets }
+    }
+
+    fn request(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        method: Method,
+        path: &str,
+    ) -> RequestBuilder {
+        let url = endpoint(&account.base_url, path);
+        self.http.request(method, url).bearer_auth(access.expose_secret())
+    }
+
+    async fn exchange<T: DeserializeOwned>(
+        &self,
+        call: Call<'_>,
+        request: RequestBuilder,
+    ) -> Result<T, JobError> {
+        self.http.send(call, request).await?.value(call, &errors::TABLE, self.clock.as_ref())
+    }
+
+    /// Whose token it is.
+    async fn owner(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        step: Step,
+    ) -> Result<Person, JobError> {
+        let secrets = [access];
+        let path = "api/v1/accounts/verify_credentials";
+        let request = self.request(account, access, Method::GET, path);
+        self.exchange(Self::call(account, step, &secrets), request).await
+    }
+
+    /// A page of the account's own statuses, newest first, and where the next one starts.
+    async fn list(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        cursor: Option<&str>,
+    ) -> Result<(Vec<Status>, Option<String>), JobError> {
+        let id = match &account.remote_id {
+            Some(id) => id.clone(),
+            None => self.owner(account, access, Step::Read).await?.id,
+        };
+        let secrets = [access];
+        let call = Self::call(account, Step::Read, &secrets);
+        let path = format!("api/v1/accounts/{id}/statuses");
+        let mut request = self
+            .request(account, access, Method::GET, &path)
+            .query(&[("limit", PAGE_STATUSES), ("exclude_reblogs", "true")]);
+        if let Some(cursor) = cursor {
+            request = request.query(&[("max_id", cursor)]);
+        }
+        let answer = self.http.send(call, request).await?;
+        let statuses = answer.value(call, &errors::TABLE, self.clock.as_ref())?;
+        Ok((statuses, next(&answer.headers)))
+    }
+}
+
+/// Where the next page starts, if there is one: of the address that the server has for it, only that
+/// is taken, since it might lead elsewhere.
+fn next(headers: &HeaderMap) -> Option<String> {
+    let links = headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok());
+    let next =
+        links.flat_map(|value| value.split(',')).find(|link| link.contains("rel=\"next\""))?;
+    let url = next.split_once('<')?.1.split_once('>')?.0;
+    let url: Url = url.parse().ok()?;
+    url.query_pairs().find(|(name, _)| name == "max_id").map(|(_, id)| id.into_owned())
+}
+
+fn published(status: Status) -> Published {
+    Published { remote_id: status.id, remote_url: status.url }
+}
+
+fn time(status: &Status) -> Option<Timestamp> {
+    status.created_at.as_ref()?.parse().ok()
+}
+
+#[async_trait]
+impl Platform for MastodonClient {
+    fn descriptor(&self) -> &'static Descriptor {
+        &DESCRIPTOR
+    }
+
+    /// The token that a person pasted is the one that is used, as long as it is good.
+    async fn sign_in(
+        &self,
+        account: &Account,
+        secret: &SecretString,
+    ) -> Result<TokenSet, JobError> {
+        let owner = self.owner(account, secret, Step::SignIn).await?;
+        // A token of another account must never be used to publish as this one.
+        if account.remote_id.as_ref().is_some_and(|known| *known != owner.id) {
+            let words = format!("the token is another account's, {}", owner.id);
+            let call = Self::call(account, Step::SignIn, &[]);
+            return Err(call.error(ErrorClass::AuthRevoked, &words));
+        }
+        let (access, remote_id) = (secret.clone(), Some(owner.id));
+        Ok(TokenSet { access, refresh: None, expires_at: None, remote_id })
+    }
+
+    /// Tokens have no end, and there is nothing to get new ones for.
+    async fn refresh(&self, account: &Account, _: &SecretString) -> Result<TokenSet, JobError> {
+        let call = Self::call(account, Step::Refresh, &[]);
+        Err(call.error(ErrorClass::AuthRevoked, "there are no refresh tokens"))
+    }
+
+    async fn prepare(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        post: &Outgoing,
+        so_far: Prepared,
+    ) -> Result<Preparation, JobError> {
+        if post.images.is_empty() {
+            return Ok(Preparation::Ready(so_far));
+        }
+        self.upload_next(account, access, post, &so_far).await
+    }
+
+    async fn commit(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        post: &Outgoing,
+        prepared: &Prepared,
+    ) -> Result<Committed, JobError> {
+        let secrets = [access];
+        let call = Self::call(account, Step::Publish, &secrets);
+        let uploads = Uploads::of(prepared);
+        let new = NewStatus {
+            status: &post.text_with_link(),
+            media_ids: uploads.media.iter().map(|media| media.id.as_str()).collect(),
+            in_reply_to_id: post.reply_to.as_deref(),
+        };
+        let request = self
+            .request(account, access, Method::POST, "api/v1/statuses")
+            .header("idempotency-key", post.publication_id.to_string())
+            .json(&new);
+        Ok(Committed::Published(published(self.exchange(call, request).await?)))
+    }
+
+    /// Looks through the account's statuses since then.
+    async fn reconcile(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        post: &Outgoing,
+        _: &Prepared,
+        sought: Sought<'_>,
+    ) -> Result<Reconciled, JobError> {
+        let since = sought.since.before(CLOCKS_DIFFER);
+        let sent = post.text_with_link();
+        let mut found = None;
+        let mut cursor = None::<String>;
+        for _ in 0..PAGES_MAX {
+            let (statuses, next) = self.list(account, access, cursor.as_deref()).await?;
+            let is_old = |status: &Status| time(status).is_some_and(|time| time < since);
+            let all_seen = next.is_none() || statuses.iter().any(is_old);
+            let alike = statuses.into_iter().filter(|status| !is_old(status));
+            // Newest first: the last is the one that the first attempt made.
+            found = alike.filter(|status| text::is_of(status, &sent)).last().or(found);
+            if all_seen {
+                return Ok(match found {
+                    None => Reconciled::Absent,
+                    Some(_) if sent.trim().is_empty() => Reconciled::Unsure(
+                        "the account has a status without text, as this one is".to_owned(),
+                    ),
+                    Some(status) => Reconciled::There(published(status)),
+                });
+            }
+            cursor = next;
+        }
+        Ok(Reconciled::Unsure("the account has posted more than is looked through".to_owned()))
+    }
+
+    async fn posts(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        cursor: Option<&str>,
+    ) -> Result<SyncPage, JobError> {
+        let (statuses, next) = self.list(account, access, cursor).await?;
+        let posts = statuses.into_iter().map(|status| RemotePost {
+            created_at: time(&status),
+            text: text::read(&status),
+            remote_id: status.id,
+        });
+        Ok(SyncPage { posts: posts.collect(), next })
+    }
+
+    /// Servers from 4.3 on can be asked for several at once.
+    async fn numbers(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        posts: &[String],
+    ) -> Result<Vec<(String, Numbers)>, JobError> {
+        let secrets = [access];
+        let call = Self::call(account, Step::Read, &secrets);
+        let mut numbers = Vec::with_capacity(posts.len());
+        for ids in posts.chunks(NUMBERED_AT_ONCE) {
+            let ids: Vec<(&str, &str)> = ids.iter().map(|id| ("id[]", id.as_str())).collect();
+            let request = self.request(account, access, Method::GET, "api/v1/statuses").query(&ids);
+            let statuses: Vec<Status> = self.exchange(call, request).await?;
+            numbers.extend(statuses.into_iter().map(|status| {
+                let numbers = Numbers {
+                    likes: status.favourites_count,
+                    reposts: status.reblogs_count,
+                    replies: status.replies_count,
+                    views: None,
+                };
+                (status.id, numbers)
+            }));
+        }
+        Ok(numbers)
+    }
+
+    async fn profile(&self, account: &Account, access: &SecretString) -> Result<Profile, JobError> {
+        let owner = self.owner(account, access, Step::Read).await?;
+        let description = owner.source.and_then(|source| source.note);
+        let (display_name, followers) = (owner.display_name, owner.followers_count);
+        Ok(Profile { display_name, description, followers })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,133 @@
+//! Images that a server holds ready for a status.
+//!
+//! A server may take its time with one. What no status refers to is forgotten after a day
+//! (`app/lib/vacuum/media_attachments_vacuum.rb`): it is uploaded again then, as after any doubt.
+
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use postworks::job::{ErrorClass, JobError, Timestamp};
+use reqwest::multipart::{Form, Part};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+use super::MastodonClient;
+use super::errors::TABLE;
+use super::wire::Attachment;
+use crate::platforms::call::Step;
+use crate::platforms::{Account, Image, Outgoing, Preparation, Prepared};
+
+/// An upload is taken for forgotten some hours before it is.
+const KEPT: Duration = Duration::from_secs(20 * 60 * 60);
+/// When to ask again whether an upload is ready.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
+
+/// What the server holds, in the order of the images.
+#[derive(Default, Serialize, Deserialize)]
+pub(super) struct Uploads {
+    pub(super) media: Vec<Upload>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Upload {
+    pub(super) id: String,
+    /// The server may forget it then.
+    ends: Timestamp,
+    /// The server has finished with it.
+    ready: bool,
+}
+
+impl Uploads {
+    pub(super) fn of(prepared: &Prepared) -> Self {
+        serde_json::from_value(prepared.0.clone()).unwrap_or_default()
+    }
+
+    fn kept(&self) -> Prepared {
+        Prepared(serde_json::to_value(self).unwrap_or_default())
+    }
+
+    /// To be kept before it goes on.
+    fn so_far(&self, until: Timestamp) -> Preparation {
+        Preparation::Waits { so_far: self.kept(), until }
+    }
+}
+
+impl MastodonClient {
+    /// Takes the next step towards a status' images being ready.
+    pub(super) async fn upload_next(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        post: &Outgoing,
+        so_far: &Prepared,
+    ) -> Result<Preparation, JobError> {
+        let now = self.clock.now();
+        let mut uploads = Uploads::of(so_far);
+        for (at, image) in post.images.iter().enumerate() {
+            let kept = uploads.media.get(at).filter(|kept| kept.ends > now).cloned();
+            let next = match kept {
+                None => self.upload(account, access, image).await?,
+                Some(kept) if !kept.ready => match self.progress(account, access, kept).await? {
+                    Some(next) => next,
+                    None => return Ok(uploads.so_far(now.after(ASK_AGAIN))),
+                },
+                Some(_) => continue,
+            };
+            match uploads.media.get_mut(at) {
+                Some(place) => *place = next,
+                None => uploads.media.push(next),
+            }
+            return Ok(uploads.so_far(now));
+        }
+        Ok(Preparation::Ready(uploads.kept()))
+    }
+
+    async fn upload(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        image: &Image,
+    ) -> Result<Upload, JobError> {
+        let secrets = [access];
+        let call = Self::call(account, Step::Upload, &secrets);
+        let length = image.bytes.len() as u64;
+        let file = Part::stream_with_length(image.bytes.clone(), length)
+            .file_name(format!("image.{}", image.kind.extension()))
+            .mime_str(image.kind.mime())
+            .map_err(|error| {
+                call.error(ErrorClass::Bug, "a media type of ours is none").because(error)
+            })?;
+        let mut form = Form::new().part("file", file);
+        if !image.alt.is_empty() {
+            form = form.text("description", image.alt.clone());
+        }
+        let ends = self.clock.now().after(KEPT);
+        let request = self.request(account, access, Method::POST, "api/v2/media").multipart(form);
+        let answer = self.http.send(call, request).await?;
+        let made: Attachment = answer.value(call, &TABLE, self.clock.as_ref())?;
+        // 202: it goes on working on it.
+        Ok(Upload { id: made.id, ends, ready: answer.status == StatusCode::OK })
+    }
+
+    /// What has become of an upload: it is ready, or gone; `None` if the server still works on it.
+    async fn progress(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        kept: Upload,
+    ) -> Result<Option<Upload>, JobError> {
+        let secrets = [access];
+        let call = Self::call(account, Step::Upload, &secrets);
+        let path = format!("api/v1/media/{}", kept.id);
+        let request = self.request(account, access, Method::GET, &path);
+        let answer = self.http.send(call, request).await?;
+        match answer.status {
+            StatusCode::PARTIAL_CONTENT => Ok(None),
+            StatusCode::NOT_FOUND => Ok(Some(Upload { ends: self.clock.now(), ..kept })),
+            _ => {
+                answer.success(call, &TABLE, self.clock.as_ref())?;
+                Ok(Some(Upload { ready: true, ..kept }))
+            }
+        }
+    }
+}

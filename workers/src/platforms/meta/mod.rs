@@ -1,0 +1,286 @@
+//! What the platforms of Meta have in common: the Graph API's requests, pages and refusals.
+
+mod containers;
+mod errors;
+#[cfg(test)]
+pub(super) mod testing;
+#[cfg(test)]
+mod tests;
+mod tokens;
+
+use http::Method;
+use postworks::clock::{Clock, SharedClock};
+use postworks::job::{JobError, Timestamp};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use url::Url;
+use uuid::Uuid;
+
+pub(super) use self::containers::{Dialect, Word};
+pub(super) use self::errors::TABLE;
+pub(super) use self::tokens::Grants;
+
+use super::answer::Answer;
+use super::call::{Call, Step};
+use super::http::{Http, HttpOptions, RequestBuilder, endpoint};
+use super::oauth::OAuthClient;
+use super::{Account, Descriptor, NUMBERED_MAX, Numbers, RemotePost, SyncPage};
+
+/// Posts in a page of a walk. The Graph API permits 100; texts may be long, and the whole page must
+/// stay far below the longest answer we read.
+const PAGE_POSTS: &str = "50";
+/// Posts in a page that is looked through for numbers, or for one post.
+const LOOKED_THROUGH: &str = "100";
+/// How much their clocks and ours may differ.
+const CLOCKS_DIFFER: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// Speaks to one Graph API.
+pub(super) struct Graph {
+    descriptor: &'static Descriptor,
+    http: Http,
+    clock: SharedClock,
+    /// The version, which stands first in every path; a version is kept for about two years.
+    version: &'static str,
+}
+
+/// A page of a list.
+#[derive(Deserialize)]
+pub(super) struct Page<T> {
+    pub(super) data: Vec<T>,
+    paging: Option<Paging>,
+}
+
+#[derive(Deserialize)]
+struct Paging {
+    cursors: Option<Cursors>,
+}
+
+#[derive(Deserialize)]
+struct Cursors {
+    after: Option<String>,
+}
+
+/// The answer to what creates something.
+#[derive(Deserialize)]
+pub(super) struct Created {
+    pub(super) id: String,
+}
+
+impl<T> Page<T> {
+    /// Where the next page starts. The last page carries a cursor too, and an empty one follows.
+    fn next(&self) -> Option<String> {
+        let after = self.paging.as_ref()?.cursors.as_ref()?.after.clone()?;
+        (!self.data.is_empty() && !after.is_empty()).then_some(after)
+    }
+}
+
+/// A post in a list.
+pub(super) trait Listed: DeserializeOwned {
+    /// The fields to ask for.
+    const FIELDS: &'static str;
+
+    fn into_post(self) -> RemotePost;
+}
+
+/// A post with its numbers.
+pub(super) trait Counted: DeserializeOwned {
+    /// The fields to ask for.
+    const FIELDS: &'static str;
+
+    fn id(&self) -> &str;
+    fn numbers(&self) -> Numbers;
+}
+
+impl Graph {
+    pub(super) fn new(
+        descriptor: &'static Descriptor,
+        version: &'static str,
+        options: &HttpOptions,
+        clock: SharedClock,
+    ) -> Result<Self, reqwest::Error> {
+        Ok(Self { descriptor, http: Http::new(descriptor, options)?, clock, version })
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(super) fn clock(&self) -> &dyn Clock {
+        self.clock.as_ref()
+    }
+
+    /// Stands for the account that a person is about to connect.
+    pub(super) fn nobody(&self, oauth: &OAuthClient) -> Account {
+        Account {
+            connector_id: Uuid::nil(),
+            base_url: oauth.api().clone(),
+            identifier: String::new(),
+            remote_id: None,
+            target: None,
+            signed_in_at: None,
+        }
+    }
+
+    pub(super) fn call<'a>(
+        &self,
+        account: &Account,
+        step: Step,
+        secrets: &'a [&'a SecretString],
+    ) -> Call<'a> {
+        Call { descriptor: self.descriptor, step, account: account.connector_id, secrets }
+    }
+
+    /// The address of something, by its path below the version.
+    pub(super) fn url(&self, account: &Account, path: &str) -> Url {
+        endpoint(&account.base_url, &format!("{}/{path}", self.version))
+    }
+
+    /// Starts a request that says who asks as its own business has it.
+    pub(super) fn request(&self, method: Method, url: Url) -> RequestBuilder {
+        self.http.request(method, url)
+    }
+
+    pub(super) async fn send(
+        &self,
+        call: Call<'_>,
+        request: RequestBuilder,
+    ) -> Result<Answer, JobError> {
+        self.http.send(call, request).await
+    }
+
+    pub(super) fn value<T: DeserializeOwned>(
+        &self,
+        call: Call<'_>,
+        answer: &Answer,
+    ) -> Result<T, JobError> {
+        answer.value(call, &TABLE, self.clock.as_ref())
+    }
+
+    /// Reads. The token is a parameter, as the vendor's pages have it for all of these platforms.
+    pub(super) async fn get(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<Answer, JobError> {
+        let request = self
+            .request(Method::GET, self.url(account, path))
+            .query(query)
+            .query(&[("access_token", access.expose_secret())]);
+        self.send(self.call(account, Step::Read, &[access]), request).await
+    }
+
+    pub(super) async fn read<T: DeserializeOwned>(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<T, JobError> {
+        let answer = self.get(account, access, path, query).await?;
+        self.value(self.call(account, Step::Read, &[access]), &answer)
+    }
+
+    /// Sends a form.
+    pub(super) async fn post(
+        &self,
+        step: Step,
+        account: &Account,
+        access: &SecretString,
+        path: &str,
+        form: &[(&str, &str)],
+    ) -> Result<Answer, JobError> {
+        let mut fields = form.to_vec();
+        fields.push(("access_token", access.expose_secret()));
+        let request = self.request(Method::POST, self.url(account, path)).form(&fields);
+        self.send(self.call(account, step, &[access]), request).await
+    }
+
+    /// A page of a walk over the posts of a list.
+    pub(super) async fn posts<T: Listed>(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        list: &str,
+        cursor: Option<&str>,
+    ) -> Result<SyncPage, JobError> {
+        let mut query = vec![("fields", T::FIELDS), ("limit", PAGE_POSTS)];
+        query.extend(cursor.map(|after| ("after", after)));
+        let page: Page<T> = self.read(account, access, list, &query).await?;
+        let next = page.next();
+        Ok(SyncPage { posts: page.data.into_iter().map(T::into_post).collect(), next })
+    }
+
+    /// The posts of a list that are not older than `since`, and whether that is all of them.
+    pub(super) async fn posts_since<T: Listed>(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        list: &str,
+        since: Timestamp,
+    ) -> Result<(Vec<RemotePost>, bool), JobError> {
+        let query = [("fields", T::FIELDS), ("limit", LOOKED_THROUGH)];
+        let page: Page<T> = self.read(account, access, list, &query).await?;
+        let further = page.next().is_some();
+        let since = since.before(CLOCKS_DIFFER);
+        let mut posts: Vec<RemotePost> = page.data.into_iter().map(T::into_post).collect();
+        let all = posts.len();
+        posts.retain(|post| post.created_at.is_none_or(|at| at >= since));
+        let complete = posts.len() < all || !further;
+        Ok((posts, complete))
+    }
+
+    /// The numbers of these posts: those of the list's first page are read at once, the others each
+    /// by itself, so that one that is gone costs the others nothing.
+    pub(super) async fn numbers<T: Counted>(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        list: &str,
+        posts: &[String],
+    ) -> Result<Vec<(String, Numbers)>, JobError> {
+        let mut numbers = Vec::with_capacity(posts.len().min(NUMBERED_MAX));
+        let query = [("fields", T::FIELDS), ("limit", LOOKED_THROUGH)];
+        if posts.len() > 1 {
+            let page: Page<T> = self.read(account, access, list, &query).await?;
+            let of_these = page.data.iter().filter(|post| posts.iter().any(|id| id == post.id()));
+            numbers.extend(of_these.map(|post| (post.id().to_owned(), post.numbers())));
+        }
+        for id in posts {
+            if numbers.iter().any(|(known, _)| known == id) {
+                continue;
+            }
+            let found: Option<T> = self.find(account, access, id, &query[..1]).await?;
+            numbers.extend(found.map(|post| (id.clone(), post.numbers())));
+        }
+        Ok(numbers)
+    }
+
+    /// One thing by its id, or by an id and an edge; nothing if there is no such thing.
+    pub(super) async fn find<T: DeserializeOwned>(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<Option<T>, JobError> {
+        let answer = self.get(account, access, path, query).await?;
+        let name = answer.error_name(&TABLE);
+        if errors::NO_SUCH_THING.contains(&name.as_str()) || name == errors::NO_SUCH_MEDIA {
+            return Ok(None);
+        }
+        self.value(self.call(account, Step::Read, &[access]), &answer).map(Some)
+    }
+}
+
+/// A time as the Graph API writes it, such as `2026-03-01T09:30:00+0000`.
+pub(super) fn time(text: &str) -> Option<Timestamp> {
+    text.parse().ok()
+}
+
+/// Whether a post has this text, however its ends and line ends are kept.
+pub(super) fn same_text(one: &str, other: &str) -> bool {
+    one.trim().lines().map(str::trim_end).eq(other.trim().lines().map(str::trim_end))
+}

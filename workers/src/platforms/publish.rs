@@ -1,0 +1,70 @@
+//! What goes between a handler and a platform's client when a post is published.
+
+use postworks::job::Timestamp;
+use serde_json::Value;
+
+/// What a platform holds ready for a post that is not published yet: uploads, a draft, a container.
+/// Its own client alone reads it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Prepared(pub Value);
+
+impl Prepared {
+    /// Nothing, as on platforms where a post needs no preparation.
+    pub const NOTHING: Self = Self(Value::Null);
+}
+
+/// How far a preparation came.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Preparation {
+    /// The post may be committed.
+    Ready(Prepared),
+    /// Not yet: it goes on from `so_far`.
+    Waits {
+        /// What is there already.
+        so_far: Prepared,
+        /// Not before this, since the platform works on it; a time that is past means at once.
+        until: Timestamp,
+    },
+}
+
+/// Where a post went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// The platform's id of the post.
+    pub remote_id: String,
+    /// Where people see it, if the platform says so.
+    pub remote_url: Option<String>,
+}
+
+/// What a platform said to a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Committed {
+    /// It is published.
+    Published(Published),
+    /// Refused: the account has a post like this one already. It may be this very one, of an earlier
+    /// request.
+    AlreadyThere {
+        /// The platform's id of that post, if it says so.
+        remote_id: Option<String>,
+    },
+}
+
+/// What is known of a post that may be out there.
+#[derive(Debug, Clone, Copy)]
+pub struct Sought<'a> {
+    /// When the first request was recorded that may have been applied.
+    pub since: Timestamp,
+    /// The id of a post that the platform took for it.
+    pub named: Option<&'a str>,
+}
+
+/// What a platform says of a post that may be out there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reconciled {
+    /// It is.
+    There(Published),
+    /// It is not, as far as the platform shows.
+    Absent,
+    /// What it shows proves neither, in these words.
+    Unsure(String),
+}

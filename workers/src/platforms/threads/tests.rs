@@ -1,0 +1,222 @@
+//! What the client of Threads sends, and what it makes of each answer that Meta's pages print. How
+//! containers live is tested with Instagram's.
+
+use postworks::clock::SystemClock;
+use postworks::job::ErrorClass;
+use secrecy::ExposeSecret as _;
+
+use super::*;
+use crate::platforms::meta::testing::{image, link, oauth, sent};
+use crate::platforms::responder::{Reply, Responder, SECRET, post};
+use crate::platforms::{Draft, Image, NetworkPolicy};
+
+const FINISHED: &str = r#"{"status":"FINISHED","id":"17889615691921648"}"#;
+const PERMALINK: &str =
+    r#"{"permalink":"https://www.threads.net/@threadsapitestuser/post/abcdefg","id":"1234567"}"#;
+
+fn client() -> ThreadsClient {
+    let options = HttpOptions::new(NetworkPolicy { allow_loopback: true });
+    ThreadsClient::new(&options, SystemClock::shared()).unwrap()
+}
+
+fn account(responder: &Responder) -> Account {
+    Account { remote_id: Some("1234567".into()), ..responder.account() }
+}
+
+fn id(id: &str) -> Reply {
+    Reply::new(200, format!(r#"{{"id":"{id}"}}"#))
+}
+
+#[tokio::test]
+async fn a_text_an_answer_and_images_are_containers_first() {
+    let responder = Responder::start().await;
+    let (account, secret) = (account(&responder), SecretString::from(SECRET));
+    let images = vec![image(ImageKind::Png, "A cat")];
+    let posts = [
+        Outgoing { link: Some(link()), ..post() },
+        Outgoing { reply_to: Some("7654321".into()), ..post() },
+        Outgoing { images, text: String::new(), ..post() },
+    ];
+    for post in &posts {
+        responder.answer_in_turn([
+            id("17889615691921648"),
+            Reply::new(200, FINISHED),
+            id("1234567"),
+            Reply::new(200, PERMALINK),
+        ]);
+        let asked = client().prepare(&account, &secret, post, Prepared::NOTHING).await.unwrap();
+        let Preparation::Ready(prepared) = asked else { panic!("{asked:?}") };
+        let committed = client().commit(&account, &secret, post, &prepared).await.unwrap();
+        let Committed::Published(published) = committed else { panic!("{committed:?}") };
+        assert_eq!(published.remote_id, "1234567");
+        assert!(published.remote_url.unwrap().ends_with("/post/abcdefg"));
+    }
+    let asked_for = sent(&responder);
+    let text = asked_for.split("\n\nPOST /v1.0/1234567/threads\n").next().unwrap();
+    insta::assert_snapshot!(text, @r"
+    POST /v1.0/1234567/threads
+    content-type: application/x-www-form-urlencoded
+
+    media_type=TEXT&text=Hello%0A%0Ahttps%3A%2F%2Fexample.org%2Fpage&access_token=[secret]
+
+    GET /v1.0/17889615691921648?fields=status%2Cerror_message&access_token=[secret]
+
+    POST /v1.0/1234567/threads_publish
+    content-type: application/x-www-form-urlencoded
+
+    creation_id=17889615691921648&access_token=[secret]
+
+    GET /v1.0/1234567?fields=permalink&access_token=[secret]
+    ");
+    let made: Vec<&str> =
+        asked_for.lines().filter(|line| line.starts_with("media_type")).skip(1).collect();
+    assert_eq!(
+        made,
+        [
+            "media_type=TEXT&text=Hello&reply_to_id=7654321&access_token=[secret]",
+            "media_type=IMAGE&image_url=https%3A%2F%2Fpost.example%2Fmedia%2Fpng&alt_text=A+cat&access_token=[secret]",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_container_that_failed_says_why() {
+    let responder = Responder::start().await;
+    let (account, secret) = (account(&responder), SecretString::from(SECRET));
+    let failed =
+        r#"{"status":"ERROR","id":"17889615691921648","error_message":"FAILED_DOWNLOADING_VIDEO"}"#;
+    responder.answer_in_turn([id("17889615691921648"), Reply::new(200, failed)]);
+    let asked = client().prepare(&account, &secret, &post(), Prepared::NOTHING).await;
+    let error = asked.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Invalid);
+    assert!(error.to_string().contains("FAILED_DOWNLOADING_VIDEO"), "{error}");
+}
+
+#[tokio::test]
+async fn an_answer_is_looked_for_among_answers() {
+    let responder = Responder::start().await;
+    let (account, secret) = (account(&responder), SecretString::from(SECRET));
+    let prepared =
+        Prepared(serde_json::json!({ "container": "1", "made_at": "2026-03-01T09:30:00Z" }));
+    let sought = Sought { since: "2026-03-01T09:30:30Z".parse().unwrap(), named: None };
+    let answer = Outgoing { reply_to: Some("7654321".into()), ..post() };
+    for post in [post(), answer] {
+        responder.answer_in_turn([
+            Reply::new(200, r#"{"status":"PUBLISHED","id":"1"}"#),
+            Reply::new(200, include_str!("fixtures/threads.json")),
+            Reply::new(200, PERMALINK),
+        ]);
+        let found = client().reconcile(&account, &secret, &post, &prepared, sought).await.unwrap();
+        let Reconciled::There(published) = found else { panic!("{found:?}") };
+        assert_eq!(published.remote_id, "1234567");
+    }
+    let asked_for = sent(&responder);
+    let lists: Vec<&str> = asked_for.lines().filter(|line| line.contains("limit=100")).collect();
+    assert_eq!(
+        lists,
+        [
+            "GET /v1.0/1234567/threads?fields=id%2Ctext%2Ctimestamp&limit=100&access_token=[secret]",
+            "GET /v1.0/1234567/replies?fields=id%2Ctext%2Ctimestamp&limit=100&access_token=[secret]",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn posts_numbers_and_the_account_are_read() {
+    let responder = Responder::start().await;
+    let (account, secret) = (account(&responder), SecretString::from(SECRET));
+    responder.answer_with(Reply::new(200, include_str!("fixtures/threads.json")));
+    let page = client().posts(&account, &secret, None).await.unwrap();
+    assert_eq!((page.posts.len(), page.next.as_deref()), (2, Some("AFTER_CURSOR")));
+    assert_eq!(page.posts[1].created_at, Some("2024-09-12T23:17:39Z".parse().unwrap()));
+
+    let gone = r#"{"error":{"message":"Unsupported get request.","type":"THApiException","code":100,"error_subcode":33}}"#;
+    sent(&responder);
+    responder.answer_in_turn([
+        Reply::new(200, include_str!("fixtures/insights.json")),
+        Reply::new(400, gone),
+    ]);
+    let ids = ["1234567".to_owned(), "1".to_owned()];
+    let numbers = client().numbers(&account, &secret, &ids).await.unwrap();
+    let first = Numbers { likes: Some(9), reposts: Some(1), replies: Some(2), views: Some(100) };
+    assert_eq!(numbers, [("1234567".to_owned(), first)], "the other one is gone");
+    let person = r#"{"id":"1234567","username":"threadsapitestuser","name":"Threads API Test User","threads_biography":"Testing Threads API"}"#;
+    responder.answer_with(Reply::new(200, person));
+    let profile = client().profile(&account, &secret).await.unwrap();
+    assert_eq!(profile.display_name.as_deref(), Some("Threads API Test User"));
+    assert_eq!(profile.description.as_deref(), Some("Testing Threads API"));
+    insta::assert_snapshot!(sent(&responder), @r"
+    GET /v1.0/1234567/insights?metric=views%2Clikes%2Creplies%2Creposts&access_token=[secret]
+
+    GET /v1.0/1/insights?metric=views%2Clikes%2Creplies%2Creposts&access_token=[secret]
+
+    GET /v1.0/me?fields=name%2Cusername%2Cthreads_biography&access_token=[secret]
+    ");
+}
+
+#[tokio::test]
+async fn a_consent_becomes_a_token_of_sixty_days_that_renews_itself() {
+    let responder = Responder::start().await;
+    let oauth = oauth(&DESCRIPTOR, &responder);
+    let long = r#"{"access_token":"s3cr3t-long","token_type":"bearer","expires_in":5183944}"#;
+    responder.answer_in_turn([
+        Reply::new(200, r#"{"access_token":"s3cr3t-short","user_id":17841405793187218}"#),
+        Reply::new(200, long),
+        Reply::new(200, r#"{"id":"1234567","username":"threadsapitestuser"}"#),
+    ]);
+    let (code, verifier) = (SecretString::from("the-code"), SecretString::from(SECRET));
+    let redirect_uri = "https://app.example/api/oauth/threads/callback";
+    let consent = Consent { code: &code, verifier: &verifier, redirect_uri, target: None };
+    let granted = client().exchange_code(&oauth, consent).await.unwrap();
+    assert_eq!(granted.tokens.refresh.unwrap().expose_secret(), "s3cr3t-long");
+    assert_eq!(granted.tokens.remote_id.as_deref(), Some("1234567"));
+    assert_eq!(granted.name.as_deref(), Some("threadsapitestuser"));
+
+    let (account, secret) = (account(&responder), SecretString::from(SECRET));
+    responder.answer_with(Reply::new(200, long));
+    let set = client().refresh(&account, &secret).await.unwrap();
+    assert_eq!(set.access.expose_secret(), "s3cr3t-long");
+    let asked_for = sent(&responder);
+    let grants: Vec<&str> =
+        asked_for.lines().filter(|line| line.contains("grant_type=th_")).collect();
+    assert_eq!(
+        grants,
+        [
+            "GET /token/access_token?grant_type=th_exchange_token&access_token=s3cr3t-short&client_secret=0ur-s3cret",
+            "GET /refresh_access_token?grant_type=th_refresh_token&access_token=[secret]",
+        ]
+    );
+
+    let used = r#"{"error_type":"OAuthException","code":400,"error_message":"Matching code was not found or was already used"}"#;
+    responder.answer_with(Reply::new(400, used));
+    let error = client().exchange_code(&oauth, consent).await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::AuthRevoked);
+    assert!(error.to_string().contains("already used"), "{error}");
+}
+
+#[test]
+fn what_threads_would_not_take_is_refused_with_its_limit() {
+    let with = |images| Outgoing { images, ..post() };
+    let large = Image { bytes: vec![0; 8_000_001].into(), ..image(ImageKind::Png, "") };
+    let rows = [
+        (with(vec![image(ImageKind::Gif, "")]), "threads takes image/jpeg, image/png"),
+        (with(vec![image(ImageKind::Jpeg, ""); 21]), "takes at most 20"),
+        (with(vec![large]), "8000000"),
+        (with(vec![image(ImageKind::Jpeg, &"x".repeat(1_001))]), "takes at most 1000"),
+        (Outgoing { text: "x".repeat(501), ..post() }, "takes at most 500"),
+        (Outgoing { text: "🎉".repeat(126), ..post() }, "takes at most 500"),
+        (Outgoing { text: "x".repeat(490), link: Some(link()), ..post() }, "with the link"),
+    ];
+    for (post, limit) in rows {
+        let refusal = DESCRIPTOR.limits.check("threads", &Draft::from(&post)).unwrap_err();
+        assert!(refusal.words.contains(limit), "{refusal}");
+    }
+    let fits = [
+        Outgoing { text: "ü".repeat(500), ..post() },
+        Outgoing { text: "🎉".repeat(125), ..post() },
+        Outgoing { reply_to: Some("1".into()), ..post() },
+    ];
+    for post in fits {
+        assert_eq!(DESCRIPTOR.limits.check("threads", &Draft::from(&post)), Ok(()));
+    }
+}

@@ -1,0 +1,273 @@
+//! What the WordPress client sends, and what it makes of each answer. The behaviour of a real blog is
+//! tested in `tests/it/real_wordpress.rs`.
+
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode};
+use postworks::clock::SystemClock;
+use uuid::Uuid;
+
+use super::*;
+use crate::platforms::answer::Answer;
+use crate::platforms::meter::Took;
+use crate::platforms::responder::{Reply, Responder, SECRET, post, published};
+use crate::platforms::{Draft as Wanted, DraftImage, Link, NetworkPolicy};
+
+const EXPIRED: ErrorClass = ErrorClass::AuthExpired;
+const REVOKED: ErrorClass = ErrorClass::AuthRevoked;
+const INVALID: ErrorClass = ErrorClass::Invalid;
+const TRANSIENT: ErrorClass = ErrorClass::Transient;
+const UNKNOWN: ErrorClass = ErrorClass::Unknown { repeatable: true };
+
+fn class(step: Step, status: u16, code: &str) -> ErrorClass {
+    let secret = SecretString::from(SECRET);
+    let secrets = [&secret];
+    let call = Call { descriptor: &DESCRIPTOR, step, account: Uuid::nil(), secrets: &secrets };
+    let body = json!({ "code": code, "message": "words", "data": { "status": status } });
+    let answer = Answer {
+        status: StatusCode::from_u16(status).unwrap(),
+        headers: HeaderMap::new(),
+        body: body.to_string().into_bytes().into(),
+        took: Took::new(call, Duration::ZERO),
+    };
+    answer.value::<Value>(call, &errors::TABLE, &SystemClock).unwrap_err().class()
+}
+
+#[test]
+fn each_refusal_has_its_class() {
+    use Step::{Publish, Read, Refresh, SignIn, Upload};
+    const ALL: &[Step] = &[SignIn, Refresh, Upload, Publish, Read];
+    let rows: &[(&[Step], u16, &str, ErrorClass)] = &[
+        (&[SignIn, Refresh], 401, "rest_not_logged_in", REVOKED),
+        (&[SignIn, Refresh], 401, "incorrect_password", REVOKED),
+        (&[SignIn, Refresh], 401, "invalid_username", REVOKED),
+        (&[SignIn, Refresh], 401, "application_passwords_disabled", REVOKED),
+        (&[SignIn, Refresh], 401, "", REVOKED),
+        // Signing in tells.
+        (&[Upload, Publish, Read], 401, "rest_not_logged_in", EXPIRED),
+        (&[Upload, Publish, Read], 401, "incorrect_password", EXPIRED),
+        (&[Upload], 401, "rest_cannot_create", EXPIRED),
+        (&[Publish], 401, "rest_cannot_edit", EXPIRED),
+        (&[Read], 401, "rest_forbidden_context", EXPIRED),
+        (&[Upload], 400, "rest_forbidden_status", EXPIRED),
+        (&[Publish], 403, "rest_cannot_publish", EXPIRED),
+        (&[Upload, Publish, Read], 403, "rest_forbidden_context", EXPIRED),
+        // Of this post alone: its user may upload no files; the draft was given to somebody else.
+        (&[Upload], 403, "rest_cannot_create", INVALID),
+        (&[Publish], 403, "rest_cannot_edit", INVALID),
+        (&[Upload], 500, "rest_upload_sideload_error", INVALID),
+        (&[Publish], 500, "db_insert_error", TRANSIENT),
+        (&[Publish], 500, "db_update_error", TRANSIENT),
+        // By status.
+        (&[Publish], 404, "rest_post_invalid_id", INVALID),
+        (ALL, 400, "rest_invalid_param", INVALID),
+        (ALL, 404, "rest_no_route", INVALID),
+        (&[Upload], 413, "", INVALID),
+        // A guard before the blog, or one that has moved.
+        (ALL, 403, "", INVALID),
+        (ALL, 301, "", INVALID),
+        (&[Publish], 500, "internal_server_error", UNKNOWN),
+        (&[Publish], 502, "", UNKNOWN),
+        (&[SignIn, Upload, Read], 500, "internal_server_error", TRANSIENT),
+        // "Briefly unavailable for scheduled maintenance."
+        (&[SignIn, Upload, Read], 503, "wp_die", TRANSIENT),
+    ];
+    for &(steps, status, code, expected) in rows {
+        for &step in steps {
+            assert_eq!(class(step, status, code), expected, "{step:?} {status} {code}");
+        }
+    }
+    let limited = class(Publish, 429, "");
+    assert!(matches!(limited, ErrorClass::RateLimited { .. }), "{limited:?}");
+}
+
+#[test]
+fn every_row_of_the_table_is_reached() {
+    for rule in errors::TABLE.rules {
+        for &step in rule.steps {
+            let named = class(step, rule.status, rule.error);
+            // What the status alone would mean.
+            let other = if rule.error.is_empty() { INVALID } else { class(step, rule.status, "x") };
+            assert_ne!(named, other, "{step:?} {rule:?} changes nothing");
+        }
+    }
+}
+
+#[test]
+fn what_a_blog_would_not_take_is_refused_before_it_sees_it() {
+    let image = |kind, bytes, alt| DraftImage { kind, bytes, alt };
+    let long = "x".repeat(2_001);
+    let of_images = |images| Wanted { text: "x", images, ..Wanted::default() };
+    for (wanted, field, words) in [
+        (
+            of_images(vec![image(ImageKind::Png, 1, ""); 21]),
+            "/images",
+            "the post has 21 images; wordpress takes at most 20",
+        ),
+        (
+            of_images(vec![image(ImageKind::Png, 8 * 1024 * 1024 + 1, "")]),
+            "/images/0",
+            "image 1 has 8388609 bytes; wordpress takes at most 8388608",
+        ),
+        (
+            of_images(vec![image(ImageKind::Webp, 1, ""), image(ImageKind::Gif, 1, &long)]),
+            "/images/1/alt",
+            "the alt text of image 2 has 2001 characters; wordpress takes at most 2000",
+        ),
+        (
+            Wanted { text: "x", is_reply: true, ..Wanted::default() },
+            "/reply_to",
+            "wordpress has no replies",
+        ),
+    ] {
+        let refusal = DESCRIPTOR.limits.check(DESCRIPTOR.name, &wanted).unwrap_err();
+        assert_eq!((refusal.field.as_str(), refusal.words.as_str()), (field, words));
+    }
+    let all = ImageKind::ALL.map(|kind| image(kind, 8 * 1024 * 1024, "what it shows"));
+    let all = Wanted { text: "", ..of_images(all.to_vec()) };
+    DESCRIPTOR.limits.check(DESCRIPTOR.name, &all).unwrap();
+}
+
+fn client() -> WordPressClient {
+    let policy = NetworkPolicy { allow_loopback: true };
+    WordPressClient::new(&HttpOptions::new(policy), SystemClock::shared()).unwrap()
+}
+
+const ME: &str = r#"{"id":7,"name":"Alice","description":"","capabilities":{"publish_posts":true,"level_2":true,"x":"y"}}"#;
+
+#[tokio::test]
+async fn signing_in_asks_who_it_is_and_reading_asks_for_little() {
+    let (responder, client, secret) =
+        (Responder::start().await, client(), SecretString::from(SECRET));
+    let account = responder.account();
+    responder.answer_with(Reply::new(200, ME));
+    let tokens = client.sign_in(&account, &secret).await.unwrap();
+    assert_eq!(tokens.access.expose_secret(), SECRET);
+    assert_eq!(tokens.remote_id.as_deref(), Some("7"));
+    // `alice:s3cr3t-token`
+    insta::assert_snapshot!(responder.take_requests(), @r#"
+    GET /?rest_route=/wp/v2/users/me&context=edit&_fields=id%2Cname%2Cdescription%2Ccapabilities
+    authorization: Basic YWxpY2U6czNjcjN0LXRva2Vu
+    "#);
+    let profile = client.profile(&account, &secret).await.unwrap();
+    assert_eq!(profile.display_name.as_deref(), Some("Alice"));
+    assert_eq!(profile.description, None);
+    responder.take_requests();
+
+    let account = Account { remote_id: tokens.remote_id, ..account };
+    let listed = r#"[{"id":3,"date":"2026-03-01T10:30:00","date_gmt":"2026-03-01T09:30:00",
+        "title":{"raw":"A &amp; b"},"content":{"raw":"<p>c</p>"}}]"#;
+    responder.answer_with(Reply::new(200, listed).header("x-wp-totalpages", "2"));
+    let page = client.posts(&account, &secret, None).await.unwrap();
+    let next = page.next.unwrap();
+    assert_eq!(next, "2026-03-01T10:30:00 3");
+    assert_eq!(
+        (page.posts[0].remote_id.as_str(), page.posts[0].text.as_str()),
+        ("3", "A & b\n\nc")
+    );
+    assert_eq!(page.posts[0].created_at, "2026-03-01T09:30:00Z".parse().ok());
+    insta::assert_snapshot!(responder.take_requests(), @r#"
+    GET /?rest_route=/wp/v2/posts&author=7&per_page=10&context=edit&_fields=id%2Cdate%2Cdate_gmt%2Ctitle%2Ccontent
+    authorization: Basic YWxpY2U6czNjcjN0LXRva2Vu
+    "#);
+    responder.answer_with(Reply::new(200, "[]").header("x-wp-totalpages", "0"));
+    let page = client.posts(&account, &secret, Some(&next)).await.unwrap();
+    assert!(page.posts.is_empty() && page.next.is_none());
+    insta::assert_snapshot!(responder.take_requests(), @r#"
+    GET /?rest_route=/wp/v2/posts&author=7&per_page=10&context=edit&_fields=id%2Cdate%2Cdate_gmt%2Ctitle%2Ccontent&before=2026-03-01T10%3A30%3A01&exclude=3
+    authorization: Basic YWxpY2U6czNjcjN0LXRva2Vu
+    "#);
+    responder.answer_with(Reply::new(200, "[]"));
+    let error = client.posts(&account, &secret, None).await.unwrap_err();
+    assert_eq!(error.class(), TRANSIENT, "an answer that says nothing of pages ends no walk");
+}
+
+#[tokio::test]
+async fn a_post_is_prepared_as_a_draft_and_published_by_its_number() {
+    let (responder, client, secret) =
+        (Responder::start().await, client(), SecretString::from(SECRET));
+    let account = responder.account();
+    let image = Image {
+        id: Uuid::nil(),
+        kind: ImageKind::Png,
+        bytes: "the file".into(),
+        width: 1,
+        height: 1,
+        alt: "A dot".into(),
+        url: None,
+    };
+    let link =
+        Link { url: "https://example.org/".parse().unwrap(), title: None, description: None };
+    let title = Some("Hello & more".into());
+    let post = Outgoing { title, link: Some(link), images: vec![image], ..post() };
+    responder.answer_in_turn([
+        Reply::new(200, "[]"),
+        Reply::new(200, "[]"),
+        Reply::new(201, r#"{"id":8,"source_url":"https://blog.example/1.png","alt_text":""}"#),
+        Reply::new(200, r#"{"id":8,"source_url":"https://blog.example/1.png","alt_text":"A dot"}"#),
+        Reply::new(201, r#"{"id":9,"status":"draft","link":"https://blog.example/?p=9"}"#),
+    ]);
+    let ready = client.prepare(&account, &secret, &post, Prepared::NOTHING).await.unwrap();
+    let draft = Prepared(json!({ "post": 9 }));
+    assert_eq!(ready, Preparation::Ready(draft.clone()));
+    insta::assert_snapshot!(responder.take_requests(), @r#"
+    GET /?rest_route=/wp/v2/posts&slug=p-0198f2a0-7c3e-7000-8000-000000000001&status=any&orderby=id&order=asc&_fields=id%2Cstatus%2Clink
+    authorization: Basic YWxpY2U6czNjcjN0LXRva2Vu
+
+
+
+    GET /?rest_route=/wp/v2/media&slug=p-0198f2a0-7c3e-7000-8000-000000000001-1&orderby=id&order=asc&_fields=id%2Csource_url%2Calt_text
+    authorization: Basic YWxpY2U6czNjcjN0LXRva2Vu
+
+
+
+    POST /?rest_route=/wp/v2/media&slug=p-0198f2a0-7c3e-7000-8000-000000000001-1&_fields=id%2Csource_url%2Calt_text
+    authorization: Basic YWxpY2U6czNjcjN0LXRva2Vu
+    content-type: image/png
+    content-disposition: attachment; filename="p-0198f2a0-7c3e-7000-8000-000000000001-1.png"
+
+    the file
+
+    POST /?rest_route=/wp/v2/media/8&_fields=id%2Csource_url%2Calt_text
+    authorization: Basic YWxpY2U6czNjcjN0LXRva2Vu
+    content-type: application/json
+
+    {"alt_text":"A dot"}
+
+    POST /?rest_route=/wp/v2/posts&_fields=id%2Cstatus%2Clink
+    authorization: Basic YWxpY2U6czNjcjN0LXRva2Vu
+    content-type: application/json
+
+    {"status":"draft","slug":"p-0198f2a0-7c3e-7000-8000-000000000001","title":"Hello &amp; more","content":"<!-- wp:paragraph -->\n<p>Hello</p>\n<!-- /wp:paragraph -->\n\n<!-- wp:paragraph -->\n<p><a href=\"https://example.org/\">https://example.org/</a></p>\n<!-- /wp:paragraph -->\n\n<!-- wp:image {\"id\":8} -->\n<figure class=\"wp-block-image\"><img src=\"https://blog.example/1.png\" alt=\"A dot\" class=\"wp-image-8\"/></figure>\n<!-- /wp:image -->","featured_media":8}
+    "#);
+
+    // What is known to be there is not asked for again.
+    assert_eq!(client.prepare(&account, &secret, &post, draft.clone()).await.unwrap(), ready);
+    assert_eq!(responder.take_requests(), "");
+    let there = r#"{"id":9,"status":"publish","link":"https://blog.example/hello-more/"}"#;
+    responder.answer_with(Reply::new(200, there));
+    let there = published(client.commit(&account, &secret, &post, &draft).await.unwrap());
+    assert_eq!(there.remote_id, "9");
+    assert_eq!(there.remote_url.as_deref(), Some("https://blog.example/hello-more/"));
+    insta::assert_snapshot!(responder.take_requests(), @r#"
+    POST /?rest_route=/wp/v2/posts/9&_fields=id%2Cstatus%2Clink
+    authorization: Basic YWxpY2U6czNjcjN0LXRva2Vu
+    content-type: application/json
+
+    {"status":"publish","slug":""}
+    "#);
+}
+
+#[tokio::test]
+async fn a_password_is_in_no_error() {
+    let (responder, client, secret) =
+        (Responder::start().await, client(), SecretString::from(SECRET));
+    let message = format!("<strong>Error:</strong> {SECRET} is wrong");
+    let body = json!({ "code": "incorrect_password", "message": message, "data": null });
+    responder.answer_with(Reply::new(401, body.to_string()));
+    let error = client.sign_in(&responder.account(), &secret).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "signing in to wordpress: 401 incorrect_password: Error: [secret] is wrong"
+    );
+}

@@ -1,0 +1,341 @@
+//! The client of X: the API's second version, with OAuth 2.0.
+//!
+//! X takes no key that would keep a post from being made twice. It refuses a text that the account
+//! posted a short while ago, which after a lost answer means that the post is there; else the account's
+//! posts are listed once, since X charges for each that it shows. `docs/platforms/x.md` has the facts
+//! and where they are from.
+
+mod errors;
+mod length;
+mod text;
+mod uploads;
+mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use http::Method;
+use postworks::clock::SharedClock;
+use postworks::config::ClientAuth;
+use postworks::job::{ErrorClass, JobError, SyncStream, Timestamp};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::de::DeserializeOwned;
+
+use self::uploads::Uploads;
+use self::wire::{Created, Envelope, Media, NewPost, Page, Person, Post, Reply};
+use super::call::{Call, Step};
+use super::http::{Http, HttpOptions, RequestBuilder, endpoint};
+use super::oauth::OAuthClient;
+use super::{
+    Account, Committed, Descriptor, Idempotency, ImageKind, ImageLimits, Length, Limits, LinkAs,
+    Numbers, OAuthDefaults, Outgoing, Platform, Preparation, Prepared, Price, Profile, Published,
+    Reconciled, RemotePost, Secret, Sought, SyncPage, TokenSet,
+};
+
+/// What X is like.
+pub static DESCRIPTOR: Descriptor = Descriptor {
+    name: "x",
+    idempotency: Idempotency::None,
+    reconciles: true,
+    secret: Secret::RefreshToken,
+    target: None,
+    oauth: Some(&OAUTH),
+    limits: Limits {
+        // docs.x.com/fundamentals/counting-characters. Subscribers may write more; who is one is not
+        // asked.
+        text: Length { max: 280, unit: "characters as X counts them", count: length::weighted },
+        text_required: false,
+        images: Some(ImageLimits {
+            // docs.x.com/x-api/media/quickstart/best-practices: four photos, or one animated GIF.
+            max: 4,
+            required: false,
+            kinds: &ImageKind::ALL,
+            bytes_max: 5 * 1024 * 1024,
+            // `CreateMediaMetadataMetadataAltText` in the OpenAPI document.
+            alt: Length::chars(1_000),
+        }),
+        link: LinkAs::Appended,
+        replies: true,
+    },
+    streams: &SyncStream::ALL,
+    // docs.x.com/x-api/getting-started/pricing, since 20 April 2026: $0.015, and $0.200 with a URL.
+    price: Some(Price { plain_micros: 15_000, with_link_micros: 200_000 }),
+    local: false,
+};
+
+/// docs.x.com/fundamentals/authentication/oauth-2-0/user-access-token.
+static OAUTH: OAuthDefaults = OAuthDefaults {
+    authorize_url: "https://x.com/i/oauth2/authorize",
+    token_url: "https://api.x.com/2/oauth2/token",
+    revoke_url: Some("https://api.x.com/2/oauth2/revoke"),
+    userinfo_url: Some("https://api.x.com/2/users/me"),
+    api_url: "https://api.x.com",
+    // Without the last there is no refresh token.
+    scopes: &["tweet.read", "tweet.write", "users.read", "media.write", "offline.access"],
+    client_auth: ClientAuth::Basic,
+};
+
+/// Posts in a page of a walk; X permits 100, and a page must stay far below the longest answer we read.
+const PAGE_POSTS: &str = "50";
+/// Posts in the one listing after a lost answer: all that X shows in one answer.
+const LISTED_POSTS: &str = "100";
+/// What is asked of each: the addresses that the short ones stand for, and when it was posted. X's
+/// guides call the parameter so; its OpenAPI document has `post.fields` since August 2026.
+const FIELDS: (&str, &str) = ("tweet.fields", "created_at,entities");
+/// Listing begins so much before the first request was recorded: the clocks of two machines differ.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
+
+/// Speaks to X.
+pub struct XClient {
+    http: Http,
+    /// Our client at X's OAuth 2.0 servers, without which there are no tokens.
+    oauth: Option<Arc<OAuthClient>>,
+    clock: SharedClock,
+}
+
+impl XClient {
+    /// A client that can use tokens, and get none.
+    ///
+    /// # Errors
+    /// Its HTTP client cannot be built.
+    pub fn new(options: &HttpOptions, clock: SharedClock) -> Result<Self, reqwest::Error> {
+        Ok(Self { http: Http::new(&DESCRIPTOR, options)?, oauth: None, clock })
+    }
+
+    /// Gets tokens with this client of ours.
+    #[must_use]
+    pub fn with_oauth(self, oauth: Arc<OAuthClient>) -> Self {
+        Self { oauth: Some(oauth), ..self }
+    }
+
+    fn call<'a>(account: &Account, step: Step, secrets: &'a [&'a SecretString]) -> Call<'a> {
+        Call { descriptor: &DESCRIPTOR, step, account: account.connector_id, secrets }
+    }
+
+    fn request(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        method: Method,
+        path: &str,
+    ) -> RequestBuilder {
+        let url = endpoint(&account.base_url, path);
+        self.http.request(method, url).bearer_auth(access.expose_secret())
+    }
+
+    async fn exchange<T: DeserializeOwned>(
+        &self,
+        call: Call<'_>,
+        request: RequestBuilder,
+    ) -> Result<T, JobError> {
+        self.http.send(call, request).await?.value(call, &errors::TABLE, self.clock.as_ref())
+    }
+
+    /// Sends what is answered with nothing of use.
+    async fn finish(&self, call: Call<'_>, request: RequestBuilder) -> Result<(), JobError> {
+        self.http.send(call, request).await?.success(call, &errors::TABLE, self.clock.as_ref())
+    }
+
+    /// Whoever has no client of ours there gets no tokens: that is for the operator to repair, and
+    /// says nothing against the account.
+    fn oauth(&self, account: &Account, step: Step) -> Result<&OAuthClient, JobError> {
+        let words = "there is no client_id in [platforms.x.oauth]";
+        let none = || Self::call(account, step, &[]).error(ErrorClass::Invalid, words);
+        self.oauth.as_deref().ok_or_else(none)
+    }
+
+    async fn me(&self, account: &Account, access: &SecretString) -> Result<Person, JobError> {
+        let secrets = [access];
+        let call = Self::call(account, Step::Read, &secrets);
+        let request = self
+            .request(account, access, Method::GET, "2/users/me")
+            .query(&[("user.fields", "description,public_metrics")]);
+        self.exchange::<Envelope<Person>>(call, request).await.map(|answer| answer.data)
+    }
+
+    /// A page of the account's own posts, newest first.
+    async fn list(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        query: &[(&str, &str)],
+    ) -> Result<Page, JobError> {
+        let id = match &account.remote_id {
+            Some(id) => id.clone(),
+            None => self.me(account, access).await?.id,
+        };
+        let secrets = [access];
+        let call = Self::call(account, Step::Read, &secrets);
+        let request = self
+            .request(account, access, Method::GET, &format!("2/users/{id}/tweets"))
+            .query(&[("exclude", "retweets"), FIELDS])
+            .query(query);
+        self.exchange(call, request).await
+    }
+}
+
+fn published(id: String) -> Published {
+    let remote_url = Some(format!("https://x.com/i/web/status/{id}"));
+    Published { remote_id: id, remote_url }
+}
+
+/// A time in whole seconds, which is what X takes.
+fn seconds(time: Timestamp) -> String {
+    let time = Timestamp::from_millis(time.as_millis().div_euclid(1_000) * 1_000);
+    time.to_string().replace(".000Z", "Z")
+}
+
+#[async_trait]
+impl Platform for XClient {
+    fn descriptor(&self) -> &'static Descriptor {
+        &DESCRIPTOR
+    }
+
+    async fn sign_in(
+        &self,
+        account: &Account,
+        secret: &SecretString,
+    ) -> Result<TokenSet, JobError> {
+        self.oauth(account, Step::SignIn)?.renew(Step::SignIn, account, secret).await
+    }
+
+    async fn refresh(
+        &self,
+        account: &Account,
+        refresh_token: &SecretString,
+    ) -> Result<TokenSet, JobError> {
+        self.oauth(account, Step::Refresh)?.refresh(account, refresh_token).await
+    }
+
+    async fn revoke(
+        &self,
+        account: &Account,
+        refresh_token: &SecretString,
+    ) -> Result<bool, JobError> {
+        let Some(oauth) = &self.oauth else { return Ok(false) };
+        oauth.revoke(account.connector_id, refresh_token).await
+    }
+
+    /// Uploads and describes images, one step at a time.
+    async fn prepare(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        post: &Outgoing,
+        so_far: Prepared,
+    ) -> Result<Preparation, JobError> {
+        if post.images.is_empty() {
+            return Ok(Preparation::Ready(so_far));
+        }
+        if post.images.len() > 1 && post.images.iter().any(|image| image.kind == ImageKind::Gif) {
+            let words = "x takes a GIF only as the one image of a post";
+            return Err(Self::call(account, Step::Upload, &[]).error(ErrorClass::Invalid, words));
+        }
+        self.upload_next(account, access, post, &so_far).await
+    }
+
+    async fn commit(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        post: &Outgoing,
+        prepared: &Prepared,
+    ) -> Result<Committed, JobError> {
+        let secrets = [access];
+        let call = Self::call(account, Step::Publish, &secrets);
+        let uploads = Uploads::of(prepared);
+        let media_ids: Vec<&str> = uploads.media.iter().map(|media| media.id.as_str()).collect();
+        let new = NewPost {
+            text: &post.text_with_link(),
+            media: (!media_ids.is_empty()).then_some(Media { media_ids }),
+            reply: post.reply_to.as_deref().map(|id| Reply { in_reply_to_tweet_id: id }),
+        };
+        let request = self.request(account, access, Method::POST, "2/tweets").json(&new);
+        let answer = self.http.send(call, request).await?;
+        if answer.is_taken(call, &errors::TABLE) {
+            return Ok(Committed::AlreadyThere { remote_id: None });
+        }
+        let created: Envelope<Created> = answer.value(call, &errors::TABLE, self.clock.as_ref())?;
+        Ok(Committed::Published(published(created.data.id)))
+    }
+
+    /// Lists the account's posts since then, once: X charges for each that it shows.
+    async fn reconcile(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        post: &Outgoing,
+        _: &Prepared,
+        sought: Sought<'_>,
+    ) -> Result<Reconciled, JobError> {
+        let since = seconds(sought.since.before(CLOCKS_DIFFER));
+        let query = [("max_results", LISTED_POSTS), ("start_time", since.as_str())];
+        let page = self.list(account, access, &query).await?;
+        let (text, is_reply) = (post.text_with_link(), post.reply_to.is_some());
+        let alike: Vec<&Post> =
+            page.data.iter().filter(|shown| text::is_of(shown, &text, is_reply)).collect();
+        let unsure = |words: &str| Ok(Reconciled::Unsure(words.to_owned()));
+        match alike[..] {
+            [] if page.meta.next_token.is_some() => {
+                unsure("the account posted more than is listed at once")
+            }
+            [] => Ok(Reconciled::Absent),
+            [_, ..] if text.trim().is_empty() => {
+                unsure("the account has a post without text, as this one is")
+            }
+            // Newest first: the last is the one that the first attempt made.
+            [.., first] => Ok(Reconciled::There(published(first.id.clone()))),
+        }
+    }
+
+    async fn posts(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        cursor: Option<&str>,
+    ) -> Result<SyncPage, JobError> {
+        let mut query = vec![("max_results", PAGE_POSTS)];
+        query.extend(cursor.map(|cursor| ("pagination_token", cursor)));
+        let page = self.list(account, access, &query).await?;
+        let posts = page.data.into_iter().map(|post| RemotePost {
+            text: text::sent(&post),
+            created_at: post.created_at.and_then(|time| time.parse().ok()),
+            remote_id: post.id,
+        });
+        Ok(SyncPage { posts: posts.collect(), next: page.meta.next_token })
+    }
+
+    async fn numbers(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        posts: &[String],
+    ) -> Result<Vec<(String, Numbers)>, JobError> {
+        let secrets = [access];
+        let call = Self::call(account, Step::Read, &secrets);
+        let request = self
+            .request(account, access, Method::GET, "2/tweets")
+            .query(&[("ids", posts.join(",").as_str()), (FIELDS.0, "public_metrics")]);
+        let page: Page = self.exchange(call, request).await?;
+        let numbers = page.data.into_iter().map(|post| {
+            let numbers = post.public_metrics.map(|of| Numbers {
+                likes: of.like_count,
+                reposts: of.retweet_count,
+                replies: of.reply_count,
+                views: of.impression_count,
+            });
+            (post.id, numbers.unwrap_or_default())
+        });
+        Ok(numbers.collect())
+    }
+
+    async fn profile(&self, account: &Account, access: &SecretString) -> Result<Profile, JobError> {
+        let Person { name, description, public_metrics, .. } = self.me(account, access).await?;
+        let followers = public_metrics.and_then(|of| of.followers_count);
+        Ok(Profile { display_name: name, description, followers })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! Images that X holds ready for a post.
+//!
+//! An image is uploaded in one request, then described in another. An upload is nobody's to see, and
+//! forgotten after a day: it is made again then, as after any doubt.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::Method;
+use postworks::job::{ErrorClass, JobError, Timestamp};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+use super::XClient;
+use super::wire::{AltText, Described, Envelope, Metadata, NewMedia, Processing, Uploaded};
+use crate::platforms::call::Step;
+use crate::platforms::{Account, Image, ImageKind, Outgoing, Preparation, Prepared};
+
+/// An upload that ends sooner is made again: there is an attempt to be made with it.
+const MARGIN: Duration = Duration::from_secs(10 * 60);
+/// How long an upload is good for if X does not say: the least that its guide shows.
+const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// When to ask again whether an upload is ready, if X does not say.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
+
+/// What X holds, in the order of the images.
+#[derive(Default, Serialize, Deserialize)]
+pub(super) struct Uploads {
+    pub(super) media: Vec<Upload>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Upload {
+    pub(super) id: String,
+    /// X forgets it then.
+    ends: Timestamp,
+    /// X has finished with it.
+    ready: bool,
+    /// It has its description, or needs none.
+    described: bool,
+}
+
+impl Uploads {
+    pub(super) fn of(prepared: &Prepared) -> Self {
+        serde_json::from_value(prepared.0.clone()).unwrap_or_default()
+    }
+
+    fn kept(&self) -> Prepared {
+        Prepared(serde_json::to_value(self).unwrap_or_default())
+    }
+
+    /// To be kept before it goes on.
+    fn so_far(&self, until: Timestamp) -> Preparation {
+        Preparation::Waits { so_far: self.kept(), until }
+    }
+}
+
+impl XClient {
+    /// Takes the next step towards a post's images being ready.
+    pub(super) async fn upload_next(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        post: &Outgoing,
+        so_far: &Prepared,
+    ) -> Result<Preparation, JobError> {
+        let now = self.clock.now();
+        let mut uploads = Uploads::of(so_far);
+        for (at, image) in post.images.iter().enumerate() {
+            let kept = uploads.media.get(at).filter(|kept| kept.ends > now.after(MARGIN)).cloned();
+            let next = match kept {
+                None => self.upload(account, access, image).await?,
+                Some(kept) if !kept.ready => match self.progress(account, access, &kept).await? {
+                    Ok(()) => Upload { ready: true, ..kept },
+                    Err(until) => return Ok(uploads.so_far(until)),
+                },
+                Some(kept) if !kept.described => {
+                    self.describe(account, access, &kept, image).await?;
+                    Upload { described: true, ..kept }
+                }
+                Some(_) => continue,
+            };
+            uploads.media.truncate(post.images.len());
+            match uploads.media.get_mut(at) {
+                Some(place) => *place = next,
+                None => uploads.media.push(next),
+            }
+            return Ok(uploads.so_far(now));
+        }
+        Ok(Preparation::Ready(uploads.kept()))
+    }
+
+    async fn upload(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        image: &Image,
+    ) -> Result<Upload, JobError> {
+        let secrets = [access];
+        let call = Self::call(account, Step::Upload, &secrets);
+        let media_category = if image.kind == ImageKind::Gif { "tweet_gif" } else { "tweet_image" };
+        let body = NewMedia { media: STANDARD.encode(&image.bytes), media_category };
+        // Before sending, so that an upload never seems to last longer than it does.
+        let asked_at = self.clock.now();
+        let request = self.request(account, access, Method::POST, "2/media/upload").json(&body);
+        let Envelope { data } = self.exchange::<Envelope<Uploaded>>(call, request).await?;
+        let Uploaded { id, expires_after_secs, processing_info } = data;
+        let kept = expires_after_secs.filter(|s| *s > 0).map_or(KEPT, Duration::from_secs);
+        Ok(Upload {
+            id,
+            ends: asked_at.after(kept.min(KEPT)),
+            ready: processing_info.is_none_or(|info| info.state == "succeeded"),
+            described: image.alt.trim().is_empty(),
+        })
+    }
+
+    /// Whether an upload is ready; else when to ask again.
+    async fn progress(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        kept: &Upload,
+    ) -> Result<Result<(), Timestamp>, JobError> {
+        let secrets = [access];
+        let call = Self::call(account, Step::Upload, &secrets);
+        let request = self
+            .request(account, access, Method::GET, "2/media/upload")
+            .query(&[("command", "STATUS"), ("media_id", &kept.id)]);
+        let Envelope { data } = self.exchange::<Envelope<Uploaded>>(call, request).await?;
+        match data.processing_info {
+            Some(Processing { state, .. }) if state == "failed" => {
+                let words = "X could not make anything of an image of the post";
+                Err(call.error(ErrorClass::Invalid, words))
+            }
+            Some(Processing { state, check_after_secs }) if state != "succeeded" => {
+                let wait = check_after_secs.map_or(ASK_AGAIN, Duration::from_secs);
+                Ok(Err(self.clock.now().after(wait.max(ASK_AGAIN))))
+            }
+            _ => Ok(Ok(())),
+        }
+    }
+
+    async fn describe(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        kept: &Upload,
+        image: &Image,
+    ) -> Result<(), JobError> {
+        let secrets = [access];
+        let call = Self::call(account, Step::Upload, &secrets);
+        let metadata = Metadata { alt_text: AltText { text: &image.alt } };
+        let body = Described { id: &kept.id, metadata };
+        let request = self.request(account, access, Method::POST, "2/media/metadata").json(&body);
+        self.finish(call, request).await
+    }
+}
