@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{ClientAuth, Config, Sources};
+use super::{Config, Sources};
 
 const WHOLE: &str = "[platforms.bluesky.oauth]\n\
     authorize_url = \"https://as.example/authorize?prompt=consent\"\n\

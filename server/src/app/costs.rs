@@ -28,9 +28,11 @@ impl App {
         let publications: HashMap<Uuid, Price> = publications.collect();
         let ids: Vec<Uuid> = publications.keys().copied().collect();
         let mut cost = Cost::default();
-        for (id, text) in self.store.texts_of(&ids).await? {
+        for (id, content) in self.store.contents_of(&ids).await? {
+            let Some(price) = publications.get(&id) else { continue };
+            let alt_texts = content.images.iter().filter(|image| !image.alt.is_empty()).count();
             cost.posts += 1;
-            cost.usd_micros += publications.get(&id).map_or(0, |price| price.of(&text, false));
+            cost.usd_micros += price.of(&content.text, content.link.is_some(), alt_texts);
         }
         Ok((cost.posts > 0).then_some(cost))
     }

@@ -14,6 +14,7 @@ mod checker;
 mod cli;
 mod cluster;
 mod contract;
+mod costs;
 mod crash;
 #[path = "../observe/dashboards.rs"]
 #[allow(dead_code, reason = "`make observe` uses the rest")]

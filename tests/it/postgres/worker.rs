@@ -82,8 +82,7 @@ impl World {
         let ledger: Arc<dyn Ledger> = Arc::new(ledger);
         let clock: SharedClock = SystemClock::shared();
         let broker: Arc<dyn Broker> = Arc::new(MemoryBroker::new(Arc::clone(&clock)));
-        let hold =
-            Hold { begun: Arc::new(Semaphore::new(0)), let_go: Arc::new(Semaphore::new(0)) };
+        let hold = Hold { begun: Arc::new(Semaphore::new(0)), let_go: Arc::new(Semaphore::new(0)) };
         let mut registry = Registry::default();
         registry.add::<Recorded>(hold.clone(), [queue("recorded")]).unwrap();
         registry.add::<Unrecorded>(hold.clone(), [queue("unrecorded")]).unwrap();

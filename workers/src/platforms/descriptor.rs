@@ -5,7 +5,7 @@ use std::time::Duration;
 use postworks::config::ClientAuth;
 use postworks::job::SyncStream;
 
-use super::Limits;
+use super::{Limits, Price};
 
 /// What a platform is like.
 #[derive(Debug, Clone, Copy)]
@@ -123,15 +123,6 @@ pub struct Target {
     pub example: &'static str,
     /// Whether there is none without it.
     pub required: bool,
-}
-
-/// What a post costs, in millionths of a US dollar.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Price {
-    /// One without an address in it.
-    pub plain_micros: u64,
-    /// One with an address in it.
-    pub with_link_micros: u64,
 }
 
 /// A platform's own OAuth 2.0 servers, for what its section of the configuration does not say.

@@ -78,12 +78,9 @@ pub fn all<'a>(
     platforms.push(Arc::new(WordPressClient::new(options, clock.clone())?));
     // These renew their tokens themselves, or not at all: nothing is asked of their servers but the
     // first one.
-    for descriptor in [
-        &facebook::DESCRIPTOR,
-        &instagram::DESCRIPTOR,
-        &mastodon::DESCRIPTOR,
-        &threads::DESCRIPTOR,
-    ] {
+    for descriptor in
+        [&facebook::DESCRIPTOR, &instagram::DESCRIPTOR, &mastodon::DESCRIPTOR, &threads::DESCRIPTOR]
+    {
         servers_of(descriptor)?;
     }
     platforms.push(Arc::new(FacebookClient::new(options, clock.clone())?));

@@ -14,7 +14,6 @@ pub mod facebook;
 mod html;
 pub mod http;
 pub mod instagram;
-mod kept;
 mod known;
 mod likeness;
 mod limits;
@@ -40,12 +39,11 @@ pub mod wordpress;
 pub mod x;
 
 pub use content::{Image, ImageKind, Link, Outgoing};
-pub use descriptor::{
-    Descriptor, Idempotency, KeyScope, OAuthDefaults, Price, Recourse, Secret, Target,
-};
+pub use descriptor::{Descriptor, Idempotency, KeyScope, OAuthDefaults, Recourse, Secret, Target};
 pub use known::{Platforms, SetupError, UnknownPlatform, all};
 pub use limits::{Draft, DraftImage, ImageLimits, Length, Limits, LinkAs, Refusal};
 pub use network::{NetworkPolicy, check_base_url};
+pub use price::Price;
 pub use publish::{Committed, Preparation, Prepared, Published, Reconciled, Sought};
 pub use resolver::{Lookup, SystemLookup};
 pub use revoke::{REVOKE_WITHIN, revoke};

@@ -1,6 +1,8 @@
 //! What goes between a handler and a platform's client when a post is published.
 
-use postworks::job::Timestamp;
+use postworks::job::{ErrorClass, JobError, Timestamp};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// What a platform holds ready for a post that is not published yet: uploads, a draft, a container.
@@ -11,6 +13,31 @@ pub struct Prepared(pub Value);
 impl Prepared {
     /// Nothing, as on platforms where a post needs no preparation.
     pub const NOTHING: Self = Self(Value::Null);
+
+    /// What a client keeps, in a form of its own; one without a field is [`Prepared::NOTHING`].
+    ///
+    /// # Errors
+    /// The form is none of JSON's: a bug.
+    pub fn of(kept: &impl Serialize) -> Result<Self, JobError> {
+        let kept = serde_json::to_value(kept).map_err(|error| {
+            JobError::new(ErrorClass::Bug, "what was prepared cannot be kept").because(error)
+        })?;
+        let is_empty = kept.as_object().is_some_and(serde_json::Map::is_empty);
+        Ok(if is_empty { Self::NOTHING } else { Self(kept) })
+    }
+
+    /// What was kept, if anything was.
+    ///
+    /// # Errors
+    /// It is of another form: a bug, since to go on as if nothing was prepared could publish twice.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<Option<T>, JobError> {
+        if self.0.is_null() {
+            return Ok(None);
+        }
+        T::deserialize(&self.0).map(Some).map_err(|error| {
+            JobError::new(ErrorClass::Bug, "what was prepared cannot be read").because(error)
+        })
+    }
 }
 
 /// How far a preparation came.

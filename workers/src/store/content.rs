@@ -2,10 +2,12 @@
 //! the rest as JSON, which a post of nothing but text has none of.
 
 use postworks::job::FieldError;
+use postworks::on_db;
 use serde::{Deserialize, Serialize};
+use sqlx::QueryBuilder;
 use uuid::Uuid;
 
-use super::Error;
+use super::{Error, Store};
 use crate::platforms::Link;
 
 /// What a post holds.
@@ -105,6 +107,33 @@ impl Revision {
             link: self.link.clone().unwrap_or(link),
             images: self.images.clone().unwrap_or(images),
         }
+    }
+}
+
+impl Store {
+    /// What these publications that are there hold: as it is frozen, or as it would be now.
+    pub async fn contents_of(&self, ids: &[Uuid]) -> Result<Vec<(Uuid, Content)>, Error> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows: Vec<(Uuid, String, Option<String>)> = on_db!(&self.db, pool => {
+            let mut query = QueryBuilder::new(
+                "SELECT publications.id, COALESCE(frozen_text, posts.text), \
+                 CASE WHEN frozen_text IS NULL THEN posts.content ELSE frozen_content END \
+                 FROM publications JOIN posts ON posts.id = publications.post_id \
+                 WHERE publications.id IN (",
+            );
+            let mut places = query.separated(", ");
+            for id in ids {
+                places.push_bind(*id);
+            }
+            query.push(")");
+            query.build_query_as().fetch_all(pool).await
+        })?;
+        let contents = rows
+            .into_iter()
+            .map(|(id, text, more)| Ok((id, Content::read(text, more.as_deref())?)));
+        contents.collect()
     }
 }
 

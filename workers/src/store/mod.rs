@@ -42,7 +42,6 @@ mod sessions;
 mod sets;
 mod sync_due;
 mod tenants;
-mod texts;
 mod tokens;
 mod users;
 mod windows;

@@ -1,5 +1,7 @@
 //! What posts hold: images, links and titles, what publications keep of them, and which images go.
 
+use std::collections::HashMap;
+
 use postworks::clock::Clock as _;
 use postworks::job::{CleanupScope, DataCleanup, Job as _, PostPublication};
 use postworks::ledger::{AuditEntry, AuditFilter, Db, Ledger as _};
@@ -170,7 +172,8 @@ async fn what_has_begun_keeps_its_revision_and_what_has_not_takes_the_new_one(db
     let change = Revision { images: Some(Vec::new()), ..text("two") };
     assert_eq!(revised(&world, post, &change).await, (2, vec![waits], vec![(begun, 1)]));
     let frozen = world.store.freeze(begun).await.unwrap();
-    assert_eq!((frozen.content, frozen.revision), (first, 1));
+    assert_eq!((&frozen.content, frozen.revision), (&first, 1));
+    let sent = first;
     let frozen = world.store.freeze(waits).await.unwrap();
     assert_eq!((frozen.content, frozen.revision), (Content::of_text("two"), 2));
     assert_eq!(world.row(begun).await.revision, Some(1));
@@ -181,6 +184,11 @@ async fn what_has_begun_keeps_its_revision_and_what_has_not_takes_the_new_one(db
     let keeps = vec![(begun, 1), (waits, 2)];
     assert_eq!(revised(&world, post, &text("three")).await, (3, vec![], keeps));
     assert_eq!(noted(&world).await, 2);
+    let later = publish(&world, post, &[]).await[0].publication_id;
+    let held = world.store.contents_of(&[begun, waits, later, post]).await.unwrap();
+    let of_text = |(id, text)| (id, Content::of_text(text));
+    let expected = [(begun, sent), of_text((waits, "two")), of_text((later, "three"))];
+    assert_eq!(held.into_iter().collect::<HashMap<_, _>>(), HashMap::from(expected));
 }
 
 async fn a_revision_that_changes_nothing_is_none(db: Db) {

@@ -264,13 +264,13 @@ impl Platform for BlueskyClient {
                 format!("the text has {bytes} bytes; bluesky takes at most {TEXT_BYTES_MAX}");
             return Err(call.error(ErrorClass::Invalid, &words));
         }
-        let mut held = Held::read(&so_far)?;
+        let mut held: Held = so_far.read()?.unwrap_or_default();
         if let (Some(parent), None) = (&post.reply_to, &held.reply) {
             held.reply = Some(self.reply_to(account, access, parent).await?);
         } else if let Some(n) = held.lacks(post, self.clock.now()) {
             held.add(n, self.upload(account, access, &post.images[n]).await?);
         }
-        let (so_far, now) = (held.write()?, self.clock.now());
+        let (so_far, now) = (Prepared::of(&held)?, self.clock.now());
         Ok(match held.lacks(post, now) {
             Some(_) => Preparation::Waits { so_far, until: now },
             None => Preparation::Ready(so_far),
@@ -286,7 +286,7 @@ impl Platform for BlueskyClient {
     ) -> Result<Committed, JobError> {
         let call = Self::call(account, Step::Publish, slice::from_ref(&access));
         let key = tid::record_key(post.publication_id, post.created_at);
-        let record = Post::of(post, Held::read(prepared)?)?;
+        let record = Post::of(post, prepared.read()?.unwrap_or_default())?;
         let put = Put {
             repo: repo(account),
             collection: POSTS,

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::POSTS;
 use super::facets::facets;
 use super::wire::{Card, Embed, Picture, Post, Ratio, Reference, Reply};
-use crate::platforms::{Link, Outgoing, Prepared};
+use crate::platforms::{Link, Outgoing};
 
 /// An upload that no record refers to is kept for "a time window (eg, minutes)"
 /// (<https://docs.bsky.app/docs/api/com-atproto-repo-upload-blob>). An older one is uploaded again, which
@@ -35,26 +35,6 @@ pub(super) struct Upload {
 }
 
 impl Held {
-    pub(super) fn read(prepared: &Prepared) -> Result<Self, JobError> {
-        if prepared.0.is_null() {
-            return Ok(Self::default());
-        }
-        let bug = |error| {
-            JobError::new(ErrorClass::Bug, "what was prepared cannot be read").because(error)
-        };
-        serde_json::from_value(prepared.0.clone()).map_err(bug)
-    }
-
-    pub(super) fn write(&self) -> Result<Prepared, JobError> {
-        if *self == Self::default() {
-            return Ok(Prepared::NOTHING);
-        }
-        let bug = |error| {
-            JobError::new(ErrorClass::Bug, "what is prepared cannot be written").because(error)
-        };
-        serde_json::to_value(self).map(Prepared).map_err(bug)
-    }
-
     /// Which of the post's images is to be uploaded next: the first that is not there, or may not be
     /// for long.
     pub(super) fn lacks(&self, post: &Outgoing, now: Timestamp) -> Option<usize> {

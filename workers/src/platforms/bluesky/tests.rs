@@ -275,9 +275,9 @@ fn uploads_are_made_anew_before_the_server_may_clear_them_away() {
     let mut renewed = held(vec![upload(6), upload(0)]);
     renewed.add(0, upload(0));
     assert_eq!((renewed.uploads.len(), renewed.lacks(&post, now)), (2, None));
-    let kept = renewed.write().unwrap();
-    assert_eq!(Held::read(&kept).unwrap(), renewed);
-    assert_eq!(Held::default().write().unwrap(), Prepared::NOTHING);
+    let kept = Prepared::of(&renewed).unwrap();
+    assert_eq!(kept.read::<Held>().unwrap(), Some(renewed));
+    assert_eq!(Prepared::of(&Held::default()).unwrap(), Prepared::NOTHING);
 }
 
 #[test]

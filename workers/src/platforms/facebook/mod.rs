@@ -23,12 +23,13 @@ use serde::{Deserialize, Serialize};
 use self::wire::{About, Attached, Figures, PageItself, Post};
 use super::call::Step;
 use super::http::HttpOptions;
-use super::meta::{Created, Graph, TABLE, same_text};
+use super::likeness::alike;
+use super::meta::{Created, Graph, TABLE};
 use super::oauth::{Consent, Granted, OAuthClient};
 use super::{
     Account, Committed, Descriptor, Idempotency, Image, ImageKind, ImageLimits, Length, Limits,
     LinkAs, Numbers, OAuthDefaults, Outgoing, Platform, Preparation, Prepared, Profile, Published,
-    Reconciled, Secret, Sought, SyncPage, Target, TokenSet, kept,
+    Reconciled, Secret, Sought, SyncPage, Target, TokenSet,
 };
 
 /// The Graph API's version; each is kept for about two years.
@@ -138,7 +139,7 @@ impl FacebookClient {
         let (posts, complete) =
             self.graph.posts_since::<Post>(account, access, &list, since).await?;
         // Newest first: of several that are alike, the last is the one from then.
-        let found = posts.into_iter().rfind(|post| same_text(&post.text, text));
+        let found = posts.into_iter().rfind(|post| alike(&post.text, text));
         Ok(match found {
             Some(_) if text.trim().is_empty() => {
                 Reconciled::Unsure("a post without a text is there, and may be another one".into())
@@ -229,13 +230,13 @@ impl Platform for FacebookClient {
         }
         let now = self.graph.now();
         let good = |kept: &Kept| now.since(kept.begun_at) < UPLOADS_KEPT;
-        let kept = kept::read(&so_far).filter(good);
+        let kept = so_far.read()?.filter(good);
         let mut kept = kept.unwrap_or(Kept { photos: Vec::new(), begun_at: now });
         let Some(next) = post.images.get(kept.photos.len()) else {
             return Ok(Preparation::Ready(so_far));
         };
         kept.photos.push(self.upload(account, access, next).await?);
-        Ok(Preparation::Waits { so_far: kept::write(&kept), until: now })
+        Ok(Preparation::Waits { so_far: Prepared::of(&kept)?, until: now })
     }
 
     async fn commit(
@@ -245,7 +246,7 @@ impl Platform for FacebookClient {
         post: &Outgoing,
         prepared: &Prepared,
     ) -> Result<Committed, JobError> {
-        let photos = kept::read(prepared).map_or_else(Vec::new, |kept: Kept| kept.photos);
+        let photos = prepared.read()?.map_or_else(Vec::new, |kept: Kept| kept.photos);
         let attached: Vec<(String, String)> = photos
             .iter()
             .enumerate()

@@ -111,11 +111,12 @@ async fn images_are_uploaded_unseen_and_kept_one_by_one() {
     ");
 
     let old =
-        kept::write(&Kept { photos: vec!["1".into(), "2".into()], begun_at: post.created_at });
+        Prepared::of(&Kept { photos: vec!["1".into(), "2".into()], begun_at: post.created_at })
+            .unwrap();
     responder.answer_with(Reply::new(200, r#"{"id":"3"}"#));
     let prepared = client().prepare(&account, &secret, &post, old).await.unwrap();
     let Preparation::Waits { so_far, .. } = prepared else { panic!("{prepared:?}") };
-    assert_eq!(kept::read::<Kept>(&so_far).unwrap().photos, ["3"], "old uploads are made again");
+    assert_eq!(so_far.read::<Kept>().unwrap().unwrap().photos, ["3"], "old uploads are made again");
 }
 
 #[tokio::test]

@@ -41,7 +41,7 @@ use super::oauth::OAuthClient;
 use super::{
     Account, Committed, Descriptor, Idempotency, Image, ImageKind, ImageLimits, Length, Limits,
     LinkAs, Numbers, OAuthDefaults, Outgoing, Platform, Preparation, Prepared, Profile, Published,
-    Reconciled, Secret, Sought, SyncPage, Target, TokenSet, kept,
+    Reconciled, Secret, Sought, SyncPage, Target, TokenSet,
 };
 
 /// The version of the API, by year and month: each is kept for at least a year.
@@ -247,14 +247,13 @@ impl Platform for LinkedInClient {
         if post.images.is_empty() {
             return Ok(Preparation::Ready(Prepared::NOTHING));
         }
-        let kept: Option<Kept> = kept::read(&so_far);
-        let mut kept = kept.unwrap_or_default();
+        let mut kept: Kept = so_far.read()?.unwrap_or_default();
         // One image a run, each kept before the next: a worker that ends loses one.
         if let Some(next) = post.images.get(kept.images.len()) {
             let owner = Self::author(account)?;
             kept.images.push(self.upload(account, access, &owner, next).await?);
             let until = self.clock.now();
-            return Ok(Preparation::Waits { so_far: kept::write(&kept), until });
+            return Ok(Preparation::Waits { so_far: Prepared::of(&kept)?, until });
         }
         for image in &kept.images {
             if !self.is_processed(account, access, image).await? {
@@ -273,8 +272,7 @@ impl Platform for LinkedInClient {
         prepared: &Prepared,
     ) -> Result<Committed, JobError> {
         let call = Self::call(account, Step::Publish, slice::from_ref(&access));
-        let kept: Option<Kept> = kept::read(prepared);
-        let images = kept.map_or_else(Vec::new, |kept| kept.images);
+        let Kept { images } = prepared.read()?.unwrap_or_default();
         let author = Self::author(account)?;
         let body = NewPost {
             author: &author,

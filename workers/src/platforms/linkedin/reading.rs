@@ -13,7 +13,7 @@ use super::{LinkedInClient, PAGE_POSTS, little, published, with_segment};
 use crate::platforms::answer::Answer;
 use crate::platforms::call::Step;
 use crate::platforms::http::endpoint;
-use crate::platforms::meta::same_text;
+use crate::platforms::likeness::alike;
 use crate::platforms::{Account, Reconciled, RemotePost};
 
 /// How much their clocks and ours may differ.
@@ -120,7 +120,7 @@ impl LinkedInClient {
         posts.retain(|post| post.created_at.is_none_or(|at| at >= since));
         let complete = posts.len() < all || !full;
         // Newest first: of several that are alike, the last is the one from then.
-        let found = posts.into_iter().rfind(|found| same_text(&found.text, text));
+        let found = posts.into_iter().rfind(|found| alike(&found.text, text));
         Ok(match found {
             Some(_) if text.trim().is_empty() => {
                 Reconciled::Unsure("a post without a text is there, and may be another one".into())

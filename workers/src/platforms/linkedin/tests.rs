@@ -208,7 +208,7 @@ async fn images_are_uploaded_to_where_linkedin_says_and_waited_for() {
     let content = r#""content":{"multiImage":{"images":[{"id":"urn:li:image:C4E10AQFoyyAjHPMQuQ","altText":"A cat"},{"id":"urn:li:image:C5610AQFj6TdYowm17w"}]}}"#;
     assert!(asked_for.contains(content), "{asked_for}");
     let only = Outgoing { images: vec![image(ImageKind::Png, "A cat")], ..post };
-    let kept = kept::write(&Kept { images: vec!["urn:li:image:1".into()] });
+    let kept = Prepared::of(&Kept { images: vec!["urn:li:image:1".into()] }).unwrap();
     client().commit(&account, &secret, &only, &kept).await.unwrap();
     let asked_for = sent(&responder);
     let content = r#""content":{"media":{"id":"urn:li:image:1","altText":"A cat"}}"#;

@@ -221,7 +221,7 @@ impl Platform for MastodonClient {
     ) -> Result<Committed, JobError> {
         let secrets = [access];
         let call = Self::call(account, Step::Publish, &secrets);
-        let uploads = Uploads::of(prepared);
+        let uploads: Uploads = prepared.read()?.unwrap_or_default();
         let new = NewStatus {
             status: &post.text_with_link(),
             media_ids: uploads.media.iter().map(|media| media.id.as_str()).collect(),

@@ -5,7 +5,7 @@ use unicode_segmentation::UnicodeSegmentation as _;
 use super::wire::Status;
 use crate::platforms::addresses::{COUNTS_AS, addresses};
 use crate::platforms::html::text_of;
-use crate::platforms::likeness::essence;
+use crate::platforms::likeness::alike;
 
 /// The length of a text: letters as people see them, an address as 23, and of `@somebody@example.org`
 /// only the first part (`app/validators/status_length_validator.rb`).
@@ -54,7 +54,7 @@ pub(super) fn read(status: &Status) -> String {
 
 /// Whether a status that is shown is the one of this text. Mentions are shown without their servers.
 pub(super) fn is_of(shown: &Status, text: &str) -> bool {
-    essence(&without_servers(&read(shown))) == essence(&without_servers(text))
+    alike(&without_servers(&read(shown)), &without_servers(text))
 }
 
 #[cfg(test)]

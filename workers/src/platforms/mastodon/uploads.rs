@@ -38,17 +38,9 @@ pub(super) struct Upload {
 }
 
 impl Uploads {
-    pub(super) fn of(prepared: &Prepared) -> Self {
-        serde_json::from_value(prepared.0.clone()).unwrap_or_default()
-    }
-
-    fn kept(&self) -> Prepared {
-        Prepared(serde_json::to_value(self).unwrap_or_default())
-    }
-
     /// To be kept before it goes on.
-    fn so_far(&self, until: Timestamp) -> Preparation {
-        Preparation::Waits { so_far: self.kept(), until }
+    fn so_far(&self, until: Timestamp) -> Result<Preparation, JobError> {
+        Ok(Preparation::Waits { so_far: Prepared::of(self)?, until })
     }
 }
 
@@ -62,14 +54,14 @@ impl MastodonClient {
         so_far: &Prepared,
     ) -> Result<Preparation, JobError> {
         let now = self.clock.now();
-        let mut uploads = Uploads::of(so_far);
+        let mut uploads = so_far.read::<Uploads>()?.unwrap_or_default();
         for (at, image) in post.images.iter().enumerate() {
             let kept = uploads.media.get(at).filter(|kept| kept.ends > now).cloned();
             let next = match kept {
                 None => self.upload(account, access, image).await?,
                 Some(kept) if !kept.ready => match self.progress(account, access, kept).await? {
                     Some(next) => next,
-                    None => return Ok(uploads.so_far(now.after(ASK_AGAIN))),
+                    None => return uploads.so_far(now.after(ASK_AGAIN)),
                 },
                 Some(_) => continue,
             };
@@ -77,9 +69,9 @@ impl MastodonClient {
                 Some(place) => *place = next,
                 None => uploads.media.push(next),
             }
-            return Ok(uploads.so_far(now));
+            return uploads.so_far(now);
         }
-        Ok(Preparation::Ready(uploads.kept()))
+        Ok(Preparation::Ready(Prepared::of(&uploads)?))
     }
 
     async fn upload(

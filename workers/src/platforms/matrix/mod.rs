@@ -22,9 +22,8 @@ use http::{Method, StatusCode};
 use postworks::clock::SharedClock;
 use postworks::job::{ErrorClass, JobError, SyncStream};
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 use url::Url;
 use url::form_urlencoded::byte_serialize;
 
@@ -89,7 +88,7 @@ pub struct MatrixClient {
 }
 
 /// What a commit refers to.
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Ready {
     /// The room's id: where the post goes, whatever becomes of the alias meanwhile.
     room: String,
@@ -97,17 +96,10 @@ struct Ready {
     image: Option<String>,
 }
 
-impl From<Ready> for Prepared {
-    fn from(Ready { room, image }: Ready) -> Self {
-        Self(json!({ "room": room, "image": image }))
-    }
-}
-
-/// What an earlier run prepared.
-fn read<T: DeserializeOwned>(prepared: &Prepared) -> Result<T, JobError> {
-    T::deserialize(&prepared.0).map_err(|error| {
-        JobError::new(ErrorClass::Bug, "what was prepared for matrix cannot be read").because(error)
-    })
+/// What an earlier run prepared, which nothing is sent without.
+fn ready(prepared: &Prepared) -> Result<Ready, JobError> {
+    let bug = || JobError::new(ErrorClass::Bug, "nothing was prepared for matrix");
+    prepared.read()?.ok_or_else(bug)
 }
 
 impl MatrixClient {
@@ -291,7 +283,7 @@ impl Platform for MatrixClient {
         post: &Outgoing,
         so_far: Prepared,
     ) -> Result<Preparation, JobError> {
-        let kept: Option<Ready> = read(&so_far)?;
+        let kept: Option<Ready> = so_far.read()?;
         let (known, image) = kept.map_or((None, None), |kept| (Some(kept.room), kept.image));
         let room = match known {
             Some(room) => room,
@@ -302,7 +294,7 @@ impl Platform for MatrixClient {
             (None, Some(image)) => Some(self.upload(account, access, image).await?),
             (uploaded, _) => uploaded,
         };
-        Ok(Preparation::Ready(Ready { room, image }.into()))
+        Ok(Preparation::Ready(Prepared::of(&Ready { room, image })?))
     }
 
     async fn commit(
@@ -313,7 +305,7 @@ impl Platform for MatrixClient {
         prepared: &Prepared,
     ) -> Result<Committed, JobError> {
         let call = Self::call(account, Step::Publish, slice::from_ref(&access));
-        let ready: Ready = read(prepared)?;
+        let ready = ready(prepared)?;
         let text = post.text_with_link();
         let image = post.images.first().zip(ready.image.as_deref());
         let filename = image.map(|(image, _)| filename(image)).unwrap_or_default();
@@ -357,7 +349,7 @@ impl Platform for MatrixClient {
         prepared: &Prepared,
         sought: Sought<'_>,
     ) -> Result<Reconciled, JobError> {
-        let ready: Ready = read(prepared)?;
+        let ready = ready(prepared)?;
         self.find(account, access, &ready.room, post.publication_id, sought.since).await
     }
 

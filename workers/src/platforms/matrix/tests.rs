@@ -179,7 +179,7 @@ async fn a_message_goes_where_the_prepared_room_is() {
     let (responder, client, account, secret) = start().await;
     let ready = |image: Option<&str>| {
         let image = image.map(str::to_owned);
-        Prepared::from(Ready { room: "!room:example.org".into(), image })
+        Prepared::of(&Ready { room: "!room:example.org".into(), image }).unwrap()
     };
     responder.answer_with(Reply::new(200, r#"{"event_id":"$event+1"}"#));
     let plain = Outgoing { reply_to: Some("$question".into()), ..post() };

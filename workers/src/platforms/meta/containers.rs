@@ -9,10 +9,11 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Created, Graph, Listed, same_text};
+use super::{Created, Graph, Listed};
 use crate::platforms::call::Step;
+use crate::platforms::likeness::alike;
 use crate::platforms::{
-    Account, Outgoing, Preparation, Prepared, Published, Reconciled, RemotePost, kept,
+    Account, Outgoing, Preparation, Prepared, Published, Reconciled, RemotePost,
 };
 
 /// How long a container is left alone before it is asked for again. Meta advises once a minute, and
@@ -81,7 +82,7 @@ impl Word<'_> {
         text: &str,
         so_far: &Prepared,
     ) -> Result<Preparation, JobError> {
-        let (kept, mut state) = match kept::read::<Kept>(so_far) {
+        let (kept, mut state) = match so_far.read::<Kept>()? {
             Some(kept) => {
                 let state = self.state(&kept).await?;
                 (Some(kept), state)
@@ -105,11 +106,11 @@ impl Word<'_> {
             state = self.state(&kept).await?;
         }
         match state {
-            State::Ready | State::Published => Ok(Preparation::Ready(kept::write(&kept))),
+            State::Ready | State::Published => Ok(Preparation::Ready(Prepared::of(&kept)?)),
             State::Failed(why) => Err(self.error(ErrorClass::Invalid, &why)),
             State::Works | State::Expired | State::Gone => {
                 let until = now.after(ASKED_AGAIN_AFTER);
-                Ok(Preparation::Waits { so_far: kept::write(&kept), until })
+                Ok(Preparation::Waits { so_far: Prepared::of(&kept)?, until })
             }
         }
     }
@@ -118,7 +119,7 @@ impl Word<'_> {
         &self,
         prepared: &Prepared,
     ) -> Result<Published, JobError> {
-        let Some(container) = kept::read::<Kept>(prepared).and_then(|kept| kept.container) else {
+        let Some(container) = prepared.read::<Kept>()?.and_then(|kept| kept.container) else {
             return Err(self.error(ErrorClass::Bug, "there is no container"));
         };
         let fields = [("creation_id", container.as_str())];
@@ -138,7 +139,7 @@ impl Word<'_> {
         prepared: &Prepared,
         since: Timestamp,
     ) -> Result<Reconciled, JobError> {
-        let kept = kept::read::<Kept>(prepared).filter(|kept| kept.container.is_some());
+        let kept = prepared.read::<Kept>()?.filter(|kept| kept.container.is_some());
         let Some(kept) = kept else { return Ok(Reconciled::Absent) };
         match self.state(&kept).await? {
             State::Published => {}
@@ -154,7 +155,7 @@ impl Word<'_> {
         let (posts, _) =
             self.graph.posts_since::<T>(self.account, self.access, &path, since).await?;
         // Newest first: of several that are alike, the last is the one from then.
-        let found = posts.into_iter().rfind(|found: &RemotePost| same_text(&found.text, text));
+        let found = posts.into_iter().rfind(|found: &RemotePost| alike(&found.text, text));
         Ok(match found {
             Some(found) => Reconciled::There(self.published(found.remote_id).await),
             None => Reconciled::Unsure("it was published, and is not in the list of posts".into()),

@@ -279,8 +279,3 @@ impl Graph {
 pub(super) fn time(text: &str) -> Option<Timestamp> {
     text.parse().ok()
 }
-
-/// Whether a post has this text, however its ends and line ends are kept.
-pub(super) fn same_text(one: &str, other: &str) -> bool {
-    one.trim().lines().map(str::trim_end).eq(other.trim().lines().map(str::trim_end))
-}

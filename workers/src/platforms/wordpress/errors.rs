@@ -40,6 +40,6 @@ fn words(body: &Value) -> Words {
     let text = |place| body.pointer(place).and_then(Value::as_str);
     // Why a parameter was not taken says more than that it was not.
     let name = text("/data/details/status/code").or_else(|| text("/code"));
-    let message = text("/message").map(super::html::plain).unwrap_or_default();
+    let message = text("/message").map(crate::platforms::html::text_of).unwrap_or_default();
     Words { name: name.unwrap_or_default().to_owned(), message }
 }

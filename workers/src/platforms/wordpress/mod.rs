@@ -20,11 +20,13 @@ use postworks::clock::SharedClock;
 use postworks::job::{ErrorClass, JobError, SyncStream};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use self::place::Place;
 use self::wire::{Described, Draft, Listed, Media, Post, Publish, User};
 use super::call::{Call, Step};
+use super::html::text_of;
 use super::http::{Http, HttpOptions, RequestBuilder, endpoint};
 use super::{
     Account, Committed, Descriptor, Idempotency, Image, ImageKind, ImageLimits, Length, Limits,
@@ -195,13 +197,11 @@ impl Session<'_> {
     }
 }
 
-/// What the blog holds ready: a draft's number.
-fn prepared(post: &Post) -> Prepared {
-    Prepared(json!({ "post": post.id }))
-}
-
-fn draft_of(prepared: &Prepared) -> Option<u64> {
-    prepared.0.get("post")?.as_u64()
+/// What the blog holds ready.
+#[derive(Serialize, Deserialize)]
+struct Held {
+    /// The draft's number.
+    post: u64,
 }
 
 #[async_trait]
@@ -246,7 +246,7 @@ impl Platform for WordPressClient {
         post: &Outgoing,
         so_far: Prepared,
     ) -> Result<Preparation, JobError> {
-        if draft_of(&so_far).is_some() {
+        if so_far.read::<Held>()?.is_some() {
             return Ok(Preparation::Ready(so_far));
         }
         let session = self.session(account, Step::Upload, &access);
@@ -256,7 +256,7 @@ impl Platform for WordPressClient {
             Some(left) if left.status != "draft" => left,
             left => session.write(&slug, post, left).await?,
         };
-        Ok(Preparation::Ready(prepared(&draft)))
+        Ok(Preparation::Ready(Prepared::of(&Held { post: draft.id })?))
     }
 
     async fn commit(
@@ -267,7 +267,7 @@ impl Platform for WordPressClient {
         prepared: &Prepared,
     ) -> Result<Committed, JobError> {
         let session = self.session(account, Step::Publish, &access);
-        let Some(id) = draft_of(prepared) else {
+        let Some(Held { post: id }) = prepared.read()? else {
             return Err(session.call.error(ErrorClass::Bug, "there is no draft to publish"));
         };
         let route = format!("posts/{id}");
@@ -329,7 +329,7 @@ impl Platform for WordPressClient {
 }
 
 fn remote(listed: Listed) -> RemotePost {
-    let (title, body) = (html::plain(&listed.title.raw), html::plain(&listed.content.raw));
+    let (title, body) = (text_of(&listed.title.raw), text_of(&listed.content.raw));
     let parts: Vec<String> = [title, body].into_iter().filter(|part| !part.is_empty()).collect();
     RemotePost {
         remote_id: listed.id.to_string(),

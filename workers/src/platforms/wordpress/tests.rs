@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 use postworks::clock::SystemClock;
+use serde_json::json;
 use uuid::Uuid;
 
 use super::*;

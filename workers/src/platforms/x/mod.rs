@@ -60,7 +60,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     },
     streams: &SyncStream::ALL,
     // docs.x.com/x-api/getting-started/pricing, since 20 April 2026: $0.015, and $0.200 with a URL.
-    price: Some(Price { plain_micros: 15_000, with_link_micros: 200_000 }),
+    price: Some(Price { plain_micros: 15_000, with_link_micros: 200_000, alt_text_micros: 5_000 }),
     local: false,
 };
 
@@ -244,7 +244,7 @@ impl Platform for XClient {
     ) -> Result<Committed, JobError> {
         let secrets = [access];
         let call = Self::call(account, Step::Publish, &secrets);
-        let uploads = Uploads::of(prepared);
+        let uploads: Uploads = prepared.read()?.unwrap_or_default();
         let media_ids: Vec<&str> = uploads.media.iter().map(|media| media.id.as_str()).collect();
         let new = NewPost {
             text: &post.text_with_link(),

@@ -249,7 +249,8 @@ async fn images_are_uploaded_and_described_one_step_at_a_time() {
     }
     let ready = client.prepare(&account, &secret, &post, kept.clone()).await.unwrap();
     assert_eq!(ready, Preparation::Ready(kept.clone()));
-    let ids: Vec<String> = Uploads::of(&kept).media.into_iter().map(|media| media.id).collect();
+    let ids: Vec<String> =
+        kept.read::<Uploads>().unwrap().unwrap().media.into_iter().map(|media| media.id).collect();
     assert_eq!(ids, ["7", "8"]);
     insta::assert_snapshot!(responder.take_requests(), @r#"
     POST /2/media/upload
@@ -291,7 +292,7 @@ async fn an_upload_that_x_forgets_soon_is_made_again() {
     responder.answer_with(Reply::new(200, r#"{"data":{"id":"8","expires_after_secs":86400}}"#));
     let again = client.prepare(&account, &secret, &post, so_far).await.unwrap();
     let Preparation::Waits { so_far, .. } = again else { panic!("{again:?}") };
-    assert_eq!(Uploads::of(&so_far).media[0].id, "8");
+    assert_eq!(so_far.read::<Uploads>().unwrap().unwrap().media[0].id, "8");
     let ready = client.prepare(&account, &secret, &post, so_far.clone()).await.unwrap();
     assert_eq!(ready, Preparation::Ready(so_far));
 }

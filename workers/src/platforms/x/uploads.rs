@@ -42,17 +42,9 @@ pub(super) struct Upload {
 }
 
 impl Uploads {
-    pub(super) fn of(prepared: &Prepared) -> Self {
-        serde_json::from_value(prepared.0.clone()).unwrap_or_default()
-    }
-
-    fn kept(&self) -> Prepared {
-        Prepared(serde_json::to_value(self).unwrap_or_default())
-    }
-
     /// To be kept before it goes on.
-    fn so_far(&self, until: Timestamp) -> Preparation {
-        Preparation::Waits { so_far: self.kept(), until }
+    fn so_far(&self, until: Timestamp) -> Result<Preparation, JobError> {
+        Ok(Preparation::Waits { so_far: Prepared::of(self)?, until })
     }
 }
 
@@ -66,14 +58,14 @@ impl XClient {
         so_far: &Prepared,
     ) -> Result<Preparation, JobError> {
         let now = self.clock.now();
-        let mut uploads = Uploads::of(so_far);
+        let mut uploads = so_far.read::<Uploads>()?.unwrap_or_default();
         for (at, image) in post.images.iter().enumerate() {
             let kept = uploads.media.get(at).filter(|kept| kept.ends > now.after(MARGIN)).cloned();
             let next = match kept {
                 None => self.upload(account, access, image).await?,
                 Some(kept) if !kept.ready => match self.progress(account, access, &kept).await? {
                     Ok(()) => Upload { ready: true, ..kept },
-                    Err(until) => return Ok(uploads.so_far(until)),
+                    Err(until) => return uploads.so_far(until),
                 },
                 Some(kept) if !kept.described => {
                     self.describe(account, access, &kept, image).await?;
@@ -86,9 +78,9 @@ impl XClient {
                 Some(place) => *place = next,
                 None => uploads.media.push(next),
             }
-            return Ok(uploads.so_far(now));
+            return uploads.so_far(now);
         }
-        Ok(Preparation::Ready(uploads.kept()))
+        Ok(Preparation::Ready(Prepared::of(&uploads)?))
     }
 
     async fn upload(
