@@ -49,7 +49,7 @@ impl Outgoing {
 }
 
 /// A text with an address after it, unless it is there already.
-pub(super) fn with_link(text: &str, url: Option<&str>) -> String {
+pub(crate) fn with_link(text: &str, url: Option<&str>) -> String {
     match url {
         Some(url) if text.trim().is_empty() => url.to_owned(),
         Some(url) if !text.contains(url) => format!("{}\n\n{url}", text.trim_end()),

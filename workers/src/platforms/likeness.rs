@@ -3,6 +3,9 @@
 
 use unicode_normalization::UnicodeNormalization as _;
 
+/// What may stand behind an address and is no part of it.
+const CLOSING: [char; 10] = ['.', ',', ';', ':', '!', '?', ')', ']', '"', '\''];
+
 /// Whether two texts are of one post.
 pub(super) fn alike(one: &str, other: &str) -> bool {
     essence(one) == essence(other)
@@ -12,9 +15,10 @@ pub(super) fn alike(one: &str, other: &str) -> bool {
 /// addresses without what goes without saying.
 pub(super) fn essence(text: &str) -> String {
     let text: String = text.nfc().collect();
+    let text = text.replace("https://", "").replace("http://", "");
     let words = text.split_whitespace().map(|word| {
-        let place = word.strip_prefix("https://").or_else(|| word.strip_prefix("http://"));
-        place.map_or(word, |place| place.trim_end_matches('/'))
+        let (address, after) = word.split_at(word.trim_end_matches(CLOSING).len());
+        format!("{}{after}", address.trim_end_matches('/'))
     });
     words.collect::<Vec<_>>().join(" ")
 }
@@ -29,6 +33,7 @@ mod tests {
         for shown in ["Caf\u{e9}: http://example.org", "Caf\u{e9}:\u{a0}https://example.org/"] {
             assert!(alike(sent, shown), "{shown}");
         }
+        assert!(alike("see (https://example.org/).", "see (example.org)."));
         assert!(alike("one \ntwo", "one\r\ntwo\n"));
         assert!(!alike("Hello", "hello"));
         assert!(!alike("https://example.org/a", "https://example.org/b"));

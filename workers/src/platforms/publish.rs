@@ -1,5 +1,7 @@
 //! What goes between a handler and a platform's client when a post is published.
 
+use std::collections::BTreeSet;
+
 use postworks::job::{ErrorClass, JobError, Timestamp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -81,15 +83,44 @@ pub enum Committed {
 pub struct Sought<'a> {
     /// When the first request was recorded that may have been applied.
     pub since: Timestamp,
+    /// When the last of them was over at the latest.
+    pub until: Timestamp,
     /// The id of a post that the platform took for it.
     pub named: Option<&'a str>,
+    /// What of what the account shows is not ours, or need not be.
+    pub others: &'a Others,
 }
+
+impl Sought<'static> {
+    /// A post of an account that publishes nothing else.
+    pub fn alone(since: Timestamp, until: Timestamp) -> Self {
+        Self { since, until, named: None, others: Others::NONE }
+    }
+}
+
+/// What other publications of an account have on the platform, or may have.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Others {
+    /// The platform's ids of their posts.
+    pub ids: BTreeSet<String>,
+    /// The texts, with their links, of those that may be there.
+    pub texts: Vec<String>,
+}
+
+impl Others {
+    /// There are none.
+    pub const NONE: &'static Self = &NO_OTHERS;
+}
+
+static NO_OTHERS: Others = Others { ids: BTreeSet::new(), texts: Vec::new() };
 
 /// What a platform says of a post that may be out there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reconciled {
-    /// It is.
+    /// It is, surely.
     There(Published),
+    /// This one reads as it does, and is it if no other publication has it.
+    Alike(Published),
     /// It is not, as far as the platform shows.
     Absent,
     /// What it shows proves neither, in these words.

@@ -209,7 +209,8 @@ impl Store {
                      target) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (",
                     $conflict,
                     ") DO UPDATE SET state = 'active', state_reason = NULL, \
-                     target = excluded.target WHERE connectors.disconnected_at IS NULL RETURNING id"
+                     target = COALESCE(excluded.target, connectors.target) \
+                     WHERE connectors.disconnected_at IS NULL RETURNING id"
                 )
             };
         }

@@ -142,7 +142,12 @@ impl Publication {
     /// be: no request can be under way any more, and what arrived is visible. `None` if no
     /// request's outcome is open.
     pub fn proof_from(&self) -> Option<Timestamp> {
-        self.send_by.map(|send_by| send_by.after(REQUEST_MAX).after(VISIBLE_WITHIN))
+        self.arrived_by().map(|at| at.after(VISIBLE_WITHIN))
+    }
+
+    /// When the last request with an unknown outcome has arrived, if it has at all.
+    pub fn arrived_by(&self) -> Option<Timestamp> {
+        self.send_by.map(|send_by| send_by.after(REQUEST_MAX))
     }
 }
 
@@ -398,10 +403,10 @@ pub(super) fn age_on_arrival(begun_at: Option<Timestamp>, now: Timestamp) -> Dur
 }
 
 /// The jobs that may have died of not knowing: the publication's own and the last sender.
-type Jobs = (Uuid, Option<Uuid>);
+pub(super) type Jobs = (Uuid, Option<Uuid>);
 
 /// Ends a publication that is not published yet; answers its jobs.
-async fn publish(
+pub(super) async fn publish(
     tx: &mut Tx,
     id: Uuid,
     remote_id: Option<&String>,
@@ -420,7 +425,11 @@ async fn publish(
         .await)?)
 }
 
-async fn complete_dead(tx: &mut Tx, jobs: Option<&Jobs>, at: Timestamp) -> Result<(), Error> {
+pub(super) async fn complete_dead(
+    tx: &mut Tx,
+    jobs: Option<&Jobs>,
+    at: Timestamp,
+) -> Result<(), Error> {
     let Some((job, sender)) = jobs else { return Ok(()) };
     SqlLedger::complete_dead_in(tx, JobId::from_uuid(*job), at).await?;
     if let Some(sender) = sender.filter(|sender| sender != job) {

@@ -4,6 +4,7 @@
 //!
 //! A file a table. Nothing here speaks to a platform or decides what becomes of a job.
 
+mod adoption;
 mod api_keys;
 mod cadence;
 mod cleanup;

@@ -123,7 +123,7 @@ async fn every_request_is_one_that_xs_own_document_permits() {
     }
     client.commit(&account, &access, &whole, &upload(true, true)).await.unwrap();
 
-    let sought = Sought { since: now, named: None };
+    let sought = Sought::alone(now, now);
     client.reconcile(&account, &access, &plain, &Prepared::NOTHING, sought).await.unwrap();
     client.posts(&account, &access, Some("7140dib")).await.unwrap();
     let ids = ["17", "18"].map(str::to_owned);

@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod accounts;
+mod adopting;
+mod characters;
 mod cleanup;
 mod content;
 mod contract_real_x;

@@ -157,7 +157,7 @@ async fn a_status_that_is_looked_for_is_found_or_it_is_not_there() {
     };
     let since = SystemClock.now();
     let look = async |since: Timestamp| {
-        let (nothing, sought) = (Prepared::NOTHING, Sought { since, named: None });
+        let (nothing, sought) = (Prepared::NOTHING, Sought::alone(since, since));
         world.client.reconcile(&world.account, &world.token, &post, &nothing, sought).await.unwrap()
     };
     assert_eq!(look(since).await, Reconciled::Absent);

@@ -214,7 +214,7 @@ async fn an_answer_that_never_comes_is_a_timeout() {
 async fn a_device_that_was_signed_out_forgets_its_keys_and_its_messages_are_found() {
     let mut world = World::start().await;
     let tokens = world.sign_in().await;
-    let sought = Sought { since: SystemClock.now(), named: None };
+    let sought = Sought::alone(SystemClock.now(), SystemClock.now());
     let post = post("Before");
     let prepared = world.prepare(&tokens, &post).await.unwrap();
     let (account, client) = (world.account.clone(), client(Timeouts::default()));
@@ -247,7 +247,7 @@ async fn a_device_that_was_signed_out_forgets_its_keys_and_its_messages_are_foun
 async fn a_message_that_was_removed_is_not_taken_for_one_that_was_never_sent() {
     let world = World::start().await;
     let tokens = world.sign_in().await;
-    let sought = Sought { since: SystemClock.now(), named: None };
+    let sought = Sought::alone(SystemClock.now(), SystemClock.now());
     let post = post("Regrettable");
     let prepared = world.prepare(&tokens, &post).await.unwrap();
     let sent = commit(&world.client, &world.account, &tokens, &post, &prepared).await.unwrap();

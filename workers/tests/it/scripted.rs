@@ -2,61 +2,19 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use postworks::clock::SharedClock;
-use postworks::job::{ErrorClass, JobError, SyncStream, Timestamp};
+use postworks::job::{ErrorClass, JobError, Timestamp};
 use postworks_workers::platforms::{
-    Account, Committed, Descriptor, Idempotency, KeyScope, Limits, Numbers, Outgoing, Platform,
-    Preparation, Prepared, Profile, Published, Reconciled, Secret, Sought, SyncPage, TokenSet,
+    Account, Committed, Descriptor, Numbers, Others, Outgoing, Platform, Preparation, Prepared,
+    Profile, Published, Reconciled, Secret, Sought, SyncPage, TokenSet,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-const fn descriptor(name: &'static str, idempotency: Idempotency, reconciles: bool) -> Descriptor {
-    let secret = Secret::RefreshToken;
-    let streams = &[SyncStream::Posts];
-    Descriptor {
-        name,
-        idempotency,
-        reconciles,
-        secret,
-        target: None,
-        oauth: None,
-        limits: Limits::text_only(20),
-        streams,
-        price: None,
-        local: true,
-    }
-}
-
-const FOR_EVER: Idempotency = Idempotency::ClientKey { lifetime: None, scope: KeyScope::Account };
-const FOR_A_DAY: Idempotency = Idempotency::ClientKey {
-    lifetime: Some(Duration::from_secs(24 * 3_600)),
-    scope: KeyScope::Account,
-};
-
-pub(crate) static KEYED: Descriptor = descriptor("keyed", FOR_EVER, false);
-pub(crate) static FORGETFUL: Descriptor = descriptor("forgetful", FOR_A_DAY, false);
-pub(crate) static FORGETFUL_ASKED: Descriptor = descriptor("forgetful_asked", FOR_A_DAY, true);
-pub(crate) static ASKED: Descriptor = descriptor("asked", Idempotency::None, true);
-pub(crate) static BLIND: Descriptor = descriptor("blind", Idempotency::None, false);
-pub(crate) static SESSIONS: Descriptor = Descriptor {
-    secret: Secret::Password,
-    ..descriptor("sessions", Idempotency::DeterministicId, false)
-};
-
-/// Knows a key of the sign-in that sent it, for a day, and can be asked.
-pub(crate) static SIGNED: Descriptor = Descriptor {
-    secret: Secret::Password,
-    ..descriptor("signed", Idempotency::ClientKey { lifetime: None, scope: KeyScope::SignIn }, true)
-};
-
-/// Has all streams.
-pub(crate) static FOLLOWED: Descriptor =
-    Descriptor { streams: &SyncStream::ALL, ..descriptor("followed", FOR_EVER, false) };
+pub(crate) use crate::characters::*;
 
 /// What a person enters.
 pub(crate) const SECRET: &str = "first-refresh-token-or-password";
@@ -103,6 +61,10 @@ pub(crate) struct Server {
     pub(crate) taken: VecDeque<Option<String>>,
     /// The id that each look-up was told.
     pub(crate) named: Vec<Option<String>>,
+    /// What each look-up was told of the account's other publications.
+    pub(crate) others: Vec<Others>,
+    /// The next look-ups are refused.
+    pub(crate) refuse_look_ups: usize,
     /// What the next look-ups answer, whatever is there.
     pub(crate) reconciliations: VecDeque<Reconciled>,
     /// The pages of the account's posts, by the cursor they answer to.
@@ -196,6 +158,8 @@ impl Scripted {
             committed_with: Vec::new(),
             taken: VecDeque::new(),
             named: Vec::new(),
+            others: Vec::new(),
+            refuse_look_ups: 0,
             reconciliations: VecDeque::new(),
             pages: HashMap::new(),
             pages_read: Vec::new(),
@@ -440,6 +404,11 @@ impl Platform for Scripted {
         let (found, told) = {
             let mut server = self.check(access)?;
             server.named.push(sought.named.map(str::to_owned));
+            server.others.push(sought.others.clone());
+            if server.refuse_look_ups > 0 {
+                server.refuse_look_ups -= 1;
+                return Err(failure(ErrorClass::Invalid));
+            }
             let found = server.shown.get(&post.publication_id).cloned();
             (found, server.reconciliations.pop_front())
         };

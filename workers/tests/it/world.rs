@@ -88,7 +88,7 @@ impl World {
         let call = |account, access: SecretString| {
             let platform = platform.clone();
             async move {
-                let sought = Sought { since: crate::scripted::FAR, named: None };
+                let sought = Sought::alone(crate::scripted::FAR, crate::scripted::FAR);
                 let (post, none) = (nothing(), Prepared::NOTHING);
                 platform.reconcile(&account, &access, &post, &none, sought).await?;
                 Ok(access.expose_secret().to_owned())
@@ -119,14 +119,14 @@ impl World {
 
     /// A publication of a new post on the account.
     pub(crate) async fn publication(&self, text: &str) -> Uuid {
+        self.publication_on(self.account, text).await
+    }
+
+    /// The same on another account.
+    pub(crate) async fn publication_on(&self, account: Uuid, text: &str) -> Uuid {
         let post_id = self.store.add_post(text).await.unwrap();
-        let publish = Publish {
-            post_id,
-            connector_ids: vec![self.account],
-            at: None,
-            window: None,
-            reply: None,
-        };
+        let publish =
+            Publish { post_id, connector_ids: vec![account], at: None, window: None, reply: None };
         let made = self.store.publish(&publish, |request| self.prepare(request)).await.unwrap();
         made[0].publication_id
     }

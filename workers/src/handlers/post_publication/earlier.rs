@@ -11,6 +11,9 @@ use crate::store::PublicationState;
 
 /// What the clocks of two machines may differ by. Looking a post up that could be repeated does no harm.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(10);
+/// A post that was made in one of these moments beside the request's time may be counted to it.
+const AROUND: Duration = Duration::from_secs(120);
+const ANOTHERS: &str = "the post that reads as this one is another publication's, or may be";
 
 impl Attempt<'_> {
     /// What helps if this attempt's request, or an earlier one, has an unknown outcome.
@@ -43,9 +46,13 @@ impl Attempt<'_> {
         let call = |account: Account, access: SecretString| async move {
             self.ask(&account, &access, post, prepared, None).await
         };
-        let found = self.services.accounts.with_access(self.publication.connector_id, call).await?;
-        let (words, is_sure) = match found {
+        let found = self.services.accounts.with_access(self.publication.connector_id, call).await;
+        let (words, is_sure) = match unless_refused(found)? {
             Reconciled::There(published) => return Ok(Some(published)),
+            Reconciled::Alike(published) if self.adopts(&published).await? => {
+                return Ok(Some(published));
+            }
+            Reconciled::Alike(_) => return Err(self.later(ANOTHERS)),
             Reconciled::Absent => ("an earlier attempt's post is not there yet".to_owned(), true),
             Reconciled::Unsure(words) => (words, false),
         };
@@ -69,9 +76,21 @@ impl Attempt<'_> {
         named: Option<&str>,
     ) -> Result<Reconciled, JobError> {
         let since = self.publication.begun_at.unwrap_or(self.publication.scheduled_at);
-        let sought = Sought { since, named };
+        // One that was refused just now may name its own post, too.
+        let until = self.publication.arrived_by().filter(|_| named.is_none());
+        let until = until.unwrap_or(self.services.now());
+        let (first, last) = (since.before(AROUND), until.after(AROUND));
+        let others = self.services.store.others_of(self.publication.id, first, last).await;
+        let others = &others.map_err(|error| self.fault(error))?;
+        let sought = Sought { since, until, named, others };
         let asked = self.platform.reconcile(account, access, post, prepared, sought);
         self.cx.breaker.calling(asked).await
+    }
+
+    /// Records that a post that reads as this one is this one, unless it is another publication's.
+    async fn adopts(&self, published: &Published) -> Result<bool, JobError> {
+        let adopted = self.services.store.adopt(&self.publication, published).await;
+        adopted.map_err(|error| self.fault(error))
     }
 
     /// A key that is about to be sent again must still be the same to the platform: the account may
@@ -108,6 +127,11 @@ impl Attempt<'_> {
         }
         match self.ask(account, access, post, prepared, named).await {
             Ok(Reconciled::There(published)) => Ok(published),
+            Ok(Reconciled::Alike(published)) => match self.adopts(&published).await {
+                Ok(true) => Ok(published),
+                Ok(false) => Err(unknown(ANOTHERS)),
+                Err(error) => Err(unknown(ANOTHERS).because(error)),
+            },
             Ok(Reconciled::Absent) => {
                 Err(unknown("the platform says it has the post, and shows none"))
             }
@@ -123,5 +147,15 @@ impl Attempt<'_> {
         }
         let class = ErrorClass::Unknown { repeatable: true };
         JobError::new(class, "whether it was published is to be looked up").because(error)
+    }
+}
+
+/// A look-up that the platform refuses says nothing about the post: a person looks then.
+fn unless_refused(found: Result<Reconciled, JobError>) -> Result<Reconciled, JobError> {
+    match found {
+        Err(error) if error.class() == ErrorClass::Invalid => {
+            Ok(Reconciled::Unsure(format!("it could not be looked up ({error})")))
+        }
+        other => other,
     }
 }

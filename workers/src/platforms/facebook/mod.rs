@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use self::wire::{About, Attached, Figures, PageItself, Post};
 use super::call::Step;
 use super::http::HttpOptions;
-use super::likeness::alike;
+use super::look_back::{Listing, Shown};
 use super::meta::{Created, Graph, TABLE};
 use super::oauth::{Consent, Granted, OAuthClient};
 use super::{
@@ -125,29 +125,6 @@ impl FacebookClient {
         let request = self.graph.request(Method::POST, url).multipart(form.part("source", file));
         let answer = self.graph.send(call, request).await?;
         self.graph.value(call, &answer).map(|photo: Created| photo.id)
-    }
-
-    /// Whether the Page's posts since then have one like this.
-    async fn look_for(
-        &self,
-        account: &Account,
-        access: &SecretString,
-        text: &str,
-        since: Timestamp,
-    ) -> Result<Reconciled, JobError> {
-        let list = edge(account, POSTS);
-        let (posts, complete) =
-            self.graph.posts_since::<Post>(account, access, &list, since).await?;
-        // Newest first: of several that are alike, the last is the one from then.
-        let found = posts.into_iter().rfind(|post| alike(&post.text, text));
-        Ok(match found {
-            Some(_) if text.trim().is_empty() => {
-                Reconciled::Unsure("a post without a text is there, and may be another one".into())
-            }
-            Some(post) => Reconciled::There(published(post.remote_id)),
-            None if complete => Reconciled::Absent,
-            None => Reconciled::Unsure("more posts were made since than are looked through".into()),
-        })
     }
 }
 
@@ -282,7 +259,12 @@ impl Platform for FacebookClient {
         _: &Prepared,
         sought: Sought<'_>,
     ) -> Result<Reconciled, JobError> {
-        self.look_for(account, access, &message(post), sought.since).await
+        let (list, from) = (edge(account, POSTS), sought.from());
+        let (posts, is_whole) =
+            self.graph.posts_since::<Post>(account, access, &list, from).await?;
+        let shown = posts.into_iter().map(|post| Shown::of(post, published)).collect();
+        let listing = Listing { shown, is_whole };
+        Ok(listing.look_for(&message(post), None, sought, str::to_owned))
     }
 
     async fn posts(

@@ -5,7 +5,7 @@ use postworks::clock::{Clock as _, SystemClock};
 use super::*;
 use crate::platforms::meta::testing::{image, link, oauth, sent};
 use crate::platforms::responder::{Reply, Responder, SECRET, post};
-use crate::platforms::{Draft, Link, NetworkPolicy};
+use crate::platforms::{Draft, Link, NetworkPolicy, Others};
 
 const PAGE: &str = "546349135390552";
 const CREATED: &str = r#"{"id":"546349135390552_1116689038356556"}"#;
@@ -20,7 +20,8 @@ fn account(responder: &Responder) -> Account {
 }
 
 fn since() -> Sought<'static> {
-    Sought { since: "2026-03-01T09:30:30Z".parse().unwrap(), named: None }
+    let at = "2026-03-01T09:30:30Z".parse().unwrap();
+    Sought::alone(at, at)
 }
 
 #[tokio::test]
@@ -138,18 +139,21 @@ async fn after_an_unknown_outcome_the_pages_posts_are_compared() {
         client().reconcile(&account, &secret, &post, &Prepared::NOTHING, sought).await.unwrap()
     };
     let found = ask(post(), since()).await;
-    let Reconciled::There(published) = found else { panic!("{found:?}") };
+    let Reconciled::Alike(published) = found else { panic!("{found:?}") };
     assert_eq!(published.remote_id, "546349135390552_1116692711689522");
     insta::assert_snapshot!(sent(&responder), @r"
     GET /v25.0/546349135390552/published_posts?fields=id%2Cmessage%2Ccreated_time&limit=100&access_token=[secret]
     ");
     let of_old = Outgoing { text: "Hello Fans!".into(), ..post() };
-    assert_eq!(ask(of_old, since()).await, Reconciled::Absent, "that one was there before");
+    let others = Others { ids: [published.remote_id].into(), texts: Vec::new() };
+    let sought = Sought { others: &others, ..since() };
+    assert_eq!(ask(of_old, sought).await, Reconciled::Absent, "that one was there before");
     let of_image = Outgoing { text: String::new(), ..post() };
-    assert_eq!(ask(of_image.clone(), since()).await, Reconciled::Absent);
-    let earlier = Sought { since: "2026-03-01T07:00:00Z".parse().unwrap(), named: None };
+    assert_eq!(ask(of_image.clone(), sought).await, Reconciled::Absent);
+    let [seven, eight] = ["2026-03-01T07:00:00Z", "2026-03-01T08:00:00Z"];
+    let earlier = Sought::alone(seven.parse().unwrap(), eight.parse().unwrap());
     assert!(matches!(ask(of_image, earlier).await, Reconciled::Unsure(_)), "any photo could be it");
-    let of_all = Sought { since: "2020-01-01T00:00:00Z".parse().unwrap(), named: None };
+    let of_all = Sought::alone("2020-01-01T00:00:00Z".parse().unwrap(), eight.parse().unwrap());
     let missing = Outgoing { text: "Elsewhere".into(), ..post() };
     assert!(matches!(ask(missing, of_all).await, Reconciled::Unsure(_)), "there are more pages");
 }

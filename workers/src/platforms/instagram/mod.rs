@@ -177,7 +177,7 @@ impl Platform for InstagramClient {
         sought: Sought<'_>,
     ) -> Result<Reconciled, JobError> {
         let text = post.text_with_link();
-        self.word(account, access).reconcile::<Media>(post, &text, prepared, sought.since).await
+        self.word(account, access).reconcile::<Media>(post, &text, prepared, sought).await
     }
 
     async fn posts(

@@ -147,7 +147,8 @@ async fn after_an_unknown_outcome_the_container_says() {
     let (account, secret) = (account(&responder), SecretString::from(SECRET));
     let prepared =
         Prepared(serde_json::json!({ "container": "1", "made_at": "2026-03-01T09:30:00Z" }));
-    let sought = Sought { since: "2026-03-01T09:30:30Z".parse().unwrap(), named: None };
+    let at = "2026-03-01T09:30:30Z".parse().unwrap();
+    let sought = Sought::alone(at, at);
     let ask = async |post: &Outgoing, prepared: &Prepared| {
         client().reconcile(&account, &secret, post, prepared, sought).await.unwrap()
     };
@@ -162,7 +163,7 @@ async fn after_an_unknown_outcome_the_container_says() {
     let media = || Reply::new(200, include_str!("fixtures/media.json"));
     responder.answer_in_turn([status("PUBLISHED"), media(), Reply::new(200, PERMALINK)]);
     let found = ask(&post(), &prepared).await;
-    let Reconciled::There(published) = found else { panic!("{found:?}") };
+    let Reconciled::Alike(published) = found else { panic!("{found:?}") };
     assert_eq!(published.remote_id, "17918195224117851");
     responder.answer_in_turn([status("PUBLISHED"), media()]);
     let other = Outgoing { text: "Elsewhere".into(), ..post() };

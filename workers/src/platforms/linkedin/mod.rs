@@ -306,12 +306,13 @@ impl Platform for LinkedInClient {
         _: &Prepared,
         sought: Sought<'_>,
     ) -> Result<Reconciled, JobError> {
+        let text = text(post);
         if let Some(urn) = sought.named
-            && let Some(there) = self.named(account, access, urn).await?
+            && let Some(told) = self.named(account, access, urn, &text, sought).await?
         {
-            return Ok(there);
+            return Ok(told);
         }
-        self.look_for(account, access, &text(post), sought.since).await
+        self.look_for(account, access, &text, sought).await
     }
 
     async fn posts(

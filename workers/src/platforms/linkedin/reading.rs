@@ -1,23 +1,18 @@
 //! What is read of an account: who it is, and its posts.
 
 use std::slice;
-use std::time::Duration;
 
 use http::{Method, StatusCode};
 use postworks::job::{ErrorClass, JobError, Timestamp};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::errors::TABLE;
 use super::wire::{Elements, Member, NetworkSize, Post};
 use super::{LinkedInClient, PAGE_POSTS, little, published, with_segment};
 use crate::platforms::answer::Answer;
 use crate::platforms::call::Step;
 use crate::platforms::http::endpoint;
-use crate::platforms::likeness::alike;
-use crate::platforms::{Account, Reconciled, RemotePost};
-
-/// How much their clocks and ours may differ.
-const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
+use crate::platforms::look_back::{Listing, Shown};
+use crate::platforms::{Account, Reconciled, RemotePost, Sought};
 
 impl LinkedInClient {
     /// Who the member is, by OpenID Connect, which has no versions.
@@ -50,23 +45,36 @@ impl LinkedInClient {
         }
     }
 
-    /// The post that a refusal named, unless it is not there: of some such URNs nothing is found.
+    /// Whether the post that a refusal named is the one of this text; `None` if it is not there: of
+    /// some such URNs nothing is found.
     pub(super) async fn named(
         &self,
         account: &Account,
         access: &SecretString,
         urn: &str,
+        text: &str,
+        sought: Sought<'_>,
     ) -> Result<Option<Reconciled>, JobError> {
         let call = Self::call(account, Step::Read, slice::from_ref(&access));
         let url = with_segment(endpoint(&account.base_url, "rest/posts"), urn);
         let answer = self.http.send(call, self.request(Method::GET, url, access)).await?;
         match answer.status {
             StatusCode::NOT_FOUND => return Ok(None),
-            // It may not be looked at; that it is there was said.
-            StatusCode::FORBIDDEN => {}
-            _ => answer.success(call, &TABLE, self.clock.as_ref())?,
+            StatusCode::FORBIDDEN => {
+                let words = format!("{urn} is like it, and this token may not read it");
+                return Ok(Some(Reconciled::Unsure(words)));
+            }
+            _ => {}
         }
-        Ok(Some(Reconciled::There(published(urn.to_owned()))))
+        let post: Post = self.value(call, &answer)?;
+        let shown = vec![Shown::of(Self::found(post), published)];
+        let listing = Listing { shown, is_whole: true };
+        Ok(Some(match listing.look_for(text, None, sought, str::to_owned) {
+            Reconciled::Absent => {
+                Reconciled::Unsure(format!("{urn}, which it is like, is of another time"))
+            }
+            found => found,
+        }))
     }
 
     /// A page of the author's posts, newest first.
@@ -97,13 +105,13 @@ impl LinkedInClient {
         }
     }
 
-    /// Whether the author's posts since then have one like this.
+    /// Whether the author's posts from then on have the one of this text.
     pub(super) async fn look_for(
         &self,
         account: &Account,
         access: &SecretString,
         text: &str,
-        since: Timestamp,
+        sought: Sought<'_>,
     ) -> Result<Reconciled, JobError> {
         let answer = self.page(account, access, 0).await?;
         if answer.status == StatusCode::FORBIDDEN {
@@ -113,21 +121,11 @@ impl LinkedInClient {
         }
         let call = Self::call(account, Step::Read, slice::from_ref(&access));
         let page: Elements<Post> = self.value(call, &answer)?;
-        let full = page.elements.len() == PAGE_POSTS;
-        let since = since.before(CLOCKS_DIFFER);
-        let mut posts: Vec<RemotePost> = page.elements.into_iter().map(Self::found).collect();
-        let all = posts.len();
-        posts.retain(|post| post.created_at.is_none_or(|at| at >= since));
-        let complete = posts.len() < all || !full;
-        // Newest first: of several that are alike, the last is the one from then.
-        let found = posts.into_iter().rfind(|found| alike(&found.text, text));
-        Ok(match found {
-            Some(_) if text.trim().is_empty() => {
-                Reconciled::Unsure("a post without a text is there, and may be another one".into())
-            }
-            Some(found) => Reconciled::There(published(found.remote_id)),
-            None if complete => Reconciled::Absent,
-            None => Reconciled::Unsure("more posts were made since than are looked through".into()),
-        })
+        let is_full = page.elements.len() == PAGE_POSTS;
+        let posts: Vec<RemotePost> = page.elements.into_iter().map(Self::found).collect();
+        let is_old = |post: &RemotePost| post.created_at.is_some_and(|at| at < sought.from());
+        let is_whole = !is_full || posts.iter().any(is_old);
+        let shown = posts.into_iter().map(|post| Shown::of(post, published)).collect();
+        Ok(Listing { shown, is_whole }.look_for(text, None, sought, str::to_owned))
     }
 }

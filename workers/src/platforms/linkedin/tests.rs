@@ -11,7 +11,7 @@ use crate::platforms::meta::testing::{image, link, oauth, sent};
 use crate::platforms::meter::Took;
 use crate::platforms::oauth::Consent;
 use crate::platforms::responder::{Reply, Responder, SECRET, post};
-use crate::platforms::{Draft, NetworkPolicy};
+use crate::platforms::{Draft, NetworkPolicy, Others};
 
 const URN: &str = "urn:li:share:6844785523593134080";
 const ORGANISATION: &str = "urn:li:organization:2414183";
@@ -233,13 +233,25 @@ async fn a_duplicate_names_the_post_that_is_there_unless_it_is_none() {
 
     sent(&responder);
     let since = "2026-03-01T09:30:30Z".parse().unwrap();
-    let sought = Sought { since, named: Some(URN) };
+    let sought = Sought { named: Some(URN), ..Sought::alone(since, since) };
     let ask = async || {
         client().reconcile(&account, &secret, &post(), &Prepared::NOTHING, sought).await.unwrap()
     };
-    for status in [200, 403] {
-        responder.answer_with(Reply::new(status, "{}"));
-        assert!(matches!(ask().await, Reconciled::There(there) if there.remote_id == URN));
+    let named = |text: &str, at: &str| {
+        let at: postworks::job::Timestamp = at.parse().unwrap();
+        let body = json!({ "id": URN, "commentary": text, "publishedAt": at.as_millis() });
+        Reply::new(200, body.to_string())
+    };
+    responder.answer_with(named("Hello", "2026-03-01T09:31:00Z"));
+    assert!(matches!(ask().await, Reconciled::Alike(there) if there.remote_id == URN));
+    for other in [
+        named("Hello", "2026-03-01T09:20:00Z"),
+        named("Bye", "2026-03-01T09:31:00Z"),
+        Reply::new(403, "{}"),
+    ] {
+        responder.answer_with(other);
+        let told = ask().await;
+        assert!(matches!(told, Reconciled::Unsure(_)), "{told:?}");
     }
     let list = r#"{"paging":{"start":0,"count":50,"links":[]},"elements":[]}"#;
     responder.answer_in_turn([Reply::new(404, "{}"), Reply::new(200, list)]);
@@ -271,18 +283,23 @@ fn the_urn_of_a_post_is_found_in_words() {
 async fn after_an_unknown_outcome_the_authors_posts_are_compared() {
     let responder = Responder::start().await;
     let (account, secret) = (organisation(&responder), SecretString::from(SECRET));
-    let ask = async |text: &str| {
+    let ask = async |text: &str, others: &Others| {
         let post = Outgoing { text: text.into(), ..post() };
-        let sought = Sought { since: "2026-03-01T09:30:30Z".parse().unwrap(), named: None };
+        let at = "2026-03-01T09:30:30Z".parse().unwrap();
+        let sought = Sought { others, ..Sought::alone(at, at) };
         client().reconcile(&account, &secret, &post, &Prepared::NOTHING, sought).await.unwrap()
     };
     responder.answer_with(Reply::new(200, include_str!("fixtures/posts.json")));
-    let found = ask("Hello #world (again)").await;
-    let Reconciled::There(published) = found else { panic!("{found:?}") };
+    let found = ask("Hello #world (again)", Others::NONE).await;
+    let Reconciled::Alike(published) = found else { panic!("{found:?}") };
     assert_eq!(published.remote_id, "urn:li:share:6856984350567002112");
-    assert_eq!(ask("test strings!").await, Reconciled::Absent, "that one was there before");
+    let others = Others { ids: [published.remote_id].into(), texts: Vec::new() };
+    let told = ask("test strings!", &others).await;
+    assert_eq!(told, Reconciled::Absent, "that one was there before");
     responder.answer_with(Reply::new(403, r#"{"serviceErrorCode":100,"message":"Not enough permissions to access: FINDER-author /posts","status":403}"#));
-    let Reconciled::Unsure(words) = ask("Hello").await else { panic!("it cannot be known") };
+    let Reconciled::Unsure(words) = ask("Hello", &others).await else {
+        panic!("it cannot be known")
+    };
     assert!(words.contains("r_member_social"), "{words}");
 }
 

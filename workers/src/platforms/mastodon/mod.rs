@@ -24,6 +24,7 @@ use self::uploads::Uploads;
 use self::wire::{NewStatus, Person, Status};
 use super::call::{Call, Step};
 use super::http::{Http, HttpOptions, RequestBuilder, endpoint};
+use super::look_back::{Listing, Shown};
 use super::{
     Account, Committed, Descriptor, Idempotency, ImageKind, ImageLimits, KeyScope, Length, Limits,
     LinkAs, Numbers, Outgoing, Platform, Preparation, Prepared, Profile, Published, Reconciled,
@@ -71,8 +72,6 @@ const PAGES_MAX: usize = 5;
 /// Statuses whose numbers a server gives in one answer, at most (`DEFAULT_STATUSES_LIMIT` in
 /// `app/controllers/api/v1/statuses_controller.rb`).
 const NUMBERED_AT_ONCE: usize = 20;
-/// Looking begins so much before the first request was recorded: the clocks of two machines differ.
-const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
 
 /// Speaks to Mastodon.
 pub struct MastodonClient {
@@ -243,29 +242,25 @@ impl Platform for MastodonClient {
         _: &Prepared,
         sought: Sought<'_>,
     ) -> Result<Reconciled, JobError> {
-        let since = sought.since.before(CLOCKS_DIFFER);
-        let sent = post.text_with_link();
-        let mut found = None;
-        let mut cursor = None::<String>;
+        let from = sought.from();
+        let (mut listing, mut cursor) = (Listing::default(), None::<String>);
         for _ in 0..PAGES_MAX {
             let (statuses, next) = self.list(account, access, cursor.as_deref()).await?;
-            let is_old = |status: &Status| time(status).is_some_and(|time| time < since);
-            let all_seen = next.is_none() || statuses.iter().any(is_old);
-            let alike = statuses.into_iter().filter(|status| !is_old(status));
-            // Newest first: the last is the one that the first attempt made.
-            found = alike.filter(|status| text::is_of(status, &sent)).last().or(found);
-            if all_seen {
-                return Ok(match found {
-                    None => Reconciled::Absent,
-                    Some(_) if sent.trim().is_empty() => Reconciled::Unsure(
-                        "the account has a status without text, as this one is".to_owned(),
-                    ),
-                    Some(status) => Reconciled::There(published(status)),
-                });
+            let is_old = |status: &Status| time(status).is_some_and(|time| time < from);
+            listing.is_whole = next.is_none() || statuses.iter().any(is_old);
+            listing.shown.extend(statuses.into_iter().map(|status| Shown {
+                at: time(&status),
+                text: text::without_servers(&text::read(&status)),
+                answers: status.in_reply_to_id.clone(),
+                published: published(status),
+            }));
+            if listing.is_whole {
+                break;
             }
             cursor = next;
         }
-        Ok(Reconciled::Unsure("the account has posted more than is looked through".to_owned()))
+        let (text, answers) = (post.text_with_link(), post.reply_to.as_deref());
+        Ok(listing.look_for(&text, answers, sought, text::without_servers))
     }
 
     async fn posts(

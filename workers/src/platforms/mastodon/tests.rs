@@ -10,7 +10,7 @@ use super::*;
 use crate::platforms::answer::Answer;
 use crate::platforms::meter::Took;
 use crate::platforms::responder::{Reply, Responder, SECRET, post, published as put};
-use crate::platforms::{Draft, DraftImage, Image, Link, NetworkPolicy};
+use crate::platforms::{Draft, DraftImage, Image, Link, NetworkPolicy, Others};
 
 const EXPIRED: ErrorClass = ErrorClass::AuthExpired;
 const REVOKED: ErrorClass = ErrorClass::AuthRevoked;
@@ -338,18 +338,21 @@ async fn a_status_is_known_by_its_text() {
     let responder = Responder::start().await;
     let (client, account, secret) = (client(), known(&responder), SecretString::from(SECRET));
     let since: Timestamp = "2019-12-08T03:48:00Z".parse().unwrap();
-    let told = |text: &str, since: Timestamp| {
+    let told = |text: &str, since: Timestamp, others: Others| {
         let (client, account, secret) = (&client, &account, &secret);
-        let post = Outgoing { text: text.to_owned(), ..post() };
+        let reply_to = text.starts_with("@bob").then(|| "108880209317577809".to_owned());
+        let post = Outgoing { text: text.to_owned(), reply_to, ..post() };
         async move {
-            let sought = Sought { since, named: None };
+            let until = since.after(Duration::from_secs(4 * 365 * 24 * 3_600));
+            let sought = Sought { others: &others, ..Sought::alone(since, until) };
             let told = client.reconcile(account, secret, &post, &Prepared::NOTHING, sought).await;
             told.unwrap()
         }
     };
     responder.answer_with(Reply::new(200, STATUSES));
-    let found = told("@bob@other.example Yes", since).await;
-    let Reconciled::There(found) = found else { panic!("{found:?}") };
+    let none = Others::default;
+    let found = told("@bob@other.example Yes", since, none()).await;
+    let Reconciled::Alike(found) = found else { panic!("{found:?}") };
     assert_eq!(found.remote_id, "108880211901672326");
     assert_eq!(
         found.remote_url.as_deref(),
@@ -357,19 +360,22 @@ async fn a_status_is_known_by_its_text() {
     );
     let old = "\"I lost my inheritance with one wrong digit on my sort code\"\n\
                https://news.example/money/2019/dec/07/i-lost-my-193000-inheritance";
-    assert!(matches!(told(old, since).await, Reconciled::There(_)));
+    assert!(matches!(told(old, since, none()).await, Reconciled::Alike(_)));
     let later = since.after(Duration::from_secs(3_600));
-    assert_eq!(told(old, later).await, Reconciled::Absent, "another one, from before");
-    assert_eq!(told("Something else", since).await, Reconciled::Absent);
+    let theirs = || Others { ids: [found.remote_id.clone()].into(), texts: Vec::new() };
+    assert_eq!(told(old, later, theirs()).await, Reconciled::Absent, "another one, from before");
+    let unsure = told("Something else", since, theirs()).await;
+    assert!(matches!(unsure, Reconciled::Unsure(_)), "one that reads differently: {unsure:?}");
     // As many pages as are looked through, and no end.
     responder.answer_with(Reply::new(200, STATUSES).header("link", NEXT));
     responder.take_requests();
-    let unsure = told("Something else", since.before(Duration::from_secs(1_000))).await;
+    let unsure = told("Something else", since.before(Duration::from_secs(1_000)), none()).await;
     assert!(matches!(unsure, Reconciled::Unsure(_)), "{unsure:?}");
     assert_eq!(responder.take_requests().matches("GET ").count(), PAGES_MAX);
     let wordless = r#"[{"id":"1","content":"","created_at":"2026-01-01T00:00:00Z"}]"#;
     responder.answer_with(Reply::new(200, wordless));
-    assert!(matches!(told("", since).await, Reconciled::Unsure(_)));
+    let since = "2026-01-01T00:00:00Z".parse().unwrap();
+    assert!(matches!(told("", since, none()).await, Reconciled::Unsure(_)));
 }
 
 fn worded(text: &str) -> Draft<'_> {

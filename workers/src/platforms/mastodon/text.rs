@@ -5,7 +5,6 @@ use unicode_segmentation::UnicodeSegmentation as _;
 use super::wire::Status;
 use crate::platforms::addresses::{COUNTS_AS, addresses};
 use crate::platforms::html::text_of;
-use crate::platforms::likeness::alike;
 
 /// The length of a text: letters as people see them, an address as 23, and of `@somebody@example.org`
 /// only the first part (`app/validators/status_length_validator.rb`).
@@ -22,8 +21,8 @@ fn seen(text: &str) -> usize {
     without_servers(text).graphemes(true).count()
 }
 
-/// The text with `@somebody` in place of `@somebody@example.org`.
-fn without_servers(text: &str) -> String {
+/// The text with `@somebody` in place of `@somebody@example.org`, as mentions are shown.
+pub(super) fn without_servers(text: &str) -> String {
     let mut short = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('@') {
@@ -52,14 +51,10 @@ pub(super) fn read(status: &Status) -> String {
     text_of(&status.content)
 }
 
-/// Whether a status that is shown is the one of this text. Mentions are shown without their servers.
-pub(super) fn is_of(shown: &Status, text: &str) -> bool {
-    alike(&without_servers(&read(shown)), &without_servers(text))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::platforms::likeness::alike;
 
     #[test]
     fn a_text_is_as_long_as_mastodon_counts_it() {
@@ -92,7 +87,9 @@ mod tests {
                     @<span>bob</span></a></span> &amp; all</p><p><a href=\"https://example.org/page\">\
                     <span class=\"invisible\">https://</span><span class=\"\">example.org/page</span>\
                     <span class=\"invisible\"></span></a></p>";
-        assert!(is_of(&shown(html), "Hi @bob@s.example & all\n\nhttps://example.org/page"));
-        assert!(!is_of(&shown(html), "Hi @bob@s.example & all\n\nhttps://example.org/other"));
+        let shown = without_servers(&read(&shown(html)));
+        let is_of = |text: &str| alike(&shown, &without_servers(text));
+        assert!(is_of("Hi @bob@s.example & all\n\nhttps://example.org/page"));
+        assert!(!is_of("Hi @bob@s.example & all\n\nhttps://example.org/other"));
     }
 }

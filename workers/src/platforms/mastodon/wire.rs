@@ -17,6 +17,7 @@ pub(super) struct Status {
     pub(super) id: String,
     pub(super) url: Option<String>,
     pub(super) created_at: Option<String>,
+    pub(super) in_reply_to_id: Option<String>,
     /// HTML.
     #[serde(default)]
     pub(super) content: String,

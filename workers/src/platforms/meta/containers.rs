@@ -11,10 +11,8 @@ use serde_json::Value;
 
 use super::{Created, Graph, Listed};
 use crate::platforms::call::Step;
-use crate::platforms::likeness::alike;
-use crate::platforms::{
-    Account, Outgoing, Preparation, Prepared, Published, Reconciled, RemotePost,
-};
+use crate::platforms::look_back::{Listing, Shown};
+use crate::platforms::{Account, Outgoing, Preparation, Prepared, Published, Reconciled, Sought};
 
 /// How long a container is left alone before it is asked for again. Meta advises once a minute, and
 /// half a minute before the first time; images are mostly ready at once.
@@ -137,7 +135,7 @@ impl Word<'_> {
         post: &Outgoing,
         text: &str,
         prepared: &Prepared,
-        since: Timestamp,
+        sought: Sought<'_>,
     ) -> Result<Reconciled, JobError> {
         let kept = prepared.read::<Kept>()?.filter(|kept| kept.container.is_some());
         let Some(kept) = kept else { return Ok(Reconciled::Absent) };
@@ -152,13 +150,16 @@ impl Word<'_> {
             _ => self.dialect.make,
         };
         let path = self.path(list);
-        let (posts, _) =
-            self.graph.posts_since::<T>(self.account, self.access, &path, since).await?;
-        // Newest first: of several that are alike, the last is the one from then.
-        let found = posts.into_iter().rfind(|found: &RemotePost| alike(&found.text, text));
-        Ok(match found {
-            Some(found) => Reconciled::There(self.published(found.remote_id).await),
-            None => Reconciled::Unsure("it was published, and is not in the list of posts".into()),
+        let (posts, is_whole) =
+            self.graph.posts_since::<T>(self.account, self.access, &path, sought.from()).await?;
+        let published = |remote_id| Published { remote_id, remote_url: None };
+        let shown = posts.into_iter().map(|found| Shown::of(found, published)).collect();
+        let listing = Listing { shown, is_whole };
+        Ok(match listing.look_for(text, None, sought, str::to_owned) {
+            Reconciled::Absent => {
+                Reconciled::Unsure("it was published, and is not in the list of posts".into())
+            }
+            found => found,
         })
     }
 

@@ -32,8 +32,6 @@ use super::{Account, Descriptor, NUMBERED_MAX, Numbers, RemotePost, SyncPage};
 const PAGE_POSTS: &str = "50";
 /// Posts in a page that is looked through for numbers, or for one post.
 const LOOKED_THROUGH: &str = "100";
-/// How much their clocks and ours may differ.
-const CLOCKS_DIFFER: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// Speaks to one Graph API.
 pub(super) struct Graph {
@@ -219,15 +217,14 @@ impl Graph {
         account: &Account,
         access: &SecretString,
         list: &str,
-        since: Timestamp,
+        from: Timestamp,
     ) -> Result<(Vec<RemotePost>, bool), JobError> {
         let query = [("fields", T::FIELDS), ("limit", LOOKED_THROUGH)];
         let page: Page<T> = self.read(account, access, list, &query).await?;
         let further = page.next().is_some();
-        let since = since.before(CLOCKS_DIFFER);
         let mut posts: Vec<RemotePost> = page.data.into_iter().map(T::into_post).collect();
         let all = posts.len();
-        posts.retain(|post| post.created_at.is_none_or(|at| at >= since));
+        posts.retain(|post| post.created_at.is_none_or(|at| at >= from));
         let complete = posts.len() < all || !further;
         Ok((posts, complete))
     }

@@ -126,7 +126,7 @@ async fn a_post_is_looked_up_by_its_reference() {
     let lookup = client(&SANDBOX_LOOKUP);
 
     responder.answer_with(Reply::new(200, r#"{"items":[],"next":null}"#));
-    let sought = Sought { since: SystemClock.now(), named: None };
+    let sought = Sought::alone(SystemClock.now(), SystemClock.now());
     let nothing = Prepared::NOTHING;
     let absent = lookup.reconcile(&account, &secret, &post, &nothing, sought).await.unwrap();
     assert_eq!(absent, Reconciled::Absent);

@@ -172,7 +172,7 @@ impl Platform for ThreadsClient {
         sought: Sought<'_>,
     ) -> Result<Reconciled, JobError> {
         let text = post.text_with_link();
-        self.word(account, access).reconcile::<Thread>(post, &text, prepared, sought.since).await
+        self.word(account, access).reconcile::<Thread>(post, &text, prepared, sought).await
     }
 
     async fn posts(

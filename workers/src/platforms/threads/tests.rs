@@ -98,7 +98,8 @@ async fn an_answer_is_looked_for_among_answers() {
     let (account, secret) = (account(&responder), SecretString::from(SECRET));
     let prepared =
         Prepared(serde_json::json!({ "container": "1", "made_at": "2026-03-01T09:30:00Z" }));
-    let sought = Sought { since: "2026-03-01T09:30:30Z".parse().unwrap(), named: None };
+    let at = "2026-03-01T09:30:30Z".parse().unwrap();
+    let sought = Sought::alone(at, at);
     let answer = Outgoing { reply_to: Some("7654321".into()), ..post() };
     for post in [post(), answer] {
         responder.answer_in_turn([
@@ -107,7 +108,7 @@ async fn an_answer_is_looked_for_among_answers() {
             Reply::new(200, PERMALINK),
         ]);
         let found = client().reconcile(&account, &secret, &post, &prepared, sought).await.unwrap();
-        let Reconciled::There(published) = found else { panic!("{found:?}") };
+        let Reconciled::Alike(published) = found else { panic!("{found:?}") };
         assert_eq!(published.remote_id, "1234567");
     }
     let asked_for = sent(&responder);

@@ -12,7 +12,6 @@ mod uploads;
 mod wire;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use http::Method;
@@ -26,6 +25,7 @@ use self::uploads::Uploads;
 use self::wire::{Created, Envelope, Media, NewPost, Page, Person, Post, Reply};
 use super::call::{Call, Step};
 use super::http::{Http, HttpOptions, RequestBuilder, endpoint};
+use super::look_back::{Listing, Shown};
 use super::oauth::OAuthClient;
 use super::{
     Account, Committed, Descriptor, Idempotency, ImageKind, ImageLimits, Length, Limits, LinkAs,
@@ -82,9 +82,7 @@ const PAGE_POSTS: &str = "50";
 const LISTED_POSTS: &str = "100";
 /// What is asked of each: the addresses that the short ones stand for, and when it was posted. X's
 /// guides call the parameter so; its OpenAPI document has `post.fields` since August 2026.
-const FIELDS: (&str, &str) = ("tweet.fields", "created_at,entities");
-/// Listing begins so much before the first request was recorded: the clocks of two machines differ.
-const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
+const FIELDS: (&str, &str) = ("tweet.fields", "created_at,conversation_id,entities");
 
 /// Speaks to X.
 pub struct XClient {
@@ -186,6 +184,10 @@ fn seconds(time: Timestamp) -> String {
     time.to_string().replace(".000Z", "Z")
 }
 
+fn time(post: &Post) -> Option<Timestamp> {
+    post.created_at.as_deref()?.parse().ok()
+}
+
 #[async_trait]
 impl Platform for XClient {
     fn descriptor(&self) -> &'static Descriptor {
@@ -269,24 +271,22 @@ impl Platform for XClient {
         _: &Prepared,
         sought: Sought<'_>,
     ) -> Result<Reconciled, JobError> {
-        let since = seconds(sought.since.before(CLOCKS_DIFFER));
-        let query = [("max_results", LISTED_POSTS), ("start_time", since.as_str())];
+        let from = seconds(sought.from());
+        let query = [("max_results", LISTED_POSTS), ("start_time", from.as_str())];
         let page = self.list(account, access, &query).await?;
-        let (text, is_reply) = (post.text_with_link(), post.reply_to.is_some());
-        let alike: Vec<&Post> =
-            page.data.iter().filter(|shown| text::is_of(shown, &text, is_reply)).collect();
-        let unsure = |words: &str| Ok(Reconciled::Unsure(words.to_owned()));
-        match alike[..] {
-            [] if page.meta.next_token.is_some() => {
-                unsure("the account posted more than is listed at once")
-            }
-            [] => Ok(Reconciled::Absent),
-            [_, ..] if text.trim().is_empty() => {
-                unsure("the account has a post without text, as this one is")
-            }
-            // Newest first: the last is the one that the first attempt made.
-            [.., first] => Ok(Reconciled::There(published(first.id.clone()))),
-        }
+        let shown = page.data.into_iter().map(|post| Shown {
+            text: text::shown(&post),
+            at: time(&post),
+            answers: post.answers().map(str::to_owned),
+            published: published(post.id),
+        });
+        let listing = Listing { shown: shown.collect(), is_whole: page.meta.next_token.is_none() };
+        let (text, answers) = (post.text_with_link(), post.reply_to.as_deref());
+        let as_shown = |text: &str| match answers {
+            Some(_) => text::without_names(text),
+            None => text.to_owned(),
+        };
+        Ok(listing.look_for(&text, answers, sought, as_shown))
     }
 
     async fn posts(
@@ -300,7 +300,7 @@ impl Platform for XClient {
         let page = self.list(account, access, &query).await?;
         let posts = page.data.into_iter().map(|post| RemotePost {
             text: text::sent(&post),
-            created_at: post.created_at.and_then(|time| time.parse().ok()),
+            created_at: time(&post),
             remote_id: post.id,
         });
         Ok(SyncPage { posts: posts.collect(), next: page.meta.next_token })

@@ -1,6 +1,8 @@
 //! What the X client sends, and what it makes of each answer. That X's own document permits what it
 //! sends is tested in `tests/it/contract_real_x.rs`.
 
+use std::time::Duration;
+
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use postworks::clock::{Clock as _, SystemClock};
 use postworks::config::{Config, Sources};
@@ -13,7 +15,7 @@ use crate::platforms::answer::Answer;
 use crate::platforms::meter::Took;
 use crate::platforms::oauth;
 use crate::platforms::responder::{Reply, Responder, SECRET, post, published as put};
-use crate::platforms::{Draft, DraftImage, Image, Link, NetworkPolicy};
+use crate::platforms::{Draft, DraftImage, Image, Link, NetworkPolicy, Others};
 
 const EXPIRED: ErrorClass = ErrorClass::AuthExpired;
 const REVOKED: ErrorClass = ErrorClass::AuthRevoked;
@@ -318,38 +320,45 @@ async fn a_gif_among_others_and_an_upload_that_failed_stay_wrong() {
     assert_eq!(refused.class(), INVALID);
 }
 
-/// What reconciling says of a post of this text, by the vendor's example of an answer.
-async fn reconciled(text: &str, reply_to: Option<&str>, body: &str) -> Reconciled {
+/// What reconciling says of a post of this text, which may be from when the vendor's example of an answer
+/// is from.
+async fn reconciled(text: &str, reply_to: Option<&str>, body: &str, others: &Others) -> Reconciled {
     let responder = Responder::start().await;
     let (client, account, secret) = (client(), known(&responder), SecretString::from(SECRET));
     responder.answer_with(Reply::new(200, body));
     let post = Outgoing { text: text.into(), reply_to: reply_to.map(str::to_owned), ..post() };
-    let sought = Sought { since: post.created_at, named: None };
+    let [since, until] = ["2021-01-06T18:20:00Z", "2021-01-06T18:45:00Z"];
+    let sought = Sought::alone(since.parse().unwrap(), until.parse().unwrap());
+    let sought = Sought { others, ..sought };
     client.reconcile(&account, &secret, &post, &Prepared::NOTHING, sought).await.unwrap()
 }
 
 #[tokio::test]
 async fn a_post_is_known_by_its_text_in_one_listing() {
     let all = include_str!("fixtures/timeline.json");
-    let no_more = all.replace("next_token", "other_token");
-    let there = |id: &str| Reconciled::There(published(id.to_owned()));
+    let no_more = &all.replace("next_token", "other_token");
+    let asked = async |text, reply_to| reconciled(text, reply_to, no_more, Others::NONE).await;
+    let alike = |id: &str| Reconciled::Alike(published(id.to_owned()));
     let long = "Learn how to use the user Tweet timeline & more in the X API v2\n\
                 https://developer.example/docs/timelines/";
-    assert_eq!(reconciled(long, None, all).await, there("1346889436626259968"));
-    assert_eq!(reconciled("A picture of it", None, all).await, there("1346887277104820224"));
-    assert_eq!(reconciled("Thanks", Some("1"), all).await, there("1346886000000000000"));
-    assert_eq!(reconciled("Thanks", None, &no_more).await, Reconciled::Absent);
-    assert_eq!(reconciled("Something else", None, &no_more).await, Reconciled::Absent);
-    let more = reconciled("Something else", None, all).await;
-    assert!(matches!(more, Reconciled::Unsure(_)), "{more:?}");
+    assert_eq!(asked(long, None).await, alike("1346889436626259968"));
+    assert_eq!(asked("A picture of it", None).await, alike("1346887277104820224"));
+    let first = Some("1346885000000000000");
+    assert_eq!(asked("Thanks", first).await, alike("1346886000000000000"));
+    assert_eq!(asked("@someone Thanks", first).await, alike("1346886000000000000"));
+    // Another answer, or one further down in that conversation, which X does not tell.
+    for (text, reply_to) in [("Thanks", Some("1")), ("Thanks", None), ("Something else", None)] {
+        let told = asked(text, reply_to).await;
+        assert!(matches!(told, Reconciled::Unsure(_)), "{text}: {told:?}");
+    }
+    let ids = ["1346889436626259968", "1346887277104820224", "1346886000000000000"];
+    let others = Others { ids: ids.map(str::to_owned).into(), texts: Vec::new() };
+    let told = reconciled("Something else", None, no_more, &others).await;
+    assert_eq!(told, Reconciled::Absent, "all of these are other publications'");
+    let told = reconciled("Something else", None, all, &others).await;
+    assert!(matches!(told, Reconciled::Unsure(_)), "there are more: {told:?}");
     let nobody = r#"{"meta":{"result_count":0}}"#;
-    assert_eq!(reconciled("Hello", None, nobody).await, Reconciled::Absent);
-    // Two of one text: the first of them is ours, as X takes no second one.
-    let twice = r#"{"data":[{"id":"2","text":"Hello"},{"id":"1","text":"Hello"}],"meta":{}}"#;
-    assert_eq!(reconciled("Hello", None, twice).await, there("1"));
-    let wordless = r#"{"data":[{"id":"2","text":""}],"meta":{}}"#;
-    let unsure = reconciled("", None, wordless).await;
-    assert!(matches!(unsure, Reconciled::Unsure(_)), "{unsure:?}");
+    assert_eq!(reconciled("Hello", None, nobody, Others::NONE).await, Reconciled::Absent);
 }
 
 #[tokio::test]
@@ -401,10 +410,10 @@ async fn what_an_account_has_is_read_as_x_documents_it() {
     assert_eq!(profile.followers, Some(513_868));
 
     responder.answer_with(Reply::new(200, r#"{"meta":{"result_count":0}}"#));
-    let sought = Sought { since: post().created_at, named: None };
+    let sought = Sought::alone(post().created_at, post().created_at);
     client.reconcile(&account, &secret, &post(), &Prepared::NOTHING, sought).await.unwrap();
     insta::assert_snapshot!(responder.take_requests(), @r"
-    GET /2/users/2244994945/tweets?exclude=retweets&tweet.fields=created_at%2Centities&max_results=50&pagination_token=7140dib
+    GET /2/users/2244994945/tweets?exclude=retweets&tweet.fields=created_at%2Cconversation_id%2Centities&max_results=50&pagination_token=7140dib
     authorization: Bearer [secret]
 
 
@@ -419,7 +428,7 @@ async fn what_an_account_has_is_read_as_x_documents_it() {
 
 
 
-    GET /2/users/2244994945/tweets?exclude=retweets&tweet.fields=created_at%2Centities&max_results=100&start_time=2026-03-01T09%3A29%3A00Z
+    GET /2/users/2244994945/tweets?exclude=retweets&tweet.fields=created_at%2Cconversation_id%2Centities&max_results=100&start_time=2026-03-01T09%3A29%3A00Z
     authorization: Bearer [secret]
     ");
 }

@@ -2,7 +2,6 @@
 
 use super::wire::{Address, Post};
 use crate::platforms::html::unescaped;
-use crate::platforms::likeness::essence;
 
 /// The text as it was sent: with the addresses that the short ones stand for, and without the one that
 /// stands for the post's images.
@@ -27,14 +26,14 @@ fn is_of_image(address: &Address) -> bool {
         || shown.starts_with("pic.twitter.com/")
 }
 
-/// Whether a post that X shows is the one of this text. Before that of an answer X puts whom it answers.
-pub(super) fn is_of(shown: &Post, text: &str, is_reply: bool) -> bool {
-    let (shown, text) = (essence(&sent(shown)), essence(text));
-    let named = |text: &str| -> String {
-        text.split(' ')
-            .skip_while(|word| is_reply && word.starts_with('@'))
-            .collect::<Vec<_>>()
-            .join(" ")
-    };
-    named(&shown) == named(&text)
+/// What is compared with what was sent. Before the text of an answer X puts whom it answers.
+pub(super) fn shown(post: &Post) -> String {
+    let text = sent(post);
+    if post.answers().is_some() { without_names(&text) } else { text }
+}
+
+/// The text from its first word on that names nobody.
+pub(super) fn without_names(text: &str) -> String {
+    let words = text.split_inclusive(char::is_whitespace);
+    words.skip_while(|word| word.starts_with('@')).collect()
 }

@@ -94,9 +94,19 @@ pub(super) struct Post {
     #[serde(default)]
     pub(super) text: String,
     pub(super) created_at: Option<String>,
+    /// The post that the conversation began with: this one, if it answers none.
+    pub(super) conversation_id: Option<String>,
     #[serde(default)]
     pub(super) entities: Entities,
     pub(super) public_metrics: Option<Metrics>,
+}
+
+impl Post {
+    /// The post that it answers, as far as X tells: of an answer to an answer, the first one of their
+    /// conversation.
+    pub(super) fn answers(&self) -> Option<&str> {
+        self.conversation_id.as_deref().filter(|first| *first != self.id)
+    }
 }
 
 #[derive(Deserialize, Default)]

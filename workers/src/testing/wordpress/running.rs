@@ -56,7 +56,9 @@ impl Place {
             .env("BLOG_ROOT", self.site())
             .env("BLOG_CONTENT", self.content())
             .env("BLOG_DATABASE", self.database())
-            .env("BLOG_SOCKET", self.data.join("socket"));
+            .env("BLOG_SOCKET", self.data.join("socket"))
+            // A database that starts clears away what another one is writing to a folder of both.
+            .env("TMPDIR", &self.data);
         command
     }
 }

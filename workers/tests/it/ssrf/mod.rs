@@ -84,13 +84,19 @@ async fn ask_everything(platform: &dyn Platform, base_url: &Url) -> Vec<JobError
         platform.posts(&account, &secret, None).await.unwrap_err(),
     ];
     if platform.descriptor().reconciles {
-        let sought = Sought { since: created_at, named: None };
+        let sought = Sought::alone(created_at, created_at);
         let asked = platform.reconcile(&account, &secret, &post, &nothing, sought).await;
-        failures.push(asked.unwrap_err());
+        // Where nothing was prepared there may be nothing to ask for.
+        failures.extend(asked.err());
     }
     failures
 }
 
 fn is_refused(error: &JobError) -> bool {
     error.class() == ErrorClass::Invalid
+}
+
+/// Some have no request for it: tokens that cannot be renewed, posts of which nothing is prepared.
+fn is_unasked(error: &JobError) -> bool {
+    matches!(error.class(), ErrorClass::AuthRevoked | ErrorClass::Bug)
 }
