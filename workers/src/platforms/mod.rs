@@ -29,6 +29,8 @@ mod price;
 mod publish;
 mod ranges;
 mod rate;
+#[cfg(test)]
+mod refusals;
 mod resolver;
 #[cfg(test)]
 mod responder;

@@ -325,8 +325,8 @@ impl Platform for BlueskyClient {
         let page: Page = self.exchange(call, request).await?;
         let posts = page.records.into_iter().map(|record| RemotePost {
             remote_id: record.uri,
-            created_at: record.value.created_at.and_then(|text| text.parse().ok()),
-            text: record.value.text.unwrap_or_default(),
+            created_at: wire::text(&record.value, "createdAt").and_then(|text| text.parse().ok()),
+            text: wire::text(&record.value, "text").unwrap_or_default(),
         });
         // A full last page still carries a cursor; the empty page after it does not.
         Ok(SyncPage { posts: posts.collect(), next: page.cursor })
@@ -344,7 +344,8 @@ impl Platform for BlueskyClient {
             return Ok(Profile::default());
         }
         let person: Person = answer.value(call, &errors::TABLE, self.clock.as_ref())?;
-        let (display_name, description) = (person.value.display_name, person.value.description);
+        let said = |name| wire::text(&person.value, name);
+        let (display_name, description) = (said("displayName"), said("description"));
         Ok(Profile { display_name, description, followers: None })
     }
 }

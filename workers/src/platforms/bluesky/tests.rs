@@ -1,93 +1,30 @@
 //! What the Bluesky client sends, and what it makes of each answer. The behaviour of real servers
 //! is tested in `tests/it/real_bluesky.rs`.
 
+mod reading;
+mod refusals;
+mod taken;
+
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode};
 use postworks::clock::{Clock as _, SystemClock};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::platforms::answer::Answer;
-use crate::platforms::meter::Took;
 use crate::platforms::responder::{Reply, Responder, SECRET, post, published};
 use crate::platforms::{Draft, Link, NetworkPolicy};
 
-const EXPIRED: ErrorClass = ErrorClass::AuthExpired;
-const REVOKED: ErrorClass = ErrorClass::AuthRevoked;
 const INVALID: ErrorClass = ErrorClass::Invalid;
-const TRANSIENT: ErrorClass = ErrorClass::Transient;
 const UNKNOWN: ErrorClass = ErrorClass::Unknown { repeatable: true };
 
-fn class(step: Step, status: u16, error: &str) -> ErrorClass {
-    let secret = SecretString::from(SECRET);
-    let secrets = [&secret];
-    let call =
-        Call { descriptor: &DESCRIPTOR, step, account: uuid::Uuid::nil(), secrets: &secrets };
-    let answer = Answer {
-        status: StatusCode::from_u16(status).unwrap(),
-        headers: HeaderMap::new(),
-        body: json!({ "error": error, "message": "words" }).to_string().into_bytes().into(),
-        took: Took::new(call, Duration::ZERO),
-    };
-    answer.value::<Value>(call, &errors::TABLE, &SystemClock).unwrap_err().class()
-}
-
-#[test]
-fn each_refusal_has_its_class() {
-    use Step::{Publish, Read, Refresh, SignIn, Upload};
-    let rows: &[(&[Step], u16, &str, ErrorClass)] = &[
-        (&[Publish, Read, Upload], 400, "ExpiredToken", EXPIRED),
-        (&[SignIn, Refresh], 400, "ExpiredToken", REVOKED),
-        (&[Publish, Read], 400, "InvalidToken", EXPIRED),
-        (&[Publish, Read], 401, "InvalidToken", EXPIRED),
-        (&[Publish, Read], 401, "AuthMissing", EXPIRED),
-        (&[Publish, Read], 401, "AuthenticationRequired", EXPIRED),
-        (&[Refresh, SignIn], 400, "InvalidToken", REVOKED),
-        (&[Refresh, SignIn], 401, "InvalidToken", REVOKED),
-        (&[Refresh, SignIn], 401, "AuthMissing", REVOKED),
-        (&[Refresh, SignIn], 401, "AuthenticationRequired", REVOKED),
-        (&[SignIn], 401, "AuthFactorTokenRequired", REVOKED),
-        (&[Publish, Read, Refresh, SignIn], 401, "AccountTakedown", REVOKED),
-        (&[Publish, Read, Refresh, SignIn], 400, "AccountTakedown", REVOKED),
-        (&[Publish, Read, Refresh, SignIn], 501, "MethodNotImplemented", INVALID),
-        (&[Publish], 400, "BlobNotFound", TRANSIENT),
-        // By status.
-        (&[Upload], 400, "InvalidRequest", INVALID),
-        (&[Upload], 400, "RecordNotFound", INVALID),
-        (&[Upload], 413, "PayloadTooLarge", INVALID),
-        (&[Upload], 500, "InternalServerError", TRANSIENT),
-        (&[Upload], 502, "UpstreamFailure", TRANSIENT),
-        (&[Upload], 504, "UpstreamTimeout", TRANSIENT),
-        (&[Publish, Read, Refresh, SignIn], 400, "InvalidRequest", INVALID),
-        (&[Read], 400, "RecordNotFound", INVALID),
-        (&[Publish], 413, "PayloadTooLarge", INVALID),
-        (&[Publish, Read], 401, "SomethingNew", EXPIRED),
-        (&[Publish], 500, "InternalServerError", UNKNOWN),
-        (&[Publish], 502, "UpstreamFailure", UNKNOWN),
-        (&[Read, Refresh, SignIn], 500, "InternalServerError", TRANSIENT),
-        (&[Read, Refresh, SignIn], 502, "UpstreamFailure", TRANSIENT),
-    ];
-    for (steps, status, error, expected) in rows {
-        for &step in *steps {
-            assert_eq!(class(step, *status, error), *expected, "{step:?}: {status} {error}");
-        }
-    }
-    let limited = class(Publish, 429, "RateLimitExceeded");
-    assert!(matches!(limited, ErrorClass::RateLimited { .. }));
-}
-
-#[test]
-fn every_row_of_the_table_is_reached() {
-    for rule in errors::TABLE.rules {
-        let status = if rule.status == 0 { 400 } else { rule.status };
-        for &step in rule.steps {
-            let named = class(step, status, rule.error);
-            let unnamed = class(step, status, "");
-            assert_ne!(named, unnamed, "the row {} for {step:?} changes nothing", rule.error);
-        }
-    }
+/// A server, a client of it, and an account that has signed in.
+async fn start() -> (Responder, BlueskyClient, Account, SecretString) {
+    let responder = Responder::start().await;
+    let options = HttpOptions::new(NetworkPolicy { allow_loopback: true });
+    let client = BlueskyClient::new(&options, SystemClock::shared()).unwrap();
+    let account = Account { remote_id: Some("did:plc:1".into()), ..responder.account() };
+    (responder, client, account, SecretString::from(SECRET))
 }
 
 #[tokio::test]

@@ -154,15 +154,8 @@ pub(super) struct Written {
 #[derive(Deserialize)]
 pub(super) struct Found {
     pub(super) uri: String,
-    pub(super) value: FoundPost,
-}
-
-/// A post as it is read. Other clients write what they like, so nothing is taken for granted.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct FoundPost {
-    pub(super) text: Option<String>,
-    pub(super) created_at: Option<String>,
+    /// Other clients write what they like, so nothing is taken for granted.
+    pub(super) value: Value,
 }
 
 /// The answer to `listRecords`.
@@ -172,16 +165,13 @@ pub(super) struct Page {
     pub(super) cursor: Option<String>,
 }
 
-/// The answer to `getRecord` of a profile.
+/// The answer to `getRecord` of a profile, whatever it holds.
 #[derive(Deserialize)]
 pub(super) struct Person {
-    pub(super) value: FoundPerson,
+    pub(super) value: Value,
 }
 
-/// What an account says of itself.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct FoundPerson {
-    pub(super) display_name: Option<String>,
-    pub(super) description: Option<String>,
+/// A text in a record, if it is there and is one.
+pub(super) fn text(record: &Value, name: &str) -> Option<String> {
+    record.get(name).and_then(Value::as_str).map(str::to_owned)
 }

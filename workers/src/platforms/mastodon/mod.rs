@@ -5,6 +5,7 @@
 //! `docs/platforms/mastodon.md` has the facts and where they are from.
 
 mod errors;
+mod numbers;
 mod text;
 mod uploads;
 mod wire;
@@ -69,9 +70,6 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
 const PAGE_STATUSES: &str = "40";
 /// Pages that are looked through for a status, at most.
 const PAGES_MAX: usize = 5;
-/// Statuses whose numbers a server gives in one answer, at most (`DEFAULT_STATUSES_LIMIT` in
-/// `app/controllers/api/v1/statuses_controller.rb`).
-const NUMBERED_AT_ONCE: usize = 20;
 
 /// Speaks to Mastodon.
 pub struct MastodonClient {
@@ -195,7 +193,7 @@ impl Platform for MastodonClient {
     /// Tokens have no end, and there is nothing to get new ones for.
     async fn refresh(&self, account: &Account, _: &SecretString) -> Result<TokenSet, JobError> {
         let call = Self::call(account, Step::Refresh, &[]);
-        Err(call.error(ErrorClass::AuthRevoked, "there are no refresh tokens"))
+        Err(call.error(ErrorClass::AuthRevoked, "connect the account again with a new token"))
     }
 
     async fn prepare(
@@ -221,6 +219,9 @@ impl Platform for MastodonClient {
         let secrets = [access];
         let call = Self::call(account, Step::Publish, &secrets);
         let uploads: Uploads = prepared.read()?.unwrap_or_default();
+        if uploads.media.len() != post.images.len() {
+            return Err(call.error(ErrorClass::Bug, "not all images are uploaded that it has"));
+        }
         let new = NewStatus {
             status: &post.text_with_link(),
             media_ids: uploads.media.iter().map(|media| media.id.as_str()).collect(),
@@ -278,31 +279,13 @@ impl Platform for MastodonClient {
         Ok(SyncPage { posts: posts.collect(), next })
     }
 
-    /// Servers from 4.3 on can be asked for several at once.
     async fn numbers(
         &self,
         account: &Account,
         access: &SecretString,
         posts: &[String],
     ) -> Result<Vec<(String, Numbers)>, JobError> {
-        let secrets = [access];
-        let call = Self::call(account, Step::Read, &secrets);
-        let mut numbers = Vec::with_capacity(posts.len());
-        for ids in posts.chunks(NUMBERED_AT_ONCE) {
-            let ids: Vec<(&str, &str)> = ids.iter().map(|id| ("id[]", id.as_str())).collect();
-            let request = self.request(account, access, Method::GET, "api/v1/statuses").query(&ids);
-            let statuses: Vec<Status> = self.exchange(call, request).await?;
-            numbers.extend(statuses.into_iter().map(|status| {
-                let numbers = Numbers {
-                    likes: status.favourites_count,
-                    reposts: status.reblogs_count,
-                    replies: status.replies_count,
-                    views: None,
-                };
-                (status.id, numbers)
-            }));
-        }
-        Ok(numbers)
+        self.numbers_of(account, access, posts).await
     }
 
     async fn profile(&self, account: &Account, access: &SecretString) -> Result<Profile, JobError> {

@@ -1,6 +1,10 @@
 //! What the Mastodon client sends, and what it makes of each answer. How it gets on with a server is
 //! tested on a mock in `tests/it/real_mastodon_mock.rs`.
 
+mod consent;
+mod looking;
+mod refusals;
+
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use postworks::clock::{Clock as _, SystemClock};
 use serde_json::{Value, json};
@@ -150,6 +154,8 @@ async fn a_token_that_a_person_pasted_is_looked_at_and_used() {
     assert_eq!(error.class(), REVOKED, "a token of another account");
     let error = client.refresh(&account, &secret).await.unwrap_err();
     assert_eq!(error.class(), REVOKED);
+    let words = "getting new tokens from mastodon: connect the account again with a new token";
+    assert_eq!(error.to_string(), words);
 }
 
 #[tokio::test]
@@ -167,6 +173,7 @@ async fn a_status_is_sent_with_all_that_the_post_has() {
             description: None,
         }),
         reply_to: Some("108880209317577809".into()),
+        images: vec![image(""), image("")],
         ..post()
     };
     let upload = |id| json!({ "id": id, "ends": "2026-03-01T09:30:00Z", "ready": true });

@@ -286,10 +286,17 @@ impl Platform for MatrixClient {
         let kept: Option<Ready> = so_far.read()?;
         let (known, image) = kept.map_or((None, None), |kept| (Some(kept.room), kept.image));
         let room = match known {
-            Some(room) => room,
-            None => self.room(account, access).await?,
+            Some(room) => {
+                // The account may have another target by now.
+                self.enter(account, access, &room, &room).await?;
+                room
+            }
+            None => {
+                let room = self.room(account, access).await?;
+                self.enter(account, access, &room, room::target(account)).await?;
+                room
+            }
         };
-        self.enter(account, access, &room).await?;
         let image = match (image, post.images.first()) {
             (None, Some(image)) => Some(self.upload(account, access, image).await?),
             (uploaded, _) => uploaded,

@@ -13,7 +13,7 @@ use super::wire::{Member, Nothing, Room};
 use super::{MatrixClient, user};
 
 /// What a person entered as the room.
-fn target(account: &Account) -> &str {
+pub(super) fn target(account: &Account) -> &str {
     account.target.as_deref().unwrap_or_default().trim()
 }
 
@@ -47,6 +47,9 @@ impl MatrixClient {
     /// Joins the room unless the account is in it: anybody may join a public one, whoever was
     /// invited a private one. Joining again would change how the account is shown there.
     ///
+    /// `address` is what it is joined by: its alias, if it was just found by that, since a room's id
+    /// says not which servers know it; else its id.
+    ///
     /// An encrypted room is refused. Our messages would stand in the clear in it, where nobody
     /// expects that.
     pub(super) async fn enter(
@@ -54,6 +57,7 @@ impl MatrixClient {
         account: &Account,
         access: &SecretString,
         room: &str,
+        address: &str,
     ) -> Result<(), JobError> {
         let call = Self::call(account, Step::Read, slice::from_ref(&access));
         let me = user(account);
@@ -64,9 +68,8 @@ impl MatrixClient {
             _ => self.value::<Member>(call, &answer)?.membership == "join",
         };
         if !is_in {
-            // By its alias, if it has been given by that: a room's id says not which servers know it.
             let join = self
-                .request(account, Method::POST, &["join", target(account)])
+                .request(account, Method::POST, &["join", address])
                 .bearer_auth(access.expose_secret())
                 .json(&Nothing {});
             let _joined: Room = self.exchange(call, join).await?;

@@ -1,116 +1,24 @@
 //! What the Matrix client sends, and what it makes of each answer. The behaviour of real servers is
 //! tested in `tests/it/real_matrix.rs`.
 
-use http::HeaderMap;
+mod finding;
+mod preparing;
+mod refusals;
+
 use postworks::clock::{Clock as _, SystemClock};
 use postworks::job::Timestamp;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::*;
-use crate::platforms::meter::Took;
 use crate::platforms::responder::{Reply, Responder, SECRET, post, published};
 use crate::platforms::{Draft, DraftImage, NetworkPolicy};
 
-const EXPIRED: ErrorClass = ErrorClass::AuthExpired;
 const REVOKED: ErrorClass = ErrorClass::AuthRevoked;
 const INVALID: ErrorClass = ErrorClass::Invalid;
-const TRANSIENT: ErrorClass = ErrorClass::Transient;
-const UNKNOWN: ErrorClass = ErrorClass::Unknown { repeatable: true };
-const TOKENS: &[Step] = &[Step::SignIn, Step::Refresh];
-const ACCESS: &[Step] = &[Step::Publish, Step::Upload, Step::Read];
-const ANY: &[Step] = &[Step::Publish, Step::Upload, Step::Read, Step::SignIn, Step::Refresh];
-
-fn class_of(step: Step, status: u16, headers: HeaderMap, body: &Value) -> ErrorClass {
-    let secret = SecretString::from(SECRET);
-    let secrets = [&secret];
-    let call = Call { descriptor: &DESCRIPTOR, step, account: Uuid::nil(), secrets: &secrets };
-    let answer = errors::with_wait(Answer {
-        status: StatusCode::from_u16(status).unwrap(),
-        headers,
-        body: body.to_string().into_bytes().into(),
-        took: Took::new(call, Duration::ZERO),
-    });
-    answer.value::<Value>(call, &errors::TABLE, &SystemClock).unwrap_err().class()
-}
-
-fn class(step: Step, status: u16, body: &Value) -> ErrorClass {
-    class_of(step, status, HeaderMap::new(), body)
-}
 
 fn refusal(name: &str) -> Value {
     json!({ "errcode": name, "error": "words" })
-}
-
-#[test]
-fn each_refusal_has_its_class() {
-    let soft = json!({ "errcode": "M_UNKNOWN_TOKEN", "error": "words", "soft_logout": true });
-    let hard = json!({ "errcode": "M_UNKNOWN_TOKEN", "error": "words", "soft_logout": false });
-    let locked = json!({ "errcode": "M_USER_LOCKED", "error": "words", "soft_logout": true });
-    let rows: &[(&[Step], u16, &Value, ErrorClass)] = &[
-        (ACCESS, 401, &soft, EXPIRED),
-        (ACCESS, 401, &hard, REVOKED),
-        (ACCESS, 401, &refusal("M_UNKNOWN_TOKEN"), REVOKED),
-        (ACCESS, 401, &refusal("M_MISSING_TOKEN"), EXPIRED),
-        (TOKENS, 401, &hard, REVOKED),
-        (TOKENS, 401, &soft, REVOKED),
-        (TOKENS, 403, &refusal("M_FORBIDDEN"), REVOKED),
-        (TOKENS, 403, &refusal("M_USER_DEACTIVATED"), REVOKED),
-        (ANY, 401, &locked, REVOKED),
-        (ANY, 403, &refusal("M_USER_SUSPENDED"), REVOKED),
-        (ANY, 403, &refusal("M_CONSENT_NOT_GIVEN"), REVOKED),
-        (ANY, 403, &refusal("M_RESOURCE_LIMIT_EXCEEDED"), TRANSIENT),
-        // By status.
-        (ACCESS, 403, &refusal("M_FORBIDDEN"), INVALID),
-        (ACCESS, 403, &refusal("M_BAD_STATE"), INVALID),
-        (ACCESS, 403, &refusal("M_USER_LIMIT_EXCEEDED"), INVALID),
-        (ACCESS, 413, &refusal("M_TOO_LARGE"), INVALID),
-        (ANY, 400, &refusal("M_BAD_JSON"), INVALID),
-        (ANY, 404, &refusal("M_UNRECOGNIZED"), INVALID),
-        (&[Step::Publish], 500, &refusal("M_UNKNOWN"), UNKNOWN),
-        (&[Step::Publish], 502, &Value::Null, UNKNOWN),
-        (&[Step::Read, Step::Upload], 502, &refusal("M_UNKNOWN"), TRANSIENT),
-        (TOKENS, 500, &refusal("M_UNKNOWN"), TRANSIENT),
-    ];
-    for (steps, status, body, expected) in rows {
-        for &step in *steps {
-            assert_eq!(class(step, *status, body), *expected, "{step:?}: {status} {body}");
-        }
-    }
-}
-
-#[test]
-fn every_row_of_the_table_is_reached() {
-    for rule in errors::TABLE.rules {
-        let status = if rule.status == 0 { 400 } else { rule.status };
-        let name = rule.error.split(' ').next().unwrap();
-        let soft = rule.error.ends_with("(soft_logout)");
-        let body = json!({ "errcode": name, "error": "words", "soft_logout": soft });
-        for &step in rule.steps {
-            let (named, unnamed) = (class(step, status, &body), class(step, status, &json!({})));
-            let changes = named != unnamed || (status == 401 && named == EXPIRED);
-            assert!(changes, "the row {} for {step:?} changes nothing", rule.error);
-        }
-    }
-}
-
-#[test]
-fn a_limit_is_over_when_the_header_or_failing_that_the_body_says() {
-    let body = json!({ "errcode": "M_LIMIT_EXCEEDED", "error": "words", "retry_after_ms": 90_001 });
-    let header = HeaderMap::from_iter([(http::header::RETRY_AFTER, "7".parse().unwrap())]);
-    for (headers, body, seconds) in [
-        (header, body.clone(), 7),
-        (HeaderMap::new(), body, 91),
-        (HeaderMap::new(), refusal("M_LIMIT_EXCEEDED"), 30),
-        (HeaderMap::new(), json!({ "retry_after_ms": -4 }), 30),
-    ] {
-        let before = SystemClock.now();
-        let class = class_of(Step::Publish, 429, headers, &body);
-        let ErrorClass::RateLimited { until, .. } = class else { panic!("{class:?}") };
-        let wait = until.since(before).as_secs_f64();
-        let expected = f64::from(seconds);
-        assert!(wait >= expected && wait < expected + 1.0, "{wait} for {body}");
-    }
 }
 
 async fn start() -> (Responder, MatrixClient, Account, SecretString) {
@@ -224,9 +132,10 @@ async fn a_room_is_looked_up_and_entered_by_the_address_a_person_gave() {
     responder.answer_with(Reply::new(200, r#"{"room_id":"!room:example.org"}"#));
     let room = client.room(&account, &secret).await.unwrap();
     assert_eq!(room, "!room:example.org");
+    let alias = account.target.clone().unwrap();
     // Nobody it knows, and nowhere it could go.
     responder.answer_with(Reply::new(404, refusal("M_NOT_FOUND").to_string()));
-    let error = client.enter(&account, &secret, &room).await.unwrap_err();
+    let error = client.enter(&account, &secret, &room, &alias).await.unwrap_err();
     assert_eq!(error.class(), INVALID);
     insta::assert_snapshot!(responder.take_requests(), @r"
     GET /_matrix/client/v3/directory/room/%23news%2Fof%20all:example.org
@@ -248,8 +157,17 @@ async fn a_room_is_looked_up_and_entered_by_the_address_a_person_gave() {
 
     // In the room, of which everything is answered, its encryption too.
     responder.answer_with(Reply::new(200, r#"{"membership":"join"}"#));
-    let error = client.enter(&account, &secret, &room).await.unwrap_err();
+    let error = client.enter(&account, &secret, &room, &alias).await.unwrap_err();
     assert!(error.to_string().contains("the room is encrypted"), "{error}");
+    insta::assert_snapshot!(responder.take_requests(), @r"
+    GET /_matrix/client/v3/rooms/!room:example.org/state/m.room.member/@alice:example.org
+    authorization: Bearer [secret]
+
+
+
+    GET /_matrix/client/v3/rooms/!room:example.org/state/m.room.encryption/
+    authorization: Bearer [secret]
+    ");
 }
 
 #[tokio::test]
@@ -261,7 +179,16 @@ async fn the_accounts_own_messages_are_read_whatever_else_is_among_them() {
     let page = client.posts(&account, &secret, Some("t47429")).await.unwrap();
     assert_eq!(page.next.as_deref(), Some("t47409"));
     let posts: Vec<_> = page.posts.iter().map(|post| (&*post.remote_id, &*post.text)).collect();
-    assert_eq!(posts, [("$text", "Hello"), ("$captioned", "A fox"), ("$file", "")]);
+    assert_eq!(
+        posts,
+        [
+            ("$text", "Hello"),
+            ("$captioned", "A fox"),
+            ("$file", ""),
+            ("$ours", "By us"),
+            ("$sent", "By this device"),
+        ]
+    );
     assert_eq!(page.posts[0].created_at, Some(Timestamp::from_millis(1_772_357_400_250)));
     insta::assert_snapshot!(responder.take_requests(), @r"
     GET /_matrix/client/v3/rooms/!room:example.org/messages?dir=b&filter=%7B%22types%22%3A%5B%22m.room.message%22%5D%2C%22senders%22%3A%5B%22%40alice%3Aexample.org%22%5D%7D&limit=15&from=t47429

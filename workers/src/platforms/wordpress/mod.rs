@@ -276,7 +276,10 @@ impl Platform for WordPressClient {
         let post: Post = session.exchange(request).await?;
         if post.status != "publish" {
             // A plugin may want somebody to look at it first.
-            let words = format!("the blog keeps the post back, as {:?}", post.status);
+            let words = format!(
+                "the blog keeps the post back, as {:?}: publish or delete it in the blog",
+                post.status
+            );
             return Err(session.call.error(ErrorClass::Invalid, &words));
         }
         let remote_url = Some(post.link).filter(|link| !link.is_empty());

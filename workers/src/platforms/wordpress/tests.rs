@@ -1,98 +1,19 @@
 //! What the WordPress client sends, and what it makes of each answer. The behaviour of a real blog is
 //! tested in `tests/it/real_wordpress.rs`.
 
-use std::time::Duration;
+mod left;
+mod refusals;
 
-use http::{HeaderMap, StatusCode};
 use postworks::clock::SystemClock;
 use serde_json::json;
 use uuid::Uuid;
 
 use super::*;
-use crate::platforms::answer::Answer;
-use crate::platforms::meter::Took;
 use crate::platforms::responder::{Reply, Responder, SECRET, post, published};
 use crate::platforms::{Draft as Wanted, DraftImage, Link, NetworkPolicy};
 
-const EXPIRED: ErrorClass = ErrorClass::AuthExpired;
-const REVOKED: ErrorClass = ErrorClass::AuthRevoked;
 const INVALID: ErrorClass = ErrorClass::Invalid;
 const TRANSIENT: ErrorClass = ErrorClass::Transient;
-const UNKNOWN: ErrorClass = ErrorClass::Unknown { repeatable: true };
-
-fn class(step: Step, status: u16, code: &str) -> ErrorClass {
-    let secret = SecretString::from(SECRET);
-    let secrets = [&secret];
-    let call = Call { descriptor: &DESCRIPTOR, step, account: Uuid::nil(), secrets: &secrets };
-    let body = json!({ "code": code, "message": "words", "data": { "status": status } });
-    let answer = Answer {
-        status: StatusCode::from_u16(status).unwrap(),
-        headers: HeaderMap::new(),
-        body: body.to_string().into_bytes().into(),
-        took: Took::new(call, Duration::ZERO),
-    };
-    answer.value::<Value>(call, &errors::TABLE, &SystemClock).unwrap_err().class()
-}
-
-#[test]
-fn each_refusal_has_its_class() {
-    use Step::{Publish, Read, Refresh, SignIn, Upload};
-    const ALL: &[Step] = &[SignIn, Refresh, Upload, Publish, Read];
-    let rows: &[(&[Step], u16, &str, ErrorClass)] = &[
-        (&[SignIn, Refresh], 401, "rest_not_logged_in", REVOKED),
-        (&[SignIn, Refresh], 401, "incorrect_password", REVOKED),
-        (&[SignIn, Refresh], 401, "invalid_username", REVOKED),
-        (&[SignIn, Refresh], 401, "application_passwords_disabled", REVOKED),
-        (&[SignIn, Refresh], 401, "", REVOKED),
-        // Signing in tells.
-        (&[Upload, Publish, Read], 401, "rest_not_logged_in", EXPIRED),
-        (&[Upload, Publish, Read], 401, "incorrect_password", EXPIRED),
-        (&[Upload], 401, "rest_cannot_create", EXPIRED),
-        (&[Publish], 401, "rest_cannot_edit", EXPIRED),
-        (&[Read], 401, "rest_forbidden_context", EXPIRED),
-        (&[Upload], 400, "rest_forbidden_status", EXPIRED),
-        (&[Publish], 403, "rest_cannot_publish", EXPIRED),
-        (&[Upload, Publish, Read], 403, "rest_forbidden_context", EXPIRED),
-        // Of this post alone: its user may upload no files; the draft was given to somebody else.
-        (&[Upload], 403, "rest_cannot_create", INVALID),
-        (&[Publish], 403, "rest_cannot_edit", INVALID),
-        (&[Upload], 500, "rest_upload_sideload_error", INVALID),
-        (&[Publish], 500, "db_insert_error", TRANSIENT),
-        (&[Publish], 500, "db_update_error", TRANSIENT),
-        // By status.
-        (&[Publish], 404, "rest_post_invalid_id", INVALID),
-        (ALL, 400, "rest_invalid_param", INVALID),
-        (ALL, 404, "rest_no_route", INVALID),
-        (&[Upload], 413, "", INVALID),
-        // A guard before the blog, or one that has moved.
-        (ALL, 403, "", INVALID),
-        (ALL, 301, "", INVALID),
-        (&[Publish], 500, "internal_server_error", UNKNOWN),
-        (&[Publish], 502, "", UNKNOWN),
-        (&[SignIn, Upload, Read], 500, "internal_server_error", TRANSIENT),
-        // "Briefly unavailable for scheduled maintenance."
-        (&[SignIn, Upload, Read], 503, "wp_die", TRANSIENT),
-    ];
-    for &(steps, status, code, expected) in rows {
-        for &step in steps {
-            assert_eq!(class(step, status, code), expected, "{step:?} {status} {code}");
-        }
-    }
-    let limited = class(Publish, 429, "");
-    assert!(matches!(limited, ErrorClass::RateLimited { .. }), "{limited:?}");
-}
-
-#[test]
-fn every_row_of_the_table_is_reached() {
-    for rule in errors::TABLE.rules {
-        for &step in rule.steps {
-            let named = class(step, rule.status, rule.error);
-            // What the status alone would mean.
-            let other = if rule.error.is_empty() { INVALID } else { class(step, rule.status, "x") };
-            assert_ne!(named, other, "{step:?} {rule:?} changes nothing");
-        }
-    }
-}
 
 #[test]
 fn what_a_blog_would_not_take_is_refused_before_it_sees_it() {
@@ -134,7 +55,7 @@ fn client() -> WordPressClient {
     WordPressClient::new(&HttpOptions::new(policy), SystemClock::shared()).unwrap()
 }
 
-const ME: &str = r#"{"id":7,"name":"Alice","description":"","capabilities":{"publish_posts":true,"level_2":true,"x":"y"}}"#;
+const ME: &str = include_str!("fixtures/me.json");
 
 #[tokio::test]
 async fn signing_in_asks_who_it_is_and_reading_asks_for_little() {
@@ -156,15 +77,30 @@ async fn signing_in_asks_who_it_is_and_reading_asks_for_little() {
     responder.take_requests();
 
     let account = Account { remote_id: tokens.remote_id, ..account };
-    let listed = r#"[{"id":3,"date":"2026-03-01T10:30:00","date_gmt":"2026-03-01T09:30:00",
-        "title":{"raw":"A &amp; b"},"content":{"raw":"<p>c</p>"}}]"#;
+    // There is nothing but the password: it is asked again whose it is.
+    let renewed = client.refresh(&account, &secret).await.unwrap();
+    assert!(renewed.refresh.is_none() && renewed.expires_at.is_none());
+    insta::assert_snapshot!(responder.take_requests(), @r#"
+    GET /?rest_route=/wp/v2/users/me&context=edit&_fields=id%2Cname%2Cdescription%2Ccapabilities
+    authorization: Basic YWxpY2U6czNjcjN0LXRva2Vu
+    "#);
+    let other = Account { remote_id: Some("8".into()), ..account.clone() };
+    let error = client.refresh(&other, &secret).await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::AuthRevoked, "{error}");
+    responder.take_requests();
+    let listed = include_str!("fixtures/posts.json");
     responder.answer_with(Reply::new(200, listed).header("x-wp-totalpages", "2"));
     let page = client.posts(&account, &secret, None).await.unwrap();
     let next = page.next.unwrap();
-    assert_eq!(next, "2026-03-01T10:30:00 3");
+    assert_eq!(next, "2026-03-01T10:29:59 2 1", "both of that second were listed");
+    let read: Vec<_> = page.posts.iter().map(|post| (&*post.remote_id, &*post.text)).collect();
     assert_eq!(
-        (page.posts[0].remote_id.as_str(), page.posts[0].text.as_str()),
-        ("3", "A & b\n\nc")
+        read,
+        [
+            ("3", "A & b\n\nFirst\nline"),
+            ("2", "Typed in the old editor\n\nand no blocks"),
+            ("1", "Only a title"),
+        ]
     );
     assert_eq!(page.posts[0].created_at, "2026-03-01T09:30:00Z".parse().ok());
     insta::assert_snapshot!(responder.take_requests(), @r#"
@@ -175,7 +111,7 @@ async fn signing_in_asks_who_it_is_and_reading_asks_for_little() {
     let page = client.posts(&account, &secret, Some(&next)).await.unwrap();
     assert!(page.posts.is_empty() && page.next.is_none());
     insta::assert_snapshot!(responder.take_requests(), @r#"
-    GET /?rest_route=/wp/v2/posts&author=7&per_page=10&context=edit&_fields=id%2Cdate%2Cdate_gmt%2Ctitle%2Ccontent&before=2026-03-01T10%3A30%3A01&exclude=3
+    GET /?rest_route=/wp/v2/posts&author=7&per_page=10&context=edit&_fields=id%2Cdate%2Cdate_gmt%2Ctitle%2Ccontent&before=2026-03-01T10%3A30%3A00&exclude=2%2C1
     authorization: Basic YWxpY2U6czNjcjN0LXRva2Vu
     "#);
     responder.answer_with(Reply::new(200, "[]"));
