@@ -276,7 +276,7 @@ impl Answer {
 }
 
 /// A platform's words without the secrets that were sent, on one line, and not too long.
-fn printable(text: &str, secrets: &[&SecretString]) -> String {
+pub(crate) fn printable(text: &str, secrets: &[&SecretString]) -> String {
     let spellings = secrets.iter().flat_map(|secret| spellings(secret));
     let mut spellings: Zeroizing<Vec<String>> = Zeroizing::new(spellings.collect());
     // One may be a part of another, whose rest would stay.

@@ -2,7 +2,8 @@
 
 use zeroize::Zeroizing;
 
-/// Longest answer read, in bytes. A page of posts is below half of this on every platform.
+/// Longest answer read, in bytes. A page of posts is below this on every platform but Facebook, where
+/// it is unless a few of them are books: one of its posts may have 63,206 characters.
 const BYTES_MAX: usize = 1024 * 1024;
 /// Room made for a body whose length nobody said, in bytes: most answers fit.
 const ROOM: usize = 4 * 1024;

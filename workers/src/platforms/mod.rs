@@ -197,6 +197,17 @@ pub trait Platform: Send + Sync + 'static {
         prepared: &Prepared,
     ) -> Result<Committed, JobError>;
 
+    /// Where people see a post, if that is to be asked for by itself.
+    async fn address(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        remote_id: &str,
+    ) -> Result<Option<String>, JobError> {
+        let _ = (account, access, remote_id);
+        Ok(None)
+    }
+
     /// Reads a page of the account's posts, newest first.
     async fn posts(
         &self,

@@ -10,8 +10,8 @@
 //!
 //! What a post refers to, such as an upload, is made ready before: that may be done again at any time.
 //!
-//! Nothing is awaited between the platform's answer and the end of the run: what the answer said
-//! is left in [`Sending`], which the engine records, however long the ledger is away.
+//! What the platform's answer said is left at once in [`Sending`], which the engine records, however
+//! long the ledger is away, and whatever the run does after it.
 
 mod earlier;
 mod sending;
@@ -41,6 +41,9 @@ const SEND_TIME: Duration = Duration::from_secs(35);
 /// A row that another run is at, or that could not be written in time, is looked at again after
 /// this.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
+/// How long an attempt goes on after the answer, for the post's address alone.
+const ADDRESS_WITHIN: Duration = Duration::from_secs(5);
 
 /// Handles [`PostPublication`].
 pub struct PublishPost(pub Services);
@@ -236,7 +239,10 @@ impl Attempt<'_> {
                     Ok(Committed::Published(published)) => Ok(published),
                     Err(error) => Err(error),
                 };
-                self.heard(answer)
+                let published = answer.as_ref().ok().cloned();
+                self.heard(answer)?;
+                self.look_for_address(&account, &access, published).await;
+                Ok(())
             }
         };
         self.services.accounts.with_access(self.publication.connector_id, call).await
@@ -331,6 +337,23 @@ impl Attempt<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Where people see the post, on platforms that must be asked. That it is there is known already, and
+    /// kept however this ends.
+    async fn look_for_address(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        published: Option<Published>,
+    ) {
+        let Some(published) = published.filter(|published| published.remote_url.is_none()) else {
+            return;
+        };
+        let asked = self.platform.address(account, access, &published.remote_id);
+        if let Ok(Ok(found @ Some(_))) = tokio::time::timeout(ADDRESS_WITHIN, asked).await {
+            self.sending.published(Published { remote_url: found, ..published });
+        }
     }
 
     /// Keeps what a failure says about the publication.

@@ -34,8 +34,10 @@ use super::{
 
 /// The Graph API's version; each is kept for about two years.
 pub(super) const VERSION: &str = "v25.0";
-/// For how long an unpublished photo is used; Meta is said to keep it for a day.
-const UPLOADS_KEPT: Duration = Duration::from_secs(20 * 60 * 60);
+/// For how long after the last of them the photos of a post are used. Meta is said to keep them for a
+/// day; nobody tells when one is gone, and a person who has a post sent again waits no day for new
+/// ones.
+const UPLOADS_KEPT: Duration = Duration::from_secs(60 * 60);
 
 /// What Facebook is like.
 pub static DESCRIPTOR: Descriptor = Descriptor {
@@ -79,6 +81,8 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     local: false,
 };
 
+/// What is said to whoever asks a person's token for a Page's category.
+const NO_PAGE: &str = "nonexisting field (category)";
 /// Where a Page's posts are listed.
 const POSTS: &str = "published_posts";
 
@@ -91,7 +95,8 @@ pub struct FacebookClient {
 #[derive(Serialize, Deserialize)]
 struct Kept {
     photos: Vec<String>,
-    begun_at: Timestamp,
+    /// When the last of them was.
+    uploaded_at: Timestamp,
 }
 
 impl FacebookClient {
@@ -159,7 +164,13 @@ impl Platform for FacebookClient {
         let request = self.graph.request(Method::GET, self.graph.url(account, "me")).query(&query);
         let call = self.graph.call(account, Step::SignIn, std::slice::from_ref(&secret));
         let answer = self.graph.send(call, request).await?;
-        let page: PageItself = self.graph.value(call, &answer)?;
+        let page: PageItself = self.graph.value(call, &answer).map_err(|error| {
+            if !answer.words(&TABLE).message.contains(NO_PAGE) {
+                return error;
+            }
+            let words = "the token is a person's: paste the Page's own token";
+            call.error(ErrorClass::Invalid, words).because(error)
+        })?;
         let known = account.remote_id.as_ref().filter(|known| **known != page.id);
         let wanted = account.target.as_ref().filter(|target| !page.is(target));
         if let Some(other) = known.or(wanted) {
@@ -206,13 +217,14 @@ impl Platform for FacebookClient {
             return Ok(Preparation::Ready(Prepared::NOTHING));
         }
         let now = self.graph.now();
-        let good = |kept: &Kept| now.since(kept.begun_at) < UPLOADS_KEPT;
+        let good = |kept: &Kept| now.since(kept.uploaded_at) < UPLOADS_KEPT;
         let kept = so_far.read()?.filter(good);
-        let mut kept = kept.unwrap_or(Kept { photos: Vec::new(), begun_at: now });
+        let mut kept = kept.unwrap_or(Kept { photos: Vec::new(), uploaded_at: now });
         let Some(next) = post.images.get(kept.photos.len()) else {
             return Ok(Preparation::Ready(so_far));
         };
         kept.photos.push(self.upload(account, access, next).await?);
+        kept.uploaded_at = self.graph.now();
         Ok(Preparation::Waits { so_far: Prepared::of(&kept)?, until: now })
     }
 
@@ -223,7 +235,13 @@ impl Platform for FacebookClient {
         post: &Outgoing,
         prepared: &Prepared,
     ) -> Result<Committed, JobError> {
+        let call = self.graph.call(account, Step::Publish, std::slice::from_ref(&access));
         let photos = prepared.read()?.map_or_else(Vec::new, |kept: Kept| kept.photos);
+        let (ready, all) = (photos.len(), post.images.len());
+        if ready != all {
+            let words = format!("{ready} photos are ready for a post of {all}");
+            return Err(call.error(ErrorClass::Bug, &words));
+        }
         let attached: Vec<(String, String)> = photos
             .iter()
             .enumerate()
@@ -242,8 +260,7 @@ impl Platform for FacebookClient {
         }
         form.extend(attached.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         let edge = edge(account, "feed");
-        let answer = self.graph.post(Step::Publish, account, access, &edge, &form).await?;
-        let call = self.graph.call(account, Step::Publish, std::slice::from_ref(&access));
+        let answer = self.graph.post(call, account, access, &edge, &form).await?;
         if answer.is_taken(call, &TABLE) {
             return Ok(Committed::AlreadyThere { remote_id: None });
         }

@@ -1,4 +1,5 @@
-//! What the client of Facebook sends, and what it makes of each answer that Meta's pages print.
+//! What the client of Facebook sends, and what it makes of answers that are made after those that
+//! Meta's pages print.
 
 use postworks::clock::{Clock as _, SystemClock};
 
@@ -110,14 +111,37 @@ async fn images_are_uploaded_unseen_and_kept_one_by_one() {
 
     message=Hello%0A%0Ahttps%3A%2F%2Fexample.org%2Fpage&attached_media%5B0%5D=%7B%22media_fbid%22%3A%221002088839996%22%7D&attached_media%5B1%5D=%7B%22media_fbid%22%3A%221002088840149%22%7D&access_token=[secret]
     ");
+}
 
-    let old =
-        Prepared::of(&Kept { photos: vec!["1".into(), "2".into()], begun_at: post.created_at })
-            .unwrap();
+#[tokio::test]
+async fn photos_are_uploaded_again_after_an_hour() {
+    let responder = Responder::start().await;
+    let (account, secret) = (account(&responder), SecretString::from(SECRET));
+    let images = vec![image(ImageKind::Png, ""), image(ImageKind::Jpeg, "")];
+    let post = Outgoing { images, ..post() };
+    let kept = |minutes: u64| {
+        let uploaded_at = SystemClock.now().before(Duration::from_secs(minutes * 60));
+        Prepared::of(&Kept { photos: vec!["1".into(), "2".into()], uploaded_at }).unwrap()
+    };
+    let young = client().prepare(&account, &secret, &post, kept(59)).await.unwrap();
+    assert!(matches!(young, Preparation::Ready(_)));
     responder.answer_with(Reply::new(200, r#"{"id":"3"}"#));
-    let prepared = client().prepare(&account, &secret, &post, old).await.unwrap();
-    let Preparation::Waits { so_far, .. } = prepared else { panic!("{prepared:?}") };
-    assert_eq!(so_far.read::<Kept>().unwrap().unwrap().photos, ["3"], "old uploads are made again");
+    let asked = client().prepare(&account, &secret, &post, kept(61)).await.unwrap();
+    let Preparation::Waits { so_far, .. } = asked else { panic!("{asked:?}") };
+    assert_eq!(so_far.read::<Kept>().unwrap().unwrap().photos, ["3"]);
+}
+
+#[tokio::test]
+async fn a_post_never_leaves_without_one_of_its_images() {
+    let responder = Responder::start().await;
+    let (account, secret) = (account(&responder), SecretString::from(SECRET));
+    let post = Outgoing { images: vec![image(ImageKind::Png, ""); 2], ..post() };
+    let kept = Kept { photos: vec!["1".into()], uploaded_at: SystemClock.now() };
+    for prepared in [Prepared::NOTHING, Prepared::of(&kept).unwrap()] {
+        let error = client().commit(&account, &secret, &post, &prepared).await.unwrap_err();
+        assert_eq!(error.class(), ErrorClass::Bug);
+    }
+    assert_eq!(sent(&responder), "");
 }
 
 #[tokio::test]
@@ -142,7 +166,7 @@ async fn after_an_unknown_outcome_the_pages_posts_are_compared() {
     let Reconciled::Alike(published) = found else { panic!("{found:?}") };
     assert_eq!(published.remote_id, "546349135390552_1116692711689522");
     insta::assert_snapshot!(sent(&responder), @r"
-    GET /v25.0/546349135390552/published_posts?fields=id%2Cmessage%2Ccreated_time&limit=100&access_token=[secret]
+    GET /v25.0/546349135390552/published_posts?fields=id%2Cmessage%2Ccreated_time&limit=25&access_token=[secret]
     ");
     let of_old = Outgoing { text: "Hello Fans!".into(), ..post() };
     let others = Others { ids: [published.remote_id].into(), texts: Vec::new() };
@@ -155,7 +179,13 @@ async fn after_an_unknown_outcome_the_pages_posts_are_compared() {
     assert!(matches!(ask(of_image, earlier).await, Reconciled::Unsure(_)), "any photo could be it");
     let of_all = Sought::alone("2020-01-01T00:00:00Z".parse().unwrap(), eight.parse().unwrap());
     let missing = Outgoing { text: "Elsewhere".into(), ..post() };
+    sent(&responder);
     assert!(matches!(ask(missing, of_all).await, Reconciled::Unsure(_)), "there are more pages");
+    let asked = sent(&responder);
+    let pages: Vec<&str> = asked.lines().filter(|line| line.starts_with("GET")).collect();
+    assert_eq!(pages.len(), 8);
+    assert!(!pages[0].contains("after="));
+    assert!(pages[1..].iter().all(|page| page.contains("&limit=25&after=QVFIUmJ&")), "{pages:?}");
 }
 
 #[tokio::test]
@@ -168,6 +198,9 @@ async fn posts_numbers_and_the_page_are_read() {
     let texts: Vec<&str> = page.posts.iter().map(|post| post.text.as_str()).collect();
     assert_eq!(texts, ["Hello", "", "Hello Fans!"]);
     assert_eq!(page.posts[0].created_at, Some("2026-03-01T09:31:00Z".parse().unwrap()));
+    insta::assert_snapshot!(sent(&responder), @r"
+    GET /v25.0/546349135390552/published_posts?fields=id%2Cmessage%2Ccreated_time&limit=25&after=QVFIUjJ&access_token=[secret]
+    ");
     responder.answer_with(Reply::new(200, r#"{"data":[]}"#));
     let page = client().posts(&account, &secret, Some("QVFIUmJ")).await.unwrap();
     assert_eq!((page.posts.len(), page.next), (0, None), "the last page is empty");
@@ -197,6 +230,9 @@ async fn posts_numbers_and_the_page_are_read() {
     let profile = client().profile(&account, &secret).await.unwrap();
     assert_eq!(profile.display_name.as_deref(), Some("Name of this Page"));
     assert_eq!((profile.description.as_deref(), profile.followers), (Some("What we do"), Some(12)));
+    insta::assert_snapshot!(sent(&responder), @r"
+    GET /v25.0/546349135390552?fields=name%2Cabout%2Cfollowers_count&access_token=[secret]
+    ");
 }
 
 #[tokio::test]
@@ -255,11 +291,17 @@ async fn a_pasted_token_must_be_the_pages() {
     let page = r#"{"id":"546349135390552","name":"Another Page Name","category":"Brand"}"#;
     responder.answer_with(Reply::new(200, page));
     let named = |target: &str| Account { target: Some(target.into()), ..responder.account() };
+    let mut asked = Vec::new();
     for account in [responder.account(), named(PAGE), named("another page name")] {
         let set = client().sign_in(&account, &secret).await.unwrap();
         assert_eq!(set.remote_id.as_deref(), Some(PAGE));
         assert_eq!((set.access.expose_secret(), set.refresh.is_none()), (SECRET, true));
+        asked.push(sent(&responder));
     }
+    asked.dedup();
+    insta::assert_snapshot!(asked.join("\n\n"), @r"
+    GET /v25.0/me?fields=id%2Cname%2Ccategory&access_token=[secret]
+    ");
     let error = client().sign_in(&named("7"), &secret).await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::AuthRevoked);
     assert!(
@@ -270,7 +312,7 @@ async fn a_pasted_token_must_be_the_pages() {
     responder.answer_with(Reply::new(400, person));
     let error = client().sign_in(&responder.account(), &secret).await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Invalid);
-    assert!(error.to_string().contains("node type (User)"), "{error}");
+    assert!(error.to_string().contains("paste the Page's own token"), "{error}");
 
     let error = client().refresh(&responder.account(), &secret).await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::AuthRevoked);

@@ -165,7 +165,16 @@ impl Platform for InstagramClient {
         _: &Outgoing,
         prepared: &Prepared,
     ) -> Result<Committed, JobError> {
-        self.word(account, access).commit(prepared).await.map(Committed::Published)
+        self.word(account, access).commit(prepared).await
+    }
+
+    async fn address(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        remote_id: &str,
+    ) -> Result<Option<String>, JobError> {
+        self.word(account, access).address(remote_id).await
     }
 
     async fn reconcile(

@@ -1,10 +1,13 @@
-//! What the client of Instagram sends, and what it makes of each answer that Meta's pages print.
+//! What the client of Instagram sends, and what it makes of answers that are made after those that
+//! Meta's pages print.
+
+mod containers;
 
 use postworks::clock::{Clock as _, SystemClock};
 use secrecy::ExposeSecret as _;
 
 use super::*;
-use crate::platforms::meta::testing::{image, link, oauth, sent};
+use crate::platforms::meta::testing::{image, link, oauth, prepare, ready, sent};
 use crate::platforms::responder::{Reply, Responder, SECRET, post};
 use crate::platforms::{Draft, Image, NetworkPolicy};
 
@@ -34,142 +37,6 @@ fn with_image() -> Outgoing {
     Outgoing { images: vec![image(ImageKind::Jpeg, "A cat")], ..post() }
 }
 
-fn ready(preparation: Preparation) -> Prepared {
-    match preparation {
-        Preparation::Ready(prepared) => prepared,
-        other => panic!("{other:?}"),
-    }
-}
-
-#[tokio::test]
-async fn a_container_is_made_and_published_once_it_is_finished() {
-    let responder = Responder::start().await;
-    let (account, secret) = (account(&responder), SecretString::from(SECRET));
-    let post = Outgoing { link: Some(link()), ..with_image() };
-
-    responder.answer_in_turn([id("17889615691921648"), status("IN_PROGRESS")]);
-    let asked = client().prepare(&account, &secret, &post, Prepared::NOTHING).await.unwrap();
-    let Preparation::Waits { so_far, until } = asked else { panic!("{asked:?}") };
-    let wait = until.since(SystemClock.now()).as_secs();
-    assert!((28..=30).contains(&wait), "half a minute: {wait}");
-    responder.answer_in_turn([Reply::new(200, FINISHED)]);
-    let prepared = ready(client().prepare(&account, &secret, &post, so_far).await.unwrap());
-
-    responder.answer_in_turn([id("17918195224117851"), Reply::new(200, PERMALINK)]);
-    let committed = client().commit(&account, &secret, &post, &prepared).await.unwrap();
-    let Committed::Published(published) = committed else { panic!("{committed:?}") };
-    assert_eq!(published.remote_id, "17918195224117851");
-    assert_eq!(published.remote_url.as_deref(), Some("https://www.instagram.com/p/D4/"));
-    insta::assert_snapshot!(sent(&responder), @r"
-    POST /v25.0/17841405793187218/media
-    content-type: application/x-www-form-urlencoded
-
-    image_url=https%3A%2F%2Fpost.example%2Fmedia%2Fjpg&alt_text=A+cat&caption=Hello%0A%0Ahttps%3A%2F%2Fexample.org%2Fpage&access_token=[secret]
-
-    GET /v25.0/17889615691921648?fields=status_code%2Cstatus&access_token=[secret]
-
-    GET /v25.0/17889615691921648?fields=status_code%2Cstatus&access_token=[secret]
-
-    POST /v25.0/17841405793187218/media_publish
-    content-type: application/x-www-form-urlencoded
-
-    creation_id=17889615691921648&access_token=[secret]
-
-    GET /v25.0/17918195224117851?fields=permalink&access_token=[secret]
-    ");
-}
-
-#[tokio::test]
-async fn several_images_are_a_carousel() {
-    let responder = Responder::start().await;
-    let (account, secret) = (account(&responder), SecretString::from(SECRET));
-    let images = vec![image(ImageKind::Jpeg, "A cat"), image(ImageKind::Jpeg, "")];
-    let post = Outgoing { images, ..post() };
-    responder.answer_in_turn([id("1"), id("2"), status("FINISHED"), status("IN_PROGRESS")]);
-    let asked = client().prepare(&account, &secret, &post, Prepared::NOTHING).await.unwrap();
-    let Preparation::Waits { so_far, .. } = asked else { panic!("{asked:?}") };
-    responder.answer_in_turn([status("FINISHED"), status("FINISHED"), id("3"), status("FINISHED")]);
-    ready(client().prepare(&account, &secret, &post, so_far).await.unwrap());
-    let asked_for = sent(&responder);
-    let made: Vec<&str> =
-        asked_for.lines().filter(|line| line.contains("access_token=[secret]")).collect();
-    assert_eq!(
-        made,
-        [
-            "image_url=https%3A%2F%2Fpost.example%2Fmedia%2Fjpg&alt_text=A+cat&is_carousel_item=true&access_token=[secret]",
-            "image_url=https%3A%2F%2Fpost.example%2Fmedia%2Fjpg&is_carousel_item=true&access_token=[secret]",
-            "GET /v25.0/1?fields=status_code%2Cstatus&access_token=[secret]",
-            "GET /v25.0/2?fields=status_code%2Cstatus&access_token=[secret]",
-            "GET /v25.0/1?fields=status_code%2Cstatus&access_token=[secret]",
-            "GET /v25.0/2?fields=status_code%2Cstatus&access_token=[secret]",
-            "media_type=CAROUSEL&children=1%2C2&caption=Hello&access_token=[secret]",
-            "GET /v25.0/3?fields=status_code%2Cstatus&access_token=[secret]",
-        ]
-    );
-}
-
-#[tokio::test]
-async fn a_container_that_came_to_nothing_is_made_anew() {
-    let responder = Responder::start().await;
-    let (account, secret) = (account(&responder), SecretString::from(SECRET));
-    let post = with_image();
-    let kept = |container: &str, made_at: &str| {
-        Prepared(serde_json::json!({ "container": container, "made_at": made_at }))
-    };
-    let now = SystemClock.now().to_string();
-    let gone = r#"{"error":{"message":"The media builder with creation id = 1 does not exist or has been expired.","type":"OAuthException","code":24,"error_subcode":2207008}}"#;
-    let rows = [
-        (now.as_str(), status("EXPIRED")),
-        (now.as_str(), Reply::new(400, gone)),
-        // It is not ready after a day, or it failed then.
-        ("2026-03-01T09:30:00Z", status("IN_PROGRESS")),
-        ("2026-03-01T09:30:00Z", status("ERROR")),
-    ];
-    for (made_at, answer) in rows {
-        responder.answer_in_turn([answer, id("2"), status("FINISHED")]);
-        let asked = client().prepare(&account, &secret, &post, kept("1", made_at)).await.unwrap();
-        assert_eq!(ready(asked).0["container"], "2", "{made_at}");
-    }
-    responder.answer_in_turn([status("IN_PROGRESS")]);
-    let asked = client().prepare(&account, &secret, &post, kept("1", &now)).await.unwrap();
-    assert!(matches!(asked, Preparation::Waits { so_far, .. } if so_far.0["container"] == "1"));
-
-    let failed = r#"{"status_code":"ERROR","status":"Error: Media upload has failed with error code 2207026","id":"1"}"#;
-    responder.answer_in_turn([Reply::new(200, failed)]);
-    let error = client().prepare(&account, &secret, &post, kept("1", &now)).await.unwrap_err();
-    assert_eq!(error.class(), ErrorClass::Invalid);
-    assert!(error.to_string().contains("error code 2207026"), "{error}");
-}
-
-#[tokio::test]
-async fn after_an_unknown_outcome_the_container_says() {
-    let responder = Responder::start().await;
-    let (account, secret) = (account(&responder), SecretString::from(SECRET));
-    let prepared =
-        Prepared(serde_json::json!({ "container": "1", "made_at": "2026-03-01T09:30:00Z" }));
-    let at = "2026-03-01T09:30:30Z".parse().unwrap();
-    let sought = Sought::alone(at, at);
-    let ask = async |post: &Outgoing, prepared: &Prepared| {
-        client().reconcile(&account, &secret, post, prepared, sought).await.unwrap()
-    };
-    for absent in ["FINISHED", "EXPIRED", "ERROR"] {
-        responder.answer_in_turn([status(absent)]);
-        assert_eq!(ask(&post(), &prepared).await, Reconciled::Absent, "{absent}");
-    }
-    assert_eq!(ask(&post(), &Prepared::NOTHING).await, Reconciled::Absent, "there was none");
-    responder.answer_in_turn([status("IN_PROGRESS")]);
-    assert!(matches!(ask(&post(), &prepared).await, Reconciled::Unsure(_)));
-
-    let media = || Reply::new(200, include_str!("fixtures/media.json"));
-    responder.answer_in_turn([status("PUBLISHED"), media(), Reply::new(200, PERMALINK)]);
-    let found = ask(&post(), &prepared).await;
-    let Reconciled::Alike(published) = found else { panic!("{found:?}") };
-    assert_eq!(published.remote_id, "17918195224117851");
-    responder.answer_in_turn([status("PUBLISHED"), media()]);
-    let other = Outgoing { text: "Elsewhere".into(), ..post() };
-    assert!(matches!(ask(&other, &prepared).await, Reconciled::Unsure(_)));
-}
-
 #[tokio::test]
 async fn posts_numbers_and_the_account_are_read() {
     let responder = Responder::start().await;
@@ -191,7 +58,7 @@ async fn posts_numbers_and_the_account_are_read() {
     assert_eq!(profile.display_name.as_deref(), Some("ada"));
     assert_eq!((profile.description.as_deref(), profile.followers), (Some("About me"), Some(9)));
     insta::assert_snapshot!(sent(&responder), @r"
-    GET /v25.0/17841405793187218/media?fields=id%2Ccaption%2Ctimestamp&limit=50&access_token=[secret]
+    GET /v25.0/17841405793187218/media?fields=id%2Ccaption%2Ctimestamp&limit=25&access_token=[secret]
 
     GET /v25.0/17841405793187218/media?fields=id%2Clike_count%2Ccomments_count&limit=100&access_token=[secret]
 
@@ -257,8 +124,14 @@ async fn a_token_gets_the_next_one_itself() {
     // A token that a person pasted: a day old, and younger.
     let who = |id: &str| Reply::new(200, format!(r#"{{"user_id":"{id}","username":"ada"}}"#));
     responder.answer_in_turn([Reply::new(200, long), who(ACCOUNT)]);
+    sent(&responder);
     let set = client().sign_in(&account, &secret).await.unwrap();
     assert_eq!(set.access.expose_secret(), "s3cr3t-next");
+    insta::assert_snapshot!(sent(&responder), @r"
+    GET /refresh_access_token?grant_type=ig_refresh_token&access_token=[secret]
+
+    GET /v25.0/me?fields=id%2Cuser_id%2Cusername&access_token=s3cr3t-next
+    ");
     let young = r#"{"error":{"message":"Unsupported request","type":"IGApiException","code":100}}"#;
     responder.answer_in_turn([Reply::new(400, young), who(ACCOUNT)]);
     let set = client().sign_in(&account, &secret).await.unwrap();

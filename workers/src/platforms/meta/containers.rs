@@ -1,27 +1,26 @@
 //! Publishing in two phases, as Instagram and Threads do: a container is made and worked on, which
 //! nobody sees, and one request publishes it. A container says whether it was published, so that a
-//! lost answer costs no doubt.
+//! lost answer costs no doubt. How long one is good for: [`super::kept`].
 
 use std::time::Duration;
 
-use postworks::job::{ErrorClass, JobError, Timestamp};
+use postworks::job::{ErrorClass, JobError};
 use secrecy::SecretString;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 
+use super::kept::{Kept, State};
 use super::{Created, Graph, Listed};
+use crate::platforms::answer::printable;
 use crate::platforms::call::Step;
 use crate::platforms::look_back::{Listing, Shown};
-use crate::platforms::{Account, Outgoing, Preparation, Prepared, Published, Reconciled, Sought};
+use crate::platforms::{
+    Account, Committed, Outgoing, Preparation, Prepared, Published, Reconciled, Sought,
+};
 
 /// How long a container is left alone before it is asked for again. Meta advises once a minute, and
 /// half a minute before the first time; images are mostly ready at once.
 const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(30);
-/// A container that is not ready by then is made anew; Meta advises to give up after 5 minutes.
-const STUCK_AFTER: Duration = Duration::from_secs(15 * 60);
-/// A container that failed is made anew after this: a person may have mended what was wrong.
-const FAILED_KEPT: Duration = Duration::from_secs(60 * 60);
-
 /// How a platform words what all of them do.
 pub(in crate::platforms) struct Dialect {
     /// Where containers are made; posts are listed there, too.
@@ -46,87 +45,65 @@ pub(in crate::platforms) struct Word<'a> {
     pub(in crate::platforms) access: &'a SecretString,
 }
 
-/// What is kept between two runs: the single images of a carousel, and the container.
-#[derive(Serialize, Deserialize)]
-struct Kept {
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    items: Vec<String>,
-    container: Option<String>,
-    made_at: Timestamp,
-}
-
-enum State {
-    Ready,
-    Works,
-    Published,
-    /// It was not published within a day.
-    Expired,
-    /// There is no such container.
-    Gone,
-    Failed(String),
-}
-
 #[derive(Deserialize)]
 struct Permalink {
     permalink: Option<String>,
 }
 
-type Fields<'a> = Vec<(&'a str, &'a str)>;
-
 impl Word<'_> {
+    /// One thing is made a run, and kept before the next: a worker that ends loses one.
     pub(in crate::platforms) async fn prepare(
         &self,
         post: &Outgoing,
         text: &str,
         so_far: &Prepared,
     ) -> Result<Preparation, JobError> {
-        let (kept, mut state) = match so_far.read::<Kept>()? {
-            Some(kept) => {
-                let state = self.state(&kept).await?;
-                (Some(kept), state)
-            }
-            None => (None, State::Gone),
-        };
         let now = self.graph.now();
-        let mut kept = match kept {
-            Some(kept) if !state.is_lost(now.since(kept.made_at)) => kept,
-            _ => {
-                let kept = self.begin(post, text).await?;
-                state = self.state(&kept).await?;
-                kept
+        let mut kept = so_far.read()?.unwrap_or_else(|| Kept::nothing(now));
+        let mut state = self.state(&kept, post).await?;
+        if kept.is_lost(&state, now) {
+            (kept, state) = (Kept::nothing(now), State::Unmade);
+        }
+        let until = match state {
+            State::Unmade => {
+                self.make_next(&mut kept, post, text).await?;
+                now
+            }
+            State::Works | State::Expired | State::Gone => now.after(ASKED_AGAIN_AFTER),
+            State::Ready | State::Published => {
+                kept.ready = true;
+                kept.published = matches!(state, State::Published);
+                return Ok(Preparation::Ready(Prepared::of(&kept)?));
+            }
+            State::Failed { why, passes } => {
+                let class = if passes { ErrorClass::Transient } else { ErrorClass::Invalid };
+                let hidden = addresses(post);
+                let why = printable(&why, &hidden.iter().collect::<Vec<_>>());
+                return Err(self.error(class, &why));
             }
         };
-        if kept.container.is_none() && matches!(state, State::Ready) {
-            let children = kept.items.join(",");
-            let mut fields = vec![("media_type", "CAROUSEL"), ("children", children.as_str())];
-            self.say(&mut fields, post, text);
-            kept.container = Some(self.make(&fields).await?);
-            state = self.state(&kept).await?;
-        }
-        match state {
-            State::Ready | State::Published => Ok(Preparation::Ready(Prepared::of(&kept)?)),
-            State::Failed(why) => Err(self.error(ErrorClass::Invalid, &why)),
-            State::Works | State::Expired | State::Gone => {
-                let until = now.after(ASKED_AGAIN_AFTER);
-                Ok(Preparation::Waits { so_far: Prepared::of(&kept)?, until })
-            }
-        }
+        Ok(Preparation::Waits { so_far: Prepared::of(&kept)?, until })
     }
 
+    /// Publishes the container. One that says it is published is never named again: what Meta makes
+    /// of that nobody knows.
     pub(in crate::platforms) async fn commit(
         &self,
         prepared: &Prepared,
-    ) -> Result<Published, JobError> {
-        let Some(container) = prepared.read::<Kept>()?.and_then(|kept| kept.container) else {
+    ) -> Result<Committed, JobError> {
+        let Some(Kept { container: Some(container), published, .. }) = prepared.read()? else {
             return Err(self.error(ErrorClass::Bug, "there is no container"));
         };
+        if published {
+            return Ok(Committed::AlreadyThere { remote_id: None });
+        }
+        let (account, access) = (self.account, self.access);
+        let call = self.graph.call(account, Step::Publish, std::slice::from_ref(&access));
         let fields = [("creation_id", container.as_str())];
         let path = self.path(self.dialect.publish);
-        let (account, access) = (self.account, self.access);
-        let answer = self.graph.post(Step::Publish, account, access, &path, &fields).await?;
-        let call = self.graph.call(account, Step::Publish, std::slice::from_ref(&access));
+        let answer = self.graph.post(call, account, access, &path, &fields).await?;
         let Created { id } = self.graph.value(call, &answer)?;
-        Ok(self.published(id).await)
+        Ok(Committed::Published(Published { remote_id: id, remote_url: None }))
     }
 
     /// Whether the container was published, and as what.
@@ -139,9 +116,11 @@ impl Word<'_> {
     ) -> Result<Reconciled, JobError> {
         let kept = prepared.read::<Kept>()?.filter(|kept| kept.container.is_some());
         let Some(kept) = kept else { return Ok(Reconciled::Absent) };
-        match self.state(&kept).await? {
+        match self.state(&kept, post).await? {
             State::Published => {}
-            State::Ready | State::Expired | State::Failed(_) => return Ok(Reconciled::Absent),
+            State::Unmade | State::Ready | State::Expired | State::Failed { .. } => {
+                return Ok(Reconciled::Absent);
+            }
             State::Works => return Ok(Reconciled::Unsure("it is still being published".into())),
             State::Gone => return Ok(Reconciled::Unsure("its container is gone".into())),
         }
@@ -156,84 +135,95 @@ impl Word<'_> {
         let shown = posts.into_iter().map(|found| Shown::of(found, published)).collect();
         let listing = Listing { shown, is_whole };
         Ok(match listing.look_for(text, None, sought, str::to_owned) {
-            Reconciled::Absent => {
-                Reconciled::Unsure("it was published, and is not in the list of posts".into())
-            }
+            Reconciled::Absent => Reconciled::Unsure(
+                "it was published, and is not in the list of posts: find it and record its id"
+                    .into(),
+            ),
             found => found,
         })
     }
 
-    /// Where people see a post is asked for by itself. If that fails the post is there all the same.
-    async fn published(&self, id: String) -> Published {
-        let asked =
-            self.graph.find(self.account, self.access, &id, &[("fields", "permalink")]).await;
-        let remote_url = asked.ok().flatten().and_then(|found: Permalink| found.permalink);
-        Published { remote_id: id, remote_url }
+    /// Where people see a post.
+    pub(in crate::platforms) async fn address(&self, id: &str) -> Result<Option<String>, JobError> {
+        let fields = [("fields", "permalink")];
+        let found: Option<Permalink> =
+            self.graph.find(self.account, self.access, id, &fields).await?;
+        Ok(found.and_then(|found| found.permalink))
     }
 
-    /// Makes the container; or, of several images, what it will be made of.
-    async fn begin(&self, post: &Outgoing, text: &str) -> Result<Kept, JobError> {
-        let made_at = self.graph.now();
+    /// Makes what is missing: the next image of several, or the container.
+    async fn make_next(
+        &self,
+        kept: &mut Kept,
+        post: &Outgoing,
+        text: &str,
+    ) -> Result<(), JobError> {
         let [of_text, of_image] = self.dialect.kinds;
-        let mut items = Vec::new();
-        let container = match post.images.as_slice() {
-            [] => {
-                let mut fields: Fields<'_> =
-                    of_text.map(|it| ("media_type", it)).into_iter().collect();
-                self.say(&mut fields, post, text);
-                Some(self.make(&fields).await?)
-            }
-            several => {
-                let single = several.len() == 1;
-                for image in several {
-                    let url = image.url.as_ref().ok_or_else(|| self.unreachable())?;
-                    let mut fields: Fields<'_> =
-                        of_image.map(|it| ("media_type", it)).into_iter().collect();
-                    fields.push(("image_url", url.as_str()));
-                    if !image.alt.is_empty() {
-                        fields.push(("alt_text", &image.alt));
-                    }
-                    if single {
-                        self.say(&mut fields, post, text);
-                    } else {
-                        fields.push(("is_carousel_item", "true"));
-                    }
-                    items.push(self.make(&fields).await?);
-                }
-                if single { items.pop() } else { None }
-            }
+        let (several, next) = (post.images.len() > 1, post.images.get(kept.items.len()));
+        let children = kept.items.join(",");
+        let kind = match next {
+            Some(_) => of_image,
+            None if several => Some("CAROUSEL"),
+            None => of_text,
         };
-        Ok(Kept { items, container, made_at })
-    }
-
-    /// What belongs to the post as a whole.
-    fn say<'a>(&self, fields: &mut Fields<'a>, post: &'a Outgoing, text: &'a str) {
-        if !text.is_empty() {
-            fields.push((self.dialect.text, text));
+        let mut fields: Vec<_> = kind.map(|kind| ("media_type", kind)).into_iter().collect();
+        if let Some(image) = next {
+            let url = image.url.as_ref().ok_or_else(|| self.unreachable())?;
+            fields.push(("image_url", url.as_str()));
+            if !image.alt.is_empty() {
+                fields.push(("alt_text", &image.alt));
+            }
+        } else if several {
+            fields.push(("children", &children));
         }
-        fields.extend(post.reply_to.as_deref().map(|id| ("reply_to_id", id)));
+        let is_item = several && next.is_some();
+        if is_item {
+            fields.push(("is_carousel_item", "true"));
+        } else {
+            // What belongs to the post as a whole.
+            if !text.is_empty() {
+                fields.push((self.dialect.text, text));
+            }
+            fields.extend(post.reply_to.as_deref().map(|id| ("reply_to_id", id)));
+        }
+        let made = self.make(post, &fields).await?;
+        kept.made_at = self.graph.now();
+        if is_item {
+            kept.items.push(made);
+        } else {
+            kept.container = Some(made);
+        }
+        Ok(())
     }
 
-    async fn make(&self, fields: &[(&str, &str)]) -> Result<String, JobError> {
+    async fn make(&self, post: &Outgoing, fields: &[(&str, &str)]) -> Result<String, JobError> {
         let (account, access) = (self.account, self.access);
+        let hidden = addresses(post);
+        let secrets: Vec<&SecretString> = std::iter::once(access).chain(&hidden).collect();
+        let call = self.graph.call(account, Step::Upload, &secrets);
         let path = self.path(self.dialect.make);
-        let answer = self.graph.post(Step::Upload, account, access, &path, fields).await?;
-        let call = self.graph.call(account, Step::Upload, std::slice::from_ref(&access));
+        let answer = self.graph.post(call, account, access, &path, fields).await?;
         self.graph.value(call, &answer).map(|created: Created| created.id)
     }
 
     /// How far the container is; before there is one, how far all that it is made of are.
-    async fn state(&self, kept: &Kept) -> Result<State, JobError> {
+    async fn state(&self, kept: &Kept, post: &Outgoing) -> Result<State, JobError> {
+        if kept.published {
+            return Ok(State::Published);
+        }
         if let Some(container) = &kept.container {
             return self.state_of(container).await;
         }
-        for item in &kept.items {
-            match self.state_of(item).await? {
-                State::Ready | State::Published => {}
-                other => return Ok(other),
+        if kept.items.len() == post.images.len() {
+            for item in &kept.items {
+                match self.state_of(item).await? {
+                    // An item is published with its carousel, and as good for it then.
+                    State::Ready | State::Published => {}
+                    other => return Ok(other),
+                }
             }
         }
-        Ok(State::Ready)
+        Ok(State::Unmade)
     }
 
     async fn state_of(&self, id: &str) -> Result<State, JobError> {
@@ -242,16 +232,8 @@ impl Word<'_> {
         let found: Option<Value> =
             self.graph.find(self.account, self.access, id, &[("fields", &fields)]).await?;
         let Some(found) = found else { return Ok(State::Gone) };
-        Ok(match found[status].as_str().unwrap_or_default() {
-            "FINISHED" => State::Ready,
-            "PUBLISHED" => State::Published,
-            "EXPIRED" => State::Expired,
-            "ERROR" => {
-                let why = found[why].as_str().unwrap_or("no reason was given");
-                State::Failed(format!("it could not make a post of this: {why}"))
-            }
-            _ => State::Works,
-        })
+        let text = |field: &str| found[field].as_str();
+        Ok(State::read(text(status).unwrap_or_default(), text(why)))
     }
 
     /// The path of one of the account's edges.
@@ -262,8 +244,8 @@ impl Word<'_> {
     fn unreachable(&self) -> JobError {
         let name = self.graph.descriptor.name;
         let words = format!(
-            "{name} fetches images itself, and where it finds this instance is not known: set \
-             api.public_url"
+            "{name} fetches images itself, and this instance has no addresses for them: \
+             api.public_url is not set, or no key is there to sign them with"
         );
         self.error(ErrorClass::Invalid, &words)
     }
@@ -273,14 +255,8 @@ impl Word<'_> {
     }
 }
 
-impl State {
-    /// Whether it comes to nothing, and a new one must be made.
-    fn is_lost(&self, age: Duration) -> bool {
-        match self {
-            Self::Ready | Self::Published => false,
-            Self::Works => age > STUCK_AFTER,
-            Self::Failed(_) => age > FAILED_KEPT,
-            Self::Expired | Self::Gone => true,
-        }
-    }
+/// The addresses of a post's images. Whoever has one sees the image: errors do not show them.
+fn addresses(post: &Outgoing) -> Vec<SecretString> {
+    let urls = post.images.iter().filter_map(|image| image.url.as_ref());
+    urls.map(|url| url.as_str().into()).collect()
 }

@@ -3,8 +3,8 @@
 //!
 //! A refusal says `{"error": {"message", "type", "code", "error_subcode", …}}`, mostly with 400,
 //! also for "too many". Here its name is the code, and the subcode stands after the message. Rows
-//! without a mark are from Meta's pages "Handling Errors" and "Instagram Platform: Error Codes",
-//! (O) are what other clients have met. What is in no row is decided by the status.
+//! without a mark are of Meta's pages "Handling Errors", "Rate Limits" and "Instagram Platform: Error
+//! Codes", (O) are what other clients have met. What is in no row is decided by the status.
 
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ const SHARE_OF_A_DAY: Duration = Duration::from_secs(60 * 60);
 /// For how long an account is blocked, nobody is told.
 const BLOCKED: Duration = Duration::from_secs(6 * 60 * 60);
 
+const UPLOAD: &[Step] = &[Step::Upload];
 const PUBLISH: &[Step] = &[Step::Publish];
 const POSTING: &[Step] = &[Step::Upload, Step::Publish];
 
@@ -41,6 +42,11 @@ const fn rule(
     verdict: Verdict,
 ) -> Rule {
     Rule::new(steps, 0, error, verdict).saying(says)
+}
+
+/// Too many calls of one business use case.
+const fn of_business(error: &'static str) -> Rule {
+    rule(ALWAYS, error, "", limited(RateScope::Account, SHARE_OF_AN_HOUR))
 }
 
 pub(in crate::platforms) static TABLE: ErrorTable = ErrorTable { words, rules: RULES };
@@ -74,19 +80,29 @@ const RULES: &[Rule] = &[
     rule(POSTING, "", "(subcode 2207042)", limited(RateScope::Account, SHARE_OF_A_DAY)),
     rule(POSTING, "", "(subcode 1390008)", limited(RateScope::Account, SHARE_OF_AN_HOUR)),
     rule(ALWAYS, "368", "", limited(RateScope::Account, BLOCKED)),
-    // Too many calls: of the app, of the person, of the Page, of the app again, of one kind, of
-    // the Page and of Instagram by business use case.
+    // Too many calls: of the app, of the person, of the Page, of the app again, of one kind; and by
+    // business use case, of which 80001 is the Pages' and 80002 Instagram's.
     rule(ALWAYS, "4", "", limited(RateScope::App, SHARE_OF_AN_HOUR)),
     rule(ALWAYS, "17", "", limited(RateScope::Account, SHARE_OF_AN_HOUR)),
     rule(ALWAYS, "32", "", limited(RateScope::Account, SHARE_OF_AN_HOUR)),
     rule(ALWAYS, "341", "", limited(RateScope::App, SHARE_OF_AN_HOUR)),
     rule(ALWAYS, "613", "", limited(RateScope::Account, SHARE_OF_AN_HOUR)),
-    rule(ALWAYS, "80001", "", limited(RateScope::Account, SHARE_OF_AN_HOUR)),
-    rule(ALWAYS, "80002", "", limited(RateScope::Account, SHARE_OF_AN_HOUR)),
+    of_business("80000"),
+    of_business("80001"),
+    of_business("80002"),
+    of_business("80003"),
+    of_business("80004"),
+    of_business("80005"),
+    of_business("80006"),
+    of_business("80008"),
+    of_business("80009"),
+    of_business("80014"),
     // A container that is not ready, or is gone: making it ready again helps.
     rule(POSTING, "9007", "", Verdict::Later),
     rule(POSTING, NO_SUCH_MEDIA, "(subcode 2207008)", Verdict::Later),
     rule(POSTING, "-2", "", Verdict::Later),
+    // An image that could not be fetched now: nothing was made that trying again could double.
+    rule(UPLOAD, "", "(subcode 2207052)", Verdict::Later),
     // "Create media fail", "unknown upload error": it never became a post.
     rule(PUBLISH, "-1", "(subcode 2207032)", Verdict::Later),
     rule(PUBLISH, "-1", "(subcode 2207053)", Verdict::Later),

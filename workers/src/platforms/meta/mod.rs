@@ -2,6 +2,7 @@
 
 mod containers;
 mod errors;
+mod kept;
 #[cfg(test)]
 pub(super) mod testing;
 #[cfg(test)]
@@ -27,11 +28,13 @@ use super::http::{Http, HttpOptions, RequestBuilder, endpoint};
 use super::oauth::OAuthClient;
 use super::{Account, Descriptor, NUMBERED_MAX, Numbers, RemotePost, SyncPage};
 
-/// Posts in a page of a walk. The Graph API permits 100; texts may be long, and the whole page must
-/// stay far below the longest answer we read.
-const PAGE_POSTS: &str = "50";
-/// Posts in a page that is looked through for numbers, or for one post.
-const LOOKED_THROUGH: &str = "100";
+/// Posts in a page of a list. The Graph API permits 100; texts may be long, and the whole page must
+/// stay below the longest answer we read.
+const PAGE_POSTS: &str = "25";
+/// Pages that are looked through for one post.
+const PAGES_MAX: usize = 8;
+/// Posts in a page of nothing but numbers.
+const PAGE_NUMBERS: &str = "100";
 
 /// Speaks to one Graph API.
 pub(super) struct Graph {
@@ -184,7 +187,7 @@ impl Graph {
     /// Sends a form.
     pub(super) async fn post(
         &self,
-        step: Step,
+        call: Call<'_>,
         account: &Account,
         access: &SecretString,
         path: &str,
@@ -193,7 +196,7 @@ impl Graph {
         let mut fields = form.to_vec();
         fields.push(("access_token", access.expose_secret()));
         let request = self.request(Method::POST, self.url(account, path)).form(&fields);
-        self.send(self.call(account, step, &[access]), request).await
+        self.send(call, request).await
     }
 
     /// A page of a walk over the posts of a list.
@@ -211,7 +214,7 @@ impl Graph {
         Ok(SyncPage { posts: page.data.into_iter().map(T::into_post).collect(), next })
     }
 
-    /// The posts of a list that are not older than `since`, and whether that is all of them.
+    /// The posts of a list that are not older than `from`, and whether that is all of them.
     pub(super) async fn posts_since<T: Listed>(
         &self,
         account: &Account,
@@ -219,14 +222,20 @@ impl Graph {
         list: &str,
         from: Timestamp,
     ) -> Result<(Vec<RemotePost>, bool), JobError> {
-        let query = [("fields", T::FIELDS), ("limit", LOOKED_THROUGH)];
-        let page: Page<T> = self.read(account, access, list, &query).await?;
-        let further = page.next().is_some();
-        let mut posts: Vec<RemotePost> = page.data.into_iter().map(T::into_post).collect();
-        let all = posts.len();
-        posts.retain(|post| post.created_at.is_none_or(|at| at >= from));
-        let complete = posts.len() < all || !further;
-        Ok((posts, complete))
+        let (mut found, mut after) = (Vec::new(), None);
+        for _ in 0..PAGES_MAX {
+            let SyncPage { mut posts, next } =
+                self.posts::<T>(account, access, list, after.as_deref()).await?;
+            let all = posts.len();
+            posts.retain(|post| post.created_at.is_none_or(|at| at >= from));
+            let older = posts.len() < all;
+            found.extend(posts);
+            if older || next.is_none() {
+                return Ok((found, true));
+            }
+            after = next;
+        }
+        Ok((found, false))
     }
 
     /// The numbers of these posts: those of the list's first page are read at once, the others each
@@ -239,7 +248,7 @@ impl Graph {
         posts: &[String],
     ) -> Result<Vec<(String, Numbers)>, JobError> {
         let mut numbers = Vec::with_capacity(posts.len().min(NUMBERED_MAX));
-        let query = [("fields", T::FIELDS), ("limit", LOOKED_THROUGH)];
+        let query = [("fields", T::FIELDS), ("limit", PAGE_NUMBERS)];
         if posts.len() > 1 {
             let page: Page<T> = self.read(account, access, list, &query).await?;
             let of_these = page.data.iter().filter(|post| posts.iter().any(|id| id == post.id()));

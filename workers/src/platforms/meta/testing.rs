@@ -3,15 +3,20 @@
 use std::io::Write as _;
 
 use bytes::Bytes;
-use postworks::clock::SystemClock;
+use postworks::clock::{Clock as _, SystemClock};
 use postworks::config::{Config, Sources};
+use postworks::job::JobError;
+use secrecy::SecretString;
 use tempfile::NamedTempFile;
 use uuid::Uuid;
 
 use crate::platforms::http::HttpOptions;
 use crate::platforms::oauth::{OAuthClient, Profile};
 use crate::platforms::responder::Responder;
-use crate::platforms::{Descriptor, Image, ImageKind, Link, NetworkPolicy};
+use crate::platforms::{
+    Account, Descriptor, Image, ImageKind, Link, NetworkPolicy, Outgoing, Platform, Preparation,
+    Prepared,
+};
 
 /// An image whose bytes nobody looks at.
 pub(in crate::platforms) fn image(kind: ImageKind, alt: &str) -> Image {
@@ -42,6 +47,32 @@ pub(in crate::platforms) fn sent(responder: &Responder) -> String {
         sent = sent.replace("\n\n\n", "\n\n");
     }
     sent.trim_end().to_owned()
+}
+
+/// Prepares a post for as long as the platform needs no time for it.
+pub(in crate::platforms) async fn prepare(
+    platform: &dyn Platform,
+    account: &Account,
+    access: &SecretString,
+    post: &Outgoing,
+    mut so_far: Prepared,
+) -> Result<Preparation, JobError> {
+    loop {
+        match platform.prepare(account, access, post, so_far).await? {
+            Preparation::Waits { so_far: kept, until } if until <= SystemClock.now() => {
+                so_far = kept;
+            }
+            other => return Ok(other),
+        }
+    }
+}
+
+/// What is ready to be committed.
+pub(in crate::platforms) fn ready(preparation: Preparation) -> Prepared {
+    match preparation {
+        Preparation::Ready(prepared) => prepared,
+        other => panic!("it is not ready: {other:?}"),
+    }
 }
 
 /// The platform's OAuth 2.0 servers, played by `responder` at `/token`.

@@ -73,8 +73,16 @@ fn each_refusal_has_its_class() {
         (&EVERY, 17, 0, "account waits"),
         (&EVERY, 32, 0, "account waits"),
         (&EVERY, 613, 0, "account waits"),
+        (&EVERY, 80000, 0, "account waits"),
         (&EVERY, 80001, 0, "account waits"),
         (&EVERY, 80002, 0, "account waits"),
+        (&EVERY, 80003, 0, "account waits"),
+        (&EVERY, 80004, 0, "account waits"),
+        (&EVERY, 80005, 0, "account waits"),
+        (&EVERY, 80006, 0, "account waits"),
+        (&EVERY, 80008, 0, "account waits"),
+        (&EVERY, 80009, 0, "account waits"),
+        (&EVERY, 80014, 0, "account waits"),
         (&EVERY, 368, 0, "account waits"),
         (&[Upload, Publish], 368, 1390008, "account waits"),
         (&[Upload, Publish], 9, 2207042, "account waits"),
@@ -90,10 +98,12 @@ fn each_refusal_has_its_class() {
         (&[Upload, Publish], -2, 2207020, "later"),
         (&[Upload, Publish], 9007, 2207027, "later"),
         (&[Upload, Publish], 24, 2207008, "later"),
-        // Wrong, and will stay so: not found, not fetched, too large, wrong format, wrong shape, text
+        // Not fetched yet: of what was never made there is no second one.
+        (&[Upload], 9004, 2207052, "later"),
+        // Wrong, and will stay so: not found, not fetched for a post, too large, wrong format, wrong shape, text
         // too long, no permission, a link that cannot be read.
         (&[Publish], 24, 2207006, "invalid"),
-        (&[Upload], 9004, 2207052, "invalid"),
+        (&[Publish], 9004, 2207052, "invalid"),
         (&[Upload], 36000, 2207004, "invalid"),
         (&[Upload], 36001, 2207005, "invalid"),
         (&[Upload], 36003, 2207009, "invalid"),
@@ -145,12 +155,12 @@ fn a_duplicate_is_told_from_other_refusals() {
 
 #[test]
 fn the_wait_is_the_headers_or_the_tables() {
-    let wait = |code, header: Option<(&'static str, &'static str)>| {
+    let wait = |(code, subcode), header: Option<(&'static str, &'static str)>| {
         let headers = header.map(|(name, value)| {
             (http::HeaderName::from_static(name), HeaderValue::from_static(value))
         });
         let (call, answer) =
-            answer(Step::Publish, 400, headers.into_iter().collect(), &refusal(code, 0));
+            answer(Step::Publish, 400, headers.into_iter().collect(), &refusal(code, subcode));
         let error = answer.value::<Value>(call, &TABLE, &SystemClock).unwrap_err();
         match error.class() {
             // It is a moment ago that it was said.
@@ -161,9 +171,11 @@ fn the_wait_is_the_headers_or_the_tables() {
         }
     };
     let page = r#"{"112130216863063":[{"type":"pages","call_count":100,"total_cputime":1,"total_time":1,"estimated_time_to_regain_access":42}]}"#;
-    assert_eq!(wait(80001, Some(("x-business-use-case-usage", page))), 42);
-    assert_eq!(wait(80001, None), 15);
-    assert_eq!(wait(368, None), 360);
+    assert_eq!(wait((80001, 0), Some(("x-business-use-case-usage", page))), 42);
+    assert_eq!(wait((80001, 0), None), 15);
+    assert_eq!(wait((368, 0), None), 360);
+    assert_eq!(wait((368, 1390008), None), 15, "too fast, which passes sooner than a block");
+    assert_eq!(wait((9, 2207042), None), 60);
 }
 
 /// The body that a row is for.

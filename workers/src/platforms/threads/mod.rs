@@ -80,17 +80,21 @@ static GRANTS: Grants =
     Grants { exchange: "th_exchange_token", refresh: "th_refresh_token", who: "id,username" };
 
 /// Characters, but "emojis are counted as the number of UTF-8 bytes". Which characters those are is
-/// not said: we take every block that has some, so that we rather count too much.
+/// not said: we take every one that Unicode has as an emoji, and whole blocks that are mostly of
+/// such, so that we rather count too much.
 fn length(text: &str) -> usize {
     let each = text.chars().map(|char| if is_of_emoji(char) { char.len_utf8() } else { 1 });
     each.sum()
 }
 
-/// Whether a character is an emoji, or joins or varies some.
+/// Whether a character is an emoji, or can be one, or joins or varies some. Digits, `#` and `*` can
+/// be ones too, and are of one byte.
 const fn is_of_emoji(char: char) -> bool {
     matches!(char,
         '\u{1F000}'..='\u{1FAFF}' | '\u{2300}'..='\u{23FF}' | '\u{2600}'..='\u{27BF}'
-        | '\u{2B00}'..='\u{2BFF}' | '\u{200D}' | '\u{FE0F}' | '\u{20E3}' | '\u{E0020}'..='\u{E007F}')
+        | '\u{2B00}'..='\u{2BFF}' | '©' | '®' | '‼' | '⁉' | '™' | 'ℹ' | '↔'..='↙' | '↩' | '↪'
+        | 'Ⓜ' | '▪' | '▫' | '▶' | '◀' | '◻'..='◾' | '⤴' | '⤵' | '〰' | '〽' | '㊗' | '㊙'
+        | '\u{200D}' | '\u{FE0E}' | '\u{FE0F}' | '\u{20E3}' | '\u{E0020}'..='\u{E007F}')
 }
 
 /// Speaks to Threads.
@@ -160,7 +164,16 @@ impl Platform for ThreadsClient {
         _: &Outgoing,
         prepared: &Prepared,
     ) -> Result<Committed, JobError> {
-        self.word(account, access).commit(prepared).await.map(Committed::Published)
+        self.word(account, access).commit(prepared).await
+    }
+
+    async fn address(
+        &self,
+        account: &Account,
+        access: &SecretString,
+        remote_id: &str,
+    ) -> Result<Option<String>, JobError> {
+        self.word(account, access).address(remote_id).await
     }
 
     async fn reconcile(

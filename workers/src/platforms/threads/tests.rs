@@ -1,13 +1,13 @@
-//! What the client of Threads sends, and what it makes of each answer that Meta's pages print. How
-//! containers live is tested with Instagram's.
+//! What the client of Threads sends, and what it makes of answers that are made after those that
+//! Meta's pages print. How containers live is tested with Instagram's.
 
 use postworks::clock::SystemClock;
 use postworks::job::ErrorClass;
 use secrecy::ExposeSecret as _;
 
 use super::*;
-use crate::platforms::meta::testing::{image, link, oauth, sent};
-use crate::platforms::responder::{Reply, Responder, SECRET, post};
+use crate::platforms::meta::testing::{image, link, oauth, prepare, ready, sent};
+use crate::platforms::responder::{Reply, Responder, SECRET, post, published};
 use crate::platforms::{Draft, Image, NetworkPolicy};
 
 const FINISHED: &str = r#"{"status":"FINISHED","id":"17889615691921648"}"#;
@@ -44,12 +44,13 @@ async fn a_text_an_answer_and_images_are_containers_first() {
             id("1234567"),
             Reply::new(200, PERMALINK),
         ]);
-        let asked = client().prepare(&account, &secret, post, Prepared::NOTHING).await.unwrap();
-        let Preparation::Ready(prepared) = asked else { panic!("{asked:?}") };
-        let committed = client().commit(&account, &secret, post, &prepared).await.unwrap();
-        let Committed::Published(published) = committed else { panic!("{committed:?}") };
-        assert_eq!(published.remote_id, "1234567");
-        assert!(published.remote_url.unwrap().ends_with("/post/abcdefg"));
+        let client = client();
+        let asked = prepare(&client, &account, &secret, post, Prepared::NOTHING).await.unwrap();
+        let committed = client.commit(&account, &secret, post, &ready(asked)).await.unwrap();
+        let made = published(committed);
+        assert_eq!((made.remote_id.as_str(), made.remote_url), ("1234567", None));
+        let address = client.address(&account, &secret, &made.remote_id).await.unwrap();
+        assert!(address.unwrap().ends_with("/post/abcdefg"));
     }
     let asked_for = sent(&responder);
     let text = asked_for.split("\n\nPOST /v1.0/1234567/threads\n").next().unwrap();
@@ -80,13 +81,54 @@ async fn a_text_an_answer_and_images_are_containers_first() {
 }
 
 #[tokio::test]
+async fn several_images_are_a_carousel() {
+    let responder = Responder::start().await;
+    let (account, secret) = (account(&responder), SecretString::from(SECRET));
+    let images = vec![image(ImageKind::Png, "A cat"), image(ImageKind::Jpeg, "")];
+    let post = Outgoing { images, ..post() };
+    let finished = || Reply::new(200, FINISHED);
+    responder.answer_in_turn([id("1"), id("2"), finished(), finished(), id("3"), finished()]);
+    let asked = prepare(&client(), &account, &secret, &post, Prepared::NOTHING).await.unwrap();
+    responder.answer_with(id("1234567"));
+    let made = client().commit(&account, &secret, &post, &ready(asked)).await.unwrap();
+    assert_eq!(published(made).remote_id, "1234567");
+    insta::assert_snapshot!(sent(&responder), @r"
+    POST /v1.0/1234567/threads
+    content-type: application/x-www-form-urlencoded
+
+    media_type=IMAGE&image_url=https%3A%2F%2Fpost.example%2Fmedia%2Fpng&alt_text=A+cat&is_carousel_item=true&access_token=[secret]
+
+    POST /v1.0/1234567/threads
+    content-type: application/x-www-form-urlencoded
+
+    media_type=IMAGE&image_url=https%3A%2F%2Fpost.example%2Fmedia%2Fjpg&is_carousel_item=true&access_token=[secret]
+
+    GET /v1.0/1?fields=status%2Cerror_message&access_token=[secret]
+
+    GET /v1.0/2?fields=status%2Cerror_message&access_token=[secret]
+
+    POST /v1.0/1234567/threads
+    content-type: application/x-www-form-urlencoded
+
+    media_type=CAROUSEL&children=1%2C2&text=Hello&access_token=[secret]
+
+    GET /v1.0/3?fields=status%2Cerror_message&access_token=[secret]
+
+    POST /v1.0/1234567/threads_publish
+    content-type: application/x-www-form-urlencoded
+
+    creation_id=3&access_token=[secret]
+    ");
+}
+
+#[tokio::test]
 async fn a_container_that_failed_says_why() {
     let responder = Responder::start().await;
     let (account, secret) = (account(&responder), SecretString::from(SECRET));
     let failed =
         r#"{"status":"ERROR","id":"17889615691921648","error_message":"FAILED_DOWNLOADING_VIDEO"}"#;
     responder.answer_in_turn([id("17889615691921648"), Reply::new(200, failed)]);
-    let asked = client().prepare(&account, &secret, &post(), Prepared::NOTHING).await;
+    let asked = prepare(&client(), &account, &secret, &post(), Prepared::NOTHING).await;
     let error = asked.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Invalid);
     assert!(error.to_string().contains("FAILED_DOWNLOADING_VIDEO"), "{error}");
@@ -111,15 +153,19 @@ async fn an_answer_is_looked_for_among_answers() {
         let Reconciled::Alike(published) = found else { panic!("{found:?}") };
         assert_eq!(published.remote_id, "1234567");
     }
-    let asked_for = sent(&responder);
-    let lists: Vec<&str> = asked_for.lines().filter(|line| line.contains("limit=100")).collect();
-    assert_eq!(
-        lists,
-        [
-            "GET /v1.0/1234567/threads?fields=id%2Ctext%2Ctimestamp&limit=100&access_token=[secret]",
-            "GET /v1.0/1234567/replies?fields=id%2Ctext%2Ctimestamp&limit=100&access_token=[secret]",
-        ]
-    );
+    insta::assert_snapshot!(sent(&responder), @r"
+    GET /v1.0/1?fields=status%2Cerror_message&access_token=[secret]
+
+    GET /v1.0/1234567/threads?fields=id%2Ctext%2Ctimestamp&limit=25&access_token=[secret]
+
+    GET /v1.0/1234567?fields=permalink&access_token=[secret]
+
+    GET /v1.0/1?fields=status%2Cerror_message&access_token=[secret]
+
+    GET /v1.0/1234567/replies?fields=id%2Ctext%2Ctimestamp&limit=25&access_token=[secret]
+
+    GET /v1.0/1234567?fields=permalink&access_token=[secret]
+    ");
 }
 
 #[tokio::test]
@@ -132,7 +178,9 @@ async fn posts_numbers_and_the_account_are_read() {
     assert_eq!(page.posts[1].created_at, Some("2024-09-12T23:17:39Z".parse().unwrap()));
 
     let gone = r#"{"error":{"message":"Unsupported get request.","type":"THApiException","code":100,"error_subcode":33}}"#;
-    sent(&responder);
+    insta::assert_snapshot!(sent(&responder), @r"
+    GET /v1.0/1234567/threads?fields=id%2Ctext%2Ctimestamp&limit=25&access_token=[secret]
+    ");
     responder.answer_in_turn([
         Reply::new(200, include_str!("fixtures/insights.json")),
         Reply::new(400, gone),
@@ -177,22 +225,51 @@ async fn a_consent_becomes_a_token_of_sixty_days_that_renews_itself() {
     responder.answer_with(Reply::new(200, long));
     let set = client().refresh(&account, &secret).await.unwrap();
     assert_eq!(set.access.expose_secret(), "s3cr3t-long");
-    let asked_for = sent(&responder);
-    let grants: Vec<&str> =
-        asked_for.lines().filter(|line| line.contains("grant_type=th_")).collect();
-    assert_eq!(
-        grants,
-        [
-            "GET /token/access_token?grant_type=th_exchange_token&access_token=s3cr3t-short&client_secret=0ur-s3cret",
-            "GET /refresh_access_token?grant_type=th_refresh_token&access_token=[secret]",
-        ]
-    );
+    insta::assert_snapshot!(sent(&responder), @r"
+    POST /token
+    content-type: application/x-www-form-urlencoded
+
+    grant_type=authorization_code&code=the-code&code_verifier=[secret]&redirect_uri=https%3A%2F%2Fapp.example%2Fapi%2Foauth%2Fthreads%2Fcallback&client_id=us&client_secret=0ur-s3cret
+
+    GET /token/access_token?grant_type=th_exchange_token&access_token=s3cr3t-short&client_secret=0ur-s3cret
+
+    GET /token/v1.0/me?fields=id%2Cusername&access_token=s3cr3t-long
+
+    GET /refresh_access_token?grant_type=th_refresh_token&access_token=[secret]
+    ");
+
+    // A token that a person pasted.
+    let who = Reply::new(200, r#"{"id":"1234567","username":"threadsapitestuser"}"#);
+    responder.answer_in_turn([Reply::new(200, long), who]);
+    let set = client().sign_in(&account, &secret).await.unwrap();
+    assert_eq!(set.remote_id.as_deref(), Some("1234567"));
+    insta::assert_snapshot!(sent(&responder), @r"
+    GET /refresh_access_token?grant_type=th_refresh_token&access_token=[secret]
+
+    GET /v1.0/me?fields=id%2Cusername&access_token=s3cr3t-long
+    ");
 
     let used = r#"{"error_type":"OAuthException","code":400,"error_message":"Matching code was not found or was already used"}"#;
     responder.answer_with(Reply::new(400, used));
     let error = client().exchange_code(&oauth, consent).await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::AuthRevoked);
     assert!(error.to_string().contains("already used"), "{error}");
+}
+
+/// Those that stand by themselves in blocks of other characters.
+#[test]
+fn an_emoji_counts_its_bytes_wherever_unicode_has_it() {
+    for emoji in "©®‼⁉™ℹ↔↙↩↪⌚Ⓜ▪▫▶◀◻◾☀✂⤴⤵⬅⭐〰〽㊗㊙🀄🎉🫠".chars()
+    {
+        for text in [emoji.to_string(), format!("{emoji}\u{fe0f}")] {
+            assert_eq!(length(&text), text.len(), "{text}");
+        }
+    }
+    for text in ["1\u{fe0f}\u{20e3}", "👩🏽\u{200d}🚀", "🇩🇪", "🏴\u{e0067}\u{e007f}"]
+    {
+        assert_eq!(length(text), text.len(), "{text}");
+    }
+    assert_eq!(length("ü → ≤ 東"), 7, "what is none counts one");
 }
 
 #[test]
@@ -206,6 +283,7 @@ fn what_threads_would_not_take_is_refused_with_its_limit() {
         (with(vec![image(ImageKind::Jpeg, &"x".repeat(1_001))]), "takes at most 1000"),
         (Outgoing { text: "x".repeat(501), ..post() }, "takes at most 500"),
         (Outgoing { text: "🎉".repeat(126), ..post() }, "takes at most 500"),
+        (Outgoing { text: "™\u{fe0f}".repeat(100), ..post() }, "has 600"),
         (Outgoing { text: "x".repeat(490), link: Some(link()), ..post() }, "with the link"),
     ];
     for (post, limit) in rows {

@@ -8,7 +8,10 @@ async fn a_status_that_may_be_there_is_looked_for_page_by_page() {
     let (client, account, secret) = (client(), known(&responder), SecretString::from(SECRET));
     let first = Reply::new(200, STATUSES).header("link", NEXT);
     responder.answer_in_turn([first, Reply::new(200, "[]")]);
-    let sought = Sought { since: "2019-12-08T03:00:00Z".parse().unwrap(), named: None };
+    let sought = Sought::alone(
+        "2019-12-08T03:00:00Z".parse().unwrap(),
+        "2019-12-08T03:00:00Z".parse().unwrap(),
+    );
     let post = Outgoing { text: "Something else".into(), ..post() };
     let nothing = Prepared::NOTHING;
     let told = client.reconcile(&account, &secret, &post, &nothing, sought).await.unwrap();

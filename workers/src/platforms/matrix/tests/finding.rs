@@ -11,7 +11,7 @@ async fn found<const N: usize>(id: &str, pages: [Value; N]) -> (Reconciled, Stri
     responder.answer_in_turn(pages.map(|page| Reply::new(200, page.to_string())));
     let post = Outgoing { publication_id: id.parse().unwrap(), ..post() };
     let prepared = Prepared::of(&Ready { room: ROOM.to_owned(), image: None }).unwrap();
-    let sought = Sought { since: SINCE.parse().unwrap(), named: None };
+    let sought = Sought::alone(SINCE.parse().unwrap(), SINCE.parse().unwrap());
     let found = client.reconcile(&account, &secret, &post, &prepared, sought).await.unwrap();
     (found, responder.take_requests())
 }
