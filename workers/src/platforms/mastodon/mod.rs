@@ -25,9 +25,9 @@ use self::wire::{NewStatus, Person, Status};
 use super::call::{Call, Step};
 use super::http::{Http, HttpOptions, RequestBuilder, endpoint};
 use super::{
-    Account, Committed, Descriptor, Idempotency, ImageKind, ImageLimits, KeyScope, Length, Limits,
-    LinkAs, Numbers, Outgoing, Platform, Preparation, Prepared, Profile, Published, Reconciled,
-    RemotePost, Secret, Sought, SyncPage, TokenSet,
+    Account, Committed, Descriptor, Idempotency, ImageKind, ImageLimits, ImageRule, KeyScope,
+    Length, Limits, LinkAs, Numbers, Outgoing, Platform, Preparation, Prepared, Profile, Published,
+    Reconciled, RemotePost, Secret, Sought, SyncPage, TokenSet,
 };
 
 /// What Mastodon is like.
@@ -48,6 +48,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     // `configuration`).
     limits: Limits {
         text: Length { max: 500, unit: "characters as Mastodon counts them", count: text::counted },
+        text_also: None,
         text_required: false,
         images: Some(ImageLimits {
             max: 4,
@@ -55,6 +56,8 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
             kinds: &ImageKind::ALL,
             bytes_max: 16 * 1024 * 1024,
             alt: Length::chars(1_500),
+            // A GIF that moves becomes a video, which stands alone; which one moves is not looked at.
+            rules: &[ImageRule::GifAlone],
         }),
         link: LinkAs::Appended,
         replies: true,
