@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::world::World;
 
 /// An account on a platform, which nobody asks anything.
-async fn account(world: &World, platform: &str, at: &str) -> Uuid {
+pub(crate) async fn account(world: &World, platform: &str, at: &str) -> Uuid {
     let connector = NewConnector {
         platform: platform.to_owned(),
         base_url: at.parse().unwrap(),
