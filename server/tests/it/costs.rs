@@ -44,7 +44,7 @@ async fn dead(world: &World, account: Uuid, post: Value) -> Value {
 
 async fn plan(world: &World, retry: Value) -> Value {
     let planned = world.post("/api/dlq/retry", retry).await;
-    assert_eq!(planned.status, StatusCode::OK, "{}", planned.body);
+    assert_eq!(planned.status, StatusCode::ACCEPTED, "{}", planned.body);
     planned.body["plan"].clone()
 }
 
