@@ -93,8 +93,12 @@ impl App {
         &self,
     ) -> impl Fn(&str, &Draft<'_>) -> Result<(), Refusal> + Send + Sync + use<> {
         let platforms = self.node.platforms.clone();
+        let is_public = self.node.config.api.public_url.is_some();
         move |name, draft| match platforms.get(name) {
-            Ok(platform) => platform.descriptor().limits.check(name, draft),
+            Ok(platform) => {
+                let draft = Draft { is_public, ..draft.clone() };
+                platform.descriptor().limits.check(name, &draft)
+            }
             Err(_) => Ok(()),
         }
     }

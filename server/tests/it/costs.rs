@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::world::World;
 
 /// An account on a platform, which nobody asks anything.
-async fn account(world: &World, platform: &str, at: &str) -> Uuid {
+pub(crate) async fn account(world: &World, platform: &str, at: &str) -> Uuid {
     let connector = NewConnector {
         platform: platform.to_owned(),
         base_url: at.parse().unwrap(),
@@ -44,7 +44,7 @@ async fn dead(world: &World, account: Uuid, post: Value) -> Value {
 
 async fn plan(world: &World, retry: Value) -> Value {
     let planned = world.post("/api/dlq/retry", retry).await;
-    assert_eq!(planned.status, StatusCode::OK, "{}", planned.body);
+    assert_eq!(planned.status, StatusCode::ACCEPTED, "{}", planned.body);
     planned.body["plan"].clone()
 }
 

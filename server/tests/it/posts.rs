@@ -4,8 +4,10 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use postworks_workers::testing::pictures;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
-use crate::world::{NOBODY, World};
+use crate::costs::account;
+use crate::world::{Answer, NOBODY, World};
 
 /// An image's id.
 async fn image(world: &World) -> Value {
@@ -100,7 +102,11 @@ async fn what_makes_no_post_is_refused_with_its_field() {
 
 /// A post that is to be published in an hour, and its publication.
 async fn scheduled(world: &World, post: &str) -> String {
-    let connector = world.connector().await;
+    scheduled_on(world, post, world.connector().await).await
+}
+
+/// The same on this account.
+async fn scheduled_on(world: &World, post: &str, connector: Uuid) -> String {
     let at = crate::moving::from_now(3_600_000);
     let publish = json!({"post_id": post, "connector_ids": [connector], "at": at});
     let accepted = world.post("/api/publish", publish).await;
@@ -193,4 +199,100 @@ async fn what_a_platform_would_not_take_is_told_when_it_is_to_be_published() {
     assert_eq!(refused.fields(), ["/images"], "{}", refused.body);
     let said = refused.body["errors"][0]["message"].as_str().unwrap();
     assert!(said.contains("sandbox takes no images") && said.contains(&first), "{said}");
+}
+
+/// What the one fault of an answer is said to be.
+fn said(answer: &Answer) -> &str {
+    answer.body["errors"][0]["message"].as_str().unwrap()
+}
+
+/// A post that shows these.
+fn shows(images: &[&Value]) -> Value {
+    let images: Vec<Value> = images.iter().map(|id| json!({"media_id": id})).collect();
+    json!({"text": "x", "images": images})
+}
+
+/// Refused is the post where it is to be published, and the change of one that is to be.
+async fn assert_refused(world: &World, on: Uuid, good: &Value, bad: &Value, why: (&str, &str)) {
+    let (field, words) = why;
+    let jobs = world.jobs().await;
+    let post = written(world, bad.clone()).await;
+    let publish = json!({"post_id": post, "connector_ids": [on]});
+    let refused = world.post("/api/publish", publish).await;
+    refused.assert_problem(422);
+    assert_eq!(refused.fields(), ["/connector_ids/0"], "{}", refused.body);
+    let expected = format!("(the post's {field})");
+    assert!(said(&refused).contains(words) && said(&refused).contains(&expected), "{refused:?}");
+    assert_eq!(world.jobs().await, jobs, "none was made");
+
+    let post = written(world, good.clone()).await;
+    let publication = scheduled_on(world, &post, on).await;
+    let path = format!("/api/posts/{post}");
+    let refused = world.ask_with("PATCH", &path, &[], bad.clone()).await;
+    refused.assert_problem(422);
+    assert_eq!(refused.fields(), [field], "{}", refused.body);
+    assert!(said(&refused).contains(words) && said(&refused).contains(&publication), "{refused:?}");
+    let kept = newest(world).await;
+    assert!(kept["text"] == "x" && kept.get("revision").is_none(), "{kept}");
+}
+
+#[tokio::test]
+async fn what_each_platform_would_not_take_is_told_when_it_is_scheduled_and_when_it_is_changed() {
+    let world = World::with("[api]\npublic_url = \"https://app.example\"").await;
+    let kept = async |bytes: Vec<u8>| json!(world.app.add_media(&bytes).await.unwrap().id);
+    let (png, gif) = (kept(pictures::png(3, 3)).await, kept(pictures::gif()).await);
+    let (square, tall) = (kept(pictures::jpeg(9, 9)).await, kept(pictures::jpeg(800, 1_001)).await);
+    let (webp, large) = (kept(pictures::webp()).await, kept(pictures::png(1_000, 1_000)).await);
+    let text = |text: &str, times: usize| json!({"text": text.repeat(times)});
+    let described = |times: usize| json!({"images": [{"media_id": png, "alt": "a".repeat(times)}]});
+    let mut linked = shows(&[&png]);
+    linked["text"] = json!("x".repeat(2_975));
+    linked["link"] = json!({"url": "https://example.org/page"});
+    for (platform, bad, field, words) in [
+        ("mastodon", shows(&[&png; 5]), "/images", "has 5 images; mastodon takes at most 4"),
+        (
+            "mastodon",
+            shows(&[&png, &gif]),
+            "/images/1",
+            "image 2 is a GIF; mastodon takes one only",
+        ),
+        ("instagram", shows(&[&png]), "/images/0", "is image/png; instagram takes image/jpeg"),
+        ("instagram", shows(&[&tall]), "/images/0", "instagram takes images from 4:5 to 1.91:1"),
+        ("instagram", shows(&[]), "/images", "instagram takes no post without an image"),
+        ("bluesky", shows(&[&large]), "/images/0", "bytes; bluesky takes at most 1000000"),
+        ("bluesky", text("👨‍👩‍👧‍👦", 121), "/text", "3025 bytes; bluesky takes at most 3000"),
+        ("x", described(1_001), "/images/0/alt", "1001 characters; x takes at most 1000"),
+        ("x", text("字", 141), "/text", "282 characters as X counts them; x takes at most 280"),
+        ("threads", text("x", 501), "/text", "threads takes at most 500"),
+        ("facebook", shows(&[&webp]), "/images/0", "is image/webp; facebook takes image/jpeg"),
+        ("linkedin", linked, "/text", "link's address has 3001 characters; linkedin takes at most"),
+        ("matrix", shows(&[&png; 2]), "/images", "has 2 images; matrix takes at most 1"),
+        ("wordpress", described(2_001), "/images/0/alt", "wordpress takes at most 2000"),
+    ] {
+        let on = account(&world, platform, "https://platform.example").await;
+        let good = if platform == "instagram" { shows(&[&square]) } else { text("x", 1) };
+        assert_refused(&world, on, &good, &bad, (field, words)).await;
+    }
+}
+
+#[tokio::test]
+async fn images_that_a_platform_fetches_are_refused_where_it_cannot_find_this_instance() {
+    let world = World::start().await;
+    let jpeg = json!(world.app.add_media(&pictures::jpeg(9, 9)).await.unwrap().id);
+    let threads = account(&world, "threads", "https://platform.example").await;
+    let why = ("/images/0", "to be fetched by threads itself");
+    assert_refused(&world, threads, &json!({"text": "x"}), &shows(&[&jpeg]), why).await;
+    let instagram = account(&world, "instagram", "https://platform.example").await;
+    let jobs = world.jobs().await;
+    let post = written(&world, shows(&[&jpeg])).await;
+    let publish = json!({"post_id": post, "connector_ids": [instagram]});
+    let refused = world.post("/api/publish", publish).await;
+    refused.assert_problem(422);
+    assert_eq!(refused.fields(), ["/connector_ids/0"]);
+    assert!(said(&refused).contains("by instagram itself"), "{refused:?}");
+    assert!(said(&refused).contains("set api.public_url (the post's /images/0)"), "{refused:?}");
+    assert_eq!(world.jobs().await, jobs, "none was made");
+    // Who is sent the image needs no address.
+    scheduled_on(&world, &post, account(&world, "mastodon", "https://platform.example").await)
+        .await;
 }

@@ -36,6 +36,7 @@ pub(crate) struct World {
     _folder: tempfile::TempDir,
 }
 
+#[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: axum::http::HeaderMap,

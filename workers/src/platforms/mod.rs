@@ -45,7 +45,7 @@ pub(crate) use content::with_link;
 pub use content::{Image, ImageKind, Link, Outgoing};
 pub use descriptor::{Descriptor, Idempotency, KeyScope, OAuthDefaults, Recourse, Secret, Target};
 pub use known::{Platforms, SetupError, UnknownPlatform, all};
-pub use limits::{Draft, DraftImage, ImageLimits, Length, Limits, LinkAs, Refusal};
+pub use limits::{Draft, DraftImage, ImageLimits, ImageRule, Length, Limits, LinkAs, Refusal};
 pub use network::{NetworkPolicy, check_base_url};
 pub use price::Price;
 pub use publish::{Committed, Others, Preparation, Prepared, Published, Reconciled, Sought};

@@ -44,6 +44,8 @@ struct Row {
 struct Facts {
     id: Uuid,
     kind: String,
+    width: i64,
+    height: i64,
     size: i64,
 }
 
@@ -57,19 +59,21 @@ fn side(pixels: i64) -> Result<u32, Error> {
 
 /// What is known of the images of a post, for [`Draft`]s of it.
 #[derive(Debug, Default)]
-pub(super) struct Shown(HashMap<Uuid, (ImageKind, usize)>);
+pub(super) struct Shown(HashMap<Uuid, Media>);
 
 impl Shown {
     /// The post as platforms' limits look at it.
     pub(super) fn draft<'a>(&self, content: &'a Content, is_reply: bool) -> Draft<'a> {
         let image = |image: &'a PostImage| {
-            let (kind, bytes) = *self.0.get(&image.media_id)?;
-            Some(DraftImage { kind, bytes, alt: &image.alt })
+            let Media { kind, bytes, width, height, .. } = *self.0.get(&image.media_id)?;
+            Some(DraftImage { kind, bytes, width, height, alt: &image.alt })
         };
         Draft {
             text: &content.text,
             link: content.link.as_ref().map(|link| link.url.as_str()),
             images: content.images.iter().filter_map(image).collect(),
+            // Whoever judges it knows.
+            is_public: false,
             is_reply,
         }
     }
@@ -175,7 +179,7 @@ pub(super) async fn shown(tx: &mut Tx, images: &[PostImage]) -> Result<Shown, Er
     }
     let rows: Vec<Facts> = on_tx!(tx, conn => {
         let mut query =
-            QueryBuilder::new("SELECT id, kind, CAST(length(bytes) AS bigint) AS size FROM media WHERE id IN (");
+            QueryBuilder::new("SELECT id, kind, width, height, CAST(length(bytes) AS bigint) AS size FROM media WHERE id IN (");
         let mut list = query.separated(", ");
         for image in images {
             list.push_bind(image.media_id);
@@ -183,8 +187,9 @@ pub(super) async fn shown(tx: &mut Tx, images: &[PostImage]) -> Result<Shown, Er
         query.push(")").build_query_as().fetch_all(conn).await
     })?;
     let facts = |row: Facts| {
-        let size = usize::try_from(row.size).unwrap_or(usize::MAX);
-        Ok((row.id, (kind(&row.kind)?, size)))
+        let bytes = usize::try_from(row.size).unwrap_or(usize::MAX);
+        let (kind, width, height) = (kind(&row.kind)?, side(row.width)?, side(row.height)?);
+        Ok((row.id, Media { id: row.id, kind, bytes, width, height }))
     };
     Ok(Shown(rows.into_iter().map(facts).collect::<Result<_, Error>>()?))
 }

@@ -40,9 +40,10 @@ pub(crate) static SHOWING: Descriptor = Descriptor {
         images: Some(ImageLimits {
             max: 4,
             required: false,
-            kinds: &ImageKind::ALL,
+            kinds: &[ImageKind::Jpeg, ImageKind::Png, ImageKind::Webp],
             bytes_max: 1 << 20,
             alt: Length::chars(100),
+            rules: &[],
         }),
         replies: true,
         ..Limits::text_only(20)

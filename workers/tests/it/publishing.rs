@@ -3,9 +3,12 @@
 use postworks::clock::Clock as _;
 use postworks::job::{ErrorClass, JobError, RateScope};
 use postworks::ledger::Db;
-use postworks_workers::store::PublicationState;
+use postworks_workers::images::measure;
+use postworks_workers::store::{Content, PostImage, PublicationState, Publish};
+use postworks_workers::testing::pictures;
 use uuid::Uuid;
 
+use crate::content::SHOWING;
 use crate::scripted::{ASKED, BLIND, FORGETFUL, FORGETFUL_ASKED, Fault, KEYED};
 use crate::world::{World, on_both};
 
@@ -20,6 +23,7 @@ on_both! {
     a_forgotten_key_is_made_up_for_by_looking,
     a_refusal_leaves_the_post_to_the_next_attempt_and_the_last_one_fails_it,
     a_text_that_is_too_long_is_refused_before_it_is_sent,
+    images_that_a_platform_would_not_take_are_refused_before_it_is_asked,
     a_post_whose_account_needs_a_person_stays_scheduled_and_unsent,
     a_cancelled_or_late_attempt_does_not_start_to_send,
 }
@@ -197,6 +201,41 @@ async fn a_text_that_is_too_long_is_refused_before_it_is_sent(db: Db) {
     assert!(error.to_string().contains("21 characters"), "{error}");
     assert_eq!(world.row(id).await.state, PublicationState::Failed);
     assert_eq!(sent(&world), 1);
+}
+
+/// Whoever made these publications looked at no limits, as a release that knew none.
+async fn images_that_a_platform_would_not_take_are_refused_before_it_is_asked(db: Db) {
+    let world = World::new(db, &SHOWING).await;
+    let (small, large) = (pictures::png(1, 1), pictures::png(1_024, 1_024));
+    let alt = "x".repeat(101);
+    for (images, words) in [
+        (vec![(&small, ""); 5], "the post has 5 images; showing takes at most 4"),
+        (vec![(&small, ""), (&small, &alt)], "the alt text of image 2 has 101 characters"),
+        (vec![(&large, "")], "bytes; showing takes at most 1048576"),
+        (vec![(&pictures::gif(), "")], "image 1 is image/gif; showing takes image/jpeg"),
+    ] {
+        let mut content = Content::of_text("look");
+        for (bytes, alt) in images {
+            let media = world.store.add_media(measure(bytes).unwrap(), bytes).await.unwrap();
+            content.images.push(PostImage { media_id: media.id, alt: alt.to_owned() });
+        }
+        let post_id = world.store.add_content(&content).await.unwrap();
+        let publish = Publish {
+            post_id,
+            connector_ids: vec![world.account],
+            at: None,
+            window: None,
+            reply: None,
+        };
+        let made = world.store.publish(&publish, |request| world.prepare(request)).await.unwrap();
+        let id = made[0].publication_id;
+        let error = world.publish(id).await.unwrap_err();
+        assert_eq!(error.class(), ErrorClass::Invalid);
+        assert!(error.to_string().contains(words), "{error}");
+        assert_eq!(world.row(id).await.state, PublicationState::Failed);
+    }
+    let server = world.platform.server();
+    assert_eq!((server.calls, server.sign_ins, server.refreshes), (0, 0, 0), "it was never asked");
 }
 
 async fn a_post_whose_account_needs_a_person_stays_scheduled_and_unsent(db: Db) {

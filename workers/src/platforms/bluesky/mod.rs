@@ -48,6 +48,8 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     limits: Limits {
         // `maxGraphemes` in the lexicon app.bsky.feed.post.
         text: Length::graphemes(300),
+        // `maxLength`, which counts UTF-8: 300 graphemes may have more.
+        text_also: Some(Length::bytes(3_000)),
         text_required: false,
         images: Some(ImageLimits {
             // `maxLength`, `accept` and `maxSize` in app.bsky.embed.images.
@@ -57,6 +59,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
             bytes_max: 1_000_000,
             // The app's; the lexicon has none.
             alt: Length::chars(2_000),
+            rules: &[],
         }),
         link: LinkAs::CardUnlessImages,
         replies: true,
@@ -67,8 +70,6 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     local: false,
 };
 
-/// A text's most bytes (`maxLength` in app.bsky.feed.post): 300 graphemes may have more.
-const TEXT_BYTES_MAX: usize = 3_000;
 /// The collection that holds posts.
 const POSTS: &str = "app.bsky.feed.post";
 /// The collection that holds what an account says of itself, in one record of this key.
@@ -257,13 +258,6 @@ impl Platform for BlueskyClient {
         post: &Outgoing,
         so_far: Prepared,
     ) -> Result<Preparation, JobError> {
-        let bytes = record::text(post).len();
-        if bytes > TEXT_BYTES_MAX {
-            let call = Self::call(account, Step::Upload, slice::from_ref(&access));
-            let words =
-                format!("the text has {bytes} bytes; bluesky takes at most {TEXT_BYTES_MAX}");
-            return Err(call.error(ErrorClass::Invalid, &words));
-        }
         let mut held: Held = so_far.read()?.unwrap_or_default();
         if let (Some(parent), None) = (&post.reply_to, &held.reply) {
             held.reply = Some(self.reply_to(account, access, parent).await?);

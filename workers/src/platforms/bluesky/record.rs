@@ -6,9 +6,9 @@ use postworks::job::{ErrorClass, JobError, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::POSTS;
 use super::facets::facets;
 use super::wire::{Card, Embed, Picture, Post, Ratio, Reference, Reply};
+use super::{DESCRIPTOR, POSTS};
 use crate::platforms::{Link, Outgoing};
 
 /// An upload that no record refers to is kept for "a time window (eg, minutes)"
@@ -50,16 +50,10 @@ impl Held {
     }
 }
 
-/// The text as people see it: a link is a card, and where images have its place, its address stands
-/// in the text.
-pub(super) fn text(post: &Outgoing) -> String {
-    if post.images.is_empty() { post.text.clone() } else { post.text_with_link() }
-}
-
 impl Post {
     /// The record of a post for which all is held ready.
     pub(super) fn of(post: &Outgoing, held: Held) -> Result<Self, JobError> {
-        let text = text(post);
+        let text = post.text_as(DESCRIPTOR.limits.link);
         if post.images.len() != held.uploads.len()
             || post.reply_to.is_some() != held.reply.is_some()
         {

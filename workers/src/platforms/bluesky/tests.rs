@@ -12,6 +12,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::platforms::limits::testing::{Most, image as image_of, refused, shows};
 use crate::platforms::responder::{Reply, Responder, SECRET, post, published};
 use crate::platforms::{Draft, Link, NetworkPolicy};
 
@@ -180,13 +181,6 @@ async fn what_cannot_be_prepared_is_refused_before_anything_leaves() {
     let options = HttpOptions::new(NetworkPolicy { allow_loopback: true });
     let client = BlueskyClient::new(&options, SystemClock::shared()).unwrap();
     let (account, secret) = (responder.account(), SecretString::from(SECRET));
-    let heavy = Outgoing { text: "👨‍👩‍👧‍👦".repeat(121), ..post() };
-    let refused = client.prepare(&account, &secret, &heavy, Prepared::NOTHING).await.unwrap_err();
-    assert_eq!(refused.class(), INVALID);
-    assert!(
-        refused.to_string().contains("has 3025 bytes; bluesky takes at most 3000"),
-        "{refused}"
-    );
     for id in
         ["3kabc", "https://bsky.app/profile/a/post/3kabc", "at://did:plc:2/app.bsky.feed.like/3k"]
     {
@@ -219,28 +213,33 @@ fn uploads_are_made_anew_before_the_server_may_clear_them_away() {
 
 #[test]
 fn what_bluesky_takes_is_what_its_lexicons_say() {
-    let check = |images: Vec<Image>, text: &str, reply: bool| {
-        let reply_to = reply.then(|| PARENT.to_owned());
-        let post = Outgoing { text: text.into(), images, reply_to, ..post() };
-        let refused = DESCRIPTOR.limits.check("bluesky", &Draft::from(&post));
-        refused.map_err(|refusal| format!("{} {}", refusal.field, refusal.words))
+    let most = Most {
+        text: (300, "graphemes"),
+        images: 4,
+        kinds: &ImageKind::ALL,
+        bytes: 1_000_000,
+        alt: (2_000, "characters"),
+        replies: true,
     };
-    let large = Image { bytes: vec![0; 1_000_001].into(), ..image("") };
-    let at_most = Image { bytes: vec![0; 1_000_000].into(), ..image(&"a".repeat(2_000)) };
-    assert_eq!(check(vec![at_most; 4], &"👨‍👩‍👧‍👦".repeat(300), true), Ok(()));
-    assert_eq!(check(vec![image("")], "", false), Ok(()));
-    let rows = [
-        (check(vec![], &"é".repeat(301), false), "/text the text has 301 graphemes"),
+    most.is_what_is_taken_by(&DESCRIPTOR);
+    let said = |text| Draft { text, ..Draft::default() };
+    let family = "👨‍👩‍👧‍👦";
+    let (accents, light) = ("e\u{301}".repeat(300), family.repeat(120));
+    for text in [&accents, &light] {
+        assert_eq!(DESCRIPTOR.limits.check("bluesky", &said(text)), Ok(()));
+    }
+    let (heavy, long) = (family.repeat(121), "x".repeat(280));
+    let link = Some("https://example.org/page");
+    assert_eq!(DESCRIPTOR.limits.check("bluesky", &Draft { link, ..said(&long) }), Ok(()));
+    for (draft, expected) in [
+        (said(&heavy), "the text has 3025 bytes; bluesky takes at most 3000"),
         (
-            check(vec![image(""); 5], "x", false),
-            "/images the post has 5 images; bluesky takes at most 4",
+            Draft { text: &long, link, ..shows(vec![image_of(ImageKind::Png)]) },
+            "the text with the link's address has 306 graphemes; bluesky takes at most 300",
         ),
-        (check(vec![large], "x", false), "/images/0 image 1 has 1000001 bytes"),
-        (check(vec![image(&"a".repeat(2_001))], "x", false), "/images/0/alt the alt text"),
-    ];
-    for (refused, words) in rows {
-        let said = refused.unwrap_err();
-        assert!(said.starts_with(words), "{said}");
+    ] {
+        let (field, words) = refused(&DESCRIPTOR, &draft);
+        assert_eq!((field.as_str(), words.as_str()), ("/text", expected));
     }
 }
 

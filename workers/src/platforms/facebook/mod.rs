@@ -63,6 +63,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     limits: Limits {
         // On no page of Meta's, but known everywhere.
         text: Length::chars(63_206),
+        text_also: None,
         text_required: false,
         images: Some(ImageLimits {
             // Meta names none; this is ours.
@@ -72,8 +73,9 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
             bytes_max: 4_000_000,
             // Meta names none for Pages; this is Instagram's.
             alt: Length::chars(1_000),
+            rules: &[],
         }),
-        link: LinkAs::Card,
+        link: LinkAs::CardUnlessImages,
         replies: false,
     },
     streams: &[SyncStream::Posts, SyncStream::Metrics, SyncStream::Profile],
@@ -145,7 +147,7 @@ fn published(id: String) -> Published {
 
 /// The text as it is sent: a post with images has no card, so that its link stands in the text.
 fn message(post: &Outgoing) -> String {
-    if post.images.is_empty() { post.text.clone() } else { post.text_with_link() }
+    post.text_as(DESCRIPTOR.limits.link)
 }
 
 #[async_trait]

@@ -4,9 +4,10 @@
 use postworks::clock::{Clock as _, SystemClock};
 
 use super::*;
+use crate::platforms::limits::testing::{Most, image as image_of, refused};
 use crate::platforms::meta::testing::{image, link, oauth, sent};
 use crate::platforms::responder::{Reply, Responder, SECRET, post};
-use crate::platforms::{Draft, Link, NetworkPolicy, Others};
+use crate::platforms::{Draft, NetworkPolicy, Others};
 
 const PAGE: &str = "546349135390552";
 const CREATED: &str = r#"{"id":"546349135390552_1116689038356556"}"#;
@@ -320,23 +321,24 @@ async fn a_pasted_token_must_be_the_pages() {
 
 #[test]
 fn what_a_page_would_not_take_is_refused_with_its_limit() {
-    let refused = |post: &Outgoing| DESCRIPTOR.limits.check("facebook", &Draft::from(post));
-    let with = |images| Outgoing { images, ..post() };
-    let rows = [
-        (with(vec![image(ImageKind::Webp, "")]), "image/jpeg, image/png, image/gif"),
-        (with(vec![image(ImageKind::Png, ""); 11]), "takes at most 10"),
-        (
-            with(vec![Image { bytes: vec![0; 4_000_001].into(), ..image(ImageKind::Png, "") }]),
-            "4000000",
-        ),
-        (with(vec![image(ImageKind::Png, &"x".repeat(1_001))]), "takes at most 1000"),
-        (Outgoing { text: "x".repeat(63_207), ..post() }, "takes at most 63206"),
-        (Outgoing { reply_to: Some("1_2".into()), ..post() }, "has no replies"),
-    ];
-    for (post, limit) in rows {
-        let refusal = refused(&post).unwrap_err();
-        assert!(refusal.words.contains(limit), "{refusal}");
-    }
-    let bare = Link { url: link().url, title: None, description: None };
-    assert_eq!(refused(&Outgoing { text: String::new(), link: Some(bare), ..post() }), Ok(()));
+    let most = Most {
+        text: (63_206, "characters"),
+        images: 10,
+        kinds: &[ImageKind::Jpeg, ImageKind::Png, ImageKind::Gif],
+        bytes: 4_000_000,
+        alt: (1_000, "characters"),
+        replies: false,
+    };
+    most.is_what_is_taken_by(&DESCRIPTOR);
+    // Beside images there is no card: then the address is a part of the text.
+    let text = "x".repeat(63_206);
+    let linked = Draft { text: &text, link: Some("https://example.org/page"), ..Draft::default() };
+    assert_eq!(DESCRIPTOR.limits.check("facebook", &linked), Ok(()));
+    let shown = Draft { images: vec![image_of(ImageKind::Png)], ..linked };
+    let (field, words) = refused(&DESCRIPTOR, &shown);
+    assert_eq!(field, "/text");
+    assert_eq!(
+        words,
+        "the text with the link's address has 63232 characters; facebook takes at most 63206"
+    );
 }

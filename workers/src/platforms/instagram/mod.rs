@@ -10,7 +10,7 @@ mod wire;
 use async_trait::async_trait;
 use postworks::clock::SharedClock;
 use postworks::config::ClientAuth;
-use postworks::job::{ErrorClass, JobError, SyncStream};
+use postworks::job::{JobError, SyncStream};
 use secrecy::SecretString;
 
 use self::wire::{Figures, Media, Person};
@@ -19,9 +19,9 @@ use super::http::HttpOptions;
 use super::meta::{Dialect, Grants, Graph, Word};
 use super::oauth::{Consent, Granted, OAuthClient};
 use super::{
-    Account, Committed, Descriptor, Idempotency, ImageKind, ImageLimits, Length, Limits, LinkAs,
-    Numbers, OAuthDefaults, Outgoing, Platform, Preparation, Prepared, Profile, Reconciled, Secret,
-    Sought, SyncPage, TokenSet,
+    Account, Committed, Descriptor, Idempotency, ImageKind, ImageLimits, ImageRule, Length, Limits,
+    LinkAs, Numbers, OAuthDefaults, Outgoing, Platform, Preparation, Prepared, Profile, Reconciled,
+    Secret, Sought, SyncPage, TokenSet,
 };
 
 /// The API's version; each is kept for about two years.
@@ -45,6 +45,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     }),
     limits: Limits {
         text: Length::chars(2_200),
+        text_also: None,
         text_required: false,
         images: Some(ImageLimits {
             max: 10,
@@ -52,6 +53,15 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
             kinds: &[ImageKind::Jpeg],
             bytes_max: 8_000_000,
             alt: Length::chars(1_000),
+            rules: &[
+                // "Aspect ratio: Must be within a 4:5 to 1.91:1 range".
+                ImageRule::Shape {
+                    tallest: (4, 5),
+                    widest: (191, 100),
+                    words: "from 4:5 to 1.91:1",
+                },
+                ImageRule::Fetched,
+            ],
         }),
         link: LinkAs::Appended,
         replies: false,
@@ -60,9 +70,6 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     price: None,
     local: false,
 };
-
-/// "Aspect ratio: Must be within a 4:5 to 1.91:1 range", in hundredths.
-const ASPECT: std::ops::RangeInclusive<u64> = 80..=191;
 
 static DIALECT: Dialect = Dialect {
     make: "media",
@@ -96,23 +103,6 @@ impl InstagramClient {
 
     fn word<'a>(&'a self, account: &'a Account, access: &'a SecretString) -> Word<'a> {
         Word { graph: &self.graph, dialect: &DIALECT, account, access }
-    }
-
-    /// Refuses what Instagram would refuse only after it has fetched it.
-    fn check_shapes(&self, account: &Account, post: &Outgoing) -> Result<(), JobError> {
-        for (at, image) in post.images.iter().enumerate() {
-            let (width, height) = (u64::from(image.width), u64::from(image.height));
-            let aspect = (width * 100).checked_div(height).unwrap_or_default();
-            if !ASPECT.contains(&aspect) {
-                let words = format!(
-                    "/images/{at}: instagram takes images from 4:5 to 1.91:1; this is {width} by \
-                     {height} pixels"
-                );
-                let call = self.graph.call(account, Step::Upload, &[]);
-                return Err(call.error(ErrorClass::Invalid, &words));
-            }
-        }
-        Ok(())
     }
 }
 
@@ -153,7 +143,6 @@ impl Platform for InstagramClient {
         post: &Outgoing,
         so_far: Prepared,
     ) -> Result<Preparation, JobError> {
-        self.check_shapes(account, post)?;
         let text = post.text_with_link();
         self.word(account, access).prepare(post, &text, &so_far).await
     }

@@ -4,12 +4,14 @@
 mod containers;
 
 use postworks::clock::{Clock as _, SystemClock};
+use postworks::job::ErrorClass;
 use secrecy::ExposeSecret as _;
 
 use super::*;
+use crate::platforms::limits::testing::{Most, image as image_of, refused, shows};
 use crate::platforms::meta::testing::{image, link, oauth, prepare, ready, sent};
 use crate::platforms::responder::{Reply, Responder, SECRET, post};
-use crate::platforms::{Draft, Image, NetworkPolicy};
+use crate::platforms::{Draft, DraftImage, Image, NetworkPolicy};
 
 const ACCOUNT: &str = "17841405793187218";
 const FINISHED: &str = r#"{"status_code":"FINISHED","status":"Finished: Media has been uploaded and it is ready to be published.","id":"17889615691921648"}"#;
@@ -143,36 +145,43 @@ async fn a_token_gets_the_next_one_itself() {
 }
 
 #[tokio::test]
-async fn an_image_that_cannot_be_fetched_or_shown_never_leaves() {
+async fn an_image_that_cannot_be_fetched_never_leaves() {
     let responder = Responder::start().await;
     let (account, secret) = (account(&responder), SecretString::from(SECRET));
     let hidden = Image { url: None, ..image(ImageKind::Jpeg, "") };
-    let tall = Image { width: 1_000, height: 1_300, ..image(ImageKind::Jpeg, "") };
-    for (image, words) in [(hidden, "fetches images itself"), (tall, "from 4:5 to 1.91:1")] {
-        let post = Outgoing { images: vec![image], ..post() };
-        let asked = client().prepare(&account, &secret, &post, Prepared::NOTHING).await;
-        let error = asked.unwrap_err();
-        assert_eq!(error.class(), ErrorClass::Invalid);
-        assert!(error.to_string().contains(words), "{error}");
-    }
+    let post = Outgoing { images: vec![hidden], ..post() };
+    let asked = client().prepare(&account, &secret, &post, Prepared::NOTHING).await;
+    let error = asked.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Invalid);
+    assert!(error.to_string().contains("fetches images itself"), "{error}");
     assert_eq!(sent(&responder), "", "nothing was sent");
 }
 
 #[test]
 fn what_instagram_would_not_take_is_refused_with_its_limit() {
-    let with = |images| Outgoing { images, ..post() };
-    let large = Image { bytes: vec![0; 8_000_001].into(), ..image(ImageKind::Jpeg, "") };
-    let rows = [
-        (post(), "no post without an image"),
-        (with(vec![image(ImageKind::Png, "")]), "instagram takes image/jpeg"),
-        (with(vec![image(ImageKind::Jpeg, ""); 11]), "takes at most 10"),
-        (with(vec![large]), "8000000"),
-        (with(vec![image(ImageKind::Jpeg, &"x".repeat(1_001))]), "takes at most 1000"),
-        (Outgoing { text: "x".repeat(2_201), ..with_image() }, "takes at most 2200"),
-        (Outgoing { reply_to: Some("1".into()), ..with_image() }, "has no replies"),
-    ];
-    for (post, limit) in rows {
-        let refusal = DESCRIPTOR.limits.check("instagram", &Draft::from(&post)).unwrap_err();
-        assert!(refusal.words.contains(limit), "{refusal}");
+    let most = Most {
+        text: (2_200, "characters"),
+        images: 10,
+        kinds: &[ImageKind::Jpeg],
+        bytes: 8_000_000,
+        alt: (1_000, "characters"),
+        replies: false,
+    };
+    most.is_what_is_taken_by(&DESCRIPTOR);
+    let good = image_of(ImageKind::Jpeg);
+    let shaped = |width, height| shows(vec![DraftImage { width, height, ..good }]);
+    for (width, height) in [(1_080, 1_350), (1_910, 1_000)] {
+        assert_eq!(DESCRIPTOR.limits.check("instagram", &shaped(width, height)), Ok(()));
+    }
+    let hidden = Draft { is_public: false, ..shows(vec![good]) };
+    for (draft, field, says) in [
+        (shows(vec![]), "/images", "instagram takes no post without an image"),
+        (shaped(1_080, 1_351), "/images/0", "has 1080 by 1351 pixels"),
+        (shaped(1_919, 1_000), "/images/0", "instagram takes images from 4:5 to 1.91:1"),
+        (hidden, "/images/0", "set api.public_url"),
+    ] {
+        let (of, words) = refused(&DESCRIPTOR, &draft);
+        assert_eq!(of, field);
+        assert!(words.contains(says), "{words}");
     }
 }

@@ -79,6 +79,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     limits: Limits {
         // "The maximum length of the text of a UGC Post is 3,000 characters."
         text: Length::chars(3_000),
+        text_also: None,
         text_required: false,
         images: Some(ImageLimits {
             // MultiImage API: 2 to 20.
@@ -88,8 +89,9 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
             // LinkedIn names pixels (36,152,320) and no bytes; this is ours.
             bytes_max: 8 * 1024 * 1024,
             alt: Length::chars(4_086),
+            rules: &[],
         }),
-        link: LinkAs::Card,
+        link: LinkAs::CardUnlessImages,
         replies: false,
     },
     streams: &[SyncStream::Posts, SyncStream::Metrics, SyncStream::Profile],
@@ -172,7 +174,7 @@ impl LinkedInClient {
 
 /// The text as it is sent: a post with images has no card, so that its link stands in the text.
 fn text(post: &Outgoing) -> String {
-    if post.images.is_empty() { post.text.clone() } else { post.text_with_link() }
+    post.text_as(DESCRIPTOR.limits.link)
 }
 
 /// An address with one more segment. Rest.li wants the colons of a URN escaped, which an address

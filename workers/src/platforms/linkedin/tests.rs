@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::platforms::answer::Verdict;
+use crate::platforms::limits::testing::{Most, image as image_of, refused};
 use crate::platforms::meta::testing::{image, link, oauth, sent};
 use crate::platforms::meter::Took;
 use crate::platforms::oauth::Consent;
@@ -402,18 +403,24 @@ async fn tokens_come_from_a_consent_a_renewal_or_a_person() {
 
 #[test]
 fn what_linkedin_would_not_take_is_refused_with_its_limit() {
-    let with = |images| Outgoing { images, ..post() };
-    let large = Image { bytes: vec![0; 8 * 1024 * 1024 + 1].into(), ..image(ImageKind::Png, "") };
-    let rows = [
-        (with(vec![image(ImageKind::Webp, "")]), "image/jpeg, image/png, image/gif"),
-        (with(vec![image(ImageKind::Png, ""); 21]), "takes at most 20"),
-        (with(vec![large]), "8388608"),
-        (with(vec![image(ImageKind::Png, &"x".repeat(4_087))]), "takes at most 4086"),
-        (Outgoing { text: "x".repeat(3_001), ..post() }, "takes at most 3000"),
-        (Outgoing { reply_to: Some(URN.into()), ..post() }, "has no replies"),
-    ];
-    for (post, limit) in rows {
-        let refusal = DESCRIPTOR.limits.check("linkedin", &Draft::from(&post)).unwrap_err();
-        assert!(refusal.words.contains(limit), "{refusal}");
-    }
+    let most = Most {
+        text: (3_000, "characters"),
+        images: 20,
+        kinds: &[ImageKind::Jpeg, ImageKind::Png, ImageKind::Gif],
+        bytes: 8_388_608,
+        alt: (4_086, "characters"),
+        replies: false,
+    };
+    most.is_what_is_taken_by(&DESCRIPTOR);
+    // Beside images there is no card: then the address is a part of the text.
+    let text = "x".repeat(3_000);
+    let linked = Draft { text: &text, link: Some("https://example.org/page"), ..Draft::default() };
+    assert_eq!(DESCRIPTOR.limits.check("linkedin", &linked), Ok(()));
+    let shown = Draft { images: vec![image_of(ImageKind::Png)], ..linked };
+    let (field, words) = refused(&DESCRIPTOR, &shown);
+    assert_eq!(field, "/text");
+    assert_eq!(
+        words,
+        "the text with the link's address has 3026 characters; linkedin takes at most 3000"
+    );
 }

@@ -27,9 +27,9 @@ use super::call::{Call, Step};
 use super::http::{Http, HttpOptions, RequestBuilder, endpoint};
 use super::look_back::{Listing, Shown};
 use super::{
-    Account, Committed, Descriptor, Idempotency, ImageKind, ImageLimits, KeyScope, Length, Limits,
-    LinkAs, Numbers, Outgoing, Platform, Preparation, Prepared, Profile, Published, Reconciled,
-    RemotePost, Secret, Sought, SyncPage, TokenSet,
+    Account, Committed, Descriptor, Idempotency, ImageKind, ImageLimits, ImageRule, KeyScope,
+    Length, Limits, LinkAs, Numbers, Outgoing, Platform, Preparation, Prepared, Profile, Published,
+    Reconciled, RemotePost, Secret, Sought, SyncPage, TokenSet,
 };
 
 /// What Mastodon is like.
@@ -50,6 +50,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     // `configuration`).
     limits: Limits {
         text: Length { max: 500, unit: "characters as Mastodon counts them", count: text::counted },
+        text_also: None,
         text_required: false,
         images: Some(ImageLimits {
             max: 4,
@@ -57,6 +58,8 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
             kinds: &ImageKind::ALL,
             bytes_max: 16 * 1024 * 1024,
             alt: Length::chars(1_500),
+            // A GIF that moves becomes a video, which stands alone; which one moves is not looked at.
+            rules: &[ImageRule::GifAlone],
         }),
         link: LinkAs::Appended,
         replies: true,

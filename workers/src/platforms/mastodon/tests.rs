@@ -12,9 +12,10 @@ use uuid::Uuid;
 
 use super::*;
 use crate::platforms::answer::Answer;
+use crate::platforms::limits::testing::{Most, image as image_of, refused, shows};
 use crate::platforms::meter::Took;
 use crate::platforms::responder::{Reply, Responder, SECRET, post, published as put};
-use crate::platforms::{Draft, DraftImage, Image, Link, NetworkPolicy, Others};
+use crate::platforms::{Draft, Image, Link, NetworkPolicy, Others};
 
 const EXPIRED: ErrorClass = ErrorClass::AuthExpired;
 const REVOKED: ErrorClass = ErrorClass::AuthRevoked;
@@ -385,36 +386,30 @@ async fn a_status_is_known_by_its_text() {
     assert!(matches!(told("", since, none()).await, Reconciled::Unsure(_)));
 }
 
-fn worded(text: &str) -> Draft<'_> {
-    Draft { text, ..Draft::default() }
-}
-
-fn attached(kind: ImageKind, bytes: usize, alt: &str) -> DraftImage<'_> {
-    DraftImage { kind, bytes, alt }
-}
-
 #[test]
 fn what_mastodon_does_not_take_is_refused_before_it_sees_it() {
-    let check =
-        |draft: &Draft<'_>| DESCRIPTOR.limits.check("mastodon", draft).map_err(|no| no.words);
-    assert_eq!(check(&worded(&"x".repeat(500))), Ok(()));
+    let most = Most {
+        text: (500, "characters as Mastodon counts them"),
+        images: 4,
+        kinds: &ImageKind::ALL,
+        bytes: 16_777_216,
+        alt: (1_500, "characters"),
+        replies: true,
+    };
+    most.is_what_is_taken_by(&DESCRIPTOR);
     let (fits, long) = ("x".repeat(475), "x".repeat(476));
     let link = Some("https://example.org/an/address/that/counts/as/twenty/three");
-    assert_eq!(check(&Draft { link, ..worded(&fits) }), Ok(()));
+    let of_text = |text| Draft { text, link, ..Draft::default() };
+    assert_eq!(DESCRIPTOR.limits.check("mastodon", &of_text(&fits)), Ok(()));
+    let (field, words) = refused(&DESCRIPTOR, &of_text(&long));
+    assert_eq!(field, "/text");
     assert_eq!(
-        check(&Draft { link, ..worded(&long) }).unwrap_err(),
+        words,
         "the text with the link's address has 501 characters as Mastodon counts them; mastodon takes \
          at most 500"
     );
-    let images = |images| Draft { images, ..Draft::default() };
-    let good = attached(ImageKind::Gif, 16 * 1024 * 1024, "");
-    assert_eq!(check(&images(vec![good; 4])), Ok(()));
-    let alt = "x".repeat(1_501);
-    for bad in [
-        images(vec![good; 5]),
-        images(vec![attached(ImageKind::Png, 16 * 1024 * 1024 + 1, "")]),
-        images(vec![attached(ImageKind::Png, 1, &alt)]),
-    ] {
-        check(&bad).unwrap_err();
-    }
+    let among_others = shows(vec![image_of(ImageKind::Png), image_of(ImageKind::Gif)]);
+    let (field, words) = refused(&DESCRIPTOR, &among_others);
+    assert_eq!(field, "/images/1");
+    assert_eq!(words, "image 2 is a GIF; mastodon takes one only as the one image of a post");
 }

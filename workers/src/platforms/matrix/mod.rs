@@ -54,6 +54,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     oauth: None,
     limits: Limits {
         text: Length { max: TEXT_BYTES_MAX, unit: "bytes", count: json_bytes },
+        text_also: None,
         text_required: false,
         images: Some(ImageLimits {
             // A message shows one file, and one message is one request that cannot be taken back.
@@ -63,6 +64,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
             // What Synapse accepts unless told otherwise (`max_upload_size`).
             bytes_max: 50 * 1024 * 1024,
             alt: Length { max: ALT_BYTES_MAX, unit: "bytes", count: json_bytes },
+            rules: &[],
         }),
         link: LinkAs::Appended,
         replies: true,

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::*;
+use crate::platforms::limits::testing::{Most, image as image_of, refused, shows};
 use crate::platforms::responder::{Reply, Responder, SECRET, post, published};
 use crate::platforms::{Draft, DraftImage, NetworkPolicy};
 
@@ -212,29 +213,32 @@ async fn an_account_without_a_profile_says_nothing_of_itself() {
 
 #[test]
 fn what_no_message_can_hold_is_refused_with_the_limit() {
-    let image = |bytes, alt| DraftImage { kind: ImageKind::Webp, bytes, alt };
-    let pictures = |images| Draft { images, ..Draft::default() };
+    let most = Most {
+        text: (56_000, "bytes"),
+        images: 1,
+        kinds: &ImageKind::ALL,
+        bytes: 52_428_800,
+        alt: (2_000, "bytes"),
+        replies: true,
+    };
+    most.is_what_is_taken_by(&DESCRIPTOR);
     // Each quote takes two bytes in an event.
-    let (quotes, description) = ("\"".repeat(28_001), "é".repeat(1_001));
-    let link = Some("https://example.org/");
-    let rows = [
-        (Draft { text: &quotes, ..Draft::default() }, "/text", "has 56002 bytes; matrix takes at"),
+    let (quotes, description) = ("\"".repeat(28_000), "é".repeat(1_001));
+    let linked = |link| Draft { text: &quotes, link, ..Draft::default() };
+    assert_eq!(DESCRIPTOR.limits.check("matrix", &linked(None)), Ok(()));
+    let described = DraftImage { alt: &description, ..image_of(ImageKind::Png) };
+    for (draft, field, says) in [
         (
-            Draft { text: &quotes[2..], link, ..Draft::default() },
+            linked(Some("https://example.org/")),
             "/text",
-            "the text with the link's address has 56022 bytes",
+            "the text with the link's address has 56024 bytes",
         ),
-        (pictures(vec![image(1, ""); 2]), "/images", "has 2 images; matrix takes at most 1"),
-        (pictures(vec![image(52_428_801, "")]), "/images/0", "matrix takes at most 52428800"),
-        (pictures(vec![image(1, &description)]), "/images/0/alt", "has 2002 bytes; matrix takes"),
-    ];
-    for (draft, field, words) in rows {
-        let refusal = DESCRIPTOR.limits.check("matrix", &draft).unwrap_err();
-        assert_eq!(refusal.field, field);
-        assert!(refusal.words.contains(words), "{refusal}");
+        (shows(vec![described]), "/images/0/alt", "has 2002 bytes; matrix takes at most 2000"),
+    ] {
+        let (of, words) = refused(&DESCRIPTOR, &draft);
+        assert_eq!(of, field);
+        assert!(words.contains(says), "{words}");
     }
-    let fits = Draft { is_reply: true, ..pictures(vec![image(52_428_800, "")]) };
-    assert_eq!(DESCRIPTOR.limits.check("matrix", &fits), Ok(()));
 }
 
 fn image(alt: &str) -> Image {

@@ -19,9 +19,9 @@ use super::http::HttpOptions;
 use super::meta::{Dialect, Grants, Graph, Word};
 use super::oauth::{Consent, Granted, OAuthClient};
 use super::{
-    Account, Committed, Descriptor, Idempotency, ImageKind, ImageLimits, Length, Limits, LinkAs,
-    Numbers, OAuthDefaults, Outgoing, Platform, Preparation, Prepared, Profile, Reconciled, Secret,
-    Sought, SyncPage, TokenSet,
+    Account, Committed, Descriptor, Idempotency, ImageKind, ImageLimits, ImageRule, Length, Limits,
+    LinkAs, Numbers, OAuthDefaults, Outgoing, Platform, Preparation, Prepared, Profile, Reconciled,
+    Secret, Sought, SyncPage, TokenSet,
 };
 
 /// The API's version, the only one there is.
@@ -51,6 +51,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     }),
     limits: Limits {
         text: Length { max: 500, unit: "characters (an emoji counts its bytes)", count: length },
+        text_also: None,
         text_required: false,
         images: Some(ImageLimits {
             max: 20,
@@ -58,6 +59,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
             kinds: &[ImageKind::Jpeg, ImageKind::Png],
             bytes_max: 8_000_000,
             alt: Length::chars(1_000),
+            rules: &[ImageRule::Fetched],
         }),
         link: LinkAs::Appended,
         replies: true,

@@ -6,9 +6,10 @@ use postworks::job::ErrorClass;
 use secrecy::ExposeSecret as _;
 
 use super::*;
+use crate::platforms::limits::testing::{Most, image as image_of, refused, shows};
 use crate::platforms::meta::testing::{image, link, oauth, prepare, ready, sent};
 use crate::platforms::responder::{Reply, Responder, SECRET, post, published};
-use crate::platforms::{Draft, Image, NetworkPolicy};
+use crate::platforms::{Draft, NetworkPolicy};
 
 const FINISHED: &str = r#"{"status":"FINISHED","id":"17889615691921648"}"#;
 const PERMALINK: &str =
@@ -274,28 +275,29 @@ fn an_emoji_counts_its_bytes_wherever_unicode_has_it() {
 
 #[test]
 fn what_threads_would_not_take_is_refused_with_its_limit() {
-    let with = |images| Outgoing { images, ..post() };
-    let large = Image { bytes: vec![0; 8_000_001].into(), ..image(ImageKind::Png, "") };
-    let rows = [
-        (with(vec![image(ImageKind::Gif, "")]), "threads takes image/jpeg, image/png"),
-        (with(vec![image(ImageKind::Jpeg, ""); 21]), "takes at most 20"),
-        (with(vec![large]), "8000000"),
-        (with(vec![image(ImageKind::Jpeg, &"x".repeat(1_001))]), "takes at most 1000"),
-        (Outgoing { text: "x".repeat(501), ..post() }, "takes at most 500"),
-        (Outgoing { text: "🎉".repeat(126), ..post() }, "takes at most 500"),
-        (Outgoing { text: "™\u{fe0f}".repeat(100), ..post() }, "has 600"),
-        (Outgoing { text: "x".repeat(490), link: Some(link()), ..post() }, "with the link"),
-    ];
-    for (post, limit) in rows {
-        let refusal = DESCRIPTOR.limits.check("threads", &Draft::from(&post)).unwrap_err();
-        assert!(refusal.words.contains(limit), "{refusal}");
+    let most = Most {
+        text: (500, "characters (an emoji counts its bytes)"),
+        images: 20,
+        kinds: &[ImageKind::Jpeg, ImageKind::Png],
+        bytes: 8_000_000,
+        alt: (1_000, "characters"),
+        replies: true,
+    };
+    most.is_what_is_taken_by(&DESCRIPTOR);
+    let said = |text, link| Draft { text, link, ..Draft::default() };
+    let (umlauts, parties, party) = ("ü".repeat(500), "🎉".repeat(125), "🎉".repeat(126));
+    for text in [&umlauts, &parties] {
+        assert_eq!(DESCRIPTOR.limits.check("threads", &said(text, None)), Ok(()));
     }
-    let fits = [
-        Outgoing { text: "ü".repeat(500), ..post() },
-        Outgoing { text: "🎉".repeat(125), ..post() },
-        Outgoing { reply_to: Some("1".into()), ..post() },
-    ];
-    for post in fits {
-        assert_eq!(DESCRIPTOR.limits.check("threads", &Draft::from(&post)), Ok(()));
+    let link = Some("https://example.org/page");
+    let hidden = Draft { is_public: false, ..shows(vec![image_of(ImageKind::Png)]) };
+    for (draft, field, says) in [
+        (said(&party, None), "/text", "has 504 characters (an emoji counts its bytes)"),
+        (said(&umlauts, link), "/text", "the text with the link's address has 526 characters"),
+        (hidden, "/images/0", "set api.public_url"),
+    ] {
+        let (of, words) = refused(&DESCRIPTOR, &draft);
+        assert_eq!(of, field);
+        assert!(words.contains(says), "{words}");
     }
 }

@@ -46,6 +46,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     limits: Limits {
         // WordPress has none; this is ours, far above what people read.
         text: Length::chars(100_000),
+        text_also: None,
         text_required: false,
         images: Some(ImageLimits {
             max: 20,
@@ -54,6 +55,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
             // Ours as well. Front servers have theirs, and say 413.
             bytes_max: 8 * 1024 * 1024,
             alt: Length::chars(2_000),
+            rules: &[],
         }),
         link: LinkAs::Card,
         replies: false,

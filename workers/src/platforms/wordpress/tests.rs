@@ -9,45 +9,28 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::*;
+use crate::platforms::limits::testing::{Most, image as image_of, shows};
 use crate::platforms::responder::{Reply, Responder, SECRET, post, published};
-use crate::platforms::{Draft as Wanted, DraftImage, Link, NetworkPolicy};
+use crate::platforms::{Draft as Wanted, Link, NetworkPolicy};
 
 const INVALID: ErrorClass = ErrorClass::Invalid;
 const TRANSIENT: ErrorClass = ErrorClass::Transient;
 
 #[test]
 fn what_a_blog_would_not_take_is_refused_before_it_sees_it() {
-    let image = |kind, bytes, alt| DraftImage { kind, bytes, alt };
-    let long = "x".repeat(2_001);
-    let of_images = |images| Wanted { text: "x", images, ..Wanted::default() };
-    for (wanted, field, words) in [
-        (
-            of_images(vec![image(ImageKind::Png, 1, ""); 21]),
-            "/images",
-            "the post has 21 images; wordpress takes at most 20",
-        ),
-        (
-            of_images(vec![image(ImageKind::Png, 8 * 1024 * 1024 + 1, "")]),
-            "/images/0",
-            "image 1 has 8388609 bytes; wordpress takes at most 8388608",
-        ),
-        (
-            of_images(vec![image(ImageKind::Webp, 1, ""), image(ImageKind::Gif, 1, &long)]),
-            "/images/1/alt",
-            "the alt text of image 2 has 2001 characters; wordpress takes at most 2000",
-        ),
-        (
-            Wanted { text: "x", is_reply: true, ..Wanted::default() },
-            "/reply_to",
-            "wordpress has no replies",
-        ),
-    ] {
-        let refusal = DESCRIPTOR.limits.check(DESCRIPTOR.name, &wanted).unwrap_err();
-        assert_eq!((refusal.field.as_str(), refusal.words.as_str()), (field, words));
-    }
-    let all = ImageKind::ALL.map(|kind| image(kind, 8 * 1024 * 1024, "what it shows"));
-    let all = Wanted { text: "", ..of_images(all.to_vec()) };
-    DESCRIPTOR.limits.check(DESCRIPTOR.name, &all).unwrap();
+    let most = Most {
+        text: (100_000, "characters"),
+        images: 20,
+        kinds: &ImageKind::ALL,
+        bytes: 8_388_608,
+        alt: (2_000, "characters"),
+        replies: false,
+    };
+    most.is_what_is_taken_by(&DESCRIPTOR);
+    // Its link is a paragraph of its own.
+    let (text, link) = ("x".repeat(100_000), Some("https://example.org/page"));
+    let linked = Wanted { text: &text, link, ..shows(vec![image_of(ImageKind::Gif); 2]) };
+    assert_eq!(DESCRIPTOR.limits.check("wordpress", &linked), Ok(()));
 }
 
 fn client() -> WordPressClient {

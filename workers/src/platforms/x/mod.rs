@@ -28,9 +28,9 @@ use super::http::{Http, HttpOptions, RequestBuilder, endpoint};
 use super::look_back::{Listing, Shown};
 use super::oauth::OAuthClient;
 use super::{
-    Account, Committed, Descriptor, Idempotency, ImageKind, ImageLimits, Length, Limits, LinkAs,
-    Numbers, OAuthDefaults, Outgoing, Platform, Preparation, Prepared, Price, Profile, Published,
-    Reconciled, RemotePost, Secret, Sought, SyncPage, TokenSet,
+    Account, Committed, Descriptor, Idempotency, ImageKind, ImageLimits, ImageRule, Length, Limits,
+    LinkAs, Numbers, OAuthDefaults, Outgoing, Platform, Preparation, Prepared, Price, Profile,
+    Published, Reconciled, RemotePost, Secret, Sought, SyncPage, TokenSet,
 };
 
 /// What X is like.
@@ -45,6 +45,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
         // docs.x.com/fundamentals/counting-characters. Subscribers may write more; who is one is not
         // asked.
         text: Length { max: 280, unit: "characters as X counts them", count: length::weighted },
+        text_also: None,
         text_required: false,
         images: Some(ImageLimits {
             // docs.x.com/x-api/media/quickstart/best-practices: four photos, or one animated GIF.
@@ -54,6 +55,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
             bytes_max: 5 * 1024 * 1024,
             // `CreateMediaMetadataMetadataAltText` in the OpenAPI document.
             alt: Length::chars(1_000),
+            rules: &[ImageRule::GifAlone],
         }),
         link: LinkAs::Appended,
         replies: true,
@@ -229,10 +231,6 @@ impl Platform for XClient {
     ) -> Result<Preparation, JobError> {
         if post.images.is_empty() {
             return Ok(Preparation::Ready(so_far));
-        }
-        if post.images.len() > 1 && post.images.iter().any(|image| image.kind == ImageKind::Gif) {
-            let words = "x takes a GIF only as the one image of a post";
-            return Err(Self::call(account, Step::Upload, &[]).error(ErrorClass::Invalid, words));
         }
         self.upload_next(account, access, post, &so_far).await
     }

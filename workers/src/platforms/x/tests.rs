@@ -12,10 +12,11 @@ use uuid::Uuid;
 
 use super::*;
 use crate::platforms::answer::Answer;
+use crate::platforms::limits::testing::{Most, image as image_of, refused, shows};
 use crate::platforms::meter::Took;
 use crate::platforms::oauth;
 use crate::platforms::responder::{Reply, Responder, SECRET, post, published as put};
-use crate::platforms::{Draft, DraftImage, Image, Link, NetworkPolicy, Others};
+use crate::platforms::{Draft, Image, Link, NetworkPolicy, Others};
 
 const EXPIRED: ErrorClass = ErrorClass::AuthExpired;
 const REVOKED: ErrorClass = ErrorClass::AuthRevoked;
@@ -300,15 +301,10 @@ async fn an_upload_that_x_forgets_soon_is_made_again() {
 }
 
 #[tokio::test]
-async fn a_gif_among_others_and_an_upload_that_failed_stay_wrong() {
+async fn an_upload_that_failed_stays_wrong() {
     let responder = Responder::start().await;
     let (client, account, secret) = (client(), known(&responder), SecretString::from(SECRET));
-    let gif = image(ImageKind::Gif, "");
-    let two = Outgoing { images: vec![gif.clone(), image(ImageKind::Png, "")], ..post() };
-    let refused = client.prepare(&account, &secret, &two, Prepared::NOTHING).await.unwrap_err();
-    assert_eq!(refused.class(), INVALID);
-    assert_eq!(responder.take_requests(), "", "nothing was sent");
-    let one = Outgoing { images: vec![gif], ..post() };
+    let one = Outgoing { images: vec![image(ImageKind::Gif, "")], ..post() };
     let pending = r#"{"data":{"id":"7","processing_info":{"state":"pending"}}}"#;
     responder.answer_with(Reply::new(200, pending));
     let step = client.prepare(&account, &secret, &one, Prepared::NOTHING).await.unwrap();
@@ -484,34 +480,28 @@ async fn a_token_is_renewed_with_our_client_and_not_without() {
     assert!(error.to_string().contains("[platforms.x.oauth]"), "{error}");
 }
 
-fn worded(text: &str) -> Draft<'_> {
-    Draft { text, ..Draft::default() }
-}
-
-fn attached(kind: ImageKind, bytes: usize, alt: &str) -> DraftImage<'_> {
-    DraftImage { kind, bytes, alt }
-}
-
 #[test]
 fn what_x_does_not_take_is_refused_before_it_sees_it() {
-    let check = |draft: &Draft<'_>| DESCRIPTOR.limits.check("x", draft).map_err(|no| no.words);
-    let long = "x".repeat(258);
-    assert_eq!(check(&worded(&"x".repeat(280))), Ok(()));
+    let most = Most {
+        text: (280, "characters as X counts them"),
+        images: 4,
+        kinds: &ImageKind::ALL,
+        bytes: 5_242_880,
+        alt: (1_000, "characters"),
+        replies: true,
+    };
+    most.is_what_is_taken_by(&DESCRIPTOR);
+    let (text, link) = ("x".repeat(258), Some("https://example.org/a/long/one"));
+    let (field, words) = refused(&DESCRIPTOR, &Draft { text: &text, link, ..Draft::default() });
+    assert_eq!(field, "/text");
     assert_eq!(
-        check(&Draft { link: Some("https://example.org/a/long/one"), ..worded(&long) })
-            .unwrap_err(),
+        words,
         "the text with the link's address has 283 characters as X counts them; x takes at most 280"
     );
-    let images = |images| Draft { images, ..Draft::default() };
-    let good = attached(ImageKind::Webp, 5_242_880, "");
-    assert_eq!(check(&images(vec![good; 4])), Ok(()), "images need no text");
-    let alt = "x".repeat(1_001);
-    for bad in [
-        images(vec![good; 5]),
-        images(vec![attached(ImageKind::Png, 5_242_881, "")]),
-        images(vec![attached(ImageKind::Png, 1, &alt)]),
-        Draft::default(),
-    ] {
-        check(&bad).unwrap_err();
-    }
+    let wordless = Draft { text: "", ..shows(vec![image_of(ImageKind::Webp); 4]) };
+    assert_eq!(DESCRIPTOR.limits.check("x", &wordless), Ok(()), "images need no text");
+    let among_others = shows(vec![image_of(ImageKind::Png), image_of(ImageKind::Gif)]);
+    let (field, words) = refused(&DESCRIPTOR, &among_others);
+    assert_eq!(field, "/images/1");
+    assert_eq!(words, "image 2 is a GIF; x takes one only as the one image of a post");
 }

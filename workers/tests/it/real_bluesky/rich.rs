@@ -92,8 +92,9 @@ async fn our_limits_are_where_the_servers_are() {
         assert_eq!(DESCRIPTOR.limits.check("bluesky", &Draft::from(&post(&text))), Ok(()));
         world.publish(&tokens, &post(&text)).await.unwrap();
     }
-    let heavy = world.publish(&tokens, &post(&family.repeat(121))).await;
-    assert_eq!(class(heavy), ErrorClass::Invalid, "3,025 bytes");
+    let heavy = post(&family.repeat(121));
+    DESCRIPTOR.limits.check("bluesky", &Draft::from(&heavy)).unwrap_err();
+    assert_eq!(class(world.publish(&tokens, &heavy).await), ErrorClass::Invalid, "3,025 bytes");
     assert_eq!(world.records().await.len(), 2);
 }
 
