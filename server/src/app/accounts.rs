@@ -29,7 +29,8 @@ pub(super) const BASE_URL_BYTES_MAX: usize = 2_048;
 pub(super) const IDENTIFIER_BYTES_MAX: usize = 255;
 /// Longest secret, in bytes; refresh tokens may be signed documents.
 pub(super) const SECRET_BYTES_MAX: usize = 8_192;
-/// Longest post, in characters; each platform has its own, smaller limit.
+/// Longest post, in characters: in most scripts that fits into a request (`api.body_limit`). Most
+/// platforms take less.
 pub(super) const TEXT_CHARS_MAX: usize = 20_000;
 /// Most accounts in one request to publish.
 pub(super) const CONNECTORS_MAX: usize = 100;

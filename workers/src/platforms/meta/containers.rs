@@ -135,11 +135,12 @@ impl Word<'_> {
         let shown = posts.into_iter().map(|found| Shown::of(found, published)).collect();
         let listing = Listing { shown, is_whole };
         Ok(match listing.look_for(text, None, sought, str::to_owned) {
-            Reconciled::Absent => Reconciled::Unsure(
-                "it was published, and is not in the list of posts: find it and record its id"
+            Reconciled::Alike(found) => Reconciled::Alike(found),
+            // It is there, as the container says; which one it is nobody knows.
+            _ => Reconciled::Unsure(
+                "it was published, and is not found in the list of posts: find it and record its id"
                     .into(),
             ),
-            found => found,
         })
     }
 

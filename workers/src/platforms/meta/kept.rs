@@ -61,9 +61,9 @@ impl Kept {
         let age = now.since(self.made_at);
         match state {
             State::Unmade | State::Ready | State::Published => false,
-            // What was ready may have been committed, and a container that is being published says
-            // that it is in progress, too. A second one could be a second post; the first one ends
-            // by itself, since what nobody publishes expires after a day.
+            // What was ready may have been committed, and what is being published may be said to be
+            // in progress, too. A second one could be a second post; the first one ends by itself,
+            // since what nobody publishes expires after a day.
             State::Works => !self.ready && age > STUCK_AFTER,
             State::Failed { passes, .. } => age > if *passes { PASSING_KEPT } else { FAILED_KEPT },
             State::Expired | State::Gone => true,

@@ -148,7 +148,6 @@ async fn an_answer_is_looked_for_among_answers() {
         responder.answer_in_turn([
             Reply::new(200, r#"{"status":"PUBLISHED","id":"1"}"#),
             Reply::new(200, include_str!("fixtures/threads.json")),
-            Reply::new(200, PERMALINK),
         ]);
         let found = client().reconcile(&account, &secret, &post, &prepared, sought).await.unwrap();
         let Reconciled::Alike(published) = found else { panic!("{found:?}") };
@@ -159,13 +158,9 @@ async fn an_answer_is_looked_for_among_answers() {
 
     GET /v1.0/1234567/threads?fields=id%2Ctext%2Ctimestamp&limit=25&access_token=[secret]
 
-    GET /v1.0/1234567?fields=permalink&access_token=[secret]
-
     GET /v1.0/1?fields=status%2Cerror_message&access_token=[secret]
 
     GET /v1.0/1234567/replies?fields=id%2Ctext%2Ctimestamp&limit=25&access_token=[secret]
-
-    GET /v1.0/1234567?fields=permalink&access_token=[secret]
     ");
 }
 
