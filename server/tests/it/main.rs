@@ -63,6 +63,7 @@ mod real_connect;
 mod real_matrix;
 mod real_oidc;
 mod real_once;
+mod real_wordpress;
 mod redaction;
 mod redis_limits;
 mod redrive;

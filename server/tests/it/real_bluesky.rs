@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use postworks_workers::store::NewConnector;
 use postworks_workers::testing::lossy_proxy::{Loss, LossyProxy};
+use postworks_workers::testing::pictures;
+use serde_json::json;
 
 use crate::fleet::{LONG, Process, run, seconds};
 use world::{QUEUE, WRONG, World};
@@ -80,6 +82,37 @@ async fn posts_whose_answers_are_lost_appear_once_each() {
     worker.must_run();
     world.must_have_each_once(&publications).await;
     assert_eq!(proxy.forwarded("putRecord"), 12 + LOST, "each lost answer was asked for again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_was_uploaded_is_on_the_platform() {
+    let world = World::start(&[]).await;
+    let connector = world.connect_owner().await;
+    let client = &world.fleet.client;
+    let (png, jpeg) = (pictures::png(40, 30), pictures::jpeg(16, 9));
+    let mut images = Vec::new();
+    for (mime, bytes, alt) in [("image/png", &png, "a black one"), ("image/jpeg", &jpeg, "")] {
+        let added = client.http.post_image(mime, bytes.clone()).await.expect(201);
+        images.push(json!({ "media_id": added["id"], "alt": alt }));
+    }
+    let _worker = world.fleet.worker(&[]).await;
+    let post = json!({ "text": "See", "images": images });
+    let publications = client.publish_post(&post, &[connector]).await;
+    client.until_published(&publications, LONG).await;
+
+    let records = world.pds.records(&world.owner.did).await;
+    assert_eq!(records.len(), 1);
+    let embed = world.pds.record(&records[0].uri).await["embed"].clone();
+    assert_eq!(embed["images"].as_array().unwrap().len(), 2);
+    for (n, bytes, mime, alt, (width, height)) in
+        [(0, png, "image/png", "a black one", (40, 30)), (1, jpeg, "image/jpeg", "", (16, 9))]
+    {
+        let shown = &embed["images"][n];
+        assert_eq!((&shown["alt"], &shown["image"]["mimeType"]), (&alt.into(), &mime.into()));
+        assert_eq!(shown["aspectRatio"], json!({ "width": width, "height": height }));
+        let cid = shown["image"]["ref"]["$link"].as_str().unwrap();
+        assert!(world.pds.blob(&world.owner.did, cid).await == bytes, "image {n} is another one");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -146,10 +146,14 @@ impl WordPressServer {
         });
         let user = answer(self.request(Method::POST, "users").json(&user)).await;
         let id = number(&user, "id");
-        let place = format!("users/{id}/application-passwords");
+        WordPressAccount { id, login: login.to_owned(), password: self.new_password(id).await }
+    }
+
+    /// Another password for applications, for the user of this number.
+    pub async fn new_password(&self, user: u64) -> SecretString {
+        let place = format!("users/{user}/application-passwords");
         let made = answer(self.request(Method::POST, &place).json(&json!({ "name": "us" }))).await;
-        let password = text(&made, "password").into();
-        WordPressAccount { id, login: login.to_owned(), password }
+        text(&made, "password").into()
     }
 
     /// Who may do everything on the blog.

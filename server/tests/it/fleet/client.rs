@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
 use super::sandbox::Sandbox;
@@ -70,7 +70,13 @@ impl Http {
         answer(request).await.expect("an answer")
     }
 
-    /// The same, for who wants to see what else it says.
+    /// Posts an image.
+    pub(crate) async fn post_image(&self, mime: &'static str, bytes: Vec<u8>) -> Answer {
+        let request = self.client.post(format!("{}/api/media", self.base)).body(bytes);
+        answer(request.header(CONTENT_TYPE, mime)).await.expect("an answer")
+    }
+
+    /// Posts JSON, for who wants to see what else it says.
     pub(crate) async fn post_for_headers(&self, path: &str, body: &Value) -> (Answer, HeaderMap) {
         let request = self.client.post(format!("{}{path}", self.base)).json(body);
         let response = request.send().await.expect("an answer");
@@ -179,7 +185,16 @@ impl Client {
 
     /// Publishes one text on accounts.
     pub(crate) async fn publish(&self, words: &str, connectors: &[String]) -> Vec<Publication> {
-        let post = self.http.post("/api/posts", &json!({ "text": words })).await.expect(201);
+        self.publish_post(&json!({ "text": words }), connectors).await
+    }
+
+    /// Publishes a post on accounts.
+    pub(crate) async fn publish_post(
+        &self,
+        post: &Value,
+        connectors: &[String],
+    ) -> Vec<Publication> {
+        let post = self.http.post("/api/posts", post).await.expect(201);
         let publish = json!({ "post_id": post["id"], "connector_ids": connectors });
         let accepted = self.http.post("/api/publish", &publish).await.expect(202);
         let publications = accepted["publications"].as_array().expect("a list").iter();
