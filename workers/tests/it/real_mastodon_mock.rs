@@ -166,7 +166,7 @@ async fn a_status_that_is_looked_for_is_found_or_it_is_not_there() {
     for number in 0..45 {
         world.publish(&self::post(&format!("Another one, {number}"))).await.unwrap();
     }
-    assert_eq!(look(since).await, Reconciled::There(published));
+    assert_eq!(look(since).await, Reconciled::Alike(published));
     let later = SystemClock.now().after(Duration::from_secs(120));
     assert_eq!(look(later).await, Reconciled::Absent, "it is older than that");
 }
