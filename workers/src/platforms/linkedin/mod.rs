@@ -75,6 +75,8 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
         // apps may ask for.
         scopes: &["openid", "profile", "w_member_social"],
         client_auth: ClientAuth::Post,
+        // With a verifier the token endpoint answers 401 `invalid_client`.
+        pkce: false,
     }),
     limits: Limits {
         // "The maximum length of the text of a UGC Post is 3,000 characters."
