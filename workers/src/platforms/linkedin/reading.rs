@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::errors::TABLE;
 use super::wire::{Elements, Member, NetworkSize, Post};
-use super::{LinkedInClient, PAGE_POSTS, little, published, with_segment};
+use super::{LinkedInClient, MEMBER, PAGE_POSTS, little, published, with_segment};
 use crate::platforms::answer::Answer;
 use crate::platforms::call::Step;
 use crate::platforms::http::endpoint;
@@ -32,6 +32,18 @@ impl LinkedInClient {
         let request = self.http.request(Method::GET, url).bearer_auth(access.expose_secret());
         let answer = self.http.send(call, request).await?;
         self.value(call, &answer)
+    }
+
+    /// Whether an answer says that a member's posts are not to be read: apps may read them only where
+    /// LinkedIn approved it, and post without.
+    pub(super) fn is_hidden(account: &Account, answer: &Answer) -> Result<bool, JobError> {
+        let hidden =
+            answer.status == StatusCode::FORBIDDEN && Self::author(account)?.starts_with(MEMBER);
+        if hidden {
+            let connector_id = account.connector_id;
+            tracing::debug!(%connector_id, "this app may not read a member's posts on LinkedIn");
+        }
+        Ok(hidden)
     }
 
     /// How many follow an organisation; only its administrators may ask.
