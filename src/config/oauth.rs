@@ -34,6 +34,9 @@ pub struct OAuth {
     pub client_secret_file: Option<PathBuf>,
     /// How it is proved; if it is not said, as the platform is known to want it.
     pub client_auth: Option<ClientAuth>,
+    /// Whether a code is tied to who set out for it (RFC 7636); if it is not said, as the platform is
+    /// known to want it, else yes.
+    pub pkce: Option<bool>,
     /// What we ask to be allowed.
     pub scopes: Vec<String>,
 }

@@ -23,7 +23,11 @@ fn any_platform_may_have_a_section_of_oauth_and_by_default_none_has() {
     assert_eq!(Config::load(&Sources::default()).unwrap().oauth().count(), 0);
     let sources = env(
         Sources::default().file("my.toml", WHOLE),
-        &[("SCOPES", "openid, write"), ("CLIENT_SECRET_FILE", "/run/secrets/us")],
+        &[
+            ("SCOPES", "openid, write"),
+            ("CLIENT_SECRET_FILE", "/run/secrets/us"),
+            ("PKCE", "false"),
+        ],
     );
     let config = Config::load(&sources).unwrap();
     let (name, oauth) = config.oauth().next().unwrap();
@@ -31,6 +35,7 @@ fn any_platform_may_have_a_section_of_oauth_and_by_default_none_has() {
     assert_eq!(oauth.scopes, ["openid", "write"]);
     assert_eq!(oauth.client_secret_file.as_deref(), Some(Path::new("/run/secrets/us")));
     assert_eq!((oauth.client_auth, oauth.revoke_url.is_none()), (None, true));
+    assert_eq!(oauth.pkce, Some(false));
     let printed = config.print();
     assert!(printed.contains("[platforms.bluesky.oauth]\n"), "{printed}");
     assert_eq!(Config::load(&Sources::default().file("p", printed)).unwrap().oauth().count(), 1);
@@ -41,6 +46,7 @@ fn what_is_wrong_with_a_section_of_oauth_is_named() {
     for (line, expected) in [
         ("token_url = \"as.example/token\"", "\"as.example/token\" is no address such as"),
         ("revoke_url = \"ftp://as.example\"", "is no address such as"),
+        ("pkce = \"S256\"", "expected a boolean"),
         ("client_auth = \"jwt\"", "unknown variant `jwt`, expected `basic` or `post`"),
         // It would be printed with the rest.
         ("client_secret = \"x\"", "unknown key; did you mean client_secret_file?"),

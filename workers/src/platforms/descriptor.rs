@@ -142,4 +142,6 @@ pub struct OAuthDefaults {
     pub scopes: &'static [&'static str],
     /// How we prove to the token endpoint who we are.
     pub client_auth: ClientAuth,
+    /// Whether a code is tied to who set out for it (RFC 7636): not everybody takes what that needs.
+    pub pkce: bool,
 }

@@ -59,6 +59,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
             "pages_read_user_content",
         ],
         client_auth: ClientAuth::Post,
+        pkce: true,
     }),
     limits: Limits {
         // On no page of Meta's, but known everywhere.

@@ -42,6 +42,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
         api_url: "https://graph.instagram.com",
         scopes: &["instagram_business_basic", "instagram_business_content_publish"],
         client_auth: ClientAuth::Post,
+        pkce: true,
     }),
     limits: Limits {
         text: Length::chars(2_200),

@@ -9,6 +9,7 @@
 
 mod errors;
 mod images;
+mod kept;
 mod little;
 mod reading;
 #[cfg(test)]
@@ -17,7 +18,6 @@ mod wire;
 
 use std::slice;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use http::Method;
@@ -26,18 +26,18 @@ use postworks::config::ClientAuth;
 use postworks::job::{ErrorClass, JobError, SyncStream};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use url::Url;
 use url::form_urlencoded::byte_serialize;
 
-use self::errors::TABLE;
+use self::errors::{TABLE, TOKENS};
+use self::kept::{Kept, Uploaded};
 use self::wire::{
     Article, Content, Distribution, Elements, Media, Metadata, NewPost, Organisation, Post,
 };
 use super::answer::Answer;
 use super::call::{Call, Step};
 use super::http::{Http, HttpOptions, RequestBuilder, endpoint};
-use super::oauth::OAuthClient;
+use super::oauth::{Consent, Granted, OAuthClient};
 use super::{
     Account, Committed, Descriptor, Idempotency, Image, ImageKind, ImageLimits, Length, Limits,
     LinkAs, Numbers, OAuthDefaults, Outgoing, Platform, Preparation, Prepared, Profile, Published,
@@ -48,8 +48,6 @@ use super::{
 const VERSION: &str = "202607";
 /// Posts in a page; the API permits 100. A post may have 3,000 characters and much beside them.
 const PAGE_POSTS: usize = 50;
-/// How long an image that is worked on is left alone.
-const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(10);
 /// How the URNs of who may post begin.
 const ORGANISATION: &str = "urn:li:organization:";
 const MEMBER: &str = "urn:li:person:";
@@ -75,6 +73,8 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
         // apps may ask for.
         scopes: &["openid", "profile", "w_member_social"],
         client_auth: ClientAuth::Post,
+        // With a verifier the token endpoint answers 401 `invalid_client`.
+        pkce: false,
     }),
     limits: Limits {
         // "The maximum length of the text of a UGC Post is 3,000 characters."
@@ -104,12 +104,6 @@ pub struct LinkedInClient {
     http: Http,
     oauth: Option<Arc<OAuthClient>>,
     clock: SharedClock,
-}
-
-/// The images of a post, uploaded.
-#[derive(Default, Serialize, Deserialize)]
-struct Kept {
-    images: Vec<String>,
 }
 
 impl LinkedInClient {
@@ -232,13 +226,32 @@ impl Platform for LinkedInClient {
         refresh_token: &SecretString,
     ) -> Result<TokenSet, JobError> {
         if let Some(oauth) = &self.oauth {
-            return oauth.refresh(account, refresh_token).await;
+            return oauth.renew_by(&TOKENS, Step::Refresh, account, refresh_token).await;
         }
         let call = Self::call(account, Step::Refresh, &[]);
         let words = "tokens are renewed by [platforms.linkedin.oauth], which is not set";
         Err(call.error(ErrorClass::Invalid, words))
     }
 
+    /// To where the configuration says, as LinkedIn's pages name no address.
+    async fn revoke(
+        &self,
+        account: &Account,
+        refresh_token: &SecretString,
+    ) -> Result<bool, JobError> {
+        let Some(oauth) = &self.oauth else { return Ok(false) };
+        oauth.revoke(account.connector_id, refresh_token).await
+    }
+
+    async fn exchange_code(
+        &self,
+        oauth: &OAuthClient,
+        consent: Consent<'_>,
+    ) -> Result<Granted, JobError> {
+        oauth.exchange_by(&TOKENS, consent).await
+    }
+
+    /// Decides who the post is by, and uploads its images.
     async fn prepare(
         &self,
         account: &Account,
@@ -246,24 +259,11 @@ impl Platform for LinkedInClient {
         post: &Outgoing,
         so_far: Prepared,
     ) -> Result<Preparation, JobError> {
-        if post.images.is_empty() {
-            return Ok(Preparation::Ready(Prepared::NOTHING));
-        }
-        let mut kept: Kept = so_far.read()?.unwrap_or_default();
-        // One image a run, each kept before the next: a worker that ends loses one.
-        if let Some(next) = post.images.get(kept.images.len()) {
-            let owner = Self::author(account)?;
-            kept.images.push(self.upload(account, access, &owner, next).await?);
-            let until = self.clock.now();
-            return Ok(Preparation::Waits { so_far: Prepared::of(&kept)?, until });
-        }
-        for image in &kept.images {
-            if !self.is_processed(account, access, image).await? {
-                let until = self.clock.now().after(ASKED_AGAIN_AFTER);
-                return Ok(Preparation::Waits { so_far, until });
-            }
-        }
-        Ok(Preparation::Ready(so_far))
+        let kept = match so_far.read()? {
+            Some(kept) => kept,
+            None => Kept { author: Self::author(account)?, images: Vec::new() },
+        };
+        self.upload_next(account, access, post, kept).await
     }
 
     async fn commit(
@@ -274,8 +274,7 @@ impl Platform for LinkedInClient {
         prepared: &Prepared,
     ) -> Result<Committed, JobError> {
         let call = Self::call(account, Step::Publish, slice::from_ref(&access));
-        let Kept { images } = prepared.read()?.unwrap_or_default();
-        let author = Self::author(account)?;
+        let Kept { author, images } = Kept::whole(prepared, post, call)?;
         let body = NewPost {
             author: &author,
             commentary: little::escape(&text(post)),
@@ -305,16 +304,20 @@ impl Platform for LinkedInClient {
         account: &Account,
         access: &SecretString,
         post: &Outgoing,
-        _: &Prepared,
+        prepared: &Prepared,
         sought: Sought<'_>,
     ) -> Result<Reconciled, JobError> {
+        let author = match prepared.read::<Kept>()? {
+            Some(kept) => kept.author,
+            None => Self::author(account)?,
+        };
         let text = text(post);
         if let Some(urn) = sought.named
             && let Some(told) = self.named(account, access, urn, &text, sought).await?
         {
             return Ok(told);
         }
-        self.look_for(account, access, &text, sought).await
+        self.look_for(account, access, &author, &text, sought).await
     }
 
     async fn posts(
@@ -329,7 +332,10 @@ impl Platform for LinkedInClient {
             Some(Ok(start)) => start,
             Some(Err(_)) => return Err(call.error(ErrorClass::Invalid, "this is no cursor")),
         };
-        let answer = self.page(account, access, start).await?;
+        let answer = self.page(account, access, &Self::author(account)?, start).await?;
+        if cursor.is_none() && Self::is_hidden(account, &answer)? {
+            return Ok(SyncPage::default());
+        }
         let page: Elements<Post> = self.value(call, &answer)?;
         // "The end of the dataset is fewer elements than were asked for."
         let next = (page.elements.len() == PAGE_POSTS).then(|| (start + PAGE_POSTS).to_string());
@@ -347,7 +353,14 @@ impl Platform for LinkedInClient {
         let mut url = endpoint(&account.base_url, "rest/socialMetadata");
         // Rest.li's own list: its signs stand as they are, those of the items do not.
         url.set_query(Some(&format!("ids=List({})", ids.join(","))));
-        let metadata: Metadata = self.read(account, access, url).await?;
+        let call = Self::call(account, Step::Read, slice::from_ref(&access));
+        let answer = self.http.send(call, self.request(Method::GET, url, access)).await?;
+        if Self::is_hidden(account, &answer)? {
+            // Of these nothing is counted any more; of those that are left out it would be said that
+            // they are gone.
+            return Ok(posts.iter().map(|urn| (urn.clone(), Numbers::default())).collect());
+        }
+        let metadata: Metadata = self.value(call, &answer)?;
         let numbers = metadata.results.into_iter().map(|(urn, social)| {
             let reactions = social.reaction_summaries.values().map(|kind| kind.count).sum();
             let replies = social.comment_summary.map(|comments| comments.count);
@@ -374,8 +387,9 @@ impl Platform for LinkedInClient {
 }
 
 /// What the post has beside its text.
-fn content<'a>(post: &'a Outgoing, images: &'a [String]) -> Option<Content<'a>> {
-    let media = |(id, image): (&'a String, &'a Image)| Media { id, alt_text: &image.alt };
+fn content<'a>(post: &'a Outgoing, images: &'a [Uploaded]) -> Option<Content<'a>> {
+    let media =
+        |(there, image): (&'a Uploaded, &'a Image)| Media { id: &there.urn, alt_text: &image.alt };
     let mut images = images.iter().zip(&post.images).map(media);
     match (images.next(), images.next()) {
         (Some(only), None) => Some(Content::Media(only)),

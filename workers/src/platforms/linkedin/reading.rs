@@ -7,7 +7,7 @@ use postworks::job::{ErrorClass, JobError, Timestamp};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::wire::{Elements, Member, NetworkSize, Post};
-use super::{LinkedInClient, PAGE_POSTS, little, published, with_segment};
+use super::{LinkedInClient, MEMBER, PAGE_POSTS, little, published, with_segment};
 use crate::platforms::answer::Answer;
 use crate::platforms::call::Step;
 use crate::platforms::http::endpoint;
@@ -27,6 +27,18 @@ impl LinkedInClient {
         let request = self.http.request(Method::GET, url).bearer_auth(access.expose_secret());
         let answer = self.http.send(call, request).await?;
         self.value(call, &answer)
+    }
+
+    /// Whether an answer says that a member's posts are not to be read: apps may read them only where
+    /// LinkedIn approved it, and post without.
+    pub(super) fn is_hidden(account: &Account, answer: &Answer) -> Result<bool, JobError> {
+        let hidden =
+            answer.status == StatusCode::FORBIDDEN && Self::author(account)?.starts_with(MEMBER);
+        if hidden {
+            let connector_id = account.connector_id;
+            tracing::debug!(%connector_id, "this app may not read a member's posts on LinkedIn");
+        }
+        Ok(hidden)
     }
 
     /// How many follow an organisation; only its administrators may ask.
@@ -82,13 +94,13 @@ impl LinkedInClient {
         &self,
         account: &Account,
         access: &SecretString,
+        author: &str,
         start: usize,
     ) -> Result<Answer, JobError> {
-        let author = Self::author(account)?;
         let mut url = endpoint(&account.base_url, "rest/posts");
         url.query_pairs_mut()
             .append_pair("q", "author")
-            .append_pair("author", &author)
+            .append_pair("author", author)
             .append_pair("sortBy", "CREATED")
             .append_pair("start", &start.to_string())
             .append_pair("count", &PAGE_POSTS.to_string());
@@ -110,10 +122,11 @@ impl LinkedInClient {
         &self,
         account: &Account,
         access: &SecretString,
+        author: &str,
         text: &str,
         sought: Sought<'_>,
     ) -> Result<Reconciled, JobError> {
-        let answer = self.page(account, access, 0).await?;
+        let answer = self.page(account, access, author, 0).await?;
         if answer.status == StatusCode::FORBIDDEN {
             let words = "this token may not read the posts of the account (r_member_social or \
                          r_organization_social)";

@@ -1,16 +1,20 @@
 //! What the client of LinkedIn sends, and what it makes of each answer that LinkedIn's pages print.
 
+mod images;
+mod tokens;
+
+use std::time::Duration;
+
 use http::{HeaderMap, StatusCode};
 use postworks::clock::{Clock as _, SystemClock};
 use postworks::job::RateScope;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::platforms::answer::Verdict;
+use crate::platforms::answer::{ErrorTable, Verdict};
 use crate::platforms::limits::testing::{Most, image as image_of, refused};
-use crate::platforms::meta::testing::{image, link, oauth, sent};
+use crate::platforms::meta::testing::{image, link, sent};
 use crate::platforms::meter::Took;
-use crate::platforms::oauth::Consent;
 use crate::platforms::responder::{Reply, Responder, SECRET, post};
 use crate::platforms::{Draft, NetworkPolicy, Others};
 
@@ -34,7 +38,17 @@ fn created() -> Reply {
     Reply::new(201, "").header("x-restli-id", URN)
 }
 
+/// What the account's posts are prepared with: who posts.
+fn decided(account: &Account) -> Prepared {
+    let author = LinkedInClient::author(account).unwrap();
+    Prepared(json!({ "author": author, "images": [] }))
+}
+
 fn judged(step: Step, status: u16, body: &Value) -> (ErrorClass, bool) {
+    judged_by(&TABLE, step, status, body)
+}
+
+fn judged_by(table: &ErrorTable, step: Step, status: u16, body: &Value) -> (ErrorClass, bool) {
     let account = uuid::Uuid::nil();
     let call = Call { descriptor: &DESCRIPTOR, step, account, secrets: &[] };
     let answer = Answer {
@@ -43,32 +57,31 @@ fn judged(step: Step, status: u16, body: &Value) -> (ErrorClass, bool) {
         body: body.to_string().into_bytes().into(),
         took: Took::new(call, Duration::ZERO),
     };
-    let class = answer.value::<Value>(call, &TABLE, &SystemClock).unwrap_err().class();
-    (class, answer.is_taken(call, &TABLE))
+    let class = answer.value::<Value>(call, table, &SystemClock).unwrap_err().class();
+    (class, answer.is_taken(call, table))
 }
 
 #[test]
 fn each_refusal_has_its_class() {
-    use Step::{Publish, Read, Refresh, SignIn, Upload};
+    use Step::{Publish, Read, SignIn, Upload};
     const UNKNOWN: ErrorClass = ErrorClass::Unknown { repeatable: false };
     let expired = json!({ "status": 401, "serviceErrorCode": 65602, "code": "EXPIRED_ACCESS_TOKEN", "message": "The token used in the request has expired" });
     let revoked = json!({ "status": 401, "serviceErrorCode": 65601, "code": "REVOKED_ACCESS_TOKEN", "message": "The token used in the request has been revoked by the user" });
     let old_form = json!({ "serviceErrorCode": 65601, "message": "The token used in the request has been revoked by the user", "status": 401 });
     let denied = json!({ "serviceErrorCode": 100, "message": "Not enough permissions to access: POST /posts", "status": 403 });
-    let grant = json!({ "error": "invalid_grant", "error_description": "The provided authorization grant or refresh token is invalid, expired or revoked." });
-    let code = json!({ "error": "invalid_request", "error_description": "Unable to retrieve access token: authorization code not found" });
+    let passing = json!({ "message": "resource is forbidden", "status": 403 });
     let version = json!({ "status": 426, "code": "NONEXISTENT_VERSION", "message": "Requested version 20210101 is not active" });
     let rows: &[(&[Step], u16, &Value, ErrorClass)] = &[
         (&[Upload, Publish, Read], 401, &expired, ErrorClass::AuthExpired),
-        (&[Upload, Publish, Read, SignIn, Refresh], 401, &revoked, ErrorClass::AuthRevoked),
-        (&[Publish, Read], 401, &old_form, ErrorClass::AuthRevoked),
+        (&[Upload, Publish, Read, SignIn], 401, &revoked, ErrorClass::AuthRevoked),
+        (&[Publish, Read, SignIn], 401, &old_form, ErrorClass::AuthRevoked),
         (&[SignIn], 401, &expired, ErrorClass::AuthRevoked),
-        (&[SignIn, Refresh], 400, &grant, ErrorClass::AuthRevoked),
-        (&[SignIn], 400, &code, ErrorClass::AuthRevoked),
         (&[Upload, Publish, Read], 403, &denied, ErrorClass::Invalid),
+        (&[Publish], 403, &passing, ErrorClass::Transient),
+        (&[Upload, Read], 403, &passing, ErrorClass::Invalid),
         (&[Publish], 426, &version, ErrorClass::Invalid),
         (&[Publish], 500, &Value::Null, UNKNOWN),
-        (&[Upload, Read, Refresh], 503, &Value::Null, ErrorClass::Transient),
+        (&[Upload, Read, SignIn], 503, &Value::Null, ErrorClass::Transient),
     ];
     for (steps, status, body, expected) in rows {
         for &step in *steps {
@@ -85,17 +98,19 @@ fn each_refusal_has_its_class() {
 
 #[test]
 fn every_row_of_the_table_is_reached() {
-    for rule in TABLE.rules {
+    let both = [&TABLE, &TOKENS].map(|table| table.rules.iter().map(move |rule| (table, rule)));
+    for (table, rule) in both.into_iter().flatten() {
         let status = if rule.status == 0 { 400 } else { rule.status };
         let body = match rule.error.parse::<u64>() {
             Ok(number) => json!({ "serviceErrorCode": number, "message": rule.says }),
             Err(_) => json!({ "error": rule.error, "message": rule.says }),
         };
         for &step in rule.steps {
-            let (class, taken) = judged(step, status, &body);
+            let (class, taken) = judged_by(table, step, status, &body);
             let expected = match rule.verdict {
                 Verdict::Revoked => class == ErrorClass::AuthRevoked,
                 Verdict::Taken => taken,
+                Verdict::Later => class == ErrorClass::Transient,
                 Verdict::Limited { .. } => matches!(class, ErrorClass::RateLimited { .. }),
                 other => panic!("{other:?}"),
             };
@@ -112,8 +127,10 @@ async fn a_post_is_one_request_and_its_urn_is_in_a_header() {
     let plain = Outgoing { text: "Hello #world (again)".into(), ..post() };
     let card = Outgoing { link: Some(link()), ..post() };
     for (account, post) in [(member(&responder), plain), (organisation(&responder), card)] {
+        let prepared = client().prepare(&account, &secret, &post, Prepared::NOTHING).await.unwrap();
+        assert_eq!(prepared, Preparation::Ready(decided(&account)), "nothing is sent for it");
         let committed =
-            client().commit(&account, &secret, &post, &Prepared::NOTHING).await.unwrap();
+            client().commit(&account, &secret, &post, &decided(&account)).await.unwrap();
         let Committed::Published(published) = committed else { panic!("{committed:?}") };
         assert_eq!(published.remote_id, URN);
         let url = "https://www.linkedin.com/feed/update/urn:li:share:6844785523593134080";
@@ -138,82 +155,30 @@ async fn a_post_is_one_request_and_its_urn_is_in_a_header() {
     "#);
 
     responder.answer_with(Reply::new(201, ""));
-    let asked = client().commit(&member(&responder), &secret, &post(), &Prepared::NOTHING).await;
+    let account = member(&responder);
+    let asked = client().commit(&account, &secret, &post(), &decided(&account)).await;
     let error = asked.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Unknown { repeatable: false }, "no URN: {error}");
     let nobody = responder.account();
-    let asked = client().commit(&nobody, &secret, &post(), &Prepared::NOTHING).await;
+    let asked = client().prepare(&nobody, &secret, &post(), Prepared::NOTHING).await;
     assert_eq!(asked.unwrap_err().class(), ErrorClass::Invalid, "nobody knows whose post it is");
 }
 
 #[tokio::test]
-async fn images_are_uploaded_to_where_linkedin_says_and_waited_for() {
+async fn a_post_stays_whose_it_was_when_the_account_gets_another_target() {
     let responder = Responder::start().await;
-    let (account, secret) = (organisation(&responder), SecretString::from(SECRET));
-    let images = vec![image(ImageKind::Png, "A cat"), image(ImageKind::Jpeg, "")];
-    let post = Outgoing { link: Some(link()), images, ..post() };
-    let initialized = |image: &str| {
-        let upload_url = format!("{}dms-uploads/C4E10AQ?ca=vector", responder.url);
-        let value = json!({ "uploadUrlExpiresAt": 1650567510704_u64, "uploadUrl": upload_url, "image": image });
-        Reply::new(200, json!({ "value": value }).to_string())
-    };
-    let mut so_far = Prepared::NOTHING;
-    for urn in ["urn:li:image:C4E10AQFoyyAjHPMQuQ", "urn:li:image:C5610AQFj6TdYowm17w"] {
-        responder.answer_in_turn([initialized(urn), Reply::new(201, "")]);
-        let asked = client().prepare(&account, &secret, &post, so_far).await.unwrap();
-        let Preparation::Waits { so_far: next, until } = asked else { panic!("{asked:?}") };
-        assert!(until <= SystemClock.now(), "the next is uploaded at once");
-        so_far = next;
-    }
-    let asked_for = sent(&responder);
-    let first = asked_for.split("\n\nPOST ").next().unwrap();
-    insta::assert_snapshot!(first, @r#"
-    POST /rest/images?action=initializeUpload
-    authorization: Bearer [secret]
-    linkedin-version: 202607
-    x-restli-protocol-version: 2.0.0
-    content-type: application/json
-
-    {"initializeUploadRequest":{"owner":"urn:li:organization:2414183"}}
-
-    PUT /dms-uploads/C4E10AQ?ca=vector
-    authorization: Bearer [secret]
-    content-type: image/png
-
-    not looked at
-    "#);
-
-    let state = |status: &str| Reply::new(200, json!({ "status": status }).to_string());
-    responder.answer_in_turn([state("AVAILABLE"), state("PROCESSING")]);
-    let asked = client().prepare(&account, &secret, &post, so_far.clone()).await.unwrap();
-    assert!(matches!(asked, Preparation::Waits { until, .. } if until > SystemClock.now()));
-    let asked_for = sent(&responder);
-    assert!(
-        asked_for.starts_with("GET /rest/images/urn%3Ali%3Aimage%3AC4E10AQFoyyAjHPMQuQ\n"),
-        "{asked_for}"
-    );
-    responder.answer_in_turn([state("PROCESSING_FAILED")]);
-    let asked = client().prepare(&account, &secret, &post, so_far.clone()).await;
-    assert_eq!(asked.unwrap_err().class(), ErrorClass::Invalid);
-    let denied = r#"{"message":"Accessing this image resource is forbidden. Please check your permissions for this resource","status":403}"#;
-    responder.answer_with(Reply::new(403, denied));
-    let asked = client().prepare(&account, &secret, &post, so_far.clone()).await.unwrap();
-    assert_eq!(asked, Preparation::Ready(so_far.clone()), "who may post may not always look");
-
-    sent(&responder);
+    let (secret, post) = (SecretString::from(SECRET), post());
+    let decided = decided(&organisation(&responder));
+    let now = member(&responder);
+    let ready = client().prepare(&now, &secret, &post, decided.clone()).await.unwrap();
+    assert_eq!(ready, Preparation::Ready(decided.clone()));
     responder.answer_with(created());
-    client().commit(&account, &secret, &post, &so_far).await.unwrap();
+    client().commit(&now, &secret, &post, &decided).await.unwrap();
     let asked_for = sent(&responder);
-    let content = r#""commentary":"Hello\n\nhttps://example.org/page","visibility":"PUBLIC""#;
-    assert!(asked_for.contains(content), "{asked_for}");
-    let content = r#""content":{"multiImage":{"images":[{"id":"urn:li:image:C4E10AQFoyyAjHPMQuQ","altText":"A cat"},{"id":"urn:li:image:C5610AQFj6TdYowm17w"}]}}"#;
-    assert!(asked_for.contains(content), "{asked_for}");
-    let only = Outgoing { images: vec![image(ImageKind::Png, "A cat")], ..post };
-    let kept = Prepared::of(&Kept { images: vec!["urn:li:image:1".into()] }).unwrap();
-    client().commit(&account, &secret, &only, &kept).await.unwrap();
-    let asked_for = sent(&responder);
-    let content = r#""content":{"media":{"id":"urn:li:image:1","altText":"A cat"}}"#;
-    assert!(asked_for.contains(content), "{asked_for}");
+    assert!(asked_for.contains(r#"{"author":"urn:li:organization:2414183""#), "{asked_for}");
+    let undecided = client().commit(&now, &secret, &post, &Prepared::NOTHING).await.unwrap_err();
+    assert_eq!(undecided.class(), ErrorClass::Bug, "{undecided}");
+    assert_eq!(sent(&responder), "");
 }
 
 #[tokio::test]
@@ -225,11 +190,11 @@ async fn a_duplicate_names_the_post_that_is_there_unless_it_is_none() {
     for body in [newer, json!({ "message": message, "status": 422 })] {
         responder.answer_with(Reply::new(422, body.to_string()));
         let committed =
-            client().commit(&account, &secret, &post(), &Prepared::NOTHING).await.unwrap();
+            client().commit(&account, &secret, &post(), &decided(&account)).await.unwrap();
         assert_eq!(committed, Committed::AlreadyThere { remote_id: Some(URN.into()) });
     }
     responder.answer_with(Reply::new(422, r#"{"message":"Text too long","status":422}"#));
-    let refused = client().commit(&account, &secret, &post(), &Prepared::NOTHING).await;
+    let refused = client().commit(&account, &secret, &post(), &decided(&account)).await;
     assert_eq!(refused.unwrap_err().class(), ErrorClass::Invalid);
 
     sent(&responder);
@@ -258,10 +223,13 @@ async fn a_duplicate_names_the_post_that_is_there_unless_it_is_none() {
     responder.answer_in_turn([Reply::new(404, "{}"), Reply::new(200, list)]);
     assert_eq!(ask().await, Reconciled::Absent, "a ghost, and no such post in the list");
     let asked_for = sent(&responder);
-    assert!(
-        asked_for.starts_with("GET /rest/posts/urn%3Ali%3Ashare%3A6844785523593134080\n"),
-        "{asked_for}"
-    );
+    let named = asked_for.split("\n\nGET ").next().unwrap();
+    insta::assert_snapshot!(named, @r"
+    GET /rest/posts/urn%3Ali%3Ashare%3A6844785523593134080
+    authorization: Bearer [secret]
+    linkedin-version: 202607
+    x-restli-protocol-version: 2.0.0
+    ");
 }
 
 #[test]
@@ -347,58 +315,66 @@ async fn posts_numbers_and_who_posts_are_read() {
     let profile = client().profile(&member(&responder), &secret).await.unwrap();
     assert_eq!(profile.display_name.as_deref(), Some("John Doe"));
     let asked_for = sent(&responder);
-    let asked: Vec<&str> = asked_for.lines().filter(|line| line.starts_with("GET ")).collect();
-    assert_eq!(
-        asked,
-        [
-            "GET /rest/posts?q=author&author=urn%3Ali%3Aorganization%3A2414183&sortBy=CREATED&start=50&count=50",
-            "GET /rest/socialMetadata?ids=List(urn%3Ali%3Ashare%3A6856984350567002112,urn%3Ali%3AugcPost%3A6844785523593134080)",
-            "GET /rest/organizations/2414183",
-            "GET /rest/networkSizes/urn%3Ali%3Aorganization%3A2414183?edgeType=COMPANY_FOLLOWED_BY_MEMBER",
-            "GET /rest/organizations/2414183",
-            "GET /rest/networkSizes/urn%3Ali%3Aorganization%3A2414183?edgeType=COMPANY_FOLLOWED_BY_MEMBER",
-            "GET /v2/userinfo",
-        ]
-    );
+    insta::assert_snapshot!(asked_for, @r"
+    GET /rest/posts?q=author&author=urn%3Ali%3Aorganization%3A2414183&sortBy=CREATED&start=50&count=50
+    authorization: Bearer [secret]
+    linkedin-version: 202607
+    x-restli-protocol-version: 2.0.0
+    x-restli-method: FINDER
+
+    GET /rest/socialMetadata?ids=List(urn%3Ali%3Ashare%3A6856984350567002112,urn%3Ali%3AugcPost%3A6844785523593134080)
+    authorization: Bearer [secret]
+    linkedin-version: 202607
+    x-restli-protocol-version: 2.0.0
+
+    GET /rest/organizations/2414183
+    authorization: Bearer [secret]
+    linkedin-version: 202607
+    x-restli-protocol-version: 2.0.0
+
+    GET /rest/networkSizes/urn%3Ali%3Aorganization%3A2414183?edgeType=COMPANY_FOLLOWED_BY_MEMBER
+    authorization: Bearer [secret]
+    linkedin-version: 202607
+    x-restli-protocol-version: 2.0.0
+
+    GET /rest/organizations/2414183
+    authorization: Bearer [secret]
+    linkedin-version: 202607
+    x-restli-protocol-version: 2.0.0
+
+    GET /rest/networkSizes/urn%3Ali%3Aorganization%3A2414183?edgeType=COMPANY_FOLLOWED_BY_MEMBER
+    authorization: Bearer [secret]
+    linkedin-version: 202607
+    x-restli-protocol-version: 2.0.0
+
+    GET /v2/userinfo
+    authorization: Bearer [secret]
+    ");
 }
 
 #[tokio::test]
-async fn tokens_come_from_a_consent_a_renewal_or_a_person() {
+async fn a_member_whose_posts_may_not_be_read_has_none_and_an_organisation_is_told() {
     let responder = Responder::start().await;
     let secret = SecretString::from(SECRET);
-    let servers = Arc::new(oauth(&DESCRIPTOR, &responder));
-    let client = client().with_oauth(Arc::clone(&servers));
-    let tokens = r#"{"access_token":"s3cr3t-new","expires_in":5184000,"refresh_token":"s3cr3t-refresh","refresh_token_expires_in":31536000,"scope":"openid,profile,w_member_social"}"#;
-    responder.answer_with(Reply::new(200, tokens));
-    let verifier = SecretString::from(SECRET);
-    let redirect_uri = "https://app.example/api/oauth/linkedin/callback";
-    let target = Some(ORGANISATION);
-    let consent = Consent { code: &secret, verifier: &verifier, redirect_uri, target };
-    let granted = client.exchange_code(&servers, consent).await.unwrap();
-    assert_eq!(granted.target.as_deref(), target);
-    assert_eq!(granted.tokens.refresh.unwrap().expose_secret(), "s3cr3t-refresh");
-    let set = client.refresh(&member(&responder), &secret).await.unwrap();
-    assert_eq!(set.access.expose_secret(), "s3cr3t-new");
-    insta::assert_snapshot!(sent(&responder), @r"
-    POST /token
-    content-type: application/x-www-form-urlencoded
-
-    grant_type=authorization_code&code=[secret]&code_verifier=[secret]&redirect_uri=https%3A%2F%2Fapp.example%2Fapi%2Foauth%2Flinkedin%2Fcallback&client_id=us&client_secret=0ur-s3cret
-
-    POST /token
-    content-type: application/x-www-form-urlencoded
-
-    grant_type=refresh_token&refresh_token=[secret]&client_id=us&client_secret=0ur-s3cret
-    ");
-
-    let member_says =
-        |sub: &str| Reply::new(200, json!({ "sub": sub, "name": "John Doe" }).to_string());
-    responder.answer_with(member_says("782bbtaQ"));
-    let set = client.sign_in(&member(&responder), &secret).await.unwrap();
-    assert_eq!((set.remote_id.as_deref(), set.refresh.is_none()), (Some("782bbtaQ"), true));
-    responder.answer_with(member_says("other"));
-    let error = client.sign_in(&member(&responder), &secret).await.unwrap_err();
-    assert_eq!(error.class(), ErrorClass::AuthRevoked);
+    let (member, organisation) = (member(&responder), organisation(&responder));
+    let denied = r#"{"serviceErrorCode":100,"message":"Not enough permissions to access: FINDER-author /posts","status":403}"#;
+    responder.answer_with(Reply::new(403, denied));
+    let page = client().posts(&member, &secret, None).await.unwrap();
+    assert!(page.posts.is_empty() && page.next.is_none(), "{page:?}");
+    // In the middle of a walk it is an error, after which the walk begins anew: what it has not come
+    // to would be left out for good.
+    let error = client().posts(&member, &secret, Some("50")).await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Invalid);
+    let ids = [URN.to_owned()];
+    let numbers = client().numbers(&member, &secret, &ids).await.unwrap();
+    assert_eq!(numbers, [(URN.to_owned(), Numbers::default())], "it is not said to be gone");
+    let error = client().posts(&organisation, &secret, None).await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Invalid);
+    let error = client().numbers(&organisation, &secret, &ids).await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Invalid);
+    responder.answer_with(Reply::new(503, ""));
+    let error = client().posts(&member, &secret, None).await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Transient);
 }
 
 #[test]

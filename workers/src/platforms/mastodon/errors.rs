@@ -10,22 +10,25 @@
 
 use serde_json::Value;
 
-use crate::platforms::answer::{ALWAYS, ErrorTable, FOR_TOKENS, Rule, Verdict, WITH_ACCESS, Words};
+use crate::platforms::answer::{ErrorTable, Rule, Verdict, WITH_ACCESS, Words};
 use crate::platforms::call::Step;
+
+/// Steps that ask the API; none gets a new token.
+const ASKING: &[Step] = &[Step::SignIn, Step::Upload, Step::Publish, Step::Read];
 
 pub(super) const TABLE: ErrorTable = ErrorTable {
     words,
     rules: &[
         // "The access token is invalid", "… was revoked", "… expired": of the token a person pasted
         // there is no other one.
-        Rule::new(FOR_TOKENS, 401, "", Verdict::Revoked),
+        Rule::new(&[Step::SignIn], 401, "", Verdict::Revoked),
         // Before 4.3 a token of nobody was answered with 422.
         Rule::new(WITH_ACCESS, 422, "", Verdict::Expired).saying("requires an authenticated user"),
         // Only a token that is allowed more helps.
-        Rule::new(ALWAYS, 403, "", Verdict::Revoked).saying("outside the authorized scopes"),
+        Rule::new(ASKING, 403, "", Verdict::Revoked).saying("outside the authorized scopes"),
         // "Your login is currently disabled", "… missing a confirmed e-mail address", "… pending
         // approval".
-        Rule::new(ALWAYS, 403, "", Verdict::Revoked).saying("Your login is"),
+        Rule::new(ASKING, 403, "", Verdict::Revoked).saying("Your login is"),
         // "Cannot attach files that have not finished processing. Try again in a moment!"
         Rule::new(&[Step::Publish], 422, "", Verdict::Later).saying("not finished processing"),
     ],

@@ -10,6 +10,8 @@ mod identity;
 mod pkce;
 mod profile;
 #[cfg(test)]
+pub(super) mod testing;
+#[cfg(test)]
 mod tests;
 
 use std::time::Duration;
@@ -39,11 +41,12 @@ use super::{Account, Descriptor, TokenSet};
 /// Errors that are about us and not about any account (RFC 6749 §5.2).
 const OUR_FAULT: [&str; 2] = ["invalid_client", "unauthorized_client"];
 
-/// What else is refused at a token endpoint is "wrong and will stay wrong", or "later".
+/// What else is refused at a token endpoint is "wrong and will stay wrong", or "later". A platform that
+/// says it in other words brings a table of its own.
 const TABLE: ErrorTable =
     ErrorTable::plain(&[Rule::new(FOR_TOKENS, 0, "invalid_grant", Verdict::Revoked)]);
 
-/// Who an account is, is asked for again after these, if the answer gets lost.
+/// Whose tokens are is asked for again after these, if the answer gets lost.
 const ASKED_AGAIN_AFTER: [Duration; 2] = [Duration::from_millis(300), Duration::from_secs(1)];
 
 /// A code that a person's browser brought, and what belongs to it.
@@ -119,7 +122,8 @@ impl OAuthClient {
         (&self.profile.client_id, self.profile.client.secrets())
     }
 
-    /// Where to send a person who is to consent. `state` comes back with the code.
+    /// Where to send a person who is to consent. `state` comes back with the code; the challenge goes
+    /// along where the server takes one.
     pub fn authorize_url(&self, state: &str, code_challenge: &str, redirect_uri: &str) -> Url {
         let mut url = self.profile.authorize_url.clone();
         let mut query = url.query_pairs_mut();
@@ -130,8 +134,10 @@ impl OAuthClient {
             query.append_pair("scope", &self.profile.scopes.join(" "));
         }
         query.append_pair("state", state);
-        query.append_pair("code_challenge", code_challenge);
-        query.append_pair("code_challenge_method", "S256");
+        if self.profile.pkce {
+            query.append_pair("code_challenge", code_challenge);
+            query.append_pair("code_challenge_method", "S256");
+        }
         drop(query);
         url
     }
@@ -154,12 +160,11 @@ impl OAuthClient {
         let Consent { code, verifier, redirect_uri, .. } = consent;
         let secrets = self.with_ours([code, verifier]);
         let call = self.call(Step::SignIn, Uuid::nil(), &secrets);
-        let form = vec![
-            ("grant_type", "authorization_code"),
-            ("code", code.expose_secret()),
-            ("code_verifier", verifier.expose_secret()),
-            ("redirect_uri", redirect_uri),
-        ];
+        let mut form = vec![("grant_type", "authorization_code"), ("code", code.expose_secret())];
+        if self.profile.pkce {
+            form.push(("code_verifier", verifier.expose_secret()));
+        }
+        form.push(("redirect_uri", redirect_uri));
         let (told, asked_at) = self.grant(call, table, form).await?;
         let told_by_token = self.identity(&told);
         let mut tokens = told.into_set(asked_at);
@@ -189,11 +194,22 @@ impl OAuthClient {
         account: &Account,
         refresh_token: &SecretString,
     ) -> Result<TokenSet, JobError> {
+        self.renew_by(&TABLE, step, account, refresh_token).await
+    }
+
+    /// The same on a platform whose refusals are of a form of their own.
+    pub(super) async fn renew_by(
+        &self,
+        table: &ErrorTable,
+        step: Step,
+        account: &Account,
+        refresh_token: &SecretString,
+    ) -> Result<TokenSet, JobError> {
         let secrets = self.with_ours([refresh_token]);
         let call = self.call(step, account.connector_id, &secrets);
         let form =
             vec![("grant_type", "refresh_token"), ("refresh_token", refresh_token.expose_secret())];
-        let (told, asked_at) = self.grant(call, &TABLE, form).await?;
+        let (told, asked_at) = self.grant(call, table, form).await?;
         let id = self.identity(&told).id;
         // Tokens of another account must never be used to publish as this one.
         if let (Some(known), Some(id)) = (&account.remote_id, &id)
@@ -279,26 +295,15 @@ impl OAuthClient {
         if told.id.is_some() && told.name.is_some() {
             return (told, None);
         }
-        let mut pauses = ASKED_AGAIN_AFTER.iter();
-        loop {
-            let error = match self.ask_who(url, access).await {
-                Ok(claims) => return (told.with(Identity::of_userinfo(&claims)), None),
-                Err(error) => error,
-            };
-            let passes = matches!(
-                error.class(),
-                ErrorClass::NotSent | ErrorClass::Transient | ErrorClass::Unknown { .. }
-            );
-            match pauses.next() {
-                Some(pause) if passes => tokio::time::sleep(*pause).await,
-                _ => {
-                    tracing::warn!(
-                        platform = self.descriptor.name,
-                        error = %error.chain(),
-                        "an account does not say who it is"
-                    );
-                    return (told, Some(error));
-                }
+        match asked_again(|| self.ask_who(url, access)).await {
+            Ok(claims) => (told.with(Identity::of_userinfo(&claims)), None),
+            Err(error) => {
+                tracing::warn!(
+                    platform = self.descriptor.name,
+                    error = %error.chain(),
+                    "an account does not say who it is"
+                );
+                (told, Some(error))
             }
         }
     }
@@ -322,5 +327,27 @@ impl OAuthClient {
         secrets: [&'a SecretString; N],
     ) -> Vec<&'a SecretString> {
         secrets.into_iter().chain(self.profile.client.secrets()).collect()
+    }
+}
+
+/// Asks whose tokens are, and again if only the answer was lost.
+pub(super) async fn asked_again<T, Asked>(ask: impl Fn() -> Asked + Send) -> Result<T, JobError>
+where
+    Asked: Future<Output = Result<T, JobError>> + Send,
+{
+    let mut pauses = ASKED_AGAIN_AFTER.iter();
+    loop {
+        let error = match ask().await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        let passes = matches!(
+            error.class(),
+            ErrorClass::NotSent | ErrorClass::Transient | ErrorClass::Unknown { .. }
+        );
+        match pauses.next() {
+            Some(pause) if passes => tokio::time::sleep(*pause).await,
+            _ => return Err(error),
+        }
     }
 }

@@ -20,6 +20,8 @@ pub struct Profile {
     pub(super) client_id: String,
     pub(super) client: Client,
     pub(super) scopes: Vec<String>,
+    /// Whether codes are tied to who set out for them.
+    pub(super) pkce: bool,
     api_url: Option<Url>,
 }
 
@@ -111,6 +113,7 @@ impl Profile {
             client: Client::new(client_id, secret, auth),
             client_id: client_id.clone(),
             scopes,
+            pkce: config.pkce.or(known.map(|known| known.pkce)).unwrap_or(true),
             api_url: or(&None, known.map(|known| known.api_url)),
         })
     }

@@ -124,6 +124,37 @@ async fn a_code_is_exchanged_with_its_verifier_and_in_our_name() {
 }
 
 #[tokio::test]
+async fn a_server_that_takes_no_verifier_is_sent_none() {
+    let servers = Responder::start().await;
+    let client = client(&servers, "pkce = false");
+    let url = client.authorize_url("st4te", "ch4llenge", REDIRECT);
+    assert!(url.as_str().ends_with("&scope=openid+publish&state=st4te"), "{url}");
+    servers.answer_with(tokens(json!({})));
+    exchange(&client).await.unwrap();
+    insta::assert_snapshot!(servers.take_requests(), @r"
+    POST /token
+    content-type: application/x-www-form-urlencoded
+
+    grant_type=authorization_code&code=the%2Fcode&redirect_uri=https%3A%2F%2Fapp.example%2Fapi%2Foauth%2Fsandbox%2Fcallback&client_id=post+works
+    ");
+}
+
+#[test]
+fn whether_codes_are_tied_is_the_platforms_to_say_unless_it_is_set() {
+    let pkce = |of: &Descriptor, more: &str| {
+        let text = format!("[platforms.{}.oauth]\nclient_id = \"us\"\n{more}\n", of.name);
+        let config = Config::load(&Sources::default().file("test.toml", text)).unwrap();
+        let (_, section) = config.oauth().next().unwrap();
+        Profile::read(section, of.oauth).unwrap().pkce
+    };
+    let theirs = "authorize_url = \"https://as.example/\"\ntoken_url = \"https://as.example/\"";
+    let (linkedin, x) = (&crate::platforms::linkedin::DESCRIPTOR, &crate::platforms::x::DESCRIPTOR);
+    assert!(!pkce(linkedin, "") && pkce(linkedin, "pkce = true"));
+    assert!(pkce(x, "") && !pkce(x, "pkce = false"));
+    assert!(pkce(&SANDBOX, theirs) && !pkce(&SANDBOX, &format!("{theirs}\npkce = false")));
+}
+
+#[tokio::test]
 async fn an_account_is_who_the_token_endpoint_says_to_us() {
     let servers = Responder::start().await;
     let client = client(&servers, "issuer = \"https://as.example\"");

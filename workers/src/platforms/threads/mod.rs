@@ -48,6 +48,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
             "threads_manage_insights",
         ],
         client_auth: ClientAuth::Post,
+        pkce: true,
     }),
     limits: Limits {
         text: Length { max: 500, unit: "characters (an emoji counts its bytes)", count: length },

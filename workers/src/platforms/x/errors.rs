@@ -11,7 +11,7 @@ use std::time::Duration;
 use postworks::job::RateScope;
 use serde_json::Value;
 
-use crate::platforms::answer::{ALWAYS, ErrorTable, Rule, Verdict, Words};
+use crate::platforms::answer::{ErrorTable, FOR_TOKENS, Rule, Verdict, WITH_ACCESS, Words};
 use crate::platforms::call::Step;
 
 /// For how long nothing is sent when what the app may read in a month, or has paid for, is used up.
@@ -28,17 +28,28 @@ pub(super) const TABLE: ErrorTable = ErrorTable {
         // 187 "Status is a duplicate." is what it was before.
         Rule::new(&[Step::Publish], 403, "187", Verdict::Taken),
         // A 429 whose headers say that there is much left (xdevplatform/xdk#25).
-        Rule::new(ALWAYS, 429, "usage-capped", USED_UP),
-        Rule::new(ALWAYS, 403, "usage-capped", USED_UP),
+        Rule::new(WITH_ACCESS, 429, "usage-capped", USED_UP),
+        Rule::new(WITH_ACCESS, 403, "usage-capped", USED_UP),
         // No credits are left (docs.x.com/x-api/getting-started/pricing).
-        Rule::new(ALWAYS, 402, "", USED_UP),
+        Rule::new(WITH_ACCESS, 402, "", USED_UP),
         // The account, not what was asked: suspended, or locked until its owner has logged in.
-        Rule::new(ALWAYS, 403, "user-suspended", Verdict::Revoked),
-        Rule::new(ALWAYS, 403, "64", Verdict::Revoked),
-        Rule::new(ALWAYS, 403, "326", Verdict::Revoked),
-        Rule::new(ALWAYS, 403, "", Verdict::Revoked).saying("temporarily locked"),
+        Rule::new(WITH_ACCESS, 403, "user-suspended", Verdict::Revoked),
+        Rule::new(WITH_ACCESS, 403, "64", Verdict::Revoked),
+        Rule::new(WITH_ACCESS, 403, "326", Verdict::Revoked),
+        Rule::new(WITH_ACCESS, 403, "", Verdict::Revoked).saying("temporarily locked"),
     ],
 };
+
+/// Refusals of the token endpoint, which says `{"error", "error_description"}`: of a used or unknown
+/// token it says `invalid_request`, as of a request without one ("Missing required parameter …").
+pub(super) const TOKENS: ErrorTable = ErrorTable::plain(&[
+    Rule::new(FOR_TOKENS, 0, "invalid_grant", Verdict::Revoked),
+    Rule::new(FOR_TOKENS, 400, "invalid_request", Verdict::Revoked)
+        .saying("Value passed for the token was invalid"),
+    // plhery/node-twitter-api-v2#496
+    Rule::new(&[Step::SignIn], 400, "invalid_request", Verdict::Revoked)
+        .saying("Value passed for the authorization code was invalid"),
+]);
 
 fn words(body: &Value) -> Words {
     let text = |of: &Value, name: &str| of[name].as_str().unwrap_or_default().to_owned();

@@ -12,6 +12,7 @@ mod uploads;
 mod wire;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use http::Method;
@@ -26,7 +27,7 @@ use self::wire::{Created, Envelope, Media, NewPost, Page, Person, Post, Reply};
 use super::call::{Call, Step};
 use super::http::{Http, HttpOptions, RequestBuilder, endpoint};
 use super::look_back::{Listing, Shown};
-use super::oauth::OAuthClient;
+use super::oauth::{Consent, Granted, OAuthClient, asked_again};
 use super::{
     Account, Committed, Descriptor, Idempotency, ImageKind, ImageLimits, ImageRule, Length, Limits,
     LinkAs, Numbers, OAuthDefaults, Outgoing, Platform, Preparation, Prepared, Price, Profile,
@@ -76,6 +77,7 @@ static OAUTH: OAuthDefaults = OAuthDefaults {
     // Without the last there is no refresh token.
     scopes: &["tweet.read", "tweet.write", "users.read", "media.write", "offline.access"],
     client_auth: ClientAuth::Basic,
+    pkce: true,
 };
 
 /// Posts in a page of a walk; X permits 100, and a page must stay far below the longest answer we read.
@@ -85,6 +87,9 @@ const LISTED_POSTS: &str = "100";
 /// What is asked of each: the addresses that the short ones stand for, and when it was posted. X's
 /// guides call the parameter so; its OpenAPI document has `post.fields` since August 2026.
 const FIELDS: (&str, &str) = ("tweet.fields", "created_at,conversation_id,entities");
+/// How long a new token's owner is asked for: the lease that the token was renewed under has so much
+/// left, and whoever takes it then uses the old token up a second time.
+const OWNER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Speaks to X.
 pub struct XClient {
@@ -154,6 +159,35 @@ impl XClient {
         self.exchange::<Envelope<Person>>(call, request).await.map(|answer| answer.data)
     }
 
+    /// The tokens, and whose they are. Renewed tokens are not thrown away because X does not say: the
+    /// old ones are used up.
+    async fn owned(&self, account: &Account, tokens: TokenSet) -> Result<TokenSet, JobError> {
+        let asked = asked_again(|| self.me(account, &tokens.access));
+        let id = match tokio::time::timeout(OWNER_WITHIN, asked).await {
+            Ok(Ok(me)) => me.id,
+            Ok(Err(error)) => {
+                let (connector_id, error) = (account.connector_id, error.chain());
+                tracing::warn!(%connector_id, error, "X does not say whose a new token is");
+                return Ok(tokens);
+            }
+            Err(_) => {
+                let (connector_id, within) = (account.connector_id, OWNER_WITHIN);
+                tracing::warn!(%connector_id, ?within, "X did not say whose a new token is");
+                return Ok(tokens);
+            }
+        };
+        match &account.remote_id {
+            Some(known) if *known != id => {
+                let words = format!(
+                    "the refresh token is another account's, {id}: this one is {known}. It is used \
+                     up now; enter one of this account"
+                );
+                Err(Self::call(account, Step::SignIn, &[]).error(ErrorClass::AuthRevoked, &words))
+            }
+            _ => Ok(TokenSet { remote_id: Some(id), ..tokens }),
+        }
+    }
+
     /// A page of the account's own posts, newest first.
     async fn list(
         &self,
@@ -201,7 +235,9 @@ impl Platform for XClient {
         account: &Account,
         secret: &SecretString,
     ) -> Result<TokenSet, JobError> {
-        self.oauth(account, Step::SignIn)?.renew(Step::SignIn, account, secret).await
+        let oauth = self.oauth(account, Step::SignIn)?;
+        let tokens = oauth.renew_by(&errors::TOKENS, Step::SignIn, account, secret).await?;
+        self.owned(account, tokens).await
     }
 
     async fn refresh(
@@ -209,7 +245,8 @@ impl Platform for XClient {
         account: &Account,
         refresh_token: &SecretString,
     ) -> Result<TokenSet, JobError> {
-        self.oauth(account, Step::Refresh)?.refresh(account, refresh_token).await
+        let oauth = self.oauth(account, Step::Refresh)?;
+        oauth.renew_by(&errors::TOKENS, Step::Refresh, account, refresh_token).await
     }
 
     async fn revoke(
@@ -219,6 +256,14 @@ impl Platform for XClient {
     ) -> Result<bool, JobError> {
         let Some(oauth) = &self.oauth else { return Ok(false) };
         oauth.revoke(account.connector_id, refresh_token).await
+    }
+
+    async fn exchange_code(
+        &self,
+        oauth: &OAuthClient,
+        consent: Consent<'_>,
+    ) -> Result<Granted, JobError> {
+        oauth.exchange_by(&errors::TOKENS, consent).await
     }
 
     /// Uploads and describes images, one step at a time.
@@ -245,6 +290,12 @@ impl Platform for XClient {
         let secrets = [access];
         let call = Self::call(account, Step::Publish, &secrets);
         let uploads: Uploads = prepared.read()?.unwrap_or_default();
+        if uploads.media.len() != post.images.len() {
+            // A post without its images cannot be taken back.
+            let (kept, images) = (uploads.media.len(), post.images.len());
+            let words = format!("{kept} uploads are kept for {images} images");
+            return Err(call.error(ErrorClass::Bug, &words));
+        }
         let media_ids: Vec<&str> = uploads.media.iter().map(|media| media.id.as_str()).collect();
         let new = NewPost {
             text: &post.text_with_link(),

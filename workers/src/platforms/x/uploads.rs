@@ -21,6 +21,8 @@ use crate::platforms::{Account, Image, ImageKind, Outgoing, Preparation, Prepare
 const MARGIN: Duration = Duration::from_secs(10 * 60);
 /// How long an upload is good for if X does not say: the least that its guide shows.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// An upload that failed, or is still worked on, is made again after this: it would stay as it is.
+const WORKED_ON: Duration = Duration::from_secs(60 * 60);
 /// When to ask again whether an upload is ready, if X does not say.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 
@@ -33,6 +35,9 @@ pub(super) struct Uploads {
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Upload {
     pub(super) id: String,
+    /// Long ago, if that is not kept.
+    #[serde(default)]
+    made_at: Timestamp,
     /// X forgets it then.
     ends: Timestamp,
     /// X has finished with it.
@@ -41,11 +46,24 @@ pub(super) struct Upload {
     described: bool,
 }
 
+/// How far X is with an upload.
+enum Progress {
+    Done,
+    /// Ask again then.
+    Works(Timestamp),
+    Failed,
+}
+
 impl Uploads {
     /// To be kept before it goes on.
     fn so_far(&self, until: Timestamp) -> Result<Preparation, JobError> {
         Ok(Preparation::Waits { so_far: Prepared::of(self)?, until })
     }
+}
+
+fn failed(account: &Account, at: usize) -> JobError {
+    let words = format!("X could not make anything of image {} of the post", at + 1);
+    XClient::call(account, Step::Upload, &[]).error(ErrorClass::Invalid, &words)
 }
 
 impl XClient {
@@ -64,8 +82,12 @@ impl XClient {
             let next = match kept {
                 None => self.upload(account, access, image).await?,
                 Some(kept) if !kept.ready => match self.progress(account, access, &kept).await? {
-                    Ok(()) => Upload { ready: true, ..kept },
-                    Err(until) => return uploads.so_far(until),
+                    Progress::Done => Upload { ready: true, ..kept },
+                    _ if now.since(kept.made_at) > WORKED_ON => {
+                        self.upload(account, access, image).await?
+                    }
+                    Progress::Works(until) => return uploads.so_far(until),
+                    Progress::Failed => return Err(failed(account, at)),
                 },
                 Some(kept) if !kept.described => {
                     self.describe(account, access, &kept, image).await?;
@@ -101,19 +123,20 @@ impl XClient {
         let kept = expires_after_secs.filter(|s| *s > 0).map_or(KEPT, Duration::from_secs);
         Ok(Upload {
             id,
+            made_at: asked_at,
             ends: asked_at.after(kept.min(KEPT)),
             ready: processing_info.is_none_or(|info| info.state == "succeeded"),
             described: image.alt.trim().is_empty(),
         })
     }
 
-    /// Whether an upload is ready; else when to ask again.
+    /// How far an upload is.
     async fn progress(
         &self,
         account: &Account,
         access: &SecretString,
         kept: &Upload,
-    ) -> Result<Result<(), Timestamp>, JobError> {
+    ) -> Result<Progress, JobError> {
         let secrets = [access];
         let call = Self::call(account, Step::Upload, &secrets);
         let request = self
@@ -121,15 +144,12 @@ impl XClient {
             .query(&[("command", "STATUS"), ("media_id", &kept.id)]);
         let Envelope { data } = self.exchange::<Envelope<Uploaded>>(call, request).await?;
         match data.processing_info {
-            Some(Processing { state, .. }) if state == "failed" => {
-                let words = "X could not make anything of an image of the post";
-                Err(call.error(ErrorClass::Invalid, words))
-            }
+            Some(Processing { state, .. }) if state == "failed" => Ok(Progress::Failed),
             Some(Processing { state, check_after_secs }) if state != "succeeded" => {
                 let wait = check_after_secs.map_or(ASK_AGAIN, Duration::from_secs);
-                Ok(Err(self.clock.now().after(wait.max(ASK_AGAIN))))
+                Ok(Progress::Works(self.clock.now().after(wait.max(ASK_AGAIN))))
             }
-            _ => Ok(Ok(())),
+            _ => Ok(Progress::Done),
         }
     }
 
