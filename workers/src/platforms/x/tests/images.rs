@@ -119,13 +119,14 @@ async fn an_upload_that_failed_or_was_never_ready_is_made_again_after_an_hour() 
         let info = json!({ "state": state });
         Reply::new(200, json!({ "data": { "id": "8", "processing_info": info } }).to_string())
     };
+    let young = kept(59);
     responder.answer_with(state("failed"));
-    let refused = client.prepare(&account, &secret, &post, kept(59)).await.unwrap_err();
+    let refused = client.prepare(&account, &secret, &post, young.clone()).await.unwrap_err();
     assert_eq!(refused.class(), INVALID);
     assert!(refused.to_string().contains("image 2 of the post"), "{refused}");
     responder.answer_with(state("in_progress"));
-    let waits = client.prepare(&account, &secret, &post, kept(59)).await.unwrap();
-    assert!(matches!(waits, Preparation::Waits { so_far, .. } if so_far == kept(59)));
+    let waits = client.prepare(&account, &secret, &post, young.clone()).await.unwrap();
+    assert!(matches!(waits, Preparation::Waits { so_far, .. } if so_far == young));
     for stays in ["failed", "in_progress"] {
         let again = Reply::new(200, r#"{"data":{"id":"9","expires_after_secs":86400}}"#);
         responder.answer_in_turn([state(stays), again]);
