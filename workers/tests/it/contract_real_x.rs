@@ -24,10 +24,12 @@ const NAMED_BY_THE_GUIDES: &str = "tweet.fields";
 
 fn document() -> PathBuf {
     let path = std::env::var_os("OPENAPI").filter(|path| !path.is_empty());
-    let path = path.expect(
-        "no document is given: make test-x-contract OPENAPI=/path/to/openapi.json, which is at \
-         https://api.x.com/2/openapi.json",
-    );
+    let path = path.unwrap_or_else(|| {
+        panic!(
+            "no document is given: make test-x-contract OPENAPI=/path/to/openapi.json, which is at \
+             https://api.x.com/2/openapi.json"
+        )
+    });
     let path = PathBuf::from(path);
     assert!(path.is_file(), "OPENAPI: there is no file {}", path.display());
     path

@@ -257,6 +257,6 @@ mod tests {
     fn bare_ones_are_found_if_they_are_wanted() {
         let text = "see example.com and https://example.org/a";
         assert_eq!(addresses(text, true), [4..15, 20..41]);
-        assert_eq!(addresses(text, false), [20..41]);
+        assert_eq!(addresses(text, false), vec![20..41; 1]);
     }
 }
