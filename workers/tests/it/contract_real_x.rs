@@ -47,12 +47,13 @@ fn unknown_names(document: &Value, requests: &[String]) -> BTreeSet<String> {
     let paths = document["paths"].as_object().unwrap();
     let mut unknown = BTreeSet::new();
     for request in requests {
-        let (path, query) = request.split_once('?').unwrap_or((request, ""));
+        let (method, address) = request.split_once(' ').unwrap();
+        let (path, query) = address.split_once('?').unwrap_or((address, ""));
         let exact = paths.get(path);
         let found =
             exact.or_else(|| paths.iter().find(|(of, _)| is_of(of, path)).map(|(_, it)| it));
-        let of =
-            &found.unwrap_or_else(|| panic!("the document has no {path}"))["get"]["parameters"];
+        let found = found.unwrap_or_else(|| panic!("the document has no {path}"));
+        let of = &found[method.to_lowercase()]["parameters"];
         let known: Vec<&str> = of
             .as_array()
             .into_iter()
@@ -117,7 +118,8 @@ async fn every_request_is_one_that_xs_own_document_permits() {
     // Made-up ids are no numbers, as the document has them.
     let upload = |ready: bool, described: bool| {
         let ends = now.after(Duration::from_secs(3_600));
-        let upload = json!({ "id": "7", "ends": ends, "ready": ready, "described": described });
+        let upload = json!({ "id": "7", "made_at": now.to_string(), "ends": ends, "ready": ready,
+            "described": described });
         Prepared(json!({ "media": [upload] }))
     };
     for so_far in [upload(false, false), upload(true, false)] {

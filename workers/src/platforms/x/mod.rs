@@ -23,7 +23,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
 
 use self::uploads::Uploads;
-use self::wire::{Created, Envelope, Media, NewPost, Page, Person, Post, Reply};
+use self::wire::{Created, Envelope, Media, NewPost, Page, Person, Post, Reply, count};
 use super::call::{Call, Step};
 use super::http::{Http, HttpOptions, RequestBuilder, endpoint};
 use super::look_back::{Listing, Shown};
@@ -369,10 +369,10 @@ impl Platform for XClient {
         let page: Page = self.exchange(call, request).await?;
         let numbers = page.data.into_iter().map(|post| {
             let numbers = post.public_metrics.map(|of| Numbers {
-                likes: of.like_count,
-                reposts: of.retweet_count,
-                replies: of.reply_count,
-                views: of.impression_count,
+                likes: count(of.like_count),
+                reposts: count(of.retweet_count),
+                replies: count(of.reply_count),
+                views: count(of.impression_count),
             });
             (post.id, numbers.unwrap_or_default())
         });
@@ -381,7 +381,7 @@ impl Platform for XClient {
 
     async fn profile(&self, account: &Account, access: &SecretString) -> Result<Profile, JobError> {
         let Person { name, description, public_metrics, .. } = self.me(account, access).await?;
-        let followers = public_metrics.and_then(|of| of.followers_count);
+        let followers = public_metrics.and_then(|of| count(of.followers_count));
         Ok(Profile { display_name: name, description, followers })
     }
 }

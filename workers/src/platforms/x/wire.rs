@@ -127,10 +127,16 @@ pub(super) struct Address {
 #[derive(Deserialize)]
 pub(super) struct Metrics {
     #[serde(alias = "repost_count")]
-    pub(super) retweet_count: Option<u64>,
-    pub(super) reply_count: Option<u64>,
-    pub(super) like_count: Option<u64>,
-    pub(super) impression_count: Option<u64>,
+    pub(super) retweet_count: Option<i64>,
+    pub(super) reply_count: Option<i64>,
+    pub(super) like_count: Option<i64>,
+    pub(super) impression_count: Option<i64>,
+}
+
+/// A number of X's, which its document allows to be negative: such a one is none, and no reason to read
+/// nothing else.
+pub(super) fn count(number: Option<i64>) -> Option<u64> {
+    u64::try_from(number?).ok()
 }
 
 /// The account, of `GET /2/users/me`.
@@ -144,5 +150,5 @@ pub(super) struct Person {
 
 #[derive(Deserialize)]
 pub(super) struct Followed {
-    pub(super) followers_count: Option<u64>,
+    pub(super) followers_count: Option<i64>,
 }
