@@ -49,7 +49,7 @@ pub(crate) struct ConnectorRemoveArgs {
 /// Arguments of `connector add`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ConnectorAddArgs {
-    /// bluesky, sandbox, …
+    /// bluesky, mastodon, wordpress, matrix, x, facebook, linkedin, instagram, threads, sandbox
     #[arg(long)]
     platform: String,
     #[arg(
