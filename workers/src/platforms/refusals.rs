@@ -9,6 +9,7 @@ use postworks::job::{Attempt, ErrorClass, JobError, Outcome, RetryPolicy, Snooze
 use super::answer::Answer;
 use super::call::Call;
 use super::meter::Took;
+use super::{Descriptor, Recourse};
 
 /// Headers of an answer.
 pub(super) type Headers<'a> = &'a [(&'a str, &'a str)];
@@ -46,6 +47,17 @@ pub(super) fn verdict(error: &JobError) -> String {
         other => other.as_str().to_owned(),
     };
     format!("{}, {outcome}", error.class().as_str())
+}
+
+/// The same where a request that may have been applied is looked up by the next run, which is as good as
+/// a key: `unknown, looked up`.
+pub(super) fn verdict_on(descriptor: &Descriptor, error: &JobError) -> String {
+    let recourse = descriptor.recourse(Duration::ZERO, false);
+    let is_open = matches!(error.class(), ErrorClass::Unknown { .. });
+    if is_open && recourse == Recourse::Reconcile {
+        return "unknown, looked up".to_owned();
+    }
+    verdict(error)
 }
 
 /// So many seconds from now as seconds since 1970, as headers write it.

@@ -1,8 +1,5 @@
 //! What Meta's refusals mean, read off the one table of its three platforms.
 
-use std::time::Duration;
-
-use http::{HeaderMap, HeaderValue, StatusCode};
 use postworks::clock::SystemClock;
 use postworks::job::{ErrorClass, RateScope};
 use serde_json::{Value, json};
@@ -10,20 +7,19 @@ use serde_json::{Value, json};
 use super::*;
 use crate::platforms::answer::{Rule, Verdict};
 use crate::platforms::facebook::DESCRIPTOR;
-use crate::platforms::meter::Took;
+use crate::platforms::refusals::{self, Headers, verdict_on};
+use crate::platforms::{instagram, threads};
 
 const EVERY: [Step; 5] = [Step::SignIn, Step::Refresh, Step::Upload, Step::Publish, Step::Read];
 
-fn answer(step: Step, status: u16, headers: HeaderMap, body: &Value) -> (Call<'static>, Answer) {
+fn answer(step: Step, status: u16, headers: Headers<'_>, body: &Value) -> (Call<'static>, Answer) {
     let account = uuid::Uuid::nil();
     let call = Call { descriptor: &DESCRIPTOR, step, account, secrets: &[] };
-    let status = StatusCode::from_u16(status).unwrap();
-    let body = body.to_string().into_bytes().into();
-    (call, Answer { status, headers, body, took: Took::new(call, Duration::ZERO) })
+    (call, refusals::answer(call, status, headers, &body.to_string()))
 }
 
 fn class(step: Step, status: u16, body: &Value) -> ErrorClass {
-    let (call, answer) = answer(step, status, HeaderMap::new(), body);
+    let (call, answer) = answer(step, status, &[], body);
     answer.value::<Value>(call, &TABLE, &SystemClock).unwrap_err().class()
 }
 
@@ -136,7 +132,7 @@ fn the_token_endpoints_of_instagram_and_threads_say_it_in_their_own_form() {
         "error_message": "Matching code was not found or was already used",
     });
     assert_eq!(kind(class(Step::SignIn, 400, &body)), "revoked");
-    let (call, answer) = answer(Step::SignIn, 400, HeaderMap::new(), &body);
+    let (call, answer) = answer(Step::SignIn, 400, &[], &body);
     let error = answer.value::<Value>(call, &TABLE, &SystemClock).unwrap_err().to_string();
     assert!(error.contains("Matching code was not found"), "{error}");
 }
@@ -146,21 +142,17 @@ fn a_duplicate_is_told_from_other_refusals() {
     for (code, subcode, taken) in
         [(506, 1455006, true), (506, 0, true), (100, 1366051, true), (100, 0, false)]
     {
-        let (call, answer) = answer(Step::Publish, 400, HeaderMap::new(), &refusal(code, subcode));
+        let (call, answer) = answer(Step::Publish, 400, &[], &refusal(code, subcode));
         assert_eq!(answer.is_taken(call, &TABLE), taken, "{code}/{subcode}");
     }
-    let (call, answer) = answer(Step::Read, 400, HeaderMap::new(), &refusal(506, 0));
+    let (call, answer) = answer(Step::Read, 400, &[], &refusal(506, 0));
     assert!(!answer.is_taken(call, &TABLE), "only a post is a duplicate");
 }
 
 #[test]
 fn the_wait_is_the_headers_or_the_tables() {
-    let wait = |(code, subcode), header: Option<(&'static str, &'static str)>| {
-        let headers = header.map(|(name, value)| {
-            (http::HeaderName::from_static(name), HeaderValue::from_static(value))
-        });
-        let (call, answer) =
-            answer(Step::Publish, 400, headers.into_iter().collect(), &refusal(code, subcode));
+    let wait = |(code, subcode), headers: Headers<'_>| {
+        let (call, answer) = answer(Step::Publish, 400, headers, &refusal(code, subcode));
         let error = answer.value::<Value>(call, &TABLE, &SystemClock).unwrap_err();
         match error.class() {
             // It is a moment ago that it was said.
@@ -171,11 +163,47 @@ fn the_wait_is_the_headers_or_the_tables() {
         }
     };
     let page = r#"{"112130216863063":[{"type":"pages","call_count":100,"total_cputime":1,"total_time":1,"estimated_time_to_regain_access":42}]}"#;
-    assert_eq!(wait((80001, 0), Some(("x-business-use-case-usage", page))), 42);
-    assert_eq!(wait((80001, 0), None), 15);
-    assert_eq!(wait((368, 0), None), 360);
-    assert_eq!(wait((368, 1390008), None), 15, "too fast, which passes sooner than a block");
-    assert_eq!(wait((9, 2207042), None), 60);
+    assert_eq!(wait((80001, 0), &[("x-business-use-case-usage", page)]), 42);
+    assert_eq!(wait((80001, 0), &[]), 15);
+    assert_eq!(wait((368, 0), &[]), 360);
+    assert_eq!(wait((368, 1390008), &[]), 15, "too fast, which passes sooner than a block");
+    assert_eq!(wait((9, 2207042), &[]), 60);
+}
+
+#[test]
+fn a_whole_answer_decides_what_becomes_of_the_job() {
+    use Step::{Publish, Read, Refresh, Upload};
+    let usage = r#"{"112130216863063":[{"type":"pages","call_count":100,"total_cputime":1,"total_time":1,"estimated_time_to_regain_access":42}]}"#;
+    let used_up: Headers<'_> = &[("x-business-use-case-usage", usage)];
+    let platforms = [&DESCRIPTOR, &instagram::DESCRIPTOR, &threads::DESCRIPTOR];
+    let rows: &[(Step, u16, Headers<'_>, Value, &str)] = &[
+        (Publish, 400, &[], refusal(190, 463), "auth_expired, retry"),
+        (Publish, 400, &[], refusal(190, 460), "auth_revoked, parked"),
+        (Refresh, 400, &[], refusal(190, 463), "auth_revoked, parked"),
+        (Publish, 400, used_up, refusal(80001, 0), "rate_limited, waits 2520 s"),
+        (Publish, 403, &[], refusal(4, 0), "rate_limited, waits 900 s"),
+        (Publish, 400, &[], refusal(368, 0), "rate_limited, waits 21600 s"),
+        (Publish, 400, &[], refusal(9, 2207042), "rate_limited, waits 3600 s"),
+        (Publish, 403, &[], refusal(200, 0), "invalid, dead"),
+        (Publish, 400, &[], refusal(1609005, 0), "invalid, dead"),
+        // What was not taken is sent again, what may have been is looked up.
+        (Publish, 400, &[], refusal(9007, 2207027), "transient, retry"),
+        (Publish, 500, &[], refusal(1, 0), "unknown, looked up"),
+        (Publish, 500, &[], refusal(2, 0), "unknown, looked up"),
+        (Publish, 502, &[], Value::Null, "unknown, looked up"),
+        (Upload, 500, &[], refusal(2, 0), "transient, retry"),
+        (Read, 503, &[], Value::Null, "transient, retry"),
+    ];
+    for descriptor in platforms {
+        for (step, status, headers, body, expected) in rows {
+            let account = uuid::Uuid::nil();
+            let call = Call { descriptor, step: *step, account, secrets: &[] };
+            let answer = refusals::answer(call, *status, headers, &body.to_string());
+            let error = answer.value::<Value>(call, &TABLE, &SystemClock).unwrap_err();
+            let name = descriptor.name;
+            assert_eq!(verdict_on(descriptor, &error), *expected, "{name} {step:?}: {body}");
+        }
+    }
 }
 
 /// The body that a row is for.
@@ -208,7 +236,7 @@ fn every_row_of_the_table_is_reached() {
                 Verdict::Limited { .. } => "account waits",
             };
             assert_eq!(class, expected, "{rule:?} for {step:?}");
-            let (call, answer) = answer(step, 400, HeaderMap::new(), &body);
+            let (call, answer) = answer(step, 400, &[], &body);
             assert_eq!(answer.is_taken(call, &TABLE), rule.verdict == Verdict::Taken, "{rule:?}");
         }
     }

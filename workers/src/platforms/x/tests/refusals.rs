@@ -1,18 +1,17 @@
 //! What each refusal of X's means.
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use postworks::job::RateScope;
 
 use super::*;
-use crate::platforms::answer::{Answer, ErrorTable, Verdict};
-use crate::platforms::meter::Took;
+use crate::platforms::answer::{ErrorTable, Verdict};
+use crate::platforms::refusals::{self, Headers, epoch_seconds, verdict_on};
 
 const EXPIRED: ErrorClass = ErrorClass::AuthExpired;
 const TRANSIENT: ErrorClass = ErrorClass::Transient;
 /// Steps that X's own table is about; tokens come from the OAuth client.
 const STEPS: [Step; 3] = [Step::Upload, Step::Publish, Step::Read];
 
-fn answer(step: Step, status: u16, headers: &[(&str, &str)], body: &Value) -> JobError {
+fn answer(step: Step, status: u16, headers: Headers<'_>, body: &Value) -> JobError {
     answer_by(&errors::TABLE, step, status, headers, body)
 }
 
@@ -20,23 +19,14 @@ fn answer_by(
     table: &ErrorTable,
     step: Step,
     status: u16,
-    headers: &[(&str, &str)],
+    headers: Headers<'_>,
     body: &Value,
 ) -> JobError {
     let secret = SecretString::from(SECRET);
     let secrets = [&secret];
     let account = Uuid::nil();
     let call = Call { descriptor: &DESCRIPTOR, step, account, secrets: &secrets };
-    let headers = headers.iter().map(|(name, value)| {
-        let name: HeaderName = name.parse().unwrap();
-        (name, HeaderValue::from_str(value).unwrap())
-    });
-    let answer = Answer {
-        status: StatusCode::from_u16(status).unwrap(),
-        headers: headers.collect::<HeaderMap>(),
-        body: body.to_string().into_bytes().into(),
-        took: Took::new(call, Duration::ZERO),
-    };
+    let answer = refusals::answer(call, status, headers, &body.to_string());
     answer.value::<Value>(call, table, &SystemClock).unwrap_err()
 }
 
@@ -109,6 +99,46 @@ fn what_a_limit_asks_for_is_kept_to() {
         (1, RateScope::Account),
         "half a minute, if nothing is said"
     );
+}
+
+#[test]
+fn a_whole_answer_decides_what_becomes_of_the_job() {
+    use Step::{Publish, Read, Upload};
+    let reset = epoch_seconds(600);
+    let used_up: Headers<'_> =
+        &[("x-rate-limit-remaining", "0"), ("x-rate-limit-reset", reset.as_str())];
+    let blank = problem("", "Too Many Requests");
+    let suspended = problem("user-suspended", "The account is suspended");
+    let capped = problem("usage-capped", "Usage cap exceeded: Monthly product cap");
+    let broken = problem("", "Service Unavailable");
+    let rows: &[(Step, u16, Headers<'_>, &Value, &str)] = &[
+        (Publish, 429, used_up, &blank, "rate_limited, waits 600 s"),
+        (Read, 429, &[], &blank, "rate_limited, waits 30 s"),
+        (Publish, 402, &[], &problem("credits", "no credits"), "rate_limited, waits 3600 s"),
+        (Publish, 403, &[], &capped, "rate_limited, waits 3600 s"),
+        (Publish, 401, &[], &problem("", "Unauthorized"), "auth_expired, retry"),
+        (Publish, 403, &[], &suspended, "auth_revoked, parked"),
+        (Publish, 403, &[], &problem("client-forbidden", "enroll your app"), "invalid, dead"),
+        (Publish, 503, &[], &broken, "unknown, looked up"),
+        (Upload, 503, &[], &broken, "transient, retry"),
+        // A success that names no post.
+        (Publish, 201, &[], &json!([]), "unknown, looked up"),
+    ];
+    for (step, status, headers, body, expected) in rows {
+        let account = Uuid::nil();
+        let call = Call { descriptor: &DESCRIPTOR, step: *step, account, secrets: &[] };
+        let answer = refusals::answer(call, *status, headers, &body.to_string());
+        let read = answer.value::<Envelope<Created>>(call, &errors::TABLE, &SystemClock);
+        let error = read.err().unwrap();
+        assert_eq!(verdict_on(&DESCRIPTOR, &error), *expected, "{step:?}: {status} {body}");
+    }
+    let refused = |words: &str| {
+        let body = json!({ "error": "invalid_request", "error_description": words });
+        let error = answer_by(&errors::TOKENS, Step::Refresh, 400, &[], &body);
+        verdict_on(&DESCRIPTOR, &error)
+    };
+    assert_eq!(refused("Value passed for the token was invalid."), "auth_revoked, parked");
+    assert_eq!(refused("Missing required parameter [client_id]."), "invalid, dead");
 }
 
 #[test]
