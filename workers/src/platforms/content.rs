@@ -3,7 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use postworks::job::Timestamp;
+use postworks::job::{ErrorClass, JobError, Timestamp};
 use serde::{Deserialize, Serialize};
 use url::Url;
 use uuid::Uuid;
@@ -42,6 +42,17 @@ impl Outgoing {
             reply_to: None,
             created_at,
         }
+    }
+
+    /// Whether so many uploads are one for each image: without one it would be another post, which
+    /// cannot be taken back.
+    pub(super) fn needs_all(&self, uploads: usize) -> Result<(), JobError> {
+        let images = self.images.len();
+        if uploads == images {
+            return Ok(());
+        }
+        let words = format!("{uploads} uploads are kept for a post of {images} images");
+        Err(JobError::new(ErrorClass::Bug, words))
     }
 
     /// The text with the link's address after it, unless it is there already: for platforms that have

@@ -37,6 +37,7 @@ mod responder;
 mod revoke;
 pub mod sandbox;
 pub mod threads;
+mod uploads;
 mod windows;
 pub mod wordpress;
 pub mod x;

@@ -54,10 +54,9 @@ impl Post {
     /// The record of a post for which all is held ready.
     pub(super) fn of(post: &Outgoing, held: Held) -> Result<Self, JobError> {
         let text = post.text_as(DESCRIPTOR.limits.link);
-        if post.images.len() != held.uploads.len()
-            || post.reply_to.is_some() != held.reply.is_some()
-        {
-            return Err(JobError::new(ErrorClass::Bug, "not all is prepared that the post needs"));
+        post.needs_all(held.uploads.len())?;
+        if post.reply_to.is_some() != held.reply.is_some() {
+            return Err(JobError::new(ErrorClass::Bug, "what the post answers is not prepared"));
         }
         let pictures = post.images.iter().zip(held.uploads).map(|(image, upload)| Picture {
             image: upload.blob,

@@ -240,11 +240,7 @@ impl Platform for FacebookClient {
     ) -> Result<Committed, JobError> {
         let call = self.graph.call(account, Step::Publish, std::slice::from_ref(&access));
         let photos = prepared.read()?.map_or_else(Vec::new, |kept: Kept| kept.photos);
-        let (ready, all) = (photos.len(), post.images.len());
-        if ready != all {
-            let words = format!("{ready} photos are ready for a post of {all}");
-            return Err(call.error(ErrorClass::Bug, &words));
-        }
+        post.needs_all(photos.len())?;
         let attached: Vec<(String, String)> = photos
             .iter()
             .enumerate()

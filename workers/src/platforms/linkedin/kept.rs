@@ -24,7 +24,7 @@ pub(super) struct Uploaded {
 }
 
 impl Kept {
-    /// All that the post needs: without an image it would be another post, which cannot be taken back.
+    /// All that the post needs.
     pub(super) fn whole(
         prepared: &Prepared,
         post: &Outgoing,
@@ -33,11 +33,7 @@ impl Kept {
         let Some(kept) = prepared.read::<Self>()? else {
             return Err(call.error(ErrorClass::Bug, "nobody has decided who posts"));
         };
-        if kept.images.len() != post.images.len() {
-            let (there, images) = (kept.images.len(), post.images.len());
-            let words = format!("{there} uploads are kept for {images} images");
-            return Err(call.error(ErrorClass::Bug, &words));
-        }
+        post.needs_all(kept.images.len())?;
         Ok(kept)
     }
 

@@ -21,11 +21,12 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use self::uploads::Uploads;
+use self::uploads::Upload;
 use self::wire::{NewStatus, Person, Status};
 use super::call::{Call, Step};
 use super::http::{Http, HttpOptions, RequestBuilder, endpoint};
 use super::look_back::{Listing, Shown};
+use super::uploads::Uploads;
 use super::{
     Account, Committed, Descriptor, Idempotency, ImageKind, ImageLimits, ImageRule, KeyScope,
     Length, Limits, LinkAs, Numbers, Outgoing, Platform, Preparation, Prepared, Profile, Published,
@@ -221,10 +222,7 @@ impl Platform for MastodonClient {
     ) -> Result<Committed, JobError> {
         let secrets = [access];
         let call = Self::call(account, Step::Publish, &secrets);
-        let uploads: Uploads = prepared.read()?.unwrap_or_default();
-        if uploads.media.len() != post.images.len() {
-            return Err(call.error(ErrorClass::Bug, "not all images are uploaded that it has"));
-        }
+        let uploads = Uploads::<Upload>::all_of(post, prepared)?;
         let new = NewStatus {
             status: &post.text_with_link(),
             media_ids: uploads.media.iter().map(|media| media.id.as_str()).collect(),

@@ -277,8 +277,14 @@ async fn images_are_uploaded_and_waited_for() {
     let ready = client.prepare(&account, &secret, &post, kept.clone()).await.unwrap();
     assert_eq!(ready, Preparation::Ready(kept.clone()));
     assert_eq!(responder.take_requests(), "", "what is ready is not asked for");
-    let ids: Vec<String> =
-        kept.read::<Uploads>().unwrap().unwrap().media.into_iter().map(|media| media.id).collect();
+    let ids: Vec<String> = kept
+        .read::<Uploads<Upload>>()
+        .unwrap()
+        .unwrap()
+        .media
+        .into_iter()
+        .map(|media| media.id)
+        .collect();
     assert_eq!(ids, ["7", "9"]);
 }
 

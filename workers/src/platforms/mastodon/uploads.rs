@@ -15,6 +15,7 @@ use super::MastodonClient;
 use super::errors::TABLE;
 use super::wire::Attachment;
 use crate::platforms::call::Step;
+use crate::platforms::uploads::Uploads;
 use crate::platforms::{Account, Image, Outgoing, Preparation, Prepared};
 
 /// An upload is taken for forgotten some hours before it is.
@@ -22,12 +23,7 @@ const KEPT: Duration = Duration::from_secs(20 * 60 * 60);
 /// When to ask again whether an upload is ready.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 
-/// What the server holds, in the order of the images.
-#[derive(Default, Serialize, Deserialize)]
-pub(super) struct Uploads {
-    pub(super) media: Vec<Upload>,
-}
-
+/// An image that the server holds ready.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Upload {
     pub(super) id: String,
@@ -35,13 +31,6 @@ pub(super) struct Upload {
     ends: Timestamp,
     /// The server has finished with it.
     ready: bool,
-}
-
-impl Uploads {
-    /// To be kept before it goes on.
-    fn so_far(&self, until: Timestamp) -> Result<Preparation, JobError> {
-        Ok(Preparation::Waits { so_far: Prepared::of(self)?, until })
-    }
 }
 
 impl MastodonClient {
@@ -54,7 +43,7 @@ impl MastodonClient {
         so_far: &Prepared,
     ) -> Result<Preparation, JobError> {
         let now = self.clock.now();
-        let mut uploads = so_far.read::<Uploads>()?.unwrap_or_default();
+        let mut uploads = Uploads::<Upload>::kept(so_far)?;
         for (at, image) in post.images.iter().enumerate() {
             let kept = uploads.media.get(at).filter(|kept| kept.ends > now).cloned();
             let next = match kept {
@@ -65,13 +54,10 @@ impl MastodonClient {
                 },
                 Some(_) => continue,
             };
-            match uploads.media.get_mut(at) {
-                Some(place) => *place = next,
-                None => uploads.media.push(next),
-            }
+            uploads.put(at, next);
             return uploads.so_far(now);
         }
-        Ok(Preparation::Ready(Prepared::of(&uploads)?))
+        uploads.ready()
     }
 
     async fn upload(

@@ -22,12 +22,13 @@ use postworks::job::{ErrorClass, JobError, SyncStream, Timestamp};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
 
-use self::uploads::Uploads;
+use self::uploads::Upload;
 use self::wire::{Created, Envelope, Media, NewPost, Page, Person, Post, Reply, count};
 use super::call::{Call, Step};
 use super::http::{Http, HttpOptions, RequestBuilder, endpoint};
 use super::look_back::{Listing, Shown};
 use super::oauth::{Consent, Granted, OAuthClient, asked_again};
+use super::uploads::Uploads;
 use super::{
     Account, Committed, Descriptor, Idempotency, ImageKind, ImageLimits, ImageRule, Length, Limits,
     LinkAs, Numbers, OAuthDefaults, Outgoing, Platform, Preparation, Prepared, Price, Profile,
@@ -289,13 +290,7 @@ impl Platform for XClient {
     ) -> Result<Committed, JobError> {
         let secrets = [access];
         let call = Self::call(account, Step::Publish, &secrets);
-        let uploads: Uploads = prepared.read()?.unwrap_or_default();
-        if uploads.media.len() != post.images.len() {
-            // A post without its images cannot be taken back.
-            let (kept, images) = (uploads.media.len(), post.images.len());
-            let words = format!("{kept} uploads are kept for {images} images");
-            return Err(call.error(ErrorClass::Bug, &words));
-        }
+        let uploads = Uploads::<Upload>::all_of(post, prepared)?;
         let media_ids: Vec<&str> = uploads.media.iter().map(|media| media.id.as_str()).collect();
         let new = NewPost {
             text: &post.text_with_link(),

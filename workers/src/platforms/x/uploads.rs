@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::XClient;
 use super::wire::{AltText, Described, Envelope, Metadata, NewMedia, Processing, Uploaded};
 use crate::platforms::call::Step;
+use crate::platforms::uploads::Uploads;
 use crate::platforms::{Account, Image, ImageKind, Outgoing, Preparation, Prepared};
 
 /// An upload that ends sooner is made again: there is an attempt to be made with it.
@@ -26,12 +27,7 @@ const WORKED_ON: Duration = Duration::from_secs(60 * 60);
 /// When to ask again whether an upload is ready, if X does not say.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 
-/// What X holds, in the order of the images.
-#[derive(Default, Serialize, Deserialize)]
-pub(super) struct Uploads {
-    pub(super) media: Vec<Upload>,
-}
-
+/// An image that X holds ready.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Upload {
     pub(super) id: String,
@@ -54,13 +50,6 @@ enum Progress {
     Failed,
 }
 
-impl Uploads {
-    /// To be kept before it goes on.
-    fn so_far(&self, until: Timestamp) -> Result<Preparation, JobError> {
-        Ok(Preparation::Waits { so_far: Prepared::of(self)?, until })
-    }
-}
-
 fn failed(account: &Account, at: usize) -> JobError {
     let words = format!("X could not make anything of image {} of the post", at + 1);
     XClient::call(account, Step::Upload, &[]).error(ErrorClass::Invalid, &words)
@@ -76,7 +65,7 @@ impl XClient {
         so_far: &Prepared,
     ) -> Result<Preparation, JobError> {
         let now = self.clock.now();
-        let mut uploads = so_far.read::<Uploads>()?.unwrap_or_default();
+        let mut uploads = Uploads::<Upload>::kept(so_far)?;
         for (at, image) in post.images.iter().enumerate() {
             let kept = uploads.media.get(at).filter(|kept| kept.ends > now.after(MARGIN)).cloned();
             let next = match kept {
@@ -96,13 +85,10 @@ impl XClient {
                 Some(_) => continue,
             };
             uploads.media.truncate(post.images.len());
-            match uploads.media.get_mut(at) {
-                Some(place) => *place = next,
-                None => uploads.media.push(next),
-            }
+            uploads.put(at, next);
             return uploads.so_far(now);
         }
-        Ok(Preparation::Ready(Prepared::of(&uploads)?))
+        uploads.ready()
     }
 
     async fn upload(

@@ -33,8 +33,14 @@ async fn images_are_uploaded_and_described_one_step_at_a_time() {
     }
     let ready = client.prepare(&account, &secret, &post, kept.clone()).await.unwrap();
     assert_eq!(ready, Preparation::Ready(kept.clone()));
-    let ids: Vec<String> =
-        kept.read::<Uploads>().unwrap().unwrap().media.into_iter().map(|media| media.id).collect();
+    let ids: Vec<String> = kept
+        .read::<Uploads<Upload>>()
+        .unwrap()
+        .unwrap()
+        .media
+        .into_iter()
+        .map(|media| media.id)
+        .collect();
     assert_eq!(ids, ["7", "8"]);
     insta::assert_snapshot!(responder.take_requests(), @r#"
     POST /2/media/upload
@@ -76,7 +82,7 @@ async fn an_upload_that_x_forgets_soon_is_made_again() {
     responder.answer_with(Reply::new(200, r#"{"data":{"id":"8","expires_after_secs":86400}}"#));
     let again = client.prepare(&account, &secret, &post, so_far).await.unwrap();
     let Preparation::Waits { so_far, .. } = again else { panic!("{again:?}") };
-    assert_eq!(so_far.read::<Uploads>().unwrap().unwrap().media[0].id, "8");
+    assert_eq!(so_far.read::<Uploads<Upload>>().unwrap().unwrap().media[0].id, "8");
     let ready = client.prepare(&account, &secret, &post, so_far.clone()).await.unwrap();
     assert_eq!(ready, Preparation::Ready(so_far));
 }
@@ -127,7 +133,7 @@ async fn an_upload_that_failed_or_was_never_ready_is_made_again_after_an_hour() 
         responder.answer_in_turn([state(stays), again]);
         let step = client.prepare(&account, &secret, &post, kept(61)).await.unwrap();
         let Preparation::Waits { so_far, .. } = step else { panic!("{step:?}") };
-        let media = so_far.read::<Uploads>().unwrap().unwrap().media;
+        let media = so_far.read::<Uploads<Upload>>().unwrap().unwrap().media;
         let ids: Vec<&str> = media.iter().map(|media| media.id.as_str()).collect();
         assert_eq!(ids, ["7", "9"], "{stays}");
     }
