@@ -169,7 +169,7 @@ impl Run<'_> {
     async fn page(&self, cursor: &Cursor) -> Result<SyncPage, JobError> {
         self.call(|platform, account, access| {
             let token = cursor.page_token.clone();
-            async move { platform.posts(&account, &access, token.as_deref()).await }
+            async move { platform.posts(account.with(&access), token.as_deref()).await }
         })
         .await
     }
@@ -200,7 +200,7 @@ impl Run<'_> {
         let ids: Arc<[String]> = posts.iter().map(|post| post.remote_id.clone()).collect();
         let numbers = self.call(|platform, account, access| {
             let ids = Arc::clone(&ids);
-            async move { platform.numbers(&account, &access, &ids).await }
+            async move { platform.numbers(account.with(&access), &ids).await }
         });
         let numbers: std::collections::HashMap<_, _> = numbers.await?.into_iter().collect();
         let read = posts.into_iter().map(|post| {
@@ -212,7 +212,7 @@ impl Run<'_> {
 
     async fn profile(&self, cursor: Cursor) -> Result<(), JobError> {
         let profile = self.call(|platform, account, access| async move {
-            platform.profile(&account, &access).await
+            platform.profile(account.with(&access)).await
         });
         let profile = profile.await?;
         let due_at = Some(self.services.now().after(PROFILE_EVERY));

@@ -4,8 +4,7 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
-use postworks::clock::Clock;
-use postworks::job::{ErrorClass, JobError, RateScope};
+use postworks::job::{ErrorClass, JobError, RateScope, Timestamp};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -26,6 +25,8 @@ pub(crate) struct Answer {
     pub(crate) body: Zeroizing<Vec<u8>>,
     /// How long it took to come.
     pub(crate) took: Took,
+    /// When it had come.
+    pub(crate) at: Timestamp,
 }
 
 /// What a platform's refusals mean.
@@ -136,25 +137,15 @@ impl Words {
 }
 
 impl Answer {
-    /// The value of a success, or what the refusal means by `rules` and, failing these, by status.
-    pub(crate) fn value<T: DeserializeOwned>(
-        &self,
-        call: Call<'_>,
-        table: &ErrorTable,
-        clock: &dyn Clock,
-    ) -> Result<T, JobError> {
-        let read = self.read(call, table, clock);
+    /// The value of a success, or what the refusal means by its API's table and, failing that, by status.
+    pub(crate) fn value<T: DeserializeOwned>(&self, call: Call<'_>) -> Result<T, JobError> {
+        let read = self.read(call);
         read.inspect_err(|error: &JobError| self.took.failed(error.class()))
     }
 
-    fn read<T: DeserializeOwned>(
-        &self,
-        call: Call<'_>,
-        table: &ErrorTable,
-        clock: &dyn Clock,
-    ) -> Result<T, JobError> {
+    fn read<T: DeserializeOwned>(&self, call: Call<'_>) -> Result<T, JobError> {
         if !self.status.is_success() {
-            return Err(self.refusal(call, table, clock));
+            return Err(self.refusal(call));
         }
         serde_json::from_slice(&self.body).map_err(|error| {
             // The cause is left out but for its place: it may quote the body.
@@ -168,33 +159,22 @@ impl Answer {
     }
 
     /// Whether it is a success, whatever its body says; else what the refusal means.
-    pub(crate) fn success(
-        &self,
-        call: Call<'_>,
-        table: &ErrorTable,
-        clock: &dyn Clock,
-    ) -> Result<(), JobError> {
+    pub(crate) fn success(&self, call: Call<'_>) -> Result<(), JobError> {
         if self.status.is_success() {
             return Ok(());
         }
-        let error = self.refusal(call, table, clock);
+        let error = self.refusal(call);
         self.took.failed(error.class());
         Err(error)
     }
 
     /// What it means that a success lacks what it is asked for: some platforms refuse with 200.
-    pub(crate) fn without(
-        &self,
-        what: &str,
-        call: Call<'_>,
-        table: &ErrorTable,
-        clock: &dyn Clock,
-    ) -> JobError {
-        let error = if self.words(table).name.is_empty() {
+    pub(crate) fn without(&self, what: &str, call: Call<'_>) -> JobError {
+        let error = if self.words(call.api.refusals).name.is_empty() {
             let words = format!("{} with an answer of another form (no {what})", self.status);
             call.error(call.unanswered(), &words)
         } else {
-            self.refusal(call, table, clock)
+            self.refusal(call)
         };
         self.took.failed(error.class());
         error
@@ -206,9 +186,9 @@ impl Answer {
     }
 
     /// Whether it refuses a post since the account has one like it.
-    pub(crate) fn is_taken(&self, call: Call<'_>, table: &ErrorTable) -> bool {
+    pub(crate) fn is_taken(&self, call: Call<'_>) -> bool {
         !self.status.is_success()
-            && self.verdict(call, &self.words(table), table) == Some(Verdict::Taken)
+            && self.verdict(call, &self.words(call.api.refusals)) == Some(Verdict::Taken)
     }
 
     /// How the body is packed, which no platform was asked to do.
@@ -217,9 +197,9 @@ impl Answer {
         Some(printable(how, &[]))
     }
 
-    fn refusal(&self, call: Call<'_>, table: &ErrorTable, clock: &dyn Clock) -> JobError {
-        let words = self.words(table);
-        let class = self.class(call, &words, table, clock);
+    fn refusal(&self, call: Call<'_>) -> JobError {
+        let words = self.words(call.api.refusals);
+        let class = self.class(call, &words);
         let place = self.headers.get(http::header::LOCATION).and_then(|value| value.to_str().ok());
         // What follows the path may be a code, or a token that was sent.
         let place = place.and_then(|place| place.split(['?', '#']).next());
@@ -232,35 +212,29 @@ impl Answer {
         call.error(class, &printable(said.trim_end(), call.secrets))
     }
 
-    fn verdict(&self, call: Call<'_>, words: &Words, table: &ErrorTable) -> Option<Verdict> {
+    fn verdict(&self, call: Call<'_>, words: &Words) -> Option<Verdict> {
         let status = self.status.as_u16();
-        let rule = table.rules.iter().find(|rule| rule.fits(call.step, status, words));
+        let rule = call.api.refusals.rules.iter().find(|rule| rule.fits(call.step, status, words));
         rule.map(|rule| rule.verdict)
     }
 
-    fn class(
-        &self,
-        call: Call<'_>,
-        words: &Words,
-        table: &ErrorTable,
-        clock: &dyn Clock,
-    ) -> ErrorClass {
+    fn class(&self, call: Call<'_>, words: &Words) -> ErrorClass {
         let status = self.status.as_u16();
         let limited = |or: rate::Closed| {
-            let told = rate::told(&self.headers, clock.now());
+            let told = rate::told(&self.headers, self.at);
             let rate::Closed { until, scope } = told.unwrap_or(or);
             ErrorClass::RateLimited { until, scope }
         };
-        match (self.verdict(call, words, table), status) {
+        match (self.verdict(call, words), status) {
             (Some(Verdict::Expired), _) => ErrorClass::AuthExpired,
             (Some(Verdict::Revoked), _) => ErrorClass::AuthRevoked,
             (Some(Verdict::Invalid | Verdict::Taken), _) => ErrorClass::Invalid,
             (Some(Verdict::Later), _) => ErrorClass::Transient,
             (Some(Verdict::Unsure), _) => call.unanswered(),
             (Some(Verdict::Limited { scope, wait }), _) => {
-                limited(rate::Closed { until: clock.now().after(wait), scope })
+                limited(rate::Closed { until: self.at.after(wait), scope })
             }
-            (None, 429) => limited(rate::untold(clock.now())),
+            (None, 429) => limited(rate::untold(self.at)),
             // An unknown reason for 401: new tokens help, or their refusal says more.
             (None, 401) if WITH_ACCESS.contains(&call.step) => ErrorClass::AuthExpired,
             // 408 and 425 are the server's, or a front server's, "later".

@@ -1,11 +1,23 @@
-//! What a request is made for, and what its failure means by that.
+//! Which API a request is of and what it is made for, and what its failure means by that.
+
+use std::slice;
 
 use postworks::job::{ErrorClass, JobError};
 use secrecy::SecretString;
 use uuid::Uuid;
 
-use super::Descriptor;
+use super::answer::ErrorTable;
 use super::network::Refused;
+use super::{Account, Bearer, Descriptor};
+
+/// An API of a platform.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Api {
+    /// What the platform is like.
+    pub(crate) descriptor: &'static Descriptor,
+    /// What this API's refusals mean.
+    pub(crate) refusals: &'static ErrorTable,
+}
 
 /// What a request is for: decides what its failure means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +53,8 @@ impl Step {
 /// A request's circumstances, for its errors.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Call<'a> {
-    /// Whose request.
-    pub(crate) descriptor: &'static Descriptor,
+    /// Of which API.
+    pub(crate) api: Api,
     /// What for.
     pub(crate) step: Step,
     /// Our id of the account it is made for.
@@ -51,13 +63,32 @@ pub(crate) struct Call<'a> {
     pub(crate) secrets: &'a [&'a SecretString],
 }
 
+impl Account {
+    /// A request for this account that carries these secrets.
+    pub(crate) const fn call<'a>(
+        &self,
+        api: Api,
+        step: Step,
+        secrets: &'a [&'a SecretString],
+    ) -> Call<'a> {
+        Call { api, step, account: self.connector_id, secrets }
+    }
+}
+
+impl Bearer<'_> {
+    /// A request that carries the token and no other secret.
+    pub(crate) const fn call(&self, api: Api, step: Step) -> Call<'_> {
+        self.account.call(api, step, slice::from_ref(&self.access))
+    }
+}
+
 impl Call<'_> {
     /// The class of a request that was sent and whose verdict is not known.
     ///
     /// A lost token answer counts as "later": the account's job tries again, and only the
     /// platform's own refusal disconnects an account.
     pub(crate) fn unanswered(self) -> ErrorClass {
-        let repeatable = self.descriptor.idempotency.repeatable();
+        let repeatable = self.api.descriptor.idempotency.repeatable();
         match self.step {
             Step::Publish => ErrorClass::Unknown { repeatable },
             Step::SignIn | Step::Refresh | Step::Upload | Step::Read | Step::Revoke => {
@@ -81,7 +112,7 @@ impl Call<'_> {
             Step::Read => "reading from",
             Step::Revoke => "giving tokens back to",
         };
-        format!("{doing} {}: {what}", self.descriptor.name)
+        format!("{doing} {}: {what}", self.api.descriptor.name)
     }
 
     /// Nothing was sent, and never will be to that address.

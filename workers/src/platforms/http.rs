@@ -10,10 +10,12 @@ use std::time::{Duration, Instant};
 
 use http::header::ACCEPT_ENCODING;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use postworks::clock::{Clock as _, SystemClock};
-use postworks::job::{ErrorClass, JobError};
+use postworks::clock::SharedClock;
+use postworks::job::{ErrorClass, JobError, Timestamp};
 pub(crate) use reqwest::RequestBuilder;
 use reqwest::{Client, redirect, retry};
+use secrecy::ExposeSecret as _;
+use serde::de::DeserializeOwned;
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -23,7 +25,7 @@ use super::call::Call;
 use super::meter::{self, Took};
 use super::network::{NetworkPolicy, Reach, Refused};
 use super::resolver::{GuardedResolver, Lookup, SystemLookup};
-use super::{Descriptor, Windows, rate};
+use super::{Bearer, Descriptor, Windows, rate};
 
 /// How long an idle connection is kept: shorter than the idle limits of common front servers,
 /// which would otherwise close it under a request.
@@ -96,12 +98,18 @@ impl fmt::Debug for HttpOptions {
 }
 
 /// The HTTP client of one platform, with connections of its own.
-#[derive(Debug)]
 pub(crate) struct Http {
     client: Client,
     reach: Reach,
     timeouts: Timeouts,
     windows: Windows,
+    clock: SharedClock,
+}
+
+impl fmt::Debug for Http {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Http").field("reach", &self.reach).finish_non_exhaustive()
+    }
 }
 
 impl Http {
@@ -109,6 +117,7 @@ impl Http {
     pub(crate) fn new(
         descriptor: &'static Descriptor,
         options: &HttpOptions,
+        clock: SharedClock,
     ) -> Result<Self, reqwest::Error> {
         let reach = options.policy.reach(descriptor);
         Ok(Self {
@@ -116,7 +125,13 @@ impl Http {
             reach,
             timeouts: options.timeouts,
             windows: options.windows.clone(),
+            clock,
         })
+    }
+
+    /// What time it is.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// Whether requests to this address may leave, as far as it says by itself.
@@ -129,6 +144,30 @@ impl Http {
         self.client.request(method, url)
     }
 
+    /// Starts a request to `path` on the account's server that carries its token.
+    pub(crate) fn request_by(&self, by: Bearer<'_>, method: Method, path: &str) -> RequestBuilder {
+        let url = endpoint(&by.account.base_url, path);
+        self.request(method, url).bearer_auth(by.access.expose_secret())
+    }
+
+    /// Sends a request once; the value of its answer, or what the refusal means.
+    pub(crate) async fn value<T: DeserializeOwned>(
+        &self,
+        call: Call<'_>,
+        request: RequestBuilder,
+    ) -> Result<T, JobError> {
+        self.send(call, request).await?.value(call)
+    }
+
+    /// Sends a request whose answer says nothing of use, or what the refusal means.
+    pub(crate) async fn done(
+        &self,
+        call: Call<'_>,
+        request: RequestBuilder,
+    ) -> Result<(), JobError> {
+        self.send(call, request).await?.success(call)
+    }
+
     /// Sends a request once and reads the whole answer.
     pub(crate) async fn send(
         &self,
@@ -136,10 +175,12 @@ impl Http {
         request: RequestBuilder,
     ) -> Result<Answer, JobError> {
         let asked = Instant::now();
-        let answer = meter::sending(call.descriptor.name, self.exchange(call, request)).await;
+        let answer = meter::sending(call.api.descriptor.name, self.exchange(call, request)).await;
         let took = Took::new(call, asked.elapsed());
         match answer {
-            Ok((status, headers, body)) => Ok(Answer { status, headers, body, took }),
+            Ok((status, headers, body)) => {
+                Ok(Answer { status, headers, body, took, at: self.now() })
+            }
             Err(error) => {
                 took.failed(error.class());
                 Err(error)
@@ -170,7 +211,7 @@ impl Http {
             body.push(&chunk).map_err(|_too_long| call.endless_answer())?;
         }
         if status.is_success()
-            && let Some(until) = rate::used_up(&headers, SystemClock.now())
+            && let Some(until) = rate::used_up(&headers, self.now())
         {
             self.windows.close(call.account, until);
         }

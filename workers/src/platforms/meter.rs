@@ -35,7 +35,7 @@ pub(crate) struct Took {
 impl Took {
     /// An exchange of this request took so long; it went well unless somebody says otherwise.
     pub(crate) fn new(call: Call<'_>, span: Duration) -> Self {
-        Self { platform: call.descriptor.name, step: call.step, span, class: Cell::new(OK) }
+        Self { platform: call.api.descriptor.name, step: call.step, span, class: Cell::new(OK) }
     }
 
     /// It was a failure of this class.

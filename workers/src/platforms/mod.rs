@@ -79,6 +79,22 @@ pub struct Account {
     pub signed_in_at: Option<Timestamp>,
 }
 
+/// An account, and the token that proves that requests are its.
+#[derive(Debug, Clone, Copy)]
+pub struct Bearer<'a> {
+    /// Whose.
+    pub account: &'a Account,
+    /// The access token; on platforms without one what a person entered.
+    pub access: &'a SecretString,
+}
+
+impl Account {
+    /// The account with a token of its own.
+    pub const fn with<'a>(&'a self, access: &'a SecretString) -> Bearer<'a> {
+        Bearer { account: self, access }
+    }
+}
+
 /// A fresh set of tokens.
 #[derive(Debug, Clone)]
 pub struct TokenSet {
@@ -180,42 +196,30 @@ pub trait Platform: Send + Sync + 'static {
     /// its time, this asks how far it is.
     async fn prepare(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         post: &Outgoing,
         so_far: Prepared,
     ) -> Result<Preparation, JobError> {
-        let _ = (account, access, post);
+        let _ = (by, post);
         Ok(Preparation::Ready(so_far))
     }
 
     /// Publishes: the one request that cannot be taken back.
     async fn commit(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         post: &Outgoing,
         prepared: &Prepared,
     ) -> Result<Committed, JobError>;
 
     /// Where people see a post, if that is to be asked for by itself.
-    async fn address(
-        &self,
-        account: &Account,
-        access: &SecretString,
-        remote_id: &str,
-    ) -> Result<Option<String>, JobError> {
-        let _ = (account, access, remote_id);
+    async fn address(&self, by: Bearer<'_>, remote_id: &str) -> Result<Option<String>, JobError> {
+        let _ = (by, remote_id);
         Ok(None)
     }
 
     /// Reads a page of the account's posts, newest first.
-    async fn posts(
-        &self,
-        account: &Account,
-        access: &SecretString,
-        cursor: Option<&str>,
-    ) -> Result<SyncPage, JobError>;
+    async fn posts(&self, by: Bearer<'_>, cursor: Option<&str>) -> Result<SyncPage, JobError>;
 
     /// Reads how often these posts of the account, at most [`NUMBERED_MAX`], were liked, and the
     /// like; those that it does not answer are gone.
@@ -223,19 +227,18 @@ pub trait Platform: Send + Sync + 'static {
     /// Only platforms that have [`SyncStream::Metrics`] are asked.
     async fn numbers(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         posts: &[String],
     ) -> Result<Vec<(String, Numbers)>, JobError> {
-        let _ = (account, access, posts);
+        let _ = (by, posts);
         Err(lacks(self.descriptor(), SyncStream::Metrics))
     }
 
     /// Reads what the account says of itself.
     ///
     /// Only platforms that have [`SyncStream::Profile`] are asked.
-    async fn profile(&self, account: &Account, access: &SecretString) -> Result<Profile, JobError> {
-        let _ = (account, access);
+    async fn profile(&self, by: Bearer<'_>) -> Result<Profile, JobError> {
+        let _ = by;
         Err(lacks(self.descriptor(), SyncStream::Profile))
     }
 
@@ -244,13 +247,12 @@ pub trait Platform: Send + Sync + 'static {
     /// Only platforms with [`Descriptor::reconciles`] are asked.
     async fn reconcile(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         post: &Outgoing,
         prepared: &Prepared,
         sought: Sought<'_>,
     ) -> Result<Reconciled, JobError> {
-        let _ = (account, access, post, prepared, sought);
+        let _ = (by, post, prepared, sought);
         let words = format!("{} has no way of looking a post up", self.descriptor().name);
         Err(JobError::new(ErrorClass::Bug, words))
     }

@@ -25,6 +25,7 @@ pub(super) fn answer(call: Call<'_>, status: u16, headers: Headers<'_>, body: &s
         headers: headers.collect::<HeaderMap>(),
         body: body.as_bytes().to_vec().into(),
         took: Took::new(call, Duration::ZERO),
+        at: SystemClock.now(),
     }
 }
 

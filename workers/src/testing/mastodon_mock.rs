@@ -12,10 +12,8 @@ use tokio::net::TcpSocket;
 use tokio::process::Child;
 use url::Url;
 
-use super::script::{Runtime, Script, answer, text};
-use crate::platforms::NetworkPolicy;
-use crate::platforms::http::{Http, HttpOptions, endpoint};
-use crate::platforms::mastodon::DESCRIPTOR;
+use super::script::{self, Runtime, Script, answer, text};
+use crate::platforms::http::{Http, endpoint};
 
 /// The name of its one account.
 pub const USERNAME: &str = "testuser";
@@ -57,8 +55,7 @@ impl MastodonMock {
     /// Starts a mock with one account and no status, and waits until it listens.
     pub async fn start() -> Self {
         let data = TempDir::new().expect("a temporary folder");
-        let policy = NetworkPolicy { allow_loopback: true };
-        let http = Http::new(&DESCRIPTOR, &HttpOptions::new(policy)).expect("an HTTP client");
+        let http = script::http();
         // A port that was free a moment ago. Should another process take it first, the start fails.
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind a port");
         let port = listener.local_addr().expect("the port of a bound listener").port();

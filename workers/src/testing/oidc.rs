@@ -13,10 +13,8 @@ use tempfile::TempDir;
 use tokio::process::Child;
 use url::Url;
 
-use super::script::{Runtime, Script, answer, text};
-use crate::platforms::NetworkPolicy;
-use crate::platforms::http::{Http, HttpOptions, endpoint};
-use crate::platforms::sandbox::SANDBOX;
+use super::script::{self, Runtime, Script, answer, text};
+use crate::platforms::http::{Http, endpoint};
 
 /// What the provider calls us, if our secret comes in a header.
 pub const CLIENT_ID: &str = "postworks";
@@ -76,8 +74,7 @@ impl OidcServer {
         ];
         let (child, issuer) = SCRIPT.start(&env).await;
         let issuer = issuer.parse().expect("an address");
-        let options = HttpOptions::new(NetworkPolicy::default());
-        let http = Http::new(&SANDBOX, &options).expect("an HTTP client");
+        let http = script::http();
         let secret = TempDir::new().expect("a temporary folder");
         fs::write(secret.path().join("client"), CLIENT_SECRET).expect("a file of our own");
         Self { _child: child, issuer, http, secret }

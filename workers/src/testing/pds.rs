@@ -19,10 +19,8 @@ use tokio::net::TcpSocket;
 use tokio::process::Child;
 use url::Url;
 
-use super::script::{Runtime, Script, answer, text};
-use crate::platforms::NetworkPolicy;
-use crate::platforms::bluesky::DESCRIPTOR;
-use crate::platforms::http::{Http, HttpOptions, RequestBuilder, endpoint};
+use super::script::{self, Runtime, Script, answer, text};
+use crate::platforms::http::{Http, RequestBuilder, endpoint};
 
 const PLC: Script = of_folder(&["-r", "./lo.js", "plc.js"]);
 const PDS: Script = of_folder(&["-r", "./lo.js", "pds.js"]);
@@ -75,8 +73,7 @@ impl PdsServer {
         let data = TempDir::new().expect("a temporary folder");
         let plc_port = free_port();
         let plc = spawn(&PLC, &[("PLC_PORT", plc_port.to_string())]).await;
-        let policy = NetworkPolicy { allow_loopback: true };
-        let http = Http::new(&DESCRIPTOR, &HttpOptions::new(policy)).expect("an HTTP client");
+        let http = script::http();
         let (port, reserved) = (free_port(), None);
         let mut server = Self { pds: None, _plc: plc, data, plc_port, port, reserved, http };
         server.restart().await;

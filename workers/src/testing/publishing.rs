@@ -16,9 +16,10 @@ pub async fn publish(
     access: &SecretString,
     post: &Outgoing,
 ) -> Result<Published, JobError> {
+    let by = account.with(access);
     let mut so_far = Prepared::NOTHING;
     let prepared = loop {
-        match platform.prepare(account, access, post, so_far).await? {
+        match platform.prepare(by, post, so_far).await? {
             Preparation::Ready(prepared) => break prepared,
             Preparation::Waits { so_far: kept, until } => {
                 so_far = kept;
@@ -26,7 +27,7 @@ pub async fn publish(
             }
         }
     };
-    match platform.commit(account, access, post, &prepared).await? {
+    match platform.commit(by, post, &prepared).await? {
         Committed::Published(published) => Ok(published),
         Committed::AlreadyThere { .. } => {
             Err(JobError::new(ErrorClass::Invalid, "the account has a post like this one already"))

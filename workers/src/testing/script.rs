@@ -4,11 +4,14 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
+use postworks::clock::SystemClock;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::platforms::http::RequestBuilder;
+use crate::platforms::NetworkPolicy;
+use crate::platforms::http::{Http, HttpOptions, RequestBuilder};
+use crate::platforms::sandbox::SANDBOX;
 
 /// Starting takes about a second; this is for machines under load.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -70,6 +73,12 @@ impl Script {
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         (child, place)
     }
+}
+
+/// Asks servers of this machine.
+pub(super) fn http() -> Http {
+    let options = HttpOptions::new(NetworkPolicy::default());
+    Http::new(&SANDBOX, &options, SystemClock::shared()).expect("an HTTP client")
 }
 
 /// The JSON that a server of ours answers with success.

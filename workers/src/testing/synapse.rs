@@ -17,10 +17,8 @@ use tokio::process::{Child, Command};
 use url::Url;
 
 use super::pds::reserve;
-use super::script::{answer, text};
-use crate::platforms::NetworkPolicy;
-use crate::platforms::http::{Http, HttpOptions, RequestBuilder, endpoint};
-use crate::platforms::matrix::DESCRIPTOR;
+use super::script::{self, answer, text};
+use crate::platforms::http::{Http, RequestBuilder, endpoint};
 
 /// Starting takes about two seconds; this is for machines under load.
 const START_LIMIT: Duration = Duration::from_secs(90);
@@ -113,8 +111,7 @@ impl SynapseServer {
     /// Starts a server with no accounts.
     pub async fn start_with(options: SynapseOptions) -> Self {
         let data = TempDir::new().expect("a temporary folder");
-        let policy = NetworkPolicy { allow_loopback: true };
-        let http = Http::new(&DESCRIPTOR, &HttpOptions::new(policy)).expect("an HTTP client");
+        let http = script::http();
         let mut server = Self { server: None, data, options, port: 0, reserved: None, http };
         server.restart().await;
         server

@@ -16,10 +16,8 @@ use url::Url;
 
 use self::running::{Place, Running};
 use super::pds::{free_port, reserve};
-use super::script::{answer, text};
-use crate::platforms::NetworkPolicy;
-use crate::platforms::http::{Http, HttpOptions, RequestBuilder};
-use crate::platforms::sandbox::SANDBOX;
+use super::script::{self, answer, text};
+use crate::platforms::http::{Http, RequestBuilder};
 
 /// How they are called.
 const ADMIN: &str = "admin";
@@ -96,8 +94,7 @@ impl WordPressServer {
         fs::create_dir_all(place.content().join("mu-plugins")).expect("a folder of our own");
         let admin = fs::read_to_string(template.join(template::PASSWORD));
         let admin = admin.expect("the template has a password").into();
-        let options = HttpOptions::new(NetworkPolicy { allow_loopback: true });
-        let http = Http::new(&SANDBOX, &options).expect("an HTTP client");
+        let http = script::http();
         let (running, reserved) = (None, None);
         let mut server = Self { running, place, reserved, admin, http, _data: data };
         server.restart().await;

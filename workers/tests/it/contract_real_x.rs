@@ -102,7 +102,7 @@ async fn every_request_is_one_that_xs_own_document_permits() {
     let access = SecretString::from("t0ken");
     let now = SystemClock.now();
     let plain = Outgoing::of_text(Uuid::now_v7(), "Hello".to_owned(), now);
-    client.commit(&account, &access, &plain, &Prepared::NOTHING).await.unwrap();
+    client.commit(account.with(&access), &plain, &Prepared::NOTHING).await.unwrap();
 
     let whole = Outgoing {
         images: vec![image(ImageKind::Png, "A chart")],
@@ -114,7 +114,7 @@ async fn every_request_is_one_that_xs_own_document_permits() {
         reply_to: Some("1346889436626259968".to_owned()),
         ..plain.clone()
     };
-    client.prepare(&account, &access, &whole, Prepared::NOTHING).await.unwrap();
+    client.prepare(account.with(&access), &whole, Prepared::NOTHING).await.unwrap();
     // Made-up ids are no numbers, as the document has them.
     let upload = |ready: bool, described: bool| {
         let ends = now.after(Duration::from_secs(3_600));
@@ -123,16 +123,16 @@ async fn every_request_is_one_that_xs_own_document_permits() {
         Prepared(json!({ "media": [upload] }))
     };
     for so_far in [upload(false, false), upload(true, false)] {
-        client.prepare(&account, &access, &whole, so_far).await.unwrap();
+        client.prepare(account.with(&access), &whole, so_far).await.unwrap();
     }
-    client.commit(&account, &access, &whole, &upload(true, true)).await.unwrap();
+    client.commit(account.with(&access), &whole, &upload(true, true)).await.unwrap();
 
     let sought = Sought::alone(now, now);
-    client.reconcile(&account, &access, &plain, &Prepared::NOTHING, sought).await.unwrap();
-    client.posts(&account, &access, Some("7140dib")).await.unwrap();
+    client.reconcile(account.with(&access), &plain, &Prepared::NOTHING, sought).await.unwrap();
+    client.posts(account.with(&access), Some("7140dib")).await.unwrap();
     let ids = ["17", "18"].map(str::to_owned);
-    client.numbers(&account, &access, &ids).await.unwrap();
-    client.profile(&account, &access).await.unwrap();
+    client.numbers(account.with(&access), &ids).await.unwrap();
+    client.profile(account.with(&access)).await.unwrap();
 
     let document: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
     let requests = proxy.requests();
@@ -160,6 +160,7 @@ async fn a_request_that_breaks_the_document_is_refused() {
         ..Outgoing::of_text(Uuid::now_v7(), "Hello".to_owned(), SystemClock.now())
     };
     let access = SecretString::from("t0ken");
-    let refused = client.commit(&account, &access, &post, &Prepared::NOTHING).await.unwrap_err();
+    let refused =
+        client.commit(account.with(&access), &post, &Prepared::NOTHING).await.unwrap_err();
     assert!(refused.to_string().contains("422"), "{refused}");
 }

@@ -158,7 +158,7 @@ async fn an_answer_that_never_comes_is_a_timeout() {
     assert_eq!(error.class(), ErrorClass::Unknown { repeatable: true });
     assert_eq!(error.category(), Category::Timeout);
     assert_eq!(error.to_string(), "publishing on bluesky: no answer within 500ms");
-    let read = impatient.posts(&account, &tokens.access, None).await;
+    let read = impatient.posts(account.with(&tokens.access), None).await;
     assert_eq!(class(read), ErrorClass::Transient);
     let refresh = impatient.refresh(&account, tokens.refresh.as_ref().unwrap()).await;
     assert_eq!(class(refresh), ErrorClass::Transient, "a lost answer disconnects nobody");
@@ -275,7 +275,7 @@ async fn posts_are_read_newest_first_in_pages() {
     let mut seen = Vec::new();
     let mut cursor = None::<String>;
     loop {
-        let page = world.client.posts(&world.account, &tokens.access, cursor.as_deref()).await;
+        let page = world.client.posts(world.account.with(&tokens.access), cursor.as_deref()).await;
         let page = page.unwrap();
         seen.extend(page.posts);
         match page.next {
@@ -293,7 +293,7 @@ async fn posts_are_read_newest_first_in_pages() {
 async fn an_account_that_has_no_profile_says_nothing_of_itself() {
     let world = World::start().await;
     let tokens = world.sign_in().await;
-    let profile = world.client.profile(&world.account, &tokens.access).await.unwrap();
+    let profile = world.client.profile(world.account.with(&tokens.access)).await.unwrap();
     assert_eq!(profile, Profile::default());
 }
 

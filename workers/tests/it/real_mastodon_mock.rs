@@ -158,7 +158,11 @@ async fn a_status_that_is_looked_for_is_found_or_it_is_not_there() {
     let since = SystemClock.now();
     let look = async |since: Timestamp| {
         let (nothing, sought) = (Prepared::NOTHING, Sought::alone(since, since));
-        world.client.reconcile(&world.account, &world.token, &post, &nothing, sought).await.unwrap()
+        world
+            .client
+            .reconcile(world.account.with(&world.token), &post, &nothing, sought)
+            .await
+            .unwrap()
     };
     assert_eq!(look(since).await, Reconciled::Absent);
     let published = world.publish(&post).await.unwrap();
@@ -182,7 +186,7 @@ async fn statuses_are_read_newest_first_in_pages_with_their_numbers() {
     let mut seen = Vec::new();
     let mut cursor = None::<String>;
     loop {
-        let page = world.client.posts(&world.account, &world.token, cursor.as_deref()).await;
+        let page = world.client.posts(world.account.with(&world.token), cursor.as_deref()).await;
         let page = page.unwrap();
         seen.extend(page.posts);
         match page.next {
@@ -198,10 +202,10 @@ async fn statuses_are_read_newest_first_in_pages_with_their_numbers() {
     assert!(seen[49].created_at.is_some());
 
     ids.push("1".to_owned());
-    let numbers = world.client.numbers(&world.account, &world.token, &ids).await.unwrap();
+    let numbers = world.client.numbers(world.account.with(&world.token), &ids).await.unwrap();
     assert_eq!(numbers.len(), 50, "one is not there");
     assert_eq!((numbers[0].1.likes, numbers[0].1.views), (Some(0), None));
-    let profile = world.client.profile(&world.account, &world.token).await.unwrap();
+    let profile = world.client.profile(world.account.with(&world.token)).await.unwrap();
     assert_eq!(profile.display_name.as_deref(), Some("Test User"));
 }
 
@@ -248,7 +252,7 @@ async fn a_failure_of_the_mock_is_unknown_on_a_publish_and_later_on_a_read() {
     assert_eq!(class(failed), ErrorClass::Unknown { repeatable: true });
     let path = "/api/v1/accounts/*/statuses";
     world.mock.fault("GET", path, broken, 1).await;
-    let read = world.client.posts(&world.account, &world.token, None).await;
+    let read = world.client.posts(world.account.with(&world.token), None).await;
     assert_eq!(class(read), ErrorClass::Transient);
 
     let options = HttpOptions::new(NetworkPolicy { allow_loopback: true });

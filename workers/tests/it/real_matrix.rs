@@ -98,7 +98,7 @@ async fn prepare(
     tokens: &TokenSet,
     post: &Outgoing,
 ) -> Result<Prepared, JobError> {
-    match client.prepare(account, &tokens.access, post, Prepared::NOTHING).await? {
+    match client.prepare(account.with(&tokens.access), post, Prepared::NOTHING).await? {
         Preparation::Ready(prepared) => Ok(prepared),
         Preparation::Waits { .. } => panic!("there is nothing to wait for"),
     }
@@ -111,7 +111,7 @@ async fn commit(
     post: &Outgoing,
     prepared: &Prepared,
 ) -> Result<Published, JobError> {
-    match client.commit(account, &tokens.access, post, prepared).await? {
+    match client.commit(account.with(&tokens.access), post, prepared).await? {
         Committed::Published(published) => Ok(published),
         Committed::AlreadyThere { .. } => panic!("no server says so"),
     }
@@ -201,7 +201,7 @@ async fn an_answer_that_never_comes_is_a_timeout() {
     let error = commit(&impatient, &account, &tokens, &post, &prepared).await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Unknown { repeatable: true });
     assert_eq!(error.category(), Category::Timeout);
-    let read = impatient.posts(&account, &tokens.access, None).await;
+    let read = impatient.posts(account.with(&tokens.access), None).await;
     assert_eq!(class(read), ErrorClass::Transient);
     let pictured = with_image(&post, PNG, "");
     let upload = prepare(&impatient, &account, &tokens, &pictured).await;
@@ -219,7 +219,7 @@ async fn a_device_that_was_signed_out_forgets_its_keys_and_its_messages_are_foun
     let prepared = world.prepare(&tokens, &post).await.unwrap();
     let (account, client) = (world.account.clone(), client(Timeouts::default()));
     let reconcile = async |tokens: &TokenSet, post: &Outgoing| {
-        client.reconcile(&account, &tokens.access, post, &prepared, sought).await
+        client.reconcile(account.with(&tokens.access), post, &prepared, sought).await
     };
     let unsent = reconcile(&tokens, &post).await.unwrap();
     assert!(matches!(unsent, Reconciled::Absent), "{unsent:?}");
@@ -257,7 +257,7 @@ async fn a_message_that_was_removed_is_not_taken_for_one_that_was_never_sent() {
 
     let reconcile = async |account: &Account| {
         let access = world.client.sign_in(account, &world.owner.password).await?.access;
-        world.client.reconcile(account, &access, &post, &prepared, sought).await
+        world.client.reconcile(account.with(&access), &post, &prepared, sought).await
     };
     // The server tells the device that sent it what it was sent with.
     let same = reconcile(&world.account).await.unwrap();
@@ -265,7 +265,7 @@ async fn a_message_that_was_removed_is_not_taken_for_one_that_was_never_sent() {
     let other_device = Account { connector_id: Uuid::now_v7(), ..world.account.clone() };
     let unsure = reconcile(&other_device).await.unwrap();
     assert!(matches!(unsure, Reconciled::Unsure(_)), "{unsure:?}");
-    let page = world.client.posts(&world.account, &tokens.access, None).await;
+    let page = world.client.posts(world.account.with(&tokens.access), None).await;
     assert_eq!(page.unwrap().posts, [], "it is no post any more");
 }
 

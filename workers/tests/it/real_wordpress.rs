@@ -64,10 +64,10 @@ async fn publish(
     post: &Outgoing,
     kept: &mut Prepared,
 ) -> Result<Published, JobError> {
-    let ready = client.prepare(account, access, post, kept.clone()).await?;
+    let ready = client.prepare(account.with(access), post, kept.clone()).await?;
     let Preparation::Ready(prepared) = ready else { panic!("a blog has it at once") };
     *kept = prepared;
-    match client.commit(account, access, post, kept).await? {
+    match client.commit(account.with(access), post, kept).await? {
         Committed::Published(published) => Ok(published),
         other => panic!("a blog takes every post: {other:?}"),
     }
@@ -151,11 +151,11 @@ async fn a_post_sent_again_is_the_same_post() {
 async fn a_draft_is_seen_by_nobody() {
     let world = World::start().await;
     let (access, post) = (&world.owner.password, rich("Not yet"));
-    world.client.prepare(&world.account, access, &post, Prepared::NOTHING).await.unwrap();
+    world.client.prepare(world.account.with(access), &post, Prepared::NOTHING).await.unwrap();
     let [there] = <[_; 1]>::try_from(world.server.posts().await).unwrap();
     assert_eq!(there.status, "draft");
     assert_eq!(world.server.look_at(&there.link).await.0, 404);
-    let page = world.client.posts(&world.account, access, None).await.unwrap();
+    let page = world.client.posts(world.account.with(access), None).await.unwrap();
     assert_eq!(page.posts, []);
 }
 
@@ -163,9 +163,10 @@ async fn a_draft_is_seen_by_nobody() {
 async fn eight_at_once_make_one_post() {
     let world = World::start().await;
     let (access, post) = (&world.owner.password, post("Once"));
-    let ready = world.client.prepare(&world.account, access, &post, Prepared::NOTHING).await;
+    let ready = world.client.prepare(world.account.with(access), &post, Prepared::NOTHING).await;
     let Preparation::Ready(prepared) = ready.unwrap() else { panic!("a blog has it at once") };
-    let attempts = (0..8).map(|_| world.client.commit(&world.account, access, &post, &prepared));
+    let attempts =
+        (0..8).map(|_| world.client.commit(world.account.with(access), &post, &prepared));
     for result in futures_util::future::join_all(attempts).await {
         result.unwrap();
     }
@@ -261,7 +262,7 @@ async fn a_commit_that_dies_with_the_blog_is_repeated_and_changes_nothing() {
 async fn a_post_that_somebody_published_by_hand_is_not_published_again() {
     let world = World::start().await;
     let (access, post) = (&world.owner.password, post("By hand"));
-    world.client.prepare(&world.account, access, &post, Prepared::NOTHING).await.unwrap();
+    world.client.prepare(world.account.with(access), &post, Prepared::NOTHING).await.unwrap();
     let draft = world.server.posts().await.remove(0);
     world.server.edit(draft.id, &serde_json::json!({ "status": "publish" })).await;
     let published = world.publish(&post).await.unwrap();
@@ -303,7 +304,7 @@ async fn nothing_that_a_person_writes_is_taken_for_code() {
     let there = world.server.posts().await.remove(0);
     let shown = world.server.rendered(there.id).await;
     assert!(!shown.contains("EXECUTED") && !shown.contains("<script"), "{shown}");
-    let page = world.client.posts(&world.account, &world.owner.password, None).await.unwrap();
+    let page = world.client.posts(world.account.with(&world.owner.password), None).await.unwrap();
     assert_eq!(page.posts[0].text, text);
 }
 

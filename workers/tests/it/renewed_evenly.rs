@@ -15,8 +15,8 @@ use postworks::ledger::{Next, SqlLedger};
 use postworks::testing::postgres_server::PostgresServer;
 use postworks_workers::accounts::Accounts;
 use postworks_workers::platforms::{
-    Account, Committed, Descriptor, Outgoing, Platform, Platforms, Prepared, Published, SyncPage,
-    TokenSet,
+    Account, Bearer, Committed, Descriptor, Outgoing, Platform, Platforms, Prepared, Published,
+    SyncPage, TokenSet,
 };
 use postworks_workers::renewals::Renewals;
 use postworks_workers::store::{NewConnector, Store};
@@ -104,14 +104,13 @@ impl Platform for Many {
 
     async fn commit(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         _: &Outgoing,
         _: &Prepared,
     ) -> Result<Committed, JobError> {
         let grants = self.grants.lock().unwrap();
-        let grant = &grants[&account.connector_id];
-        let good = access.expose_secret() == format!("access {}", grant.issued);
+        let grant = &grants[&by.account.connector_id];
+        let good = by.access.expose_secret() == format!("access {}", grant.issued);
         if !good || grant.ends <= self.clock.now() {
             return Err(JobError::new(ErrorClass::AuthExpired, "invalid_token"));
         }
@@ -119,12 +118,7 @@ impl Platform for Many {
         Ok(Committed::Published(Published { remote_id, remote_url: None }))
     }
 
-    async fn posts(
-        &self,
-        _: &Account,
-        _: &SecretString,
-        _: Option<&str>,
-    ) -> Result<SyncPage, JobError> {
+    async fn posts(&self, _: Bearer<'_>, _: Option<&str>) -> Result<SyncPage, JobError> {
         Err(JobError::new(ErrorClass::Bug, "nobody reads here"))
     }
 }
@@ -178,9 +172,9 @@ impl World {
     /// What a job does with its account.
     async fn publish(&self, account: Uuid) {
         let post = Outgoing::of_text(account, String::new(), self.clock.now());
-        let call = |account, access: SecretString| {
+        let call = |account: Account, access: SecretString| {
             let (platform, post) = (self.platform.clone(), post.clone());
-            async move { platform.commit(&account, &access, &post, &Prepared::NOTHING).await }
+            async move { platform.commit(account.with(&access), &post, &Prepared::NOTHING).await }
         };
         self.accounts.with_access(account, call).await.unwrap();
     }

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use postworks::clock::SharedClock;
 use postworks::job::{ErrorClass, JobError, Timestamp};
 use postworks_workers::platforms::{
-    Account, Committed, Descriptor, Numbers, Others, Outgoing, Platform, Preparation, Prepared,
-    Profile, Published, Reconciled, Secret, Sought, SyncPage, TokenSet,
+    Account, Bearer, Committed, Descriptor, Numbers, Others, Outgoing, Platform, Preparation,
+    Prepared, Profile, Published, Reconciled, Secret, Sought, SyncPage, TokenSet,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::Semaphore;
@@ -294,13 +294,12 @@ impl Platform for Scripted {
 
     async fn prepare(
         &self,
-        _: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         _: &Outgoing,
         so_far: Prepared,
     ) -> Result<Preparation, JobError> {
         let next = {
-            let mut server = self.check(access)?;
+            let mut server = self.check(by.access)?;
             server.prepared_from.push(so_far.clone());
             server.preparations.pop_front()
         };
@@ -310,13 +309,12 @@ impl Platform for Scripted {
 
     async fn commit(
         &self,
-        _: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         post: &Outgoing,
         prepared: &Prepared,
     ) -> Result<Committed, JobError> {
         self.publishing.pass().await;
-        let mut server = self.check(access)?;
+        let mut server = self.check(by.access)?;
         server.committed_with.push(prepared.clone());
         if let Some(remote_id) = server.taken.pop_front() {
             return Ok(Committed::AlreadyThere { remote_id });
@@ -339,13 +337,8 @@ impl Platform for Scripted {
         Ok(Committed::Published(Published { remote_id, remote_url: None }))
     }
 
-    async fn posts(
-        &self,
-        _: &Account,
-        access: &SecretString,
-        cursor: Option<&str>,
-    ) -> Result<SyncPage, JobError> {
-        let mut server = self.check(access)?;
+    async fn posts(&self, by: Bearer<'_>, cursor: Option<&str>) -> Result<SyncPage, JobError> {
+        let mut server = self.check(by.access)?;
         if let Some(Fault::Fails(class) | Fault::LosesTheAnswer(class)) =
             server.page_faults.pop_front()
         {
@@ -366,11 +359,10 @@ impl Platform for Scripted {
 
     async fn numbers(
         &self,
-        _: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         posts: &[String],
     ) -> Result<Vec<(String, Numbers)>, JobError> {
-        let mut server = self.check(access)?;
+        let mut server = self.check(by.access)?;
         server.numbers_read.push(posts.to_vec());
         if let Some(Fault::Fails(class) | Fault::LosesTheAnswer(class)) =
             server.numbers_faults.pop_front()
@@ -384,8 +376,8 @@ impl Platform for Scripted {
         Ok(posts.iter().filter_map(of).collect())
     }
 
-    async fn profile(&self, _: &Account, access: &SecretString) -> Result<Profile, JobError> {
-        let mut server = self.check(access)?;
+    async fn profile(&self, by: Bearer<'_>) -> Result<Profile, JobError> {
+        let mut server = self.check(by.access)?;
         server.profiles_read += 1;
         match server.profile_faults.pop_front() {
             Some(Fault::Fails(class) | Fault::LosesTheAnswer(class)) => Err(failure(class)),
@@ -395,14 +387,13 @@ impl Platform for Scripted {
 
     async fn reconcile(
         &self,
-        _: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         post: &Outgoing,
         _: &Prepared,
         sought: Sought<'_>,
     ) -> Result<Reconciled, JobError> {
         let (found, told) = {
-            let mut server = self.check(access)?;
+            let mut server = self.check(by.access)?;
             server.named.push(sought.named.map(str::to_owned));
             server.others.push(sought.others.clone());
             if server.refuse_look_ups > 0 {

@@ -15,7 +15,9 @@ use postworks::ledger::{Db, Ledger as _, SqlLedger};
 use postworks::worker::{BreakerView, EffectSlot, Family, Handler, JobContext};
 use postworks_workers::accounts::Accounts;
 use postworks_workers::handlers::{PublishPost, Services};
-use postworks_workers::platforms::{Descriptor, Outgoing, Platform, Platforms, Prepared, Sought};
+use postworks_workers::platforms::{
+    Account, Descriptor, Outgoing, Platform, Platforms, Prepared, Sought,
+};
 use postworks_workers::secrets::KeyRing;
 use postworks_workers::store::{Connected, NewConnector, Publication, Publish, Store};
 use secrecy::SecretString;
@@ -85,12 +87,12 @@ impl World {
     pub(crate) async fn use_token(&self, accounts: &Accounts) -> Result<String, JobError> {
         use secrecy::ExposeSecret as _;
         let platform = self.platform.clone();
-        let call = |account, access: SecretString| {
+        let call = |account: Account, access: SecretString| {
             let platform = platform.clone();
             async move {
                 let sought = Sought::alone(crate::scripted::FAR, crate::scripted::FAR);
                 let (post, none) = (nothing(), Prepared::NOTHING);
-                platform.reconcile(&account, &access, &post, &none, sought).await?;
+                platform.reconcile(account.with(&access), &post, &none, sought).await?;
                 Ok(access.expose_secret().to_owned())
             }
         };

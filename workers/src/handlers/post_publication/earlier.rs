@@ -6,7 +6,9 @@ use postworks::job::{ErrorClass, JobError, Timestamp};
 use secrecy::SecretString;
 
 use super::Attempt;
-use crate::platforms::{Account, Outgoing, Prepared, Published, Reconciled, Recourse, Sought};
+use crate::platforms::{
+    Account, Bearer, Outgoing, Prepared, Published, Reconciled, Recourse, Sought,
+};
 use crate::store::PublicationState;
 
 /// What the clocks of two machines may differ by. Looking a post up that could be repeated does no harm.
@@ -44,7 +46,7 @@ impl Attempt<'_> {
         let asked_at = self.services.now();
         let prepared = &self.publication.prepared;
         let call = |account: Account, access: SecretString| async move {
-            self.ask(&account, &access, post, prepared, None).await
+            self.ask(account.with(&access), post, prepared, None).await
         };
         let found = self.services.accounts.with_access(self.publication.connector_id, call).await;
         let (words, is_sure) = match unless_refused(found)? {
@@ -69,8 +71,7 @@ impl Attempt<'_> {
 
     async fn ask(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         post: &Outgoing,
         prepared: &Prepared,
         named: Option<&str>,
@@ -83,7 +84,7 @@ impl Attempt<'_> {
         let others = self.services.store.others_of(self.publication.id, first, last).await;
         let others = &others.map_err(|error| self.fault(error))?;
         let sought = Sought { since, until, named, others };
-        let asked = self.platform.reconcile(account, access, post, prepared, sought);
+        let asked = self.platform.reconcile(by, post, prepared, sought);
         self.cx.breaker.calling(asked).await
     }
 
@@ -108,8 +109,7 @@ impl Attempt<'_> {
     /// The account has a post like this one: this very one, if an earlier request may have made it.
     pub(super) async fn taken(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         post: &Outgoing,
         prepared: &Prepared,
         named: Option<&str>,
@@ -125,7 +125,7 @@ impl Attempt<'_> {
                 "the account has a post like this one; look whether it is this one",
             ));
         }
-        match self.ask(account, access, post, prepared, named).await {
+        match self.ask(by, post, prepared, named).await {
             Ok(Reconciled::There(published)) => Ok(published),
             Ok(Reconciled::Alike(published)) => match self.adopts(&published).await {
                 Ok(true) => Ok(published),

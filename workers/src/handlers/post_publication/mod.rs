@@ -27,8 +27,8 @@ use secrecy::SecretString;
 use self::sending::{Sending, missed};
 use super::Services;
 use crate::platforms::{
-    Account, Committed, Draft, Outgoing, Platform, Preparation, Prepared, Published, Recourse,
-    Refusal,
+    Account, Bearer, Committed, Draft, Outgoing, Platform, Preparation, Prepared, Published,
+    Recourse, Refusal,
 };
 use crate::store::{
     Begun, ConnectorState, Earlier, Error, Late, Publication, PublicationState, SEND_WITHIN,
@@ -220,8 +220,9 @@ impl Attempt<'_> {
         let call = |account: Account, access: SecretString| {
             // After `AuthExpired` this runs once more.
             async move {
-                self.check_key(&account)?;
-                let prepared = self.prepare(&account, &access, post).await?;
+                let by = account.with(&access);
+                self.check_key(by.account)?;
+                let prepared = self.prepare(by, post).await?;
                 // A refresh, or uploads, may have taken a while since the time was looked at.
                 self.check_time()?;
                 if !self.begin().await? {
@@ -229,19 +230,19 @@ impl Attempt<'_> {
                 }
                 self.check_breaker()?;
                 self.sending.leaves(self.may_run_again());
-                let answer = self.platform.commit(&account, &access, post, &prepared);
+                let answer = self.platform.commit(by, post, &prepared);
                 let answer = self.cx.breaker.calling(answer).await;
                 let answer = match answer {
                     Ok(Committed::AlreadyThere { remote_id }) => {
                         let named = remote_id.as_deref();
-                        self.taken(&account, &access, post, &prepared, named).await
+                        self.taken(by, post, &prepared, named).await
                     }
                     Ok(Committed::Published(published)) => Ok(published),
                     Err(error) => Err(error),
                 };
                 let published = answer.as_ref().ok().cloned();
                 self.heard(answer)?;
-                self.look_for_address(&account, &access, published).await;
+                self.look_for_address(by, published).await;
                 Ok(())
             }
         };
@@ -249,15 +250,10 @@ impl Attempt<'_> {
     }
 
     /// Has the platform hold ready what the post refers to, and keeps what it says of that.
-    async fn prepare(
-        &self,
-        account: &Account,
-        access: &SecretString,
-        post: &Outgoing,
-    ) -> Result<Prepared, JobError> {
+    async fn prepare(&self, by: Bearer<'_>, post: &Outgoing) -> Result<Prepared, JobError> {
         let mut kept = self.sending.prepared();
         loop {
-            let asked = self.platform.prepare(account, access, post, kept.clone());
+            let asked = self.platform.prepare(by, post, kept.clone());
             let (next, wait) = match self.cx.breaker.calling(asked).await? {
                 Preparation::Ready(prepared) => (prepared, None),
                 Preparation::Waits { so_far, until } => (so_far, Some(until)),
@@ -341,16 +337,11 @@ impl Attempt<'_> {
 
     /// Where people see the post, on platforms that must be asked. That it is there is known already, and
     /// kept however this ends.
-    async fn look_for_address(
-        &self,
-        account: &Account,
-        access: &SecretString,
-        published: Option<Published>,
-    ) {
+    async fn look_for_address(&self, by: Bearer<'_>, published: Option<Published>) {
         let Some(published) = published.filter(|published| published.remote_url.is_none()) else {
             return;
         };
-        let asked = self.platform.address(account, access, &published.remote_id);
+        let asked = self.platform.address(by, &published.remote_id);
         if let Ok(Ok(found @ Some(_))) = tokio::time::timeout(ADDRESS_WITHIN, asked).await {
             self.sending.published(Published { remote_url: found, ..published });
         }

@@ -23,18 +23,17 @@ use postworks::clock::SharedClock;
 use postworks::job::{ErrorClass, JobError, SyncStream};
 use reqwest::header::CONTENT_TYPE;
 use secrecy::{ExposeSecret, SecretString};
-use serde::de::DeserializeOwned;
 
 use self::record::{Held, Upload};
 use self::wire::{
     FoundRecord, NewSession, Page, Person, Post, Put, Reference, Reply, Session, Uploaded, Written,
 };
-use super::call::{Call, Step};
+use super::call::{Api, Call, Step};
 use super::http::{Http, HttpOptions, RequestBuilder, endpoint};
 use super::{
-    Account, Committed, Descriptor, Idempotency, Image, ImageKind, ImageLimits, Length, Limits,
-    LinkAs, Outgoing, Platform, Preparation, Prepared, Profile, Published, RemotePost, Secret,
-    SyncPage, TokenSet,
+    Account, Bearer, Committed, Descriptor, Idempotency, Image, ImageKind, ImageLimits, Length,
+    Limits, LinkAs, Outgoing, Platform, Preparation, Prepared, Profile, Published, RemotePost,
+    Secret, SyncPage, TokenSet,
 };
 
 /// What Bluesky is like.
@@ -79,10 +78,11 @@ const PROFILE_KEY: &str = "self";
 /// stay far below the longest answer we read.
 const PAGE_POSTS: u32 = 50;
 
+const API: Api = Api { descriptor: &DESCRIPTOR, refusals: &errors::TABLE };
+
 /// Speaks to Bluesky.
 pub struct BlueskyClient {
     http: Http,
-    clock: SharedClock,
 }
 
 impl BlueskyClient {
@@ -91,11 +91,7 @@ impl BlueskyClient {
     /// # Errors
     /// Its HTTP client cannot be built.
     pub fn new(options: &HttpOptions, clock: SharedClock) -> Result<Self, reqwest::Error> {
-        Ok(Self { http: Http::new(&DESCRIPTOR, options)?, clock })
-    }
-
-    fn call<'a>(account: &Account, step: Step, secrets: &'a [&'a SecretString]) -> Call<'a> {
-        Call { descriptor: &DESCRIPTOR, step, account: account.connector_id, secrets }
+        Ok(Self { http: Http::new(&DESCRIPTOR, options, clock)? })
     }
 
     fn request(&self, account: &Account, method: Method, name: &str) -> RequestBuilder {
@@ -103,12 +99,9 @@ impl BlueskyClient {
         self.http.request(method, url)
     }
 
-    async fn exchange<T: DeserializeOwned>(
-        &self,
-        call: Call<'_>,
-        request: RequestBuilder,
-    ) -> Result<T, JobError> {
-        self.http.send(call, request).await?.value(call, &errors::TABLE, self.clock.as_ref())
+    /// The same, with the account's token.
+    fn request_by(&self, by: Bearer<'_>, method: Method, name: &str) -> RequestBuilder {
+        self.request(by.account, method, name).bearer_auth(by.access.expose_secret())
     }
 
     fn tokens(account: &Account, call: Call<'_>, session: Session) -> Result<TokenSet, JobError> {
@@ -128,19 +121,18 @@ impl BlueskyClient {
     /// Something else is where the post was to be written: ours from before, if it says the same.
     async fn compare(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         call: Call<'_>,
         post: &Post,
         key: &str,
     ) -> Result<Published, JobError> {
-        let request = self.record(account, repo(account), key).bearer_auth(access.expose_secret());
+        let request = self.record(by, repo(by.account), key);
         let answer = self.http.send(call, request).await?;
         if answer.error_name(&errors::TABLE) == errors::RECORD_NOT_FOUND {
             let words = "a record was there and is gone again; writing once more will tell";
             return Err(call.error(call.unanswered(), words));
         }
-        let found: FoundRecord = answer.value(call, &errors::TABLE, self.clock.as_ref())?;
+        let found: FoundRecord = answer.value(call)?;
         if post.is_like(&found.value) {
             return Ok(published(found.uri, key));
         }
@@ -148,43 +140,32 @@ impl BlueskyClient {
         Err(call.error(ErrorClass::Invalid, &words))
     }
 
-    fn record(&self, account: &Account, repo: &str, key: &str) -> RequestBuilder {
+    fn record(&self, by: Bearer<'_>, repo: &str, key: &str) -> RequestBuilder {
         let query = [("repo", repo), ("collection", POSTS), ("rkey", key)];
-        self.request(account, Method::GET, "com.atproto.repo.getRecord").query(&query)
+        self.request_by(by, Method::GET, "com.atproto.repo.getRecord").query(&query)
     }
 
-    async fn upload(
-        &self,
-        account: &Account,
-        access: &SecretString,
-        image: &Image,
-    ) -> Result<Upload, JobError> {
-        let call = Self::call(account, Step::Upload, slice::from_ref(&access));
+    async fn upload(&self, by: Bearer<'_>, image: &Image) -> Result<Upload, JobError> {
+        let call = by.call(API, Step::Upload);
         let request = self
-            .request(account, Method::POST, "com.atproto.repo.uploadBlob")
-            .bearer_auth(access.expose_secret())
+            .request_by(by, Method::POST, "com.atproto.repo.uploadBlob")
             .header(CONTENT_TYPE, image.kind.mime())
             .body(image.bytes.clone());
-        let uploaded: Uploaded = self.exchange(call, request).await?;
-        Ok(Upload { blob: uploaded.blob, at: self.clock.now() })
+        let uploaded: Uploaded = self.http.value(call, request).await?;
+        Ok(Upload { blob: uploaded.blob, at: self.http.now() })
     }
 
     /// What a post refers to that answers this one. The account's own server reads records of others
     /// too, by way of its app view.
-    async fn reply_to(
-        &self,
-        account: &Account,
-        access: &SecretString,
-        parent: &str,
-    ) -> Result<Reply, JobError> {
-        let call = Self::call(account, Step::Upload, slice::from_ref(&access));
+    async fn reply_to(&self, by: Bearer<'_>, parent: &str) -> Result<Reply, JobError> {
+        let call = by.call(API, Step::Upload);
         let Some((owner, key)) = record::parts(parent) else {
             let words =
                 "the post that it answers has an id like at://did:plc:…/app.bsky.feed.post/…";
             return Err(call.error(ErrorClass::Invalid, words));
         };
-        let request = self.record(account, owner, key).bearer_auth(access.expose_secret());
-        let found: FoundRecord = self.exchange(call, request).await?;
+        let request = self.record(by, owner, key);
+        let found: FoundRecord = self.http.value(call, request).await?;
         let Some(cid) = found.cid else {
             let words = "the server does not say which version the answered post is of";
             return Err(call.error(ErrorClass::Invalid, words));
@@ -216,12 +197,12 @@ impl Platform for BlueskyClient {
         account: &Account,
         secret: &SecretString,
     ) -> Result<TokenSet, JobError> {
-        let call = Self::call(account, Step::SignIn, slice::from_ref(&secret));
+        let call = account.call(API, Step::SignIn, slice::from_ref(&secret));
         let session =
             NewSession { identifier: &account.identifier, password: secret.expose_secret() };
         let request =
             self.request(account, Method::POST, "com.atproto.server.createSession").json(&session);
-        Self::tokens(account, call, self.exchange(call, request).await?)
+        Self::tokens(account, call, self.http.value(call, request).await?)
     }
 
     async fn refresh(
@@ -229,11 +210,11 @@ impl Platform for BlueskyClient {
         account: &Account,
         refresh_token: &SecretString,
     ) -> Result<TokenSet, JobError> {
-        let call = Self::call(account, Step::Refresh, slice::from_ref(&refresh_token));
+        let call = account.call(API, Step::Refresh, slice::from_ref(&refresh_token));
         let request = self
             .request(account, Method::POST, "com.atproto.server.refreshSession")
             .bearer_auth(refresh_token.expose_secret());
-        Self::tokens(account, call, self.exchange(call, request).await?)
+        Self::tokens(account, call, self.http.value(call, request).await?)
     }
 
     /// Ends the session. The password for apps stays good: only its owner can end that.
@@ -242,29 +223,27 @@ impl Platform for BlueskyClient {
         account: &Account,
         refresh_token: &SecretString,
     ) -> Result<bool, JobError> {
-        let call = Self::call(account, Step::Revoke, slice::from_ref(&refresh_token));
+        let call = account.call(API, Step::Revoke, slice::from_ref(&refresh_token));
         let request = self
             .request(account, Method::POST, "com.atproto.server.deleteSession")
             .bearer_auth(refresh_token.expose_secret());
-        let answer = self.http.send(call, request).await?;
-        answer.success(call, &errors::TABLE, self.clock.as_ref()).map(|()| true)
+        self.http.done(call, request).await.map(|()| true)
     }
 
     /// One request at a time, so that what it answered is kept before the next.
     async fn prepare(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         post: &Outgoing,
         so_far: Prepared,
     ) -> Result<Preparation, JobError> {
         let mut held: Held = so_far.read()?.unwrap_or_default();
         if let (Some(parent), None) = (&post.reply_to, &held.reply) {
-            held.reply = Some(self.reply_to(account, access, parent).await?);
-        } else if let Some(n) = held.lacks(post, self.clock.now()) {
-            held.add(n, self.upload(account, access, &post.images[n]).await?);
+            held.reply = Some(self.reply_to(by, parent).await?);
+        } else if let Some(n) = held.lacks(post, self.http.now()) {
+            held.add(n, self.upload(by, &post.images[n]).await?);
         }
-        let (so_far, now) = (Prepared::of(&held)?, self.clock.now());
+        let (so_far, now) = (Prepared::of(&held)?, self.http.now());
         Ok(match held.lacks(post, now) {
             Some(_) => Preparation::Waits { so_far, until: now },
             None => Preparation::Ready(so_far),
@@ -273,50 +252,40 @@ impl Platform for BlueskyClient {
 
     async fn commit(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         post: &Outgoing,
         prepared: &Prepared,
     ) -> Result<Committed, JobError> {
-        let call = Self::call(account, Step::Publish, slice::from_ref(&access));
+        let call = by.call(API, Step::Publish);
         let key = tid::record_key(post.publication_id, post.created_at);
         let record = Post::of(post, prepared.read()?.unwrap_or_default())?;
         let put = Put {
-            repo: repo(account),
+            repo: repo(by.account),
             collection: POSTS,
             rkey: &key,
             record: &record,
             swap_record: None,
         };
-        let request = self
-            .request(account, Method::POST, "com.atproto.repo.putRecord")
-            .bearer_auth(access.expose_secret())
-            .json(&put);
+        let request = self.request_by(by, Method::POST, "com.atproto.repo.putRecord").json(&put);
         let answer = self.http.send(call, request).await?;
         if answer.error_name(&errors::TABLE) == errors::INVALID_SWAP {
-            let found = self.compare(account, access, call, &record, &key).await?;
+            let found = self.compare(by, call, &record, &key).await?;
             return Ok(Committed::Published(found));
         }
-        let written: Written = answer.value(call, &errors::TABLE, self.clock.as_ref())?;
+        let written: Written = answer.value(call)?;
         Ok(Committed::Published(published(written.uri, &key)))
     }
 
-    async fn posts(
-        &self,
-        account: &Account,
-        access: &SecretString,
-        cursor: Option<&str>,
-    ) -> Result<SyncPage, JobError> {
-        let call = Self::call(account, Step::Read, slice::from_ref(&access));
+    async fn posts(&self, by: Bearer<'_>, cursor: Option<&str>) -> Result<SyncPage, JobError> {
+        let call = by.call(API, Step::Read);
         let mut request = self
-            .request(account, Method::GET, "com.atproto.repo.listRecords")
-            .query(&[("repo", repo(account)), ("collection", POSTS)])
-            .query(&[("limit", PAGE_POSTS)])
-            .bearer_auth(access.expose_secret());
+            .request_by(by, Method::GET, "com.atproto.repo.listRecords")
+            .query(&[("repo", repo(by.account)), ("collection", POSTS)])
+            .query(&[("limit", PAGE_POSTS)]);
         if let Some(cursor) = cursor {
             request = request.query(&[("cursor", cursor)]);
         }
-        let page: Page = self.exchange(call, request).await?;
+        let page: Page = self.http.value(call, request).await?;
         let posts = page.records.into_iter().map(|record| RemotePost {
             remote_id: record.uri,
             created_at: wire::text(&record.value, "createdAt").and_then(|text| text.parse().ok()),
@@ -327,17 +296,18 @@ impl Platform for BlueskyClient {
     }
 
     /// The record that apps show. An account that has none says nothing of itself.
-    async fn profile(&self, account: &Account, access: &SecretString) -> Result<Profile, JobError> {
-        let call = Self::call(account, Step::Read, slice::from_ref(&access));
-        let request = self
-            .request(account, Method::GET, "com.atproto.repo.getRecord")
-            .query(&[("repo", repo(account)), ("collection", PROFILE), ("rkey", PROFILE_KEY)])
-            .bearer_auth(access.expose_secret());
+    async fn profile(&self, by: Bearer<'_>) -> Result<Profile, JobError> {
+        let call = by.call(API, Step::Read);
+        let request = self.request_by(by, Method::GET, "com.atproto.repo.getRecord").query(&[
+            ("repo", repo(by.account)),
+            ("collection", PROFILE),
+            ("rkey", PROFILE_KEY),
+        ]);
         let answer = self.http.send(call, request).await?;
         if answer.error_name(&errors::TABLE) == errors::RECORD_NOT_FOUND {
             return Ok(Profile::default());
         }
-        let person: Person = answer.value(call, &errors::TABLE, self.clock.as_ref())?;
+        let person: Person = answer.value(call)?;
         let said = |name| wire::text(&person.value, name);
         let (display_name, description) = (said("displayName"), said("description"));
         Ok(Profile { display_name, description, followers: None })

@@ -51,7 +51,7 @@ async fn requests_follow_the_lexicons() {
 
     let account = Account { remote_id: Some("did:plc:1".into()), ..account };
     responder.answer_with(Reply::new(200, r#"{"uri":"at://did:plc:1/c/k","cid":"x"}"#));
-    let answer = client.commit(&account, &secret, &post(), &Prepared::NOTHING).await;
+    let answer = client.commit(account.with(&secret), &post(), &Prepared::NOTHING).await;
     let published = published(answer.unwrap());
     assert_eq!(published.remote_id, "at://did:plc:1/c/k");
     insta::assert_snapshot!(responder.take_requests(), @r#"
@@ -63,7 +63,7 @@ async fn requests_follow_the_lexicons() {
     "#);
 
     responder.answer_with(Reply::new(200, r#"{"records":[]}"#));
-    let page = client.posts(&account, &secret, Some("3mfy")).await.unwrap();
+    let page = client.posts(account.with(&secret), Some("3mfy")).await.unwrap();
     assert_eq!((page.posts.len(), page.next), (0, None), "the last page may be empty");
     insta::assert_snapshot!(responder.take_requests(), @r"
     GET /xrpc/com.atproto.repo.listRecords?repo=did%3Aplc%3A1&collection=app.bsky.feed.post&limit=50&cursor=3mfy
@@ -72,14 +72,14 @@ async fn requests_follow_the_lexicons() {
 
     let record = r#"{"uri":"at://did:plc:1/c/self","value":{"displayName":"Alice","avatar":{}}}"#;
     responder.answer_with(Reply::new(200, record));
-    let profile = client.profile(&account, &secret).await.unwrap();
+    let profile = client.profile(account.with(&secret)).await.unwrap();
     assert_eq!((profile.display_name.as_deref(), profile.description), (Some("Alice"), None));
     insta::assert_snapshot!(responder.take_requests(), @r"
     GET /xrpc/com.atproto.repo.getRecord?repo=did%3Aplc%3A1&collection=app.bsky.actor.profile&rkey=self
     authorization: Bearer [secret]
     ");
     responder.answer_with(Reply::new(400, r#"{"error":"RecordNotFound","message":"none"}"#));
-    let profile = client.profile(&account, &secret).await.unwrap();
+    let profile = client.profile(account.with(&secret)).await.unwrap();
     assert_eq!(profile, Profile::default(), "it says nothing of itself");
 }
 
@@ -115,19 +115,20 @@ async fn images_are_uploaded_one_by_one_and_the_record_refers_to_them() {
     let value = json!({ "text": 5, "reply": { "root": root, "parent": root } });
     let parent = json!({ "uri": PARENT, "cid": "bafyparent", "value": value });
     responder.answer_with(Reply::new(200, parent.to_string()));
-    let mut prepared = client.prepare(&account, &secret, &post, Prepared::NOTHING).await.unwrap();
+    let mut prepared =
+        client.prepare(account.with(&secret), &post, Prepared::NOTHING).await.unwrap();
     let blob = json!({ "blob": { "$type": "blob", "ref": { "$link": "bafkcat" }, "mimeType": "image/png",
         "size": 6 } });
     responder.answer_with(Reply::new(200, blob.to_string()));
     while let Preparation::Waits { so_far, until } = prepared {
         assert!(until <= SystemClock.now(), "there is nothing to wait for");
-        prepared = client.prepare(&account, &secret, &post, so_far).await.unwrap();
+        prepared = client.prepare(account.with(&secret), &post, so_far).await.unwrap();
     }
     let Preparation::Ready(ready) = prepared else { panic!("it is not ready") };
-    let again = client.prepare(&account, &secret, &post, ready.clone()).await.unwrap();
+    let again = client.prepare(account.with(&secret), &post, ready.clone()).await.unwrap();
     assert_eq!(again, Preparation::Ready(ready.clone()), "all is there");
     responder.answer_with(Reply::new(200, r#"{"uri":"at://did:plc:1/c/k","cid":"x"}"#));
-    client.commit(&account, &secret, &post, &ready).await.unwrap();
+    client.commit(account.with(&secret), &post, &ready).await.unwrap();
     insta::assert_snapshot!(responder.take_requests(), @r#"
     GET /xrpc/com.atproto.repo.getRecord?repo=did%3Aplc%3A2&collection=app.bsky.feed.post&rkey=3kabc
     authorization: Bearer [secret]
@@ -162,10 +163,10 @@ async fn a_link_is_a_card_and_the_text_is_marked_up() {
     let (account, secret) = (responder.account(), SecretString::from(SECRET));
     let text = "Grüße: https://example.org/x #rust".to_owned();
     let post = Outgoing { text, link: Some(link()), ..post() };
-    let ready = client.prepare(&account, &secret, &post, Prepared::NOTHING).await.unwrap();
+    let ready = client.prepare(account.with(&secret), &post, Prepared::NOTHING).await.unwrap();
     assert_eq!(ready, Preparation::Ready(Prepared::NOTHING), "nothing is needed");
     responder.answer_with(Reply::new(200, r#"{"uri":"at://did:plc:1/c/k","cid":"x"}"#));
-    client.commit(&account, &secret, &post, &Prepared::NOTHING).await.unwrap();
+    client.commit(account.with(&secret), &post, &Prepared::NOTHING).await.unwrap();
     insta::assert_snapshot!(responder.take_requests(), @r#"
     POST /xrpc/com.atproto.repo.putRecord
     authorization: Bearer [secret]
@@ -186,7 +187,7 @@ async fn what_cannot_be_prepared_is_refused_before_anything_leaves() {
     {
         let reply = Outgoing { reply_to: Some(id.into()), ..post() };
         let refused =
-            client.prepare(&account, &secret, &reply, Prepared::NOTHING).await.unwrap_err();
+            client.prepare(account.with(&secret), &reply, Prepared::NOTHING).await.unwrap_err();
         assert_eq!(refused.class(), INVALID, "{id}");
     }
     assert_eq!(responder.take_requests(), "", "nothing was sent");
@@ -253,7 +254,7 @@ async fn without_the_policy_a_loopback_server_is_refused_before_sending() {
     for host in ["127.0.0.1", "[::1]", "localhost"] {
         let base_url = format!("https://{host}:{port}").parse().unwrap();
         let account = Account { base_url, ..responder.account() };
-        let sent = client.commit(&account, &secret, &post(), &Prepared::NOTHING).await;
+        let sent = client.commit(account.with(&secret), &post(), &Prepared::NOTHING).await;
         let error = sent.unwrap_err();
         assert_eq!(error.class(), INVALID, "{host}");
         assert!(error.to_string().contains("POSTWORKS_ALLOW_LOOPBACK=1"), "{error}");

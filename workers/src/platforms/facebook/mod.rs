@@ -27,9 +27,9 @@ use super::look_back::{Listing, Shown};
 use super::meta::{Created, Graph, TABLE};
 use super::oauth::{Consent, Granted, OAuthClient};
 use super::{
-    Account, Committed, Descriptor, Idempotency, Image, ImageKind, ImageLimits, Length, Limits,
-    LinkAs, Numbers, OAuthDefaults, Outgoing, Platform, Preparation, Prepared, Profile, Published,
-    Reconciled, Secret, Sought, SyncPage, Target, TokenSet,
+    Account, Bearer, Committed, Descriptor, Idempotency, Image, ImageKind, ImageLimits, Length,
+    Limits, LinkAs, Numbers, OAuthDefaults, Outgoing, Platform, Preparation, Prepared, Profile,
+    Published, Reconciled, Secret, Sought, SyncPage, Target, TokenSet,
 };
 
 /// The Graph API's version; each is kept for about two years.
@@ -112,27 +112,22 @@ impl FacebookClient {
     }
 
     /// Uploads an image that nobody sees yet.
-    async fn upload(
-        &self,
-        account: &Account,
-        access: &SecretString,
-        image: &Image,
-    ) -> Result<String, JobError> {
+    async fn upload(&self, by: Bearer<'_>, image: &Image) -> Result<String, JobError> {
         let length = image.bytes.len() as u64;
         let name = format!("image.{}", image.kind.extension());
         let file = Part::stream_with_length(image.bytes.clone(), length).file_name(name);
-        let call = self.graph.call(account, Step::Upload, std::slice::from_ref(&access));
+        let call = by.call(self.graph.api, Step::Upload);
         let file = file.mime_str(image.kind.mime());
         let file = file.map_err(|_| call.error(ErrorClass::Bug, "an image of no kind"))?;
         let mut form = Form::new().text("published", "false");
         if !image.alt.is_empty() {
             form = form.text("alt_text_custom", image.alt.clone());
         }
-        let form = form.text("access_token", access.expose_secret().to_owned());
-        let url = self.graph.url(account, &edge(account, "photos"));
-        let request = self.graph.request(Method::POST, url).multipart(form.part("source", file));
-        let answer = self.graph.send(call, request).await?;
-        self.graph.value(call, &answer).map(|photo: Created| photo.id)
+        let form = form.text("access_token", by.access.expose_secret().to_owned());
+        let url = self.graph.url(by.account, &edge(by.account, "photos"));
+        let request =
+            self.graph.http.request(Method::POST, url).multipart(form.part("source", file));
+        self.graph.http.value(call, request).await.map(|photo: Created| photo.id)
     }
 }
 
@@ -164,10 +159,11 @@ impl Platform for FacebookClient {
         secret: &SecretString,
     ) -> Result<TokenSet, JobError> {
         let query = [("fields", "id,name,category"), ("access_token", secret.expose_secret())];
-        let request = self.graph.request(Method::GET, self.graph.url(account, "me")).query(&query);
-        let call = self.graph.call(account, Step::SignIn, std::slice::from_ref(&secret));
-        let answer = self.graph.send(call, request).await?;
-        let page: PageItself = self.graph.value(call, &answer).map_err(|error| {
+        let request =
+            self.graph.http.request(Method::GET, self.graph.url(account, "me")).query(&query);
+        let call = account.call(self.graph.api, Step::SignIn, std::slice::from_ref(&secret));
+        let answer = self.graph.http.send(call, request).await?;
+        let page: PageItself = answer.value(call).map_err(|error| {
             if !answer.words(&TABLE).message.contains(NO_PAGE) {
                 return error;
             }
@@ -198,12 +194,8 @@ impl Platform for FacebookClient {
     }
 
     /// A Page's token has no end and no successor.
-    async fn refresh(
-        &self,
-        account: &Account,
-        refresh_token: &SecretString,
-    ) -> Result<TokenSet, JobError> {
-        let call = self.graph.call(account, Step::Refresh, std::slice::from_ref(&refresh_token));
+    async fn refresh(&self, account: &Account, _: &SecretString) -> Result<TokenSet, JobError> {
+        let call = account.call(self.graph.api, Step::Refresh, &[]);
         let words = "a Page's token cannot be renewed: connect the account again";
         Err(call.error(ErrorClass::AuthRevoked, words))
     }
@@ -211,8 +203,7 @@ impl Platform for FacebookClient {
     /// One photo a run, each kept before the next: a worker that ends loses one.
     async fn prepare(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         post: &Outgoing,
         so_far: Prepared,
     ) -> Result<Preparation, JobError> {
@@ -226,19 +217,18 @@ impl Platform for FacebookClient {
         let Some(next) = post.images.get(kept.photos.len()) else {
             return Ok(Preparation::Ready(so_far));
         };
-        kept.photos.push(self.upload(account, access, next).await?);
+        kept.photos.push(self.upload(by, next).await?);
         kept.uploaded_at = self.graph.now();
         Ok(Preparation::Waits { so_far: Prepared::of(&kept)?, until: now })
     }
 
     async fn commit(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         post: &Outgoing,
         prepared: &Prepared,
     ) -> Result<Committed, JobError> {
-        let call = self.graph.call(account, Step::Publish, std::slice::from_ref(&access));
+        let call = by.call(self.graph.api, Step::Publish);
         let photos = prepared.read()?.map_or_else(Vec::new, |kept: Kept| kept.photos);
         post.needs_all(photos.len())?;
         let attached: Vec<(String, String)> = photos
@@ -258,53 +248,45 @@ impl Platform for FacebookClient {
             form.extend(post.link.as_ref().map(|link| ("link", link.url.as_str())));
         }
         form.extend(attached.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-        let edge = edge(account, "feed");
-        let answer = self.graph.post(call, account, access, &edge, &form).await?;
-        if answer.is_taken(call, &TABLE) {
+        let edge = edge(by.account, "feed");
+        let answer = self.graph.post(call, by, &edge, &form).await?;
+        if answer.is_taken(call) {
             return Ok(Committed::AlreadyThere { remote_id: None });
         }
-        let created: Created = self.graph.value(call, &answer)?;
+        let created: Created = answer.value(call)?;
         Ok(Committed::Published(published(created.id)))
     }
 
     async fn reconcile(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         post: &Outgoing,
         _: &Prepared,
         sought: Sought<'_>,
     ) -> Result<Reconciled, JobError> {
-        let (list, from) = (edge(account, POSTS), sought.from());
-        let (posts, is_whole) =
-            self.graph.posts_since::<Post>(account, access, &list, from).await?;
+        let (list, from) = (edge(by.account, POSTS), sought.from());
+        let (posts, is_whole) = self.graph.posts_since::<Post>(by, &list, from).await?;
         let shown = posts.into_iter().map(|post| Shown::of(post, published)).collect();
         let listing = Listing { shown, is_whole };
         Ok(listing.look_for(&message(post), None, sought, str::to_owned))
     }
 
-    async fn posts(
-        &self,
-        account: &Account,
-        access: &SecretString,
-        cursor: Option<&str>,
-    ) -> Result<SyncPage, JobError> {
-        self.graph.posts::<Post>(account, access, &edge(account, POSTS), cursor).await
+    async fn posts(&self, by: Bearer<'_>, cursor: Option<&str>) -> Result<SyncPage, JobError> {
+        self.graph.posts::<Post>(by, &edge(by.account, POSTS), cursor).await
     }
 
     async fn numbers(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         posts: &[String],
     ) -> Result<Vec<(String, Numbers)>, JobError> {
-        self.graph.numbers::<Figures>(account, access, &edge(account, POSTS), posts).await
+        self.graph.numbers::<Figures>(by, &edge(by.account, POSTS), posts).await
     }
 
-    async fn profile(&self, account: &Account, access: &SecretString) -> Result<Profile, JobError> {
-        let path = account.remote_id.as_deref().unwrap_or("me");
+    async fn profile(&self, by: Bearer<'_>) -> Result<Profile, JobError> {
+        let path = by.account.remote_id.as_deref().unwrap_or("me");
         let fields = [("fields", "name,about,followers_count")];
-        let page: About = self.graph.read(account, access, path, &fields).await?;
+        let page: About = self.graph.read(by, path, &fields).await?;
         let About { name, about, followers_count } = page;
         Ok(Profile { display_name: name, description: about, followers: followers_count })
     }

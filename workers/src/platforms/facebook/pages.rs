@@ -26,14 +26,14 @@ pub(super) async fn exchange(
 
     let query = [("fields", "id,name,access_token"), ("limit", PAGES_MAX)];
     let account = graph.nobody(oauth);
-    let secrets = [&long];
-    let call = graph.call(&account, Step::SignIn, &secrets);
+    let by = account.with(&long);
+    let call = by.call(graph.api, Step::SignIn);
     let request = graph
+        .http
         .request(Method::GET, graph.url(&account, "me/accounts"))
         .query(&query)
         .query(&[("access_token", long.expose_secret())]);
-    let answer = graph.send(call, request).await?;
-    let pages: Page<PageAccess> = graph.value(call, &answer)?;
+    let pages: Page<PageAccess> = graph.http.value(call, request).await?;
     let page = chosen(pages.data, target.as_deref(), call)?;
     let PageAccess { itself: PageItself { id, name }, access_token } = page;
     let Some(access) = access_token else {
@@ -57,7 +57,7 @@ async fn lengthened(
     let account = graph.nobody(oauth);
     let (our_id, our_secret) = oauth.ours();
     let secrets: Vec<&SecretString> = std::iter::once(short).chain(our_secret).collect();
-    let call = graph.call(&account, Step::SignIn, &secrets);
+    let call = account.call(graph.api, Step::SignIn, &secrets);
     let mut query = vec![
         ("grant_type", "fb_exchange_token"),
         ("client_id", our_id),
@@ -66,8 +66,8 @@ async fn lengthened(
     query.extend(our_secret.map(|secret| ("client_secret", secret.expose_secret())));
     let url = graph.url(&account, "oauth/access_token");
     let asked_at = graph.now();
-    let answer = graph.send(call, graph.request(Method::GET, url).query(&query)).await?;
-    let told = oauth::tokens(&answer, call, &TABLE, graph.clock())?;
+    let answer = graph.http.send(call, graph.http.request(Method::GET, url).query(&query)).await?;
+    let told = oauth::tokens(&answer, call)?;
     Ok(told.into_set(asked_at).access)
 }
 

@@ -34,10 +34,11 @@ async fn a_post_is_one_request() {
     let text = post();
     let card = Outgoing { link: Some(link()), ..post() };
     for post in [text, card] {
-        let ready = client().prepare(&account, &secret, &post, Prepared::NOTHING).await.unwrap();
+        let ready =
+            client().prepare(account.with(&secret), &post, Prepared::NOTHING).await.unwrap();
         assert_eq!(ready, Preparation::Ready(Prepared::NOTHING));
         let committed =
-            client().commit(&account, &secret, &post, &Prepared::NOTHING).await.unwrap();
+            client().commit(account.with(&secret), &post, &Prepared::NOTHING).await.unwrap();
         let Committed::Published(published) = committed else { panic!("{committed:?}") };
         assert_eq!(published.remote_id, "546349135390552_1116689038356556");
         let url = "https://www.facebook.com/546349135390552_1116689038356556";
@@ -66,7 +67,7 @@ async fn images_are_uploaded_unseen_and_kept_one_by_one() {
     let mut so_far = Prepared::NOTHING;
     for id in ["1002088839996", "1002088840149"] {
         responder.answer_with(Reply::new(200, format!(r#"{{"id":"{id}"}}"#)));
-        let prepared = client().prepare(&account, &secret, &post, so_far).await.unwrap();
+        let prepared = client().prepare(account.with(&secret), &post, so_far).await.unwrap();
         let Preparation::Waits { so_far: next, until } = prepared else { panic!("{prepared:?}") };
         assert!(until <= SystemClock.now(), "the next is uploaded at once");
         so_far = next;
@@ -100,12 +101,12 @@ async fn images_are_uploaded_unseen_and_kept_one_by_one() {
     "#);
     assert_eq!(uploads.matches("alt_text_custom").count(), 1, "no empty description is sent");
 
-    let ready = client().prepare(&account, &secret, &post, so_far.clone()).await.unwrap();
+    let ready = client().prepare(account.with(&secret), &post, so_far.clone()).await.unwrap();
     assert_eq!(ready, Preparation::Ready(so_far.clone()));
     assert_eq!(sent(&responder), "", "all are there");
 
     responder.answer_with(Reply::new(200, CREATED));
-    client().commit(&account, &secret, &post, &so_far).await.unwrap();
+    client().commit(account.with(&secret), &post, &so_far).await.unwrap();
     insta::assert_snapshot!(sent(&responder), @r"
     POST /v25.0/546349135390552/feed
     content-type: application/x-www-form-urlencoded
@@ -124,10 +125,10 @@ async fn photos_are_uploaded_again_after_an_hour() {
         let uploaded_at = SystemClock.now().before(Duration::from_secs(minutes * 60));
         Prepared::of(&Kept { photos: vec!["1".into(), "2".into()], uploaded_at }).unwrap()
     };
-    let young = client().prepare(&account, &secret, &post, kept(59)).await.unwrap();
+    let young = client().prepare(account.with(&secret), &post, kept(59)).await.unwrap();
     assert!(matches!(young, Preparation::Ready(_)));
     responder.answer_with(Reply::new(200, r#"{"id":"3"}"#));
-    let asked = client().prepare(&account, &secret, &post, kept(61)).await.unwrap();
+    let asked = client().prepare(account.with(&secret), &post, kept(61)).await.unwrap();
     let Preparation::Waits { so_far, .. } = asked else { panic!("{asked:?}") };
     assert_eq!(so_far.read::<Kept>().unwrap().unwrap().photos, ["3"]);
 }
@@ -139,7 +140,7 @@ async fn a_post_never_leaves_without_one_of_its_images() {
     let post = Outgoing { images: vec![image(ImageKind::Png, ""); 2], ..post() };
     let kept = Kept { photos: vec!["1".into()], uploaded_at: SystemClock.now() };
     for prepared in [Prepared::NOTHING, Prepared::of(&kept).unwrap()] {
-        let error = client().commit(&account, &secret, &post, &prepared).await.unwrap_err();
+        let error = client().commit(account.with(&secret), &post, &prepared).await.unwrap_err();
         assert_eq!(error.class(), ErrorClass::Bug);
     }
     assert_eq!(sent(&responder), "");
@@ -151,7 +152,8 @@ async fn a_duplicate_is_said_to_be_there() {
     let (account, secret) = (account(&responder), SecretString::from(SECRET));
     let body = r#"{"error":{"message":"Duplicate status message","type":"FacebookApiException","code":506,"error_subcode":1455006}}"#;
     responder.answer_with(Reply::new(400, body));
-    let committed = client().commit(&account, &secret, &post(), &Prepared::NOTHING).await.unwrap();
+    let committed =
+        client().commit(account.with(&secret), &post(), &Prepared::NOTHING).await.unwrap();
     assert_eq!(committed, Committed::AlreadyThere { remote_id: None });
 }
 
@@ -161,7 +163,7 @@ async fn after_an_unknown_outcome_the_pages_posts_are_compared() {
     let (account, secret) = (account(&responder), SecretString::from(SECRET));
     responder.answer_with(Reply::new(200, include_str!("fixtures/published_posts.json")));
     let ask = async |post: Outgoing, sought| {
-        client().reconcile(&account, &secret, &post, &Prepared::NOTHING, sought).await.unwrap()
+        client().reconcile(account.with(&secret), &post, &Prepared::NOTHING, sought).await.unwrap()
     };
     let found = ask(post(), since()).await;
     let Reconciled::Alike(published) = found else { panic!("{found:?}") };
@@ -194,7 +196,7 @@ async fn posts_numbers_and_the_page_are_read() {
     let responder = Responder::start().await;
     let (account, secret) = (account(&responder), SecretString::from(SECRET));
     responder.answer_with(Reply::new(200, include_str!("fixtures/published_posts.json")));
-    let page = client().posts(&account, &secret, Some("QVFIUjJ")).await.unwrap();
+    let page = client().posts(account.with(&secret), Some("QVFIUjJ")).await.unwrap();
     assert_eq!(page.next.as_deref(), Some("QVFIUmJ"));
     let texts: Vec<&str> = page.posts.iter().map(|post| post.text.as_str()).collect();
     assert_eq!(texts, ["Hello", "", "Hello Fans!"]);
@@ -203,7 +205,7 @@ async fn posts_numbers_and_the_page_are_read() {
     GET /v25.0/546349135390552/published_posts?fields=id%2Cmessage%2Ccreated_time&limit=25&after=QVFIUjJ&access_token=[secret]
     ");
     responder.answer_with(Reply::new(200, r#"{"data":[]}"#));
-    let page = client().posts(&account, &secret, Some("QVFIUmJ")).await.unwrap();
+    let page = client().posts(account.with(&secret), Some("QVFIUmJ")).await.unwrap();
     assert_eq!((page.posts.len(), page.next), (0, None), "the last page is empty");
 
     let ids = ["546349135390552_1116692711689522", "546349135390552_1116691191689674"];
@@ -215,7 +217,7 @@ async fn posts_numbers_and_the_page_are_read() {
         Reply::new(200, include_str!("fixtures/figures.json")),
         Reply::new(400, missing),
     ]);
-    let numbers = client().numbers(&account, &secret, &ids).await.unwrap();
+    let numbers = client().numbers(account.with(&secret), &ids).await.unwrap();
     let first = Numbers { likes: Some(7), reposts: Some(3), replies: Some(2), views: None };
     let second = Numbers { likes: Some(0), reposts: Some(0), replies: Some(0), views: None };
     assert_eq!(numbers, [(ids[0].clone(), first), (ids[1].clone(), second)]);
@@ -228,7 +230,7 @@ async fn posts_numbers_and_the_page_are_read() {
     let about =
         r#"{"name":"Name of this Page","about":"What we do","followers_count":12,"id":"1"}"#;
     responder.answer_with(Reply::new(200, about));
-    let profile = client().profile(&account, &secret).await.unwrap();
+    let profile = client().profile(account.with(&secret)).await.unwrap();
     assert_eq!(profile.display_name.as_deref(), Some("Name of this Page"));
     assert_eq!((profile.description.as_deref(), profile.followers), (Some("What we do"), Some(12)));
     insta::assert_snapshot!(sent(&responder), @r"

@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
+use postworks::clock::SystemClock;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -15,25 +16,29 @@ use uuid::Uuid;
 use super::*;
 use crate::platforms::answer::ErrorTable;
 use crate::platforms::bluesky::DESCRIPTOR;
-use crate::platforms::call::Step;
+use crate::platforms::call::{Api, Step};
 use crate::platforms::sandbox::{SANDBOX, SANDBOX_BLIND};
 
+/// Goes by the status alone.
+static NO_WORDS: ErrorTable = ErrorTable::plain(&[]);
 const LONG: Duration = Duration::from_secs(20);
 
 /// A step's call of a platform, without secrets.
 fn call(descriptor: &'static Descriptor, step: Step) -> Call<'static> {
-    Call { descriptor, step, account: Uuid::nil(), secrets: &[] }
+    let api = Api { descriptor, refusals: &NO_WORDS };
+    Call { api, step, account: Uuid::nil(), secrets: &[] }
 }
 
 fn public() -> Http {
-    Http::new(&DESCRIPTOR, &HttpOptions::new(NetworkPolicy::default())).unwrap()
+    Http::new(&DESCRIPTOR, &HttpOptions::new(NetworkPolicy::default()), SystemClock::shared())
+        .unwrap()
 }
 
 /// A client of a local platform that waits for an answer so long.
 fn local(descriptor: &'static Descriptor, total: Duration) -> Http {
     let timeouts = Timeouts { total, ..Timeouts::default() };
     let options = HttpOptions::new(NetworkPolicy::default()).with_timeouts(timeouts);
-    Http::new(descriptor, &options).unwrap()
+    Http::new(descriptor, &options, SystemClock::shared()).unwrap()
 }
 
 /// A server that answers each connection's first request by `answer`.
@@ -182,7 +187,7 @@ async fn a_packed_answer_is_not_unpacked() {
     let answer = get(&local(&SANDBOX_BLIND, LONG), &server, Step::Read).await.unwrap();
     assert_eq!(&answer.body[..], PACKED);
     let call = call(&SANDBOX_BLIND, Step::Read);
-    let read = answer.value::<serde_json::Value>(call, &ErrorTable::plain(&[]), &SystemClock);
+    let read = answer.value::<serde_json::Value>(call);
     assert_eq!(
         read.unwrap_err().to_string(),
         "reading from sandbox_blind: 200 OK with an answer that is packed (gzip)"
@@ -248,7 +253,7 @@ async fn a_name_that_moves_is_asked_for_once_a_connection_and_checked_each_time(
     let lookup = Moving::through(&["127.0.0.1", "169.254.169.254"]);
     let policy = NetworkPolicy { allow_loopback: true };
     let options = HttpOptions::new(policy).with_lookup(lookup.clone());
-    let http = Http::new(&DESCRIPTOR, &options).unwrap();
+    let http = Http::new(&DESCRIPTOR, &options, SystemClock::shared()).unwrap();
     let url = format!("http://pds.example:{}/", server.url.port().unwrap());
     let url: Url = url.parse().unwrap();
     let get = async || {

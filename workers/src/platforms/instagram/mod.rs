@@ -19,9 +19,9 @@ use super::http::HttpOptions;
 use super::meta::{Dialect, Grants, Graph, Word};
 use super::oauth::{Consent, Granted, OAuthClient};
 use super::{
-    Account, Committed, Descriptor, Idempotency, ImageKind, ImageLimits, ImageRule, Length, Limits,
-    LinkAs, Numbers, OAuthDefaults, Outgoing, Platform, Preparation, Prepared, Profile, Reconciled,
-    Secret, Sought, SyncPage, TokenSet,
+    Account, Bearer, Committed, Descriptor, Idempotency, ImageKind, ImageLimits, ImageRule, Length,
+    Limits, LinkAs, Numbers, OAuthDefaults, Outgoing, Platform, Preparation, Prepared, Profile,
+    Reconciled, Secret, Sought, SyncPage, TokenSet,
 };
 
 /// The API's version; each is kept for about two years.
@@ -102,8 +102,8 @@ impl InstagramClient {
         Ok(Self { graph: Graph::new(&DESCRIPTOR, VERSION, options, clock)? })
     }
 
-    fn word<'a>(&'a self, account: &'a Account, access: &'a SecretString) -> Word<'a> {
-        Word { graph: &self.graph, dialect: &DIALECT, account, access }
+    fn word<'a>(&'a self, by: Bearer<'a>) -> Word<'a> {
+        Word { graph: &self.graph, dialect: &DIALECT, by }
     }
 }
 
@@ -139,69 +139,55 @@ impl Platform for InstagramClient {
 
     async fn prepare(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         post: &Outgoing,
         so_far: Prepared,
     ) -> Result<Preparation, JobError> {
         let text = post.text_with_link();
-        self.word(account, access).prepare(post, &text, &so_far).await
+        self.word(by).prepare(post, &text, &so_far).await
     }
 
     async fn commit(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         _: &Outgoing,
         prepared: &Prepared,
     ) -> Result<Committed, JobError> {
-        self.word(account, access).commit(prepared).await
+        self.word(by).commit(prepared).await
     }
 
-    async fn address(
-        &self,
-        account: &Account,
-        access: &SecretString,
-        remote_id: &str,
-    ) -> Result<Option<String>, JobError> {
-        self.word(account, access).address(remote_id).await
+    async fn address(&self, by: Bearer<'_>, remote_id: &str) -> Result<Option<String>, JobError> {
+        self.word(by).address(remote_id).await
     }
 
     async fn reconcile(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         post: &Outgoing,
         prepared: &Prepared,
         sought: Sought<'_>,
     ) -> Result<Reconciled, JobError> {
         let text = post.text_with_link();
-        self.word(account, access).reconcile::<Media>(post, &text, prepared, sought).await
+        self.word(by).reconcile::<Media>(post, &text, prepared, sought).await
     }
 
-    async fn posts(
-        &self,
-        account: &Account,
-        access: &SecretString,
-        cursor: Option<&str>,
-    ) -> Result<SyncPage, JobError> {
-        let list = self.word(account, access).path(DIALECT.make);
-        self.graph.posts::<Media>(account, access, &list, cursor).await
+    async fn posts(&self, by: Bearer<'_>, cursor: Option<&str>) -> Result<SyncPage, JobError> {
+        let list = self.word(by).path(DIALECT.make);
+        self.graph.posts::<Media>(by, &list, cursor).await
     }
 
     async fn numbers(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         posts: &[String],
     ) -> Result<Vec<(String, Numbers)>, JobError> {
-        let list = self.word(account, access).path(DIALECT.make);
-        self.graph.numbers::<Figures>(account, access, &list, posts).await
+        let list = self.word(by).path(DIALECT.make);
+        self.graph.numbers::<Figures>(by, &list, posts).await
     }
 
-    async fn profile(&self, account: &Account, access: &SecretString) -> Result<Profile, JobError> {
+    async fn profile(&self, by: Bearer<'_>) -> Result<Profile, JobError> {
         let fields = [("fields", "name,username,biography,followers_count")];
-        let person: Person = self.graph.read(account, access, "me", &fields).await?;
+        let person: Person = self.graph.read(by, "me", &fields).await?;
         Ok(Profile {
             display_name: person.name.filter(|name| !name.is_empty()).or(person.username),
             description: person.biography,

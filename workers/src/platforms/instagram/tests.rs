@@ -44,19 +44,19 @@ async fn posts_numbers_and_the_account_are_read() {
     let responder = Responder::start().await;
     let (account, secret) = (account(&responder), SecretString::from(SECRET));
     responder.answer_with(Reply::new(200, include_str!("fixtures/media.json")));
-    let page = client().posts(&account, &secret, None).await.unwrap();
+    let page = client().posts(account.with(&secret), None).await.unwrap();
     assert_eq!((page.posts.len(), page.next.as_deref()), (2, Some("QVFIUkE")));
     assert_eq!((page.posts[0].text.as_str(), page.posts[1].text.as_str()), ("Hello", ""));
 
     let ids: Vec<String> = page.posts.iter().map(|post| post.remote_id.clone()).collect();
-    let numbers = client().numbers(&account, &secret, &ids).await.unwrap();
+    let numbers = client().numbers(account.with(&secret), &ids).await.unwrap();
     let first = Numbers { likes: Some(14), replies: Some(3), ..Numbers::default() };
     let hidden = Numbers { replies: Some(0), ..Numbers::default() };
     assert_eq!(numbers, [(ids[0].clone(), first), (ids[1].clone(), hidden)]);
     let person =
         r#"{"name":"","username":"ada","biography":"About me","followers_count":9,"id":"1"}"#;
     responder.answer_with(Reply::new(200, person));
-    let profile = client().profile(&account, &secret).await.unwrap();
+    let profile = client().profile(account.with(&secret)).await.unwrap();
     assert_eq!(profile.display_name.as_deref(), Some("ada"));
     assert_eq!((profile.description.as_deref(), profile.followers), (Some("About me"), Some(9)));
     insta::assert_snapshot!(sent(&responder), @r"
@@ -150,7 +150,7 @@ async fn an_image_that_cannot_be_fetched_never_leaves() {
     let (account, secret) = (account(&responder), SecretString::from(SECRET));
     let hidden = Image { url: None, ..image(ImageKind::Jpeg, "") };
     let post = Outgoing { images: vec![hidden], ..post() };
-    let asked = client().prepare(&account, &secret, &post, Prepared::NOTHING).await;
+    let asked = client().prepare(account.with(&secret), &post, Prepared::NOTHING).await;
     let error = asked.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Invalid);
     assert!(error.to_string().contains("fetches images itself"), "{error}");

@@ -1,20 +1,18 @@
 //! A post's images: uploaded before it, and seen by nobody until it is there.
 
-use std::slice;
 use std::time::Duration;
 
 use http::Method;
 use postworks::job::{ErrorClass, JobError};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 use url::Url;
 
-use super::errors::TABLE;
 use super::kept::{Kept, Uploaded};
 use super::wire::{ImageState, Initialized, NewImage, Owner};
-use super::{LinkedInClient, with_segment};
+use super::{API, LinkedInClient, with_segment};
 use crate::platforms::call::{Call, Step};
 use crate::platforms::http::endpoint;
-use crate::platforms::{Account, Image, Outgoing, Preparation, Prepared};
+use crate::platforms::{Account, Bearer, Image, Outgoing, Preparation, Prepared};
 
 /// How long an image that is worked on is left alone.
 const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(10);
@@ -33,32 +31,30 @@ impl LinkedInClient {
     /// next: a worker that ends loses one.
     pub(super) async fn upload_next(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         post: &Outgoing,
         mut kept: Kept,
     ) -> Result<Preparation, JobError> {
-        let now = self.clock.now();
+        let now = self.http.now();
         if let Some(image) = post.images.get(kept.images.len()) {
-            kept.images.push(self.upload(account, access, &kept.author, image).await?);
+            kept.images.push(self.upload(by, &kept.author, image).await?);
             return kept.so_far(now);
         }
         for (at, image) in post.images.iter().enumerate() {
             let Uploaded { urn, made_at } = &kept.images[at];
-            let state = self.state(account, access, urn).await?;
+            let state = self.state(by, urn).await?;
             if matches!(state, State::Ready) {
                 continue;
             }
             if now.since(*made_at) > WORKED_ON {
-                kept.images[at] = self.upload(account, access, &kept.author, image).await?;
+                kept.images[at] = self.upload(by, &kept.author, image).await?;
                 return kept.so_far(now);
             }
             if matches!(state, State::Works) {
                 return kept.so_far(now.after(ASKED_AGAIN_AFTER));
             }
             let words = format!("LinkedIn could not process image {} of the post", at + 1);
-            let call = Self::call(account, Step::Upload, &[]);
-            return Err(call.error(ErrorClass::Invalid, &words));
+            return Err(by.call(API, Step::Upload).error(ErrorClass::Invalid, &words));
         }
         Ok(Preparation::Ready(Prepared::of(&kept)?))
     }
@@ -66,47 +62,39 @@ impl LinkedInClient {
     /// Uploads an image to where LinkedIn says.
     async fn upload(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         owner: &str,
         image: &Image,
     ) -> Result<Uploaded, JobError> {
-        let made_at = self.clock.now();
-        let call = Self::call(account, Step::Upload, slice::from_ref(&access));
-        let mut url = endpoint(&account.base_url, "rest/images");
+        let made_at = self.http.now();
+        let call = by.call(API, Step::Upload);
+        let mut url = endpoint(&by.account.base_url, "rest/images");
         url.set_query(Some("action=initializeUpload"));
         let body = NewImage { initialize_upload_request: Owner { owner } };
-        let request = self.request(Method::POST, url, access).json(&body);
-        let answer = self.http.send(call, request).await?;
-        let Initialized { value } = self.value(call, &answer)?;
-        let to = address(&value.upload_url, account, call)?;
+        let request = self.request(by, Method::POST, url).json(&body);
+        let Initialized { value } = self.http.value(call, request).await?;
+        let to = address(&value.upload_url, by.account, call)?;
         // Unlike videos, images want the token there, too.
         let request = self
             .http
             .request(Method::PUT, to)
-            .bearer_auth(access.expose_secret())
+            .bearer_auth(by.access.expose_secret())
             .header(http::header::CONTENT_TYPE, image.kind.mime())
             .body(image.bytes.clone());
-        let answer = self.http.send(call, request).await?;
-        answer.success(call, &TABLE, self.clock.as_ref())?;
+        self.http.done(call, request).await?;
         Ok(Uploaded { urn: value.image, made_at })
     }
 
     /// How far an image is. A token that may post need not be one that may look: then it is taken as
     /// it is.
-    async fn state(
-        &self,
-        account: &Account,
-        access: &SecretString,
-        image: &str,
-    ) -> Result<State, JobError> {
-        let call = Self::call(account, Step::Read, slice::from_ref(&access));
-        let url = with_segment(endpoint(&account.base_url, "rest/images"), image);
-        let answer = self.http.send(call, self.request(Method::GET, url, access)).await?;
+    async fn state(&self, by: Bearer<'_>, image: &str) -> Result<State, JobError> {
+        let call = by.call(API, Step::Read);
+        let url = with_segment(endpoint(&by.account.base_url, "rest/images"), image);
+        let answer = self.http.send(call, self.request(by, Method::GET, url)).await?;
         if answer.status == http::StatusCode::FORBIDDEN {
             return Ok(State::Ready);
         }
-        let state: ImageState = self.value(call, &answer)?;
+        let state: ImageState = answer.value(call)?;
         Ok(match state.status.as_deref() {
             Some("PROCESSING" | "WAITING_UPLOAD") => State::Works,
             Some("PROCESSING_FAILED") => State::Failed,

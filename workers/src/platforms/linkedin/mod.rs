@@ -34,14 +34,13 @@ use self::kept::{Kept, Uploaded};
 use self::wire::{
     Article, Content, Distribution, Elements, Media, Metadata, NewPost, Organisation, Post,
 };
-use super::answer::Answer;
-use super::call::{Call, Step};
+use super::call::{Api, Step};
 use super::http::{Http, HttpOptions, RequestBuilder, endpoint};
 use super::oauth::{Consent, Granted, OAuthClient};
 use super::{
-    Account, Committed, Descriptor, Idempotency, Image, ImageKind, ImageLimits, Length, Limits,
-    LinkAs, Numbers, OAuthDefaults, Outgoing, Platform, Preparation, Prepared, Profile, Published,
-    Reconciled, Secret, Sought, SyncPage, Target, TokenSet,
+    Account, Bearer, Committed, Descriptor, Idempotency, Image, ImageKind, ImageLimits, Length,
+    Limits, LinkAs, Numbers, OAuthDefaults, Outgoing, Platform, Preparation, Prepared, Profile,
+    Published, Reconciled, Secret, Sought, SyncPage, Target, TokenSet,
 };
 
 /// The version of the API, by year and month: each is kept for at least a year.
@@ -99,11 +98,12 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     local: false,
 };
 
+const API: Api = Api { descriptor: &DESCRIPTOR, refusals: &TABLE };
+
 /// Speaks to LinkedIn.
 pub struct LinkedInClient {
     http: Http,
     oauth: Option<Arc<OAuthClient>>,
-    clock: SharedClock,
 }
 
 impl LinkedInClient {
@@ -112,7 +112,7 @@ impl LinkedInClient {
     /// # Errors
     /// Its HTTP client cannot be built.
     pub fn new(options: &HttpOptions, clock: SharedClock) -> Result<Self, reqwest::Error> {
-        Ok(Self { http: Http::new(&DESCRIPTOR, options)?, oauth: None, clock })
+        Ok(Self { http: Http::new(&DESCRIPTOR, options, clock)?, oauth: None })
     }
 
     /// Gets new tokens from these servers, where the app may.
@@ -121,31 +121,17 @@ impl LinkedInClient {
         Self { oauth: Some(oauth), ..self }
     }
 
-    fn call<'a>(account: &Account, step: Step, secrets: &'a [&'a SecretString]) -> Call<'a> {
-        Call { descriptor: &DESCRIPTOR, step, account: account.connector_id, secrets }
-    }
-
-    fn request(&self, method: Method, url: Url, access: &SecretString) -> RequestBuilder {
+    fn request(&self, by: Bearer<'_>, method: Method, url: Url) -> RequestBuilder {
         self.http
             .request(method, url)
-            .bearer_auth(access.expose_secret())
+            .bearer_auth(by.access.expose_secret())
             .header("linkedin-version", VERSION)
             .header("x-restli-protocol-version", "2.0.0")
     }
 
-    fn value<T: DeserializeOwned>(&self, call: Call<'_>, answer: &Answer) -> Result<T, JobError> {
-        answer.value(call, &TABLE, self.clock.as_ref())
-    }
-
-    async fn read<T: DeserializeOwned>(
-        &self,
-        account: &Account,
-        access: &SecretString,
-        url: Url,
-    ) -> Result<T, JobError> {
-        let call = Self::call(account, Step::Read, slice::from_ref(&access));
-        let answer = self.http.send(call, self.request(Method::GET, url, access)).await?;
-        self.value(call, &answer)
+    async fn read<T: DeserializeOwned>(&self, by: Bearer<'_>, url: Url) -> Result<T, JobError> {
+        let call = by.call(API, Step::Read);
+        self.http.value(call, self.request(by, Method::GET, url)).await
     }
 
     /// Who the posts are by: the organisation that is the target, else the member.
@@ -162,7 +148,7 @@ impl LinkedInClient {
             "nobody knows who posts: set the account's target to an organisation such as \
              {ORGANISATION}2414183, or connect the account again"
         );
-        Err(Self::call(account, Step::Upload, &[]).error(ErrorClass::Invalid, &words))
+        Err(account.call(API, Step::Upload, &[]).error(ErrorClass::Invalid, &words))
     }
 }
 
@@ -206,8 +192,8 @@ impl Platform for LinkedInClient {
         account: &Account,
         secret: &SecretString,
     ) -> Result<TokenSet, JobError> {
-        let call = Self::call(account, Step::SignIn, slice::from_ref(&secret));
-        let member = self.member(account, Step::SignIn, secret).await?;
+        let call = account.call(API, Step::SignIn, slice::from_ref(&secret));
+        let member = self.member(account.with(secret), Step::SignIn).await?;
         if account.remote_id.as_ref().is_some_and(|known| *known != member.sub) {
             let words = format!("the token is another member's, {}", member.sub);
             return Err(call.error(ErrorClass::AuthRevoked, &words));
@@ -228,7 +214,7 @@ impl Platform for LinkedInClient {
         if let Some(oauth) = &self.oauth {
             return oauth.renew_by(&TOKENS, Step::Refresh, account, refresh_token).await;
         }
-        let call = Self::call(account, Step::Refresh, &[]);
+        let call = account.call(API, Step::Refresh, &[]);
         let words = "tokens are renewed by [platforms.linkedin.oauth], which is not set";
         Err(call.error(ErrorClass::Invalid, words))
     }
@@ -254,26 +240,24 @@ impl Platform for LinkedInClient {
     /// Decides who the post is by, and uploads its images.
     async fn prepare(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         post: &Outgoing,
         so_far: Prepared,
     ) -> Result<Preparation, JobError> {
         let kept = match so_far.read()? {
             Some(kept) => kept,
-            None => Kept { author: Self::author(account)?, images: Vec::new() },
+            None => Kept { author: Self::author(by.account)?, images: Vec::new() },
         };
-        self.upload_next(account, access, post, kept).await
+        self.upload_next(by, post, kept).await
     }
 
     async fn commit(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         post: &Outgoing,
         prepared: &Prepared,
     ) -> Result<Committed, JobError> {
-        let call = Self::call(account, Step::Publish, slice::from_ref(&access));
+        let call = by.call(API, Step::Publish);
         let Kept { author, images } = Kept::whole(prepared, post, call)?;
         let body = NewPost {
             author: &author,
@@ -284,59 +268,53 @@ impl Platform for LinkedInClient {
             lifecycle_state: "PUBLISHED",
             is_reshare_disabled_by_author: false,
         };
-        let url = endpoint(&account.base_url, "rest/posts");
-        let request = self.request(Method::POST, url, access).json(&body);
+        let url = endpoint(&by.account.base_url, "rest/posts");
+        let request = self.request(by, Method::POST, url).json(&body);
         let answer = self.http.send(call, request).await?;
-        if answer.is_taken(call, &TABLE) {
+        if answer.is_taken(call) {
             let remote_id = post_in(&answer.words(&TABLE).message);
             return Ok(Committed::AlreadyThere { remote_id });
         }
-        answer.success(call, &TABLE, self.clock.as_ref())?;
+        answer.success(call)?;
         let id = answer.headers.get("x-restli-id").and_then(|value| value.to_str().ok());
         let Some(urn) = id.filter(|id| !id.is_empty()) else {
-            return Err(answer.without("x-restli-id", call, &TABLE, self.clock.as_ref()));
+            return Err(answer.without("x-restli-id", call));
         };
         Ok(Committed::Published(published(urn.to_owned())))
     }
 
     async fn reconcile(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         post: &Outgoing,
         prepared: &Prepared,
         sought: Sought<'_>,
     ) -> Result<Reconciled, JobError> {
         let author = match prepared.read::<Kept>()? {
             Some(kept) => kept.author,
-            None => Self::author(account)?,
+            None => Self::author(by.account)?,
         };
         let text = text(post);
         if let Some(urn) = sought.named
-            && let Some(told) = self.named(account, access, urn, &text, sought).await?
+            && let Some(told) = self.named(by, urn, &text, sought).await?
         {
             return Ok(told);
         }
-        self.look_for(account, access, &author, &text, sought).await
+        self.look_for(by, &author, &text, sought).await
     }
 
-    async fn posts(
-        &self,
-        account: &Account,
-        access: &SecretString,
-        cursor: Option<&str>,
-    ) -> Result<SyncPage, JobError> {
-        let call = Self::call(account, Step::Read, slice::from_ref(&access));
+    async fn posts(&self, by: Bearer<'_>, cursor: Option<&str>) -> Result<SyncPage, JobError> {
+        let call = by.call(API, Step::Read);
         let start = match cursor.map(str::parse) {
             None => 0,
             Some(Ok(start)) => start,
             Some(Err(_)) => return Err(call.error(ErrorClass::Invalid, "this is no cursor")),
         };
-        let answer = self.page(account, access, &Self::author(account)?, start).await?;
-        if cursor.is_none() && Self::is_hidden(account, &answer)? {
+        let answer = self.page(by, &Self::author(by.account)?, start).await?;
+        if cursor.is_none() && Self::is_hidden(by.account, &answer)? {
             return Ok(SyncPage::default());
         }
-        let page: Elements<Post> = self.value(call, &answer)?;
+        let page: Elements<Post> = answer.value(call)?;
         // "The end of the dataset is fewer elements than were asked for."
         let next = (page.elements.len() == PAGE_POSTS).then(|| (start + PAGE_POSTS).to_string());
         Ok(SyncPage { posts: page.elements.into_iter().map(Self::found).collect(), next })
@@ -344,23 +322,22 @@ impl Platform for LinkedInClient {
 
     async fn numbers(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         posts: &[String],
     ) -> Result<Vec<(String, Numbers)>, JobError> {
         let ids: Vec<String> =
             posts.iter().map(|urn| byte_serialize(urn.as_bytes()).collect()).collect();
-        let mut url = endpoint(&account.base_url, "rest/socialMetadata");
+        let mut url = endpoint(&by.account.base_url, "rest/socialMetadata");
         // Rest.li's own list: its signs stand as they are, those of the items do not.
         url.set_query(Some(&format!("ids=List({})", ids.join(","))));
-        let call = Self::call(account, Step::Read, slice::from_ref(&access));
-        let answer = self.http.send(call, self.request(Method::GET, url, access)).await?;
-        if Self::is_hidden(account, &answer)? {
+        let call = by.call(API, Step::Read);
+        let answer = self.http.send(call, self.request(by, Method::GET, url)).await?;
+        if Self::is_hidden(by.account, &answer)? {
             // Of these nothing is counted any more; of those that are left out it would be said that
             // they are gone.
             return Ok(posts.iter().map(|urn| (urn.clone(), Numbers::default())).collect());
         }
-        let metadata: Metadata = self.value(call, &answer)?;
+        let metadata: Metadata = answer.value(call)?;
         let numbers = metadata.results.into_iter().map(|(urn, social)| {
             let reactions = social.reaction_summaries.values().map(|kind| kind.count).sum();
             let replies = social.comment_summary.map(|comments| comments.count);
@@ -369,15 +346,15 @@ impl Platform for LinkedInClient {
         Ok(numbers.collect())
     }
 
-    async fn profile(&self, account: &Account, access: &SecretString) -> Result<Profile, JobError> {
-        let author = Self::author(account)?;
+    async fn profile(&self, by: Bearer<'_>) -> Result<Profile, JobError> {
+        let author = Self::author(by.account)?;
         let Some(id) = author.strip_prefix(ORGANISATION) else {
-            let member = self.member(account, Step::Read, access).await?;
+            let member = self.member(by, Step::Read).await?;
             return Ok(Profile { display_name: member.name, ..Profile::default() });
         };
-        let url = with_segment(endpoint(&account.base_url, "rest/organizations"), id);
-        let organisation: Organisation = self.read(account, access, url).await?;
-        let followers = self.followers(account, access, &author).await?;
+        let url = with_segment(endpoint(&by.account.base_url, "rest/organizations"), id);
+        let organisation: Organisation = self.read(by, url).await?;
+        let followers = self.followers(by, &author).await?;
         Ok(Profile {
             display_name: organisation.localized_name,
             description: organisation.localized_description,

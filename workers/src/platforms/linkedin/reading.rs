@@ -1,32 +1,22 @@
 //! What is read of an account: who it is, and its posts.
 
-use std::slice;
-
 use http::{Method, StatusCode};
 use postworks::job::{ErrorClass, JobError, Timestamp};
-use secrecy::{ExposeSecret as _, SecretString};
 
 use super::wire::{Elements, Member, NetworkSize, Post};
-use super::{LinkedInClient, MEMBER, PAGE_POSTS, little, published, with_segment};
+use super::{API, LinkedInClient, MEMBER, PAGE_POSTS, little, published, with_segment};
 use crate::platforms::answer::Answer;
 use crate::platforms::call::Step;
 use crate::platforms::http::endpoint;
 use crate::platforms::look_back::{Listing, Shown};
-use crate::platforms::{Account, Reconciled, RemotePost, Sought};
+use crate::platforms::{Account, Bearer, Reconciled, RemotePost, Sought};
 
 impl LinkedInClient {
     /// Who the member is, by OpenID Connect, which has no versions.
-    pub(super) async fn member(
-        &self,
-        account: &Account,
-        step: Step,
-        access: &SecretString,
-    ) -> Result<Member, JobError> {
-        let call = Self::call(account, step, slice::from_ref(&access));
-        let url = endpoint(&account.base_url, "v2/userinfo");
-        let request = self.http.request(Method::GET, url).bearer_auth(access.expose_secret());
-        let answer = self.http.send(call, request).await?;
-        self.value(call, &answer)
+    pub(super) async fn member(&self, by: Bearer<'_>, step: Step) -> Result<Member, JobError> {
+        let call = by.call(API, step);
+        let request = self.http.request_by(by, Method::GET, "v2/userinfo");
+        self.http.value(call, request).await
     }
 
     /// Whether an answer says that a member's posts are not to be read: apps may read them only where
@@ -44,13 +34,12 @@ impl LinkedInClient {
     /// How many follow an organisation; only its administrators may ask.
     pub(super) async fn followers(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         urn: &str,
     ) -> Result<Option<u64>, JobError> {
-        let mut url = with_segment(endpoint(&account.base_url, "rest/networkSizes"), urn);
+        let mut url = with_segment(endpoint(&by.account.base_url, "rest/networkSizes"), urn);
         url.set_query(Some("edgeType=COMPANY_FOLLOWED_BY_MEMBER"));
-        match self.read(account, access, url).await {
+        match self.read(by, url).await {
             Ok(NetworkSize { first_degree_size }) => Ok(first_degree_size),
             Err(error) if error.class() == ErrorClass::Invalid => Ok(None),
             Err(error) => Err(error),
@@ -61,15 +50,14 @@ impl LinkedInClient {
     /// some such URNs nothing is found.
     pub(super) async fn named(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         urn: &str,
         text: &str,
         sought: Sought<'_>,
     ) -> Result<Option<Reconciled>, JobError> {
-        let call = Self::call(account, Step::Read, slice::from_ref(&access));
-        let url = with_segment(endpoint(&account.base_url, "rest/posts"), urn);
-        let answer = self.http.send(call, self.request(Method::GET, url, access)).await?;
+        let call = by.call(API, Step::Read);
+        let url = with_segment(endpoint(&by.account.base_url, "rest/posts"), urn);
+        let answer = self.http.send(call, self.request(by, Method::GET, url)).await?;
         match answer.status {
             StatusCode::NOT_FOUND => return Ok(None),
             StatusCode::FORBIDDEN => {
@@ -78,7 +66,7 @@ impl LinkedInClient {
             }
             _ => {}
         }
-        let post: Post = self.value(call, &answer)?;
+        let post: Post = answer.value(call)?;
         let shown = vec![Shown::of(Self::found(post), published)];
         let listing = Listing { shown, is_whole: true };
         Ok(Some(match listing.look_for(text, None, sought, str::to_owned) {
@@ -92,20 +80,19 @@ impl LinkedInClient {
     /// A page of the author's posts, newest first.
     pub(super) async fn page(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         author: &str,
         start: usize,
     ) -> Result<Answer, JobError> {
-        let mut url = endpoint(&account.base_url, "rest/posts");
+        let mut url = endpoint(&by.account.base_url, "rest/posts");
         url.query_pairs_mut()
             .append_pair("q", "author")
             .append_pair("author", author)
             .append_pair("sortBy", "CREATED")
             .append_pair("start", &start.to_string())
             .append_pair("count", &PAGE_POSTS.to_string());
-        let request = self.request(Method::GET, url, access).header("x-restli-method", "FINDER");
-        let call = Self::call(account, Step::Read, slice::from_ref(&access));
+        let request = self.request(by, Method::GET, url).header("x-restli-method", "FINDER");
+        let call = by.call(API, Step::Read);
         self.http.send(call, request).await
     }
 
@@ -120,20 +107,19 @@ impl LinkedInClient {
     /// Whether the author's posts from then on have the one of this text.
     pub(super) async fn look_for(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         author: &str,
         text: &str,
         sought: Sought<'_>,
     ) -> Result<Reconciled, JobError> {
-        let answer = self.page(account, access, author, 0).await?;
+        let answer = self.page(by, author, 0).await?;
         if answer.status == StatusCode::FORBIDDEN {
             let words = "this token may not read the posts of the account (r_member_social or \
                          r_organization_social)";
             return Ok(Reconciled::Unsure(words.into()));
         }
-        let call = Self::call(account, Step::Read, slice::from_ref(&access));
-        let page: Elements<Post> = self.value(call, &answer)?;
+        let call = by.call(API, Step::Read);
+        let page: Elements<Post> = answer.value(call)?;
         let is_full = page.elements.len() == PAGE_POSTS;
         let posts: Vec<RemotePost> = page.elements.into_iter().map(Self::found).collect();
         let is_old = |post: &RemotePost| post.created_at.is_some_and(|at| at < sought.from());

@@ -49,10 +49,11 @@ async fn a_post_is_one_request_and_its_urn_is_in_a_header() {
     let plain = Outgoing { text: "Hello #world (again)".into(), ..post() };
     let card = Outgoing { link: Some(link()), ..post() };
     for (account, post) in [(member(&responder), plain), (organisation(&responder), card)] {
-        let prepared = client().prepare(&account, &secret, &post, Prepared::NOTHING).await.unwrap();
+        let prepared =
+            client().prepare(account.with(&secret), &post, Prepared::NOTHING).await.unwrap();
         assert_eq!(prepared, Preparation::Ready(decided(&account)), "nothing is sent for it");
         let committed =
-            client().commit(&account, &secret, &post, &decided(&account)).await.unwrap();
+            client().commit(account.with(&secret), &post, &decided(&account)).await.unwrap();
         let Committed::Published(published) = committed else { panic!("{committed:?}") };
         assert_eq!(published.remote_id, URN);
         let url = "https://www.linkedin.com/feed/update/urn:li:share:6844785523593134080";
@@ -78,11 +79,11 @@ async fn a_post_is_one_request_and_its_urn_is_in_a_header() {
 
     responder.answer_with(Reply::new(201, ""));
     let account = member(&responder);
-    let asked = client().commit(&account, &secret, &post(), &decided(&account)).await;
+    let asked = client().commit(account.with(&secret), &post(), &decided(&account)).await;
     let error = asked.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Unknown { repeatable: false }, "no URN: {error}");
     let nobody = responder.account();
-    let asked = client().prepare(&nobody, &secret, &post(), Prepared::NOTHING).await;
+    let asked = client().prepare(nobody.with(&secret), &post(), Prepared::NOTHING).await;
     assert_eq!(asked.unwrap_err().class(), ErrorClass::Invalid, "nobody knows whose post it is");
 }
 
@@ -92,13 +93,14 @@ async fn a_post_stays_whose_it_was_when_the_account_gets_another_target() {
     let (secret, post) = (SecretString::from(SECRET), post());
     let decided = decided(&organisation(&responder));
     let now = member(&responder);
-    let ready = client().prepare(&now, &secret, &post, decided.clone()).await.unwrap();
+    let ready = client().prepare(now.with(&secret), &post, decided.clone()).await.unwrap();
     assert_eq!(ready, Preparation::Ready(decided.clone()));
     responder.answer_with(created());
-    client().commit(&now, &secret, &post, &decided).await.unwrap();
+    client().commit(now.with(&secret), &post, &decided).await.unwrap();
     let asked_for = sent(&responder);
     assert!(asked_for.contains(r#"{"author":"urn:li:organization:2414183""#), "{asked_for}");
-    let undecided = client().commit(&now, &secret, &post, &Prepared::NOTHING).await.unwrap_err();
+    let undecided =
+        client().commit(now.with(&secret), &post, &Prepared::NOTHING).await.unwrap_err();
     assert_eq!(undecided.class(), ErrorClass::Bug, "{undecided}");
     assert_eq!(sent(&responder), "");
 }
@@ -112,18 +114,21 @@ async fn a_duplicate_names_the_post_that_is_there_unless_it_is_none() {
     for body in [newer, json!({ "message": message, "status": 422 })] {
         responder.answer_with(Reply::new(422, body.to_string()));
         let committed =
-            client().commit(&account, &secret, &post(), &decided(&account)).await.unwrap();
+            client().commit(account.with(&secret), &post(), &decided(&account)).await.unwrap();
         assert_eq!(committed, Committed::AlreadyThere { remote_id: Some(URN.into()) });
     }
     responder.answer_with(Reply::new(422, r#"{"message":"Text too long","status":422}"#));
-    let refused = client().commit(&account, &secret, &post(), &decided(&account)).await;
+    let refused = client().commit(account.with(&secret), &post(), &decided(&account)).await;
     assert_eq!(refused.unwrap_err().class(), ErrorClass::Invalid);
 
     sent(&responder);
     let since = "2026-03-01T09:30:30Z".parse().unwrap();
     let sought = Sought { named: Some(URN), ..Sought::alone(since, since) };
     let ask = async || {
-        client().reconcile(&account, &secret, &post(), &Prepared::NOTHING, sought).await.unwrap()
+        client()
+            .reconcile(account.with(&secret), &post(), &Prepared::NOTHING, sought)
+            .await
+            .unwrap()
     };
     let named = |text: &str, at: &str| {
         let at: postworks::job::Timestamp = at.parse().unwrap();
@@ -178,7 +183,7 @@ async fn after_an_unknown_outcome_the_authors_posts_are_compared() {
         let post = Outgoing { text: text.into(), ..post() };
         let at = "2026-03-01T09:30:30Z".parse().unwrap();
         let sought = Sought { others, ..Sought::alone(at, at) };
-        client().reconcile(&account, &secret, &post, &Prepared::NOTHING, sought).await.unwrap()
+        client().reconcile(account.with(&secret), &post, &Prepared::NOTHING, sought).await.unwrap()
     };
     responder.answer_with(Reply::new(200, include_str!("fixtures/posts.json")));
     let found = ask("Hello #world (again)", Others::NONE).await;
@@ -199,16 +204,16 @@ async fn posts_numbers_and_who_posts_are_read() {
     let responder = Responder::start().await;
     let (account, secret) = (organisation(&responder), SecretString::from(SECRET));
     responder.answer_with(Reply::new(200, include_str!("fixtures/posts.json")));
-    let page = client().posts(&account, &secret, Some("50")).await.unwrap();
+    let page = client().posts(account.with(&secret), Some("50")).await.unwrap();
     assert_eq!((page.posts.len(), page.next), (2, None), "fewer than asked for: the end");
     assert_eq!(page.posts[0].text, "Hello #world (again)");
     assert_eq!(page.posts[0].created_at, Some("2026-03-01T09:31:00Z".parse().unwrap()));
-    let error = client().posts(&account, &secret, Some("soon")).await.unwrap_err();
+    let error = client().posts(account.with(&secret), Some("soon")).await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Invalid);
 
     responder.answer_with(Reply::new(200, include_str!("fixtures/metadata.json")));
     let ids: Vec<String> = page.posts.iter().map(|post| post.remote_id.clone()).collect();
-    let numbers = client().numbers(&account, &secret, &ids).await.unwrap();
+    let numbers = client().numbers(account.with(&secret), &ids).await.unwrap();
     let first = Numbers { likes: Some(12), replies: Some(14), ..Numbers::default() };
     assert_eq!(numbers, [(ids[0].clone(), first)], "the other one is gone");
 
@@ -219,7 +224,7 @@ async fn posts_numbers_and_who_posts_are_read() {
         ),
         Reply::new(200, r#"{"firstDegreeSize":219145}"#),
     ]);
-    let profile = client().profile(&account, &secret).await.unwrap();
+    let profile = client().profile(account.with(&secret)).await.unwrap();
     assert_eq!(profile.display_name.as_deref(), Some("Devtestco"));
     assert_eq!(
         (profile.description.as_deref(), profile.followers),
@@ -232,9 +237,9 @@ async fn posts_numbers_and_who_posts_are_read() {
             r#"{"serviceErrorCode":100,"message":"Not enough permissions","status":403}"#,
         ),
     ]);
-    assert_eq!(client().profile(&account, &secret).await.unwrap().followers, None);
+    assert_eq!(client().profile(account.with(&secret)).await.unwrap().followers, None);
     responder.answer_with(Reply::new(200, r#"{"sub":"782bbtaQ","name":"John Doe"}"#));
-    let profile = client().profile(&member(&responder), &secret).await.unwrap();
+    let profile = client().profile(member(&responder).with(&secret)).await.unwrap();
     assert_eq!(profile.display_name.as_deref(), Some("John Doe"));
     let asked_for = sent(&responder);
     insta::assert_snapshot!(asked_for, @r"
@@ -281,21 +286,21 @@ async fn a_member_whose_posts_may_not_be_read_has_none_and_an_organisation_is_to
     let (member, organisation) = (member(&responder), organisation(&responder));
     let denied = r#"{"serviceErrorCode":100,"message":"Not enough permissions to access: FINDER-author /posts","status":403}"#;
     responder.answer_with(Reply::new(403, denied));
-    let page = client().posts(&member, &secret, None).await.unwrap();
+    let page = client().posts(member.with(&secret), None).await.unwrap();
     assert!(page.posts.is_empty() && page.next.is_none(), "{page:?}");
     // In the middle of a walk it is an error, after which the walk begins anew: what it has not come
     // to would be left out for good.
-    let error = client().posts(&member, &secret, Some("50")).await.unwrap_err();
+    let error = client().posts(member.with(&secret), Some("50")).await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Invalid);
     let ids = [URN.to_owned()];
-    let numbers = client().numbers(&member, &secret, &ids).await.unwrap();
+    let numbers = client().numbers(member.with(&secret), &ids).await.unwrap();
     assert_eq!(numbers, [(URN.to_owned(), Numbers::default())], "it is not said to be gone");
-    let error = client().posts(&organisation, &secret, None).await.unwrap_err();
+    let error = client().posts(organisation.with(&secret), None).await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Invalid);
-    let error = client().numbers(&organisation, &secret, &ids).await.unwrap_err();
+    let error = client().numbers(organisation.with(&secret), &ids).await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Invalid);
     responder.answer_with(Reply::new(503, ""));
-    let error = client().posts(&member, &secret, None).await.unwrap_err();
+    let error = client().posts(member.with(&secret), None).await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Transient);
 }
 

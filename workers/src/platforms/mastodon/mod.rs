@@ -17,20 +17,19 @@ use http::header::LINK;
 use http::{HeaderMap, Method};
 use postworks::clock::SharedClock;
 use postworks::job::{ErrorClass, JobError, SyncStream, Timestamp};
-use secrecy::{ExposeSecret as _, SecretString};
-use serde::de::DeserializeOwned;
+use secrecy::SecretString;
 use url::Url;
 
 use self::uploads::Upload;
 use self::wire::{NewStatus, Person, Status};
-use super::call::{Call, Step};
-use super::http::{Http, HttpOptions, RequestBuilder, endpoint};
+use super::call::{Api, Step};
+use super::http::{Http, HttpOptions};
 use super::look_back::{Listing, Shown};
 use super::uploads::Uploads;
 use super::{
-    Account, Committed, Descriptor, Idempotency, ImageKind, ImageLimits, ImageRule, KeyScope,
-    Length, Limits, LinkAs, Numbers, Outgoing, Platform, Preparation, Prepared, Profile, Published,
-    Reconciled, RemotePost, Secret, Sought, SyncPage, TokenSet,
+    Account, Bearer, Committed, Descriptor, Idempotency, ImageKind, ImageLimits, ImageRule,
+    KeyScope, Length, Limits, LinkAs, Numbers, Outgoing, Platform, Preparation, Prepared, Profile,
+    Published, Reconciled, RemotePost, Secret, Sought, SyncPage, TokenSet,
 };
 
 /// What Mastodon is like.
@@ -75,10 +74,11 @@ const PAGE_STATUSES: &str = "40";
 /// Pages that are looked through for a status, at most.
 const PAGES_MAX: usize = 5;
 
+const API: Api = Api { descriptor: &DESCRIPTOR, refusals: &errors::TABLE };
+
 /// Speaks to Mastodon.
 pub struct MastodonClient {
     http: Http,
-    clock: SharedClock,
 }
 
 impl MastodonClient {
@@ -87,67 +87,37 @@ impl MastodonClient {
     /// # Errors
     /// Its HTTP client cannot be built.
     pub fn new(options: &HttpOptions, clock: SharedClock) -> Result<Self, reqwest::Error> {
-        Ok(Self { http: Http::new(&DESCRIPTOR, options)?, clock })
-    }
-
-    fn call<'a>(account: &Account, step: Step, secrets: &'a [&'a SecretString]) -> Call<'a> {
-        Call { descriptor: &DESCRIPTOR, step, account: account.connector_id, secrets }
-    }
-
-    fn request(
-        &self,
-        account: &Account,
-        access: &SecretString,
-        method: Method,
-        path: &str,
-    ) -> RequestBuilder {
-        let url = endpoint(&account.base_url, path);
-        self.http.request(method, url).bearer_auth(access.expose_secret())
-    }
-
-    async fn exchange<T: DeserializeOwned>(
-        &self,
-        call: Call<'_>,
-        request: RequestBuilder,
-    ) -> Result<T, JobError> {
-        self.http.send(call, request).await?.value(call, &errors::TABLE, self.clock.as_ref())
+        Ok(Self { http: Http::new(&DESCRIPTOR, options, clock)? })
     }
 
     /// Whose token it is.
-    async fn owner(
-        &self,
-        account: &Account,
-        access: &SecretString,
-        step: Step,
-    ) -> Result<Person, JobError> {
-        let secrets = [access];
+    async fn owner(&self, by: Bearer<'_>, step: Step) -> Result<Person, JobError> {
         let path = "api/v1/accounts/verify_credentials";
-        let request = self.request(account, access, Method::GET, path);
-        self.exchange(Self::call(account, step, &secrets), request).await
+        let request = self.http.request_by(by, Method::GET, path);
+        self.http.value(by.call(API, step), request).await
     }
 
     /// A page of the account's own statuses, newest first, and where the next one starts.
     async fn list(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         cursor: Option<&str>,
     ) -> Result<(Vec<Status>, Option<String>), JobError> {
-        let id = match &account.remote_id {
+        let id = match &by.account.remote_id {
             Some(id) => id.clone(),
-            None => self.owner(account, access, Step::Read).await?.id,
+            None => self.owner(by, Step::Read).await?.id,
         };
-        let secrets = [access];
-        let call = Self::call(account, Step::Read, &secrets);
+        let call = by.call(API, Step::Read);
         let path = format!("api/v1/accounts/{id}/statuses");
         let mut request = self
-            .request(account, access, Method::GET, &path)
+            .http
+            .request_by(by, Method::GET, &path)
             .query(&[("limit", PAGE_STATUSES), ("exclude_reblogs", "true")]);
         if let Some(cursor) = cursor {
             request = request.query(&[("max_id", cursor)]);
         }
         let answer = self.http.send(call, request).await?;
-        let statuses = answer.value(call, &errors::TABLE, self.clock.as_ref())?;
+        let statuses = answer.value(call)?;
         Ok((statuses, next(&answer.headers)))
     }
 }
@@ -183,11 +153,11 @@ impl Platform for MastodonClient {
         account: &Account,
         secret: &SecretString,
     ) -> Result<TokenSet, JobError> {
-        let owner = self.owner(account, secret, Step::SignIn).await?;
+        let owner = self.owner(account.with(secret), Step::SignIn).await?;
         // A token of another account must never be used to publish as this one.
         if account.remote_id.as_ref().is_some_and(|known| *known != owner.id) {
             let words = format!("the token is another account's, {}", owner.id);
-            let call = Self::call(account, Step::SignIn, &[]);
+            let call = account.call(API, Step::SignIn, &[]);
             return Err(call.error(ErrorClass::AuthRevoked, &words));
         }
         let (access, remote_id) = (secret.clone(), Some(owner.id));
@@ -196,32 +166,29 @@ impl Platform for MastodonClient {
 
     /// Tokens have no end, and there is nothing to get new ones for.
     async fn refresh(&self, account: &Account, _: &SecretString) -> Result<TokenSet, JobError> {
-        let call = Self::call(account, Step::Refresh, &[]);
+        let call = account.call(API, Step::Refresh, &[]);
         Err(call.error(ErrorClass::AuthRevoked, "connect the account again with a new token"))
     }
 
     async fn prepare(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         post: &Outgoing,
         so_far: Prepared,
     ) -> Result<Preparation, JobError> {
         if post.images.is_empty() {
             return Ok(Preparation::Ready(so_far));
         }
-        self.upload_next(account, access, post, &so_far).await
+        self.upload_next(by, post, &so_far).await
     }
 
     async fn commit(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         post: &Outgoing,
         prepared: &Prepared,
     ) -> Result<Committed, JobError> {
-        let secrets = [access];
-        let call = Self::call(account, Step::Publish, &secrets);
+        let call = by.call(API, Step::Publish);
         let uploads = Uploads::<Upload>::all_of(post, prepared)?;
         let new = NewStatus {
             status: &post.text_with_link(),
@@ -229,17 +196,17 @@ impl Platform for MastodonClient {
             in_reply_to_id: post.reply_to.as_deref(),
         };
         let request = self
-            .request(account, access, Method::POST, "api/v1/statuses")
+            .http
+            .request_by(by, Method::POST, "api/v1/statuses")
             .header("idempotency-key", post.publication_id.to_string())
             .json(&new);
-        Ok(Committed::Published(published(self.exchange(call, request).await?)))
+        Ok(Committed::Published(published(self.http.value(call, request).await?)))
     }
 
     /// Looks through the account's statuses since then.
     async fn reconcile(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         post: &Outgoing,
         _: &Prepared,
         sought: Sought<'_>,
@@ -247,7 +214,7 @@ impl Platform for MastodonClient {
         let from = sought.from();
         let (mut listing, mut cursor) = (Listing::default(), None::<String>);
         for _ in 0..PAGES_MAX {
-            let (statuses, next) = self.list(account, access, cursor.as_deref()).await?;
+            let (statuses, next) = self.list(by, cursor.as_deref()).await?;
             let is_old = |status: &Status| time(status).is_some_and(|time| time < from);
             listing.is_whole = next.is_none() || statuses.iter().any(is_old);
             listing.shown.extend(statuses.into_iter().map(|status| Shown {
@@ -265,13 +232,8 @@ impl Platform for MastodonClient {
         Ok(listing.look_for(&text, answers, sought, text::without_servers))
     }
 
-    async fn posts(
-        &self,
-        account: &Account,
-        access: &SecretString,
-        cursor: Option<&str>,
-    ) -> Result<SyncPage, JobError> {
-        let (statuses, next) = self.list(account, access, cursor).await?;
+    async fn posts(&self, by: Bearer<'_>, cursor: Option<&str>) -> Result<SyncPage, JobError> {
+        let (statuses, next) = self.list(by, cursor).await?;
         let posts = statuses.into_iter().map(|status| RemotePost {
             created_at: time(&status),
             text: text::read(&status),
@@ -282,15 +244,14 @@ impl Platform for MastodonClient {
 
     async fn numbers(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         posts: &[String],
     ) -> Result<Vec<(String, Numbers)>, JobError> {
-        self.numbers_of(account, access, posts).await
+        self.numbers_of(by, posts).await
     }
 
-    async fn profile(&self, account: &Account, access: &SecretString) -> Result<Profile, JobError> {
-        let owner = self.owner(account, access, Step::Read).await?;
+    async fn profile(&self, by: Bearer<'_>) -> Result<Profile, JobError> {
+        let owner = self.owner(by, Step::Read).await?;
         let description = owner.source.and_then(|source| source.note);
         let (display_name, followers) = (owner.display_name, owner.followers_count);
         Ok(Profile { display_name, description, followers })

@@ -2,14 +2,12 @@
 
 use http::{Method, StatusCode};
 use postworks::job::JobError;
-use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 
-use super::MastodonClient;
-use super::errors::TABLE;
 use super::wire::Status;
+use super::{API, MastodonClient};
 use crate::platforms::call::Step;
-use crate::platforms::{Account, Numbers};
+use crate::platforms::{Bearer, Numbers};
 
 /// Statuses whose numbers a server gives in one answer, at most (`DEFAULT_STATUSES_LIMIT` in
 /// `app/controllers/api/v1/statuses_controller.rb`).
@@ -19,15 +17,13 @@ impl MastodonClient {
     /// The numbers of these statuses; those that are gone are left out.
     pub(super) async fn numbers_of(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         posts: &[String],
     ) -> Result<Vec<(String, Numbers)>, JobError> {
         let mut statuses: Vec<Status> = Vec::with_capacity(posts.len());
         for ids in posts.chunks(AT_ONCE) {
             let query: Vec<(&str, &str)> = ids.iter().map(|id| ("id[]", id.as_str())).collect();
-            let found: Option<Vec<Status>> =
-                self.look(account, access, "api/v1/statuses", &query).await?;
+            let found: Option<Vec<Status>> = self.look(by, "api/v1/statuses", &query).await?;
             if let Some(found) = found {
                 statuses.extend(found);
                 continue;
@@ -35,7 +31,7 @@ impl MastodonClient {
             // Servers before 4.3 have no such request: each has to be asked for.
             for id in ids {
                 let path = format!("api/v1/statuses/{id}");
-                statuses.extend(self.look::<Status>(account, access, &path, &[]).await?);
+                statuses.extend(self.look::<Status>(by, &path, &[]).await?);
             }
         }
         Ok(statuses.into_iter().map(numbered).collect())
@@ -44,19 +40,17 @@ impl MastodonClient {
     /// What is there; `None` if nothing is, by the server's word.
     async fn look<T: DeserializeOwned>(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         path: &str,
         query: &[(&str, &str)],
     ) -> Result<Option<T>, JobError> {
-        let secrets = [access];
-        let call = Self::call(account, Step::Read, &secrets);
-        let request = self.request(account, access, Method::GET, path).query(query);
+        let call = by.call(API, Step::Read);
+        let request = self.http.request_by(by, Method::GET, path).query(query);
         let answer = self.http.send(call, request).await?;
         if answer.status == StatusCode::NOT_FOUND {
             return Ok(None);
         }
-        answer.value(call, &TABLE, self.clock.as_ref()).map(Some)
+        answer.value(call).map(Some)
     }
 }
 

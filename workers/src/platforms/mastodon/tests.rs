@@ -5,15 +5,15 @@ mod consent;
 mod looking;
 mod refusals;
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use postworks::clock::{Clock as _, SystemClock};
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::*;
-use crate::platforms::answer::Answer;
+use crate::platforms::call::Call;
 use crate::platforms::limits::testing::{Most, image as image_of, refused, shows};
-use crate::platforms::meter::Took;
+use crate::platforms::refusals::answer as answered;
 use crate::platforms::responder::{Reply, Responder, SECRET, post, published as put};
 use crate::platforms::{Draft, Image, Link, NetworkPolicy, Others};
 
@@ -27,18 +27,10 @@ fn answer(step: Step, status: u16, headers: &[(&str, &str)], words: &str) -> Job
     let secret = SecretString::from(SECRET);
     let secrets = [&secret];
     let account = Uuid::nil();
-    let call = Call { descriptor: &DESCRIPTOR, step, account, secrets: &secrets };
-    let headers = headers.iter().map(|(name, value)| {
-        let name: HeaderName = name.parse().unwrap();
-        (name, HeaderValue::from_str(value).unwrap())
-    });
-    let answer = Answer {
-        status: StatusCode::from_u16(status).unwrap(),
-        headers: headers.collect::<HeaderMap>(),
-        body: json!({ "error": words }).to_string().into_bytes().into(),
-        took: Took::new(call, Duration::ZERO),
-    };
-    answer.value::<Value>(call, &errors::TABLE, &SystemClock).unwrap_err()
+    let call = Call { api: API, step, account, secrets: &secrets };
+    let body = json!({ "error": words }).to_string();
+    let answer = answered(call, status, headers, &body);
+    answer.value::<Value>(call).unwrap_err()
 }
 
 fn class(step: Step, status: u16, words: &str) -> ErrorClass {
@@ -147,7 +139,7 @@ async fn a_token_that_a_person_pasted_is_looked_at_and_used() {
     authorization: Bearer [secret]
     ");
 
-    let profile = client.profile(&account, &secret).await.unwrap();
+    let profile = client.profile(account.with(&secret)).await.unwrap();
     assert_eq!(profile.description.as_deref(), Some("Words"));
     assert_eq!(profile.followers, Some(12));
     let stranger = Account { remote_id: Some("1".into()), ..account.clone() };
@@ -164,7 +156,8 @@ async fn a_status_is_sent_with_all_that_the_post_has() {
     let responder = Responder::start().await;
     let (client, account, secret) = (client(), known(&responder), SecretString::from(SECRET));
     responder.answer_with(Reply::new(200, CREATED));
-    let there = put(client.commit(&account, &secret, &post(), &Prepared::NOTHING).await.unwrap());
+    let there =
+        put(client.commit(account.with(&secret), &post(), &Prepared::NOTHING).await.unwrap());
     assert_eq!(there.remote_id, "103254962155278888");
     assert_eq!(there.remote_url.as_deref(), Some("https://social.example/@alice/1"));
     let whole = Outgoing {
@@ -179,7 +172,7 @@ async fn a_status_is_sent_with_all_that_the_post_has() {
     };
     let upload = |id| json!({ "id": id, "ends": "2026-03-01T09:30:00Z", "ready": true });
     let prepared = Prepared(json!({ "media": [upload("7"), upload("8")] }));
-    client.commit(&account, &secret, &whole, &prepared).await.unwrap();
+    client.commit(account.with(&secret), &whole, &prepared).await.unwrap();
     insta::assert_snapshot!(responder.take_requests(), @r#"
     POST /api/v1/statuses
     authorization: Bearer [secret]
@@ -209,7 +202,7 @@ async fn images_are_uploaded_and_waited_for() {
         [(200, "7", 0), (202, "8", 0), (206, "8", 2), (404, "", 0), (202, "9", 0), (200, "9", 0)]
     {
         responder.answer_with(Reply::new(status, made(id)));
-        let step = client.prepare(&account, &secret, &post, kept.clone()).await.unwrap();
+        let step = client.prepare(account.with(&secret), &post, kept.clone()).await.unwrap();
         let Preparation::Waits { so_far, until } = step else { panic!("{step:?}") };
         let waits = until.since(SystemClock.now()).as_secs_f64();
         assert!(waits <= f64::from(wait) && waits > f64::from(wait) - 1.5, "{waits} for {wait}");
@@ -274,7 +267,7 @@ async fn images_are_uploaded_and_waited_for() {
     GET /api/v1/media/9
     authorization: Bearer [secret]
     "#);
-    let ready = client.prepare(&account, &secret, &post, kept.clone()).await.unwrap();
+    let ready = client.prepare(account.with(&secret), &post, kept.clone()).await.unwrap();
     assert_eq!(ready, Preparation::Ready(kept.clone()));
     assert_eq!(responder.take_requests(), "", "what is ready is not asked for");
     let ids: Vec<String> = kept
@@ -295,7 +288,7 @@ async fn an_image_that_the_server_cannot_read_stays_wrong() {
     let post = Outgoing { images: vec![image("")], ..post() };
     let refused = json!({ "error": "Validation failed: File content type is invalid" });
     responder.answer_with(Reply::new(422, refused.to_string()));
-    let error = client.prepare(&account, &secret, &post, Prepared::NOTHING).await.unwrap_err();
+    let error = client.prepare(account.with(&secret), &post, Prepared::NOTHING).await.unwrap_err();
     assert_eq!(error.class(), INVALID);
     assert!(error.to_string().contains("File content type is invalid"), "{error}");
 }
@@ -309,7 +302,7 @@ async fn what_an_account_has_is_read_as_mastodon_documents_it() {
     let responder = Responder::start().await;
     let (client, account, secret) = (client(), known(&responder), SecretString::from(SECRET));
     responder.answer_with(Reply::new(200, STATUSES).header("link", NEXT));
-    let page = client.posts(&account, &secret, Some("109")).await.unwrap();
+    let page = client.posts(account.with(&secret), Some("109")).await.unwrap();
     assert_eq!(page.next.as_deref(), Some("103270115826048975"));
     assert_eq!(page.posts[0].text, "@bob Yes");
     assert_eq!(
@@ -319,10 +312,10 @@ async fn what_an_account_has_is_read_as_mastodon_documents_it() {
     );
     assert_eq!(page.posts[1].created_at, Some("2019-12-08T03:48:33.901Z".parse().unwrap()));
     responder.answer_with(Reply::new(200, STATUSES));
-    assert_eq!(client.posts(&account, &secret, None).await.unwrap().next, None);
+    assert_eq!(client.posts(account.with(&secret), None).await.unwrap().next, None);
 
     let ids: Vec<String> = (0..21).map(|id| id.to_string()).collect();
-    let numbers = client.numbers(&account, &secret, &ids).await.unwrap();
+    let numbers = client.numbers(account.with(&secret), &ids).await.unwrap();
     let of = Numbers { likes: Some(112), reposts: Some(98), replies: Some(7), views: None };
     assert_eq!(numbers[0], ("108880211901672326".to_owned(), of));
     assert_eq!(numbers.len(), 4, "two answers: a server gives so many at once");
@@ -359,7 +352,8 @@ async fn a_status_is_known_by_its_text() {
         async move {
             let until = since.after(Duration::from_secs(4 * 365 * 24 * 3_600));
             let sought = Sought { others: &others, ..Sought::alone(since, until) };
-            let told = client.reconcile(account, secret, &post, &Prepared::NOTHING, sought).await;
+            let told =
+                client.reconcile(account.with(secret), &post, &Prepared::NOTHING, sought).await;
             told.unwrap()
         }
     };

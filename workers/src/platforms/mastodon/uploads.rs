@@ -8,15 +8,13 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use postworks::job::{ErrorClass, JobError, Timestamp};
 use reqwest::multipart::{Form, Part};
-use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use super::MastodonClient;
-use super::errors::TABLE;
 use super::wire::Attachment;
+use super::{API, MastodonClient};
 use crate::platforms::call::Step;
 use crate::platforms::uploads::Uploads;
-use crate::platforms::{Account, Image, Outgoing, Preparation, Prepared};
+use crate::platforms::{Bearer, Image, Outgoing, Preparation, Prepared};
 
 /// An upload is taken for forgotten some hours before it is.
 const KEPT: Duration = Duration::from_secs(20 * 60 * 60);
@@ -37,18 +35,17 @@ impl MastodonClient {
     /// Takes the next step towards a status' images being ready.
     pub(super) async fn upload_next(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         post: &Outgoing,
         so_far: &Prepared,
     ) -> Result<Preparation, JobError> {
-        let now = self.clock.now();
+        let now = self.http.now();
         let mut uploads = Uploads::<Upload>::kept(so_far)?;
         for (at, image) in post.images.iter().enumerate() {
             let kept = uploads.media.get(at).filter(|kept| kept.ends > now).cloned();
             let next = match kept {
-                None => self.upload(account, access, image).await?,
-                Some(kept) if !kept.ready => match self.progress(account, access, kept).await? {
+                None => self.upload(by, image).await?,
+                Some(kept) if !kept.ready => match self.progress(by, kept).await? {
                     Some(next) => next,
                     None => return uploads.so_far(now.after(ASK_AGAIN)),
                 },
@@ -60,14 +57,8 @@ impl MastodonClient {
         uploads.ready()
     }
 
-    async fn upload(
-        &self,
-        account: &Account,
-        access: &SecretString,
-        image: &Image,
-    ) -> Result<Upload, JobError> {
-        let secrets = [access];
-        let call = Self::call(account, Step::Upload, &secrets);
+    async fn upload(&self, by: Bearer<'_>, image: &Image) -> Result<Upload, JobError> {
+        let call = by.call(API, Step::Upload);
         let length = image.bytes.len() as u64;
         let file = Part::stream_with_length(image.bytes.clone(), length)
             .file_name(format!("image.{}", image.kind.extension()))
@@ -79,31 +70,25 @@ impl MastodonClient {
         if !image.alt.is_empty() {
             form = form.text("description", image.alt.clone());
         }
-        let ends = self.clock.now().after(KEPT);
-        let request = self.request(account, access, Method::POST, "api/v2/media").multipart(form);
+        let ends = self.http.now().after(KEPT);
+        let request = self.http.request_by(by, Method::POST, "api/v2/media").multipart(form);
         let answer = self.http.send(call, request).await?;
-        let made: Attachment = answer.value(call, &TABLE, self.clock.as_ref())?;
+        let made: Attachment = answer.value(call)?;
         // 202: it goes on working on it.
         Ok(Upload { id: made.id, ends, ready: answer.status == StatusCode::OK })
     }
 
     /// What has become of an upload: it is ready, or gone; `None` if the server still works on it.
-    async fn progress(
-        &self,
-        account: &Account,
-        access: &SecretString,
-        kept: Upload,
-    ) -> Result<Option<Upload>, JobError> {
-        let secrets = [access];
-        let call = Self::call(account, Step::Upload, &secrets);
+    async fn progress(&self, by: Bearer<'_>, kept: Upload) -> Result<Option<Upload>, JobError> {
+        let call = by.call(API, Step::Upload);
         let path = format!("api/v1/media/{}", kept.id);
-        let request = self.request(account, access, Method::GET, &path);
+        let request = self.http.request_by(by, Method::GET, &path);
         let answer = self.http.send(call, request).await?;
         match answer.status {
             StatusCode::PARTIAL_CONTENT => Ok(None),
-            StatusCode::NOT_FOUND => Ok(Some(Upload { ends: self.clock.now(), ..kept })),
+            StatusCode::NOT_FOUND => Ok(Some(Upload { ends: self.http.now(), ..kept })),
             _ => {
-                answer.success(call, &TABLE, self.clock.as_ref())?;
+                answer.success(call)?;
                 Ok(Some(Upload { ready: true, ..kept }))
             }
         }

@@ -1,17 +1,15 @@
 //! What an account wrote in a room, newest first.
 
-use std::slice;
 use std::time::Duration;
 
 use http::Method;
 use postworks::job::{JobError, Timestamp};
-use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
 use super::super::call::Step;
-use super::super::{Account, Reconciled, RemotePost, SyncPage};
+use super::super::{Bearer, Reconciled, RemotePost, SyncPage};
 use super::wire::{Event, Filter, MESSAGE, Page};
-use super::{MatrixClient, published, user};
+use super::{API, MatrixClient, published, user};
 
 /// Messages in a page. Each may be as long as an event may be, 64 KiB, and all of them must fit into
 /// the longest answer we read.
@@ -24,20 +22,18 @@ const CLOCKS_APART: Duration = Duration::from_secs(60 * 60);
 impl MatrixClient {
     async fn page(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         room: &str,
         from: Option<&str>,
     ) -> Result<(Vec<Event>, Option<String>), JobError> {
-        let call = Self::call(account, Step::Read, slice::from_ref(&access));
-        let me = user(account);
+        let call = by.call(API, Step::Read);
+        let me = user(by.account);
         let filter = Filter { types: [MESSAGE], senders: [me] };
         let filter = serde_json::to_string(&filter).unwrap_or_default();
         let mut request = self
-            .request(account, Method::GET, &["rooms", room, "messages"])
+            .request_by(by, Method::GET, &["rooms", room, "messages"])
             .query(&[("dir", "b"), ("filter", &filter)])
-            .query(&[("limit", PAGE_MESSAGES)])
-            .bearer_auth(access.expose_secret());
+            .query(&[("limit", PAGE_MESSAGES)]);
         if let Some(from) = from {
             request = request.query(&[("from", from)]);
         }
@@ -50,12 +46,11 @@ impl MatrixClient {
     /// A page of the account's messages that are still there, each as it was first sent.
     pub(super) async fn posts_in(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         room: &str,
         cursor: Option<&str>,
     ) -> Result<SyncPage, JobError> {
-        let (events, next) = self.page(account, access, room, cursor).await?;
+        let (events, next) = self.page(by, room, cursor).await?;
         let there = events.into_iter().filter(|event| !event.is_removed() && !event.is_edit());
         let posts = there.map(|event| RemotePost {
             created_at: Some(event.created_at()),
@@ -68,8 +63,7 @@ impl MatrixClient {
     /// Looks for a publication back to when it was first sent.
     pub(super) async fn find(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         room: &str,
         id: Uuid,
         since: Timestamp,
@@ -77,10 +71,10 @@ impl MatrixClient {
         let (floor, mut removed) = (since.before(CLOCKS_APART), false);
         let mut from = None::<String>;
         for _page in 0..PAGES_MAX {
-            let (events, end) = self.page(account, access, room, from.as_deref()).await?;
+            let (events, end) = self.page(by, room, from.as_deref()).await?;
             for event in events {
                 if event.is_publication(id) {
-                    return Ok(Reconciled::There(published(account, room, event.event_id)));
+                    return Ok(Reconciled::There(published(by.account, room, event.event_id)));
                 }
                 if event.created_at() < floor {
                     return Ok(absent(removed));

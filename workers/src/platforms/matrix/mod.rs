@@ -32,12 +32,12 @@ use self::wire::{
     Session, Uploaded, User,
 };
 use super::answer::Answer;
-use super::call::{Call, Step};
+use super::call::{Api, Call, Step};
 use super::http::{Http, HttpOptions, RequestBuilder, endpoint};
 use super::{
-    Account, Committed, Descriptor, Idempotency, Image, ImageKind, ImageLimits, KeyScope, Length,
-    Limits, LinkAs, Outgoing, Platform, Preparation, Prepared, Profile, Published, Reconciled,
-    Secret, Sought, SyncPage, Target, TokenSet,
+    Account, Bearer, Committed, Descriptor, Idempotency, Image, ImageKind, ImageLimits, KeyScope,
+    Length, Limits, LinkAs, Outgoing, Platform, Preparation, Prepared, Profile, Published,
+    Reconciled, Secret, Sought, SyncPage, Target, TokenSet,
 };
 
 /// What Matrix is like.
@@ -83,10 +83,11 @@ const ALT_BYTES_MAX: usize = 2_000;
 /// What people see in their list of devices.
 const DEVICE_NAME: &str = "Postworks";
 
+const API: Api = Api { descriptor: &DESCRIPTOR, refusals: &errors::TABLE };
+
 /// Speaks to Matrix.
 pub struct MatrixClient {
     http: Http,
-    clock: SharedClock,
 }
 
 /// What a commit refers to.
@@ -110,16 +111,17 @@ impl MatrixClient {
     /// # Errors
     /// Its HTTP client cannot be built.
     pub fn new(options: &HttpOptions, clock: SharedClock) -> Result<Self, reqwest::Error> {
-        Ok(Self { http: Http::new(&DESCRIPTOR, options)?, clock })
-    }
-
-    fn call<'a>(account: &Account, step: Step, secrets: &'a [&'a SecretString]) -> Call<'a> {
-        Call { descriptor: &DESCRIPTOR, step, account: account.connector_id, secrets }
+        Ok(Self { http: Http::new(&DESCRIPTOR, options, clock)? })
     }
 
     /// A request to an address below `/_matrix/client/v3`, of parts that may hold anything.
     fn request(&self, account: &Account, method: Method, parts: &[&str]) -> RequestBuilder {
         self.http.request(method, place(&account.base_url, "_matrix/client/v3", parts))
+    }
+
+    /// The same, with the account's token.
+    fn request_by(&self, by: Bearer<'_>, method: Method, parts: &[&str]) -> RequestBuilder {
+        self.request(by.account, method, parts).bearer_auth(by.access.expose_secret())
     }
 
     async fn send(&self, call: Call<'_>, request: RequestBuilder) -> Result<Answer, JobError> {
@@ -131,11 +133,7 @@ impl MatrixClient {
         call: Call<'_>,
         request: RequestBuilder,
     ) -> Result<T, JobError> {
-        self.value(call, &self.send(call, request).await?)
-    }
-
-    fn value<T: DeserializeOwned>(&self, call: Call<'_>, answer: &Answer) -> Result<T, JobError> {
-        answer.value(call, &errors::TABLE, self.clock.as_ref())
+        self.send(call, request).await?.value(call)
     }
 
     fn tokens(
@@ -157,23 +155,17 @@ impl MatrixClient {
         Ok(TokenSet {
             access: session.access_token,
             refresh: session.refresh_token,
-            expires_at: lifetime.map(|lifetime| self.clock.now().after(lifetime)),
+            expires_at: lifetime.map(|lifetime| self.http.now().after(lifetime)),
             remote_id: session.user_id,
         })
     }
 
-    async fn upload(
-        &self,
-        account: &Account,
-        access: &SecretString,
-        image: &Image,
-    ) -> Result<String, JobError> {
-        let call = Self::call(account, Step::Upload, slice::from_ref(&access));
+    async fn upload(&self, by: Bearer<'_>, image: &Image) -> Result<String, JobError> {
+        let call = by.call(API, Step::Upload);
         let request = self
             .http
-            .request(Method::POST, endpoint(&account.base_url, "_matrix/media/v3/upload"))
+            .request_by(by, Method::POST, "_matrix/media/v3/upload")
             .header(CONTENT_TYPE, image.kind.mime())
-            .bearer_auth(access.expose_secret())
             .body(image.bytes.clone());
         let uploaded: Uploaded = self.exchange(call, request).await?;
         Ok(uploaded.content_uri)
@@ -235,7 +227,7 @@ impl Platform for MatrixClient {
         account: &Account,
         secret: &SecretString,
     ) -> Result<TokenSet, JobError> {
-        let call = Self::call(account, Step::SignIn, slice::from_ref(&secret));
+        let call = account.call(API, Step::SignIn, slice::from_ref(&secret));
         let login = Login {
             kind: "m.login.password",
             identifier: User { kind: "m.id.user", user: &account.identifier },
@@ -253,7 +245,7 @@ impl Platform for MatrixClient {
         account: &Account,
         refresh_token: &SecretString,
     ) -> Result<TokenSet, JobError> {
-        let call = Self::call(account, Step::Refresh, slice::from_ref(&refresh_token));
+        let call = account.call(API, Step::Refresh, slice::from_ref(&refresh_token));
         let refresh = Refresh { refresh_token: refresh_token.expose_secret() };
         let request = self.request(account, Method::POST, &["refresh"]).json(&refresh);
         self.tokens(account, call, self.exchange(call, request).await?)
@@ -266,22 +258,17 @@ impl Platform for MatrixClient {
         refresh_token: &SecretString,
     ) -> Result<bool, JobError> {
         let access = self.refresh(account, refresh_token).await?.access;
-        let secrets = [&access];
-        let call = Self::call(account, Step::Revoke, &secrets);
-        let request = self
-            .request(account, Method::POST, &["logout"])
-            .bearer_auth(access.expose_secret())
-            .json(&Nothing {});
-        let answer = self.send(call, request).await?;
-        answer.success(call, &errors::TABLE, self.clock.as_ref()).map(|()| true)
+        let by = account.with(&access);
+        let call = by.call(API, Step::Revoke);
+        let request = self.request_by(by, Method::POST, &["logout"]).json(&Nothing {});
+        self.send(call, request).await?.success(call).map(|()| true)
     }
 
     /// Finds the room, enters it if need be, and uploads the image. Entering is seen in the room,
     /// once: that is what the account was connected for.
     async fn prepare(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         post: &Outgoing,
         so_far: Prepared,
     ) -> Result<Preparation, JobError> {
@@ -290,17 +277,17 @@ impl Platform for MatrixClient {
         let room = match known {
             Some(room) => {
                 // The account may have another target by now.
-                self.enter(account, access, &room, &room).await?;
+                self.enter(by, &room, &room).await?;
                 room
             }
             None => {
-                let room = self.room(account, access).await?;
-                self.enter(account, access, &room, room::target(account)).await?;
+                let room = self.room(by).await?;
+                self.enter(by, &room, room::target(by.account)).await?;
                 room
             }
         };
         let image = match (image, post.images.first()) {
-            (None, Some(image)) => Some(self.upload(account, access, image).await?),
+            (None, Some(image)) => Some(self.upload(by, image).await?),
             (uploaded, _) => uploaded,
         };
         Ok(Preparation::Ready(Prepared::of(&Ready { room, image })?))
@@ -308,12 +295,11 @@ impl Platform for MatrixClient {
 
     async fn commit(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         post: &Outgoing,
         prepared: &Prepared,
     ) -> Result<Committed, JobError> {
-        let call = Self::call(account, Step::Publish, slice::from_ref(&access));
+        let call = by.call(API, Step::Publish);
         let ready = ready(prepared)?;
         let text = post.text_with_link();
         let image = post.images.first().zip(ready.image.as_deref());
@@ -343,46 +329,37 @@ impl Platform for MatrixClient {
         };
         let key = post.publication_id.to_string();
         let request = self
-            .request(account, Method::PUT, &["rooms", &ready.room, "send", MESSAGE, &key])
-            .bearer_auth(access.expose_secret())
+            .request_by(by, Method::PUT, &["rooms", &ready.room, "send", MESSAGE, &key])
             .json(&message);
         let sent: Sent = self.exchange(call, request).await?;
-        Ok(Committed::Published(published(account, &ready.room, sent.event_id)))
+        Ok(Committed::Published(published(by.account, &ready.room, sent.event_id)))
     }
 
     async fn reconcile(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         post: &Outgoing,
         prepared: &Prepared,
         sought: Sought<'_>,
     ) -> Result<Reconciled, JobError> {
         let ready = ready(prepared)?;
-        self.find(account, access, &ready.room, post.publication_id, sought.since).await
+        self.find(by, &ready.room, post.publication_id, sought.since).await
     }
 
-    async fn posts(
-        &self,
-        account: &Account,
-        access: &SecretString,
-        cursor: Option<&str>,
-    ) -> Result<SyncPage, JobError> {
-        let room = self.room(account, access).await?;
-        self.posts_in(account, access, &room, cursor).await
+    async fn posts(&self, by: Bearer<'_>, cursor: Option<&str>) -> Result<SyncPage, JobError> {
+        let room = self.room(by).await?;
+        self.posts_in(by, &room, cursor).await
     }
 
     /// The name that the account has everywhere. An account that has none says nothing of itself.
-    async fn profile(&self, account: &Account, access: &SecretString) -> Result<Profile, JobError> {
-        let call = Self::call(account, Step::Read, slice::from_ref(&access));
-        let request = self
-            .request(account, Method::GET, &["profile", user(account)])
-            .bearer_auth(access.expose_secret());
+    async fn profile(&self, by: Bearer<'_>) -> Result<Profile, JobError> {
+        let call = by.call(API, Step::Read);
+        let request = self.request_by(by, Method::GET, &["profile", user(by.account)]);
         let answer = self.send(call, request).await?;
         if answer.status == StatusCode::NOT_FOUND {
             return Ok(Profile::default());
         }
-        let person: Person = self.value(call, &answer)?;
+        let person: Person = answer.value(call)?;
         Ok(Profile { display_name: person.displayname, ..Profile::default() })
     }
 }

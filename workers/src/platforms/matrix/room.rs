@@ -1,16 +1,13 @@
 //! The room that an account posts in: found by its alias, entered, and read by everybody in it.
 
-use std::slice;
-
 use http::{Method, StatusCode};
 use postworks::job::{ErrorClass, JobError};
-use secrecy::{ExposeSecret, SecretString};
 
-use super::super::Account;
 use super::super::answer::Answer;
-use super::super::call::{Call, Step};
+use super::super::call::Step;
+use super::super::{Account, Bearer};
 use super::wire::{Member, Nothing, Room};
-use super::{MatrixClient, user};
+use super::{API, MatrixClient, user};
 
 /// What a person entered as the room.
 pub(super) fn target(account: &Account) -> &str {
@@ -19,19 +16,13 @@ pub(super) fn target(account: &Account) -> &str {
 
 impl MatrixClient {
     /// The id of the room that a person chose, by its id or by an alias.
-    pub(super) async fn room(
-        &self,
-        account: &Account,
-        access: &SecretString,
-    ) -> Result<String, JobError> {
-        let call = Self::call(account, Step::Read, slice::from_ref(&access));
-        let target = target(account);
+    pub(super) async fn room(&self, by: Bearer<'_>) -> Result<String, JobError> {
+        let call = by.call(API, Step::Read);
+        let target = target(by.account);
         match target.chars().next() {
             Some('!') => Ok(target.to_owned()),
             Some('#') => {
-                let request = self
-                    .request(account, Method::GET, &["directory", "room", target])
-                    .bearer_auth(access.expose_secret());
+                let request = self.request_by(by, Method::GET, &["directory", "room", target]);
                 let room: Room = self.exchange(call, request).await?;
                 Ok(room.room_id)
             }
@@ -54,31 +45,27 @@ impl MatrixClient {
     /// expects that.
     pub(super) async fn enter(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         room: &str,
         address: &str,
     ) -> Result<(), JobError> {
-        let call = Self::call(account, Step::Read, slice::from_ref(&access));
-        let me = user(account);
-        let answer = self.state(call, account, access, room, ["m.room.member", me]).await?;
+        let call = by.call(API, Step::Read);
+        let me = user(by.account);
+        let answer = self.state(by, room, ["m.room.member", me]).await?;
         let is_in = match answer.status {
             // Not in the room, and never was.
             StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => false,
-            _ => self.value::<Member>(call, &answer)?.membership == "join",
+            _ => answer.value::<Member>(call)?.membership == "join",
         };
         if !is_in {
-            let join = self
-                .request(account, Method::POST, &["join", address])
-                .bearer_auth(access.expose_secret())
-                .json(&Nothing {});
+            let join = self.request_by(by, Method::POST, &["join", address]).json(&Nothing {});
             let _joined: Room = self.exchange(call, join).await?;
         }
-        let answer = self.state(call, account, access, room, ["m.room.encryption", ""]).await?;
+        let answer = self.state(by, room, ["m.room.encryption", ""]).await?;
         if answer.status == StatusCode::NOT_FOUND {
             return Ok(());
         }
-        let _algorithm: Nothing = self.value(call, &answer)?;
+        let _algorithm: Nothing = answer.value(call)?;
         let words = "the room is encrypted, and what is posted here is not: choose another room";
         Err(call.error(ErrorClass::Invalid, words))
     }
@@ -86,15 +73,11 @@ impl MatrixClient {
     /// A piece of a room's state, by its type and key.
     async fn state(
         &self,
-        call: Call<'_>,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         room: &str,
         [kind, key]: [&str; 2],
     ) -> Result<Answer, JobError> {
-        let request = self
-            .request(account, Method::GET, &["rooms", room, "state", kind, key])
-            .bearer_auth(access.expose_secret());
-        self.send(call, request).await
+        let request = self.request_by(by, Method::GET, &["rooms", room, "state", kind, key]);
+        self.send(by.call(API, Step::Read), request).await
     }
 }

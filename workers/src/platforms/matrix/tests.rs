@@ -92,7 +92,7 @@ async fn a_message_goes_where_the_prepared_room_is() {
     };
     responder.answer_with(Reply::new(200, r#"{"event_id":"$event+1"}"#));
     let plain = Outgoing { reply_to: Some("$question".into()), ..post() };
-    let committed = client.commit(&account, &secret, &plain, &ready(None)).await.unwrap();
+    let committed = client.commit(account.with(&secret), &plain, &ready(None)).await.unwrap();
     let published = published(committed);
     assert_eq!(published.remote_id, "$event+1");
     assert_eq!(
@@ -100,7 +100,10 @@ async fn a_message_goes_where_the_prepared_room_is() {
         "https://matrix.to/#/%21room%3Aexample.org/%24event%2B1?via=example.org"
     );
     let picture = Outgoing { images: vec![image("Two\n foxes")], ..post() };
-    client.commit(&account, &secret, &picture, &ready(Some("mxc://example.org/1"))).await.unwrap();
+    client
+        .commit(account.with(&secret), &picture, &ready(Some("mxc://example.org/1")))
+        .await
+        .unwrap();
     insta::assert_snapshot!(responder.take_requests(), @r#"
     PUT /_matrix/client/v3/rooms/!room:example.org/send/m.room.message/0198f2a0-7c3e-7000-8000-000000000001
     authorization: Bearer [secret]
@@ -116,12 +119,12 @@ async fn a_message_goes_where_the_prepared_room_is() {
     "#);
 
     responder.answer_with(Reply::new(200, r#"{"content_uri":"mxc://example.org/1"}"#));
-    let uri = client.upload(&account, &secret, &image("")).await.unwrap();
+    let uri = client.upload(account.with(&secret), &image("")).await.unwrap();
     assert_eq!(uri, "mxc://example.org/1");
     insta::assert_snapshot!(responder.take_requests(), @r"
     POST /_matrix/media/v3/upload
-    content-type: image/png
     authorization: Bearer [secret]
+    content-type: image/png
 
     png
     ");
@@ -131,12 +134,12 @@ async fn a_message_goes_where_the_prepared_room_is() {
 async fn a_room_is_looked_up_and_entered_by_the_address_a_person_gave() {
     let (responder, client, account, secret) = start().await;
     responder.answer_with(Reply::new(200, r#"{"room_id":"!room:example.org"}"#));
-    let room = client.room(&account, &secret).await.unwrap();
+    let room = client.room(account.with(&secret)).await.unwrap();
     assert_eq!(room, "!room:example.org");
     let alias = account.target.clone().unwrap();
     // Nobody it knows, and nowhere it could go.
     responder.answer_with(Reply::new(404, refusal("M_NOT_FOUND").to_string()));
-    let error = client.enter(&account, &secret, &room, &alias).await.unwrap_err();
+    let error = client.enter(account.with(&secret), &room, &alias).await.unwrap_err();
     assert_eq!(error.class(), INVALID);
     insta::assert_snapshot!(responder.take_requests(), @r"
     GET /_matrix/client/v3/directory/room/%23news%2Fof%20all:example.org
@@ -158,7 +161,7 @@ async fn a_room_is_looked_up_and_entered_by_the_address_a_person_gave() {
 
     // In the room, of which everything is answered, its encryption too.
     responder.answer_with(Reply::new(200, r#"{"membership":"join"}"#));
-    let error = client.enter(&account, &secret, &room, &alias).await.unwrap_err();
+    let error = client.enter(account.with(&secret), &room, &alias).await.unwrap_err();
     assert!(error.to_string().contains("the room is encrypted"), "{error}");
     insta::assert_snapshot!(responder.take_requests(), @r"
     GET /_matrix/client/v3/rooms/!room:example.org/state/m.room.member/@alice:example.org
@@ -177,7 +180,7 @@ async fn the_accounts_own_messages_are_read_whatever_else_is_among_them() {
     let account = Account { target: Some("!room:example.org".into()), ..account };
     let page = include_str!("fixtures/messages.json");
     responder.answer_with(Reply::new(200, page));
-    let page = client.posts(&account, &secret, Some("t47429")).await.unwrap();
+    let page = client.posts(account.with(&secret), Some("t47429")).await.unwrap();
     assert_eq!(page.next.as_deref(), Some("t47409"));
     let posts: Vec<_> = page.posts.iter().map(|post| (&*post.remote_id, &*post.text)).collect();
     assert_eq!(
@@ -201,14 +204,14 @@ async fn the_accounts_own_messages_are_read_whatever_else_is_among_them() {
 async fn an_account_without_a_profile_says_nothing_of_itself() {
     let (responder, client, account, secret) = start().await;
     responder.answer_with(Reply::new(200, r#"{"displayname":"Alice","avatar_url":"mxc://a/b"}"#));
-    let profile = client.profile(&account, &secret).await.unwrap();
+    let profile = client.profile(account.with(&secret)).await.unwrap();
     assert_eq!(profile.display_name.as_deref(), Some("Alice"));
     insta::assert_snapshot!(responder.take_requests(), @r"
     GET /_matrix/client/v3/profile/@alice:example.org
     authorization: Bearer [secret]
     ");
     responder.answer_with(Reply::new(404, refusal("M_UNKNOWN").to_string()));
-    assert_eq!(client.profile(&account, &secret).await.unwrap(), Profile::default());
+    assert_eq!(client.profile(account.with(&secret)).await.unwrap(), Profile::default());
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::platforms::answer::printable;
 use crate::platforms::call::Step;
 use crate::platforms::look_back::{Listing, Shown};
 use crate::platforms::{
-    Account, Committed, Outgoing, Preparation, Prepared, Published, Reconciled, Sought,
+    Bearer, Committed, Outgoing, Preparation, Prepared, Published, Reconciled, Sought,
 };
 
 /// How long a container is left alone before it is asked for again. Meta advises once a minute, and
@@ -41,8 +41,7 @@ pub(in crate::platforms) struct Dialect {
 pub(in crate::platforms) struct Word<'a> {
     pub(in crate::platforms) graph: &'a Graph,
     pub(in crate::platforms) dialect: &'static Dialect,
-    pub(in crate::platforms) account: &'a Account,
-    pub(in crate::platforms) access: &'a SecretString,
+    pub(in crate::platforms) by: Bearer<'a>,
 }
 
 #[derive(Deserialize)]
@@ -97,12 +96,11 @@ impl Word<'_> {
         if published {
             return Ok(Committed::AlreadyThere { remote_id: None });
         }
-        let (account, access) = (self.account, self.access);
-        let call = self.graph.call(account, Step::Publish, std::slice::from_ref(&access));
+        let call = self.by.call(self.graph.api, Step::Publish);
         let fields = [("creation_id", container.as_str())];
         let path = self.path(self.dialect.publish);
-        let answer = self.graph.post(call, account, access, &path, &fields).await?;
-        let Created { id } = self.graph.value(call, &answer)?;
+        let answer = self.graph.post(call, self.by, &path, &fields).await?;
+        let Created { id } = answer.value(call)?;
         Ok(Committed::Published(Published { remote_id: id, remote_url: None }))
     }
 
@@ -129,8 +127,7 @@ impl Word<'_> {
             _ => self.dialect.make,
         };
         let path = self.path(list);
-        let (posts, is_whole) =
-            self.graph.posts_since::<T>(self.account, self.access, &path, sought.from()).await?;
+        let (posts, is_whole) = self.graph.posts_since::<T>(self.by, &path, sought.from()).await?;
         let published = |remote_id| Published { remote_id, remote_url: None };
         let shown = posts.into_iter().map(|found| Shown::of(found, published)).collect();
         let listing = Listing { shown, is_whole };
@@ -147,8 +144,7 @@ impl Word<'_> {
     /// Where people see a post.
     pub(in crate::platforms) async fn address(&self, id: &str) -> Result<Option<String>, JobError> {
         let fields = [("fields", "permalink")];
-        let found: Option<Permalink> =
-            self.graph.find(self.account, self.access, id, &fields).await?;
+        let found: Option<Permalink> = self.graph.find(self.by, id, &fields).await?;
         Ok(found.and_then(|found| found.permalink))
     }
 
@@ -198,13 +194,12 @@ impl Word<'_> {
     }
 
     async fn make(&self, post: &Outgoing, fields: &[(&str, &str)]) -> Result<String, JobError> {
-        let (account, access) = (self.account, self.access);
         let hidden = addresses(post);
-        let secrets: Vec<&SecretString> = std::iter::once(access).chain(&hidden).collect();
-        let call = self.graph.call(account, Step::Upload, &secrets);
+        let secrets: Vec<&SecretString> = std::iter::once(self.by.access).chain(&hidden).collect();
+        let call = self.by.account.call(self.graph.api, Step::Upload, &secrets);
         let path = self.path(self.dialect.make);
-        let answer = self.graph.post(call, account, access, &path, fields).await?;
-        self.graph.value(call, &answer).map(|created: Created| created.id)
+        let answer = self.graph.post(call, self.by, &path, fields).await?;
+        answer.value(call).map(|created: Created| created.id)
     }
 
     /// How far the container is; before there is one, how far all that it is made of are.
@@ -230,8 +225,7 @@ impl Word<'_> {
     async fn state_of(&self, id: &str) -> Result<State, JobError> {
         let [status, why] = self.dialect.status;
         let fields = [status, why].join(",");
-        let found: Option<Value> =
-            self.graph.find(self.account, self.access, id, &[("fields", &fields)]).await?;
+        let found: Option<Value> = self.graph.find(self.by, id, &[("fields", &fields)]).await?;
         let Some(found) = found else { return Ok(State::Gone) };
         let text = |field: &str| found[field].as_str();
         Ok(State::read(text(status).unwrap_or_default(), text(why)))
@@ -239,11 +233,11 @@ impl Word<'_> {
 
     /// The path of one of the account's edges.
     pub(in crate::platforms) fn path(&self, edge: &str) -> String {
-        format!("{}/{edge}", self.account.remote_id.as_deref().unwrap_or("me"))
+        format!("{}/{edge}", self.by.account.remote_id.as_deref().unwrap_or("me"))
     }
 
     fn unreachable(&self) -> JobError {
-        let name = self.graph.descriptor.name;
+        let name = self.graph.api.descriptor.name;
         let words = format!(
             "{name} fetches images itself, and this instance has no addresses for them: \
              api.public_url is not set, or no key is there to sign them with"
@@ -252,7 +246,7 @@ impl Word<'_> {
     }
 
     fn error(&self, class: ErrorClass, words: &str) -> JobError {
-        self.graph.call(self.account, Step::Upload, &[]).error(class, words)
+        self.by.call(self.graph.api, Step::Upload).error(class, words)
     }
 }
 

@@ -10,9 +10,9 @@ mod tests;
 mod tokens;
 
 use http::Method;
-use postworks::clock::{Clock, SharedClock};
+use postworks::clock::SharedClock;
 use postworks::job::{JobError, Timestamp};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use url::Url;
@@ -23,10 +23,10 @@ pub(super) use self::errors::TABLE;
 pub(super) use self::tokens::Grants;
 
 use super::answer::Answer;
-use super::call::{Call, Step};
-use super::http::{Http, HttpOptions, RequestBuilder, endpoint};
+use super::call::{Api, Call, Step};
+use super::http::{Http, HttpOptions, endpoint};
 use super::oauth::OAuthClient;
-use super::{Account, Descriptor, NUMBERED_MAX, Numbers, RemotePost, SyncPage};
+use super::{Account, Bearer, Descriptor, NUMBERED_MAX, Numbers, RemotePost, SyncPage};
 
 /// Posts in a page of a list. The Graph API permits 100; texts may be long, and the whole page must
 /// stay below the longest answer we read.
@@ -38,9 +38,8 @@ const PAGE_NUMBERS: &str = "100";
 
 /// Speaks to one Graph API.
 pub(super) struct Graph {
-    descriptor: &'static Descriptor,
-    http: Http,
-    clock: SharedClock,
+    pub(super) api: Api,
+    pub(super) http: Http,
     /// The version, which stands first in every path; a version is kept for about two years.
     version: &'static str,
 }
@@ -100,15 +99,12 @@ impl Graph {
         options: &HttpOptions,
         clock: SharedClock,
     ) -> Result<Self, reqwest::Error> {
-        Ok(Self { descriptor, http: Http::new(descriptor, options)?, clock, version })
+        let api = Api { descriptor, refusals: &TABLE };
+        Ok(Self { api, http: Http::new(descriptor, options, clock)?, version })
     }
 
     pub(super) fn now(&self) -> Timestamp {
-        self.clock.now()
-    }
-
-    pub(super) fn clock(&self) -> &dyn Clock {
-        self.clock.as_ref()
+        self.http.now()
     }
 
     /// Stands for the account that a person is about to connect.
@@ -123,93 +119,60 @@ impl Graph {
         }
     }
 
-    pub(super) fn call<'a>(
-        &self,
-        account: &Account,
-        step: Step,
-        secrets: &'a [&'a SecretString],
-    ) -> Call<'a> {
-        Call { descriptor: self.descriptor, step, account: account.connector_id, secrets }
-    }
-
     /// The address of something, by its path below the version.
     pub(super) fn url(&self, account: &Account, path: &str) -> Url {
         endpoint(&account.base_url, &format!("{}/{path}", self.version))
     }
 
-    /// Starts a request that says who asks as its own business has it.
-    pub(super) fn request(&self, method: Method, url: Url) -> RequestBuilder {
-        self.http.request(method, url)
-    }
-
-    pub(super) async fn send(
-        &self,
-        call: Call<'_>,
-        request: RequestBuilder,
-    ) -> Result<Answer, JobError> {
-        self.http.send(call, request).await
-    }
-
-    pub(super) fn value<T: DeserializeOwned>(
-        &self,
-        call: Call<'_>,
-        answer: &Answer,
-    ) -> Result<T, JobError> {
-        answer.value(call, &TABLE, self.clock.as_ref())
-    }
-
     /// Reads. The token is a parameter, as the vendor's pages have it for all of these platforms.
     pub(super) async fn get(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         path: &str,
         query: &[(&str, &str)],
     ) -> Result<Answer, JobError> {
         let request = self
-            .request(Method::GET, self.url(account, path))
+            .http
+            .request(Method::GET, self.url(by.account, path))
             .query(query)
-            .query(&[("access_token", access.expose_secret())]);
-        self.send(self.call(account, Step::Read, &[access]), request).await
+            .query(&[("access_token", by.access.expose_secret())]);
+        self.http.send(by.call(self.api, Step::Read), request).await
     }
 
     pub(super) async fn read<T: DeserializeOwned>(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         path: &str,
         query: &[(&str, &str)],
     ) -> Result<T, JobError> {
-        let answer = self.get(account, access, path, query).await?;
-        self.value(self.call(account, Step::Read, &[access]), &answer)
+        let answer = self.get(by, path, query).await?;
+        answer.value(by.call(self.api, Step::Read))
     }
 
     /// Sends a form.
     pub(super) async fn post(
         &self,
         call: Call<'_>,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         path: &str,
         form: &[(&str, &str)],
     ) -> Result<Answer, JobError> {
         let mut fields = form.to_vec();
-        fields.push(("access_token", access.expose_secret()));
-        let request = self.request(Method::POST, self.url(account, path)).form(&fields);
-        self.send(call, request).await
+        fields.push(("access_token", by.access.expose_secret()));
+        let request = self.http.request(Method::POST, self.url(by.account, path)).form(&fields);
+        self.http.send(call, request).await
     }
 
     /// A page of a walk over the posts of a list.
     pub(super) async fn posts<T: Listed>(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         list: &str,
         cursor: Option<&str>,
     ) -> Result<SyncPage, JobError> {
         let mut query = vec![("fields", T::FIELDS), ("limit", PAGE_POSTS)];
         query.extend(cursor.map(|after| ("after", after)));
-        let page: Page<T> = self.read(account, access, list, &query).await?;
+        let page: Page<T> = self.read(by, list, &query).await?;
         let next = page.next();
         Ok(SyncPage { posts: page.data.into_iter().map(T::into_post).collect(), next })
     }
@@ -217,15 +180,13 @@ impl Graph {
     /// The posts of a list that are not older than `from`, and whether that is all of them.
     pub(super) async fn posts_since<T: Listed>(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         list: &str,
         from: Timestamp,
     ) -> Result<(Vec<RemotePost>, bool), JobError> {
         let (mut found, mut after) = (Vec::new(), None);
         for _ in 0..PAGES_MAX {
-            let SyncPage { mut posts, next } =
-                self.posts::<T>(account, access, list, after.as_deref()).await?;
+            let SyncPage { mut posts, next } = self.posts::<T>(by, list, after.as_deref()).await?;
             let all = posts.len();
             posts.retain(|post| post.created_at.is_none_or(|at| at >= from));
             let older = posts.len() < all;
@@ -242,15 +203,14 @@ impl Graph {
     /// by itself, so that one that is gone costs the others nothing.
     pub(super) async fn numbers<T: Counted>(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         list: &str,
         posts: &[String],
     ) -> Result<Vec<(String, Numbers)>, JobError> {
         let mut numbers = Vec::with_capacity(posts.len().min(NUMBERED_MAX));
         let query = [("fields", T::FIELDS), ("limit", PAGE_NUMBERS)];
         if posts.len() > 1 {
-            let page: Page<T> = self.read(account, access, list, &query).await?;
+            let page: Page<T> = self.read(by, list, &query).await?;
             let of_these = page.data.iter().filter(|post| posts.iter().any(|id| id == post.id()));
             numbers.extend(of_these.map(|post| (post.id().to_owned(), post.numbers())));
         }
@@ -258,7 +218,7 @@ impl Graph {
             if numbers.iter().any(|(known, _)| known == id) {
                 continue;
             }
-            let found: Option<T> = self.find(account, access, id, &query[..1]).await?;
+            let found: Option<T> = self.find(by, id, &query[..1]).await?;
             numbers.extend(found.map(|post| (id.clone(), post.numbers())));
         }
         Ok(numbers)
@@ -267,17 +227,16 @@ impl Graph {
     /// One thing by its id, or by an id and an edge; nothing if there is no such thing.
     pub(super) async fn find<T: DeserializeOwned>(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         path: &str,
         query: &[(&str, &str)],
     ) -> Result<Option<T>, JobError> {
-        let answer = self.get(account, access, path, query).await?;
+        let answer = self.get(by, path, query).await?;
         let name = answer.error_name(&TABLE);
         if errors::NO_SUCH_THING.contains(&name.as_str()) || name == errors::NO_SUCH_MEDIA {
             return Ok(None);
         }
-        self.value(self.call(account, Step::Read, &[access]), &answer).map(Some)
+        answer.value(by.call(self.api, Step::Read)).map(Some)
     }
 }
 

@@ -58,7 +58,7 @@ pub(in crate::platforms) async fn prepare(
     mut so_far: Prepared,
 ) -> Result<Preparation, JobError> {
     loop {
-        match platform.prepare(account, access, post, so_far).await? {
+        match platform.prepare(account.with(access), post, so_far).await? {
             Preparation::Waits { so_far: kept, until } if until <= SystemClock.now() => {
                 so_far = kept;
             }

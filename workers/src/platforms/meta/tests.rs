@@ -1,6 +1,6 @@
 //! What Meta's refusals mean, read off the one table of its three platforms.
 
-use postworks::clock::SystemClock;
+use postworks::clock::{Clock as _, SystemClock};
 use postworks::job::{ErrorClass, RateScope};
 use serde_json::{Value, json};
 
@@ -14,13 +14,14 @@ const EVERY: [Step; 5] = [Step::SignIn, Step::Refresh, Step::Upload, Step::Publi
 
 fn answer(step: Step, status: u16, headers: Headers<'_>, body: &Value) -> (Call<'static>, Answer) {
     let account = uuid::Uuid::nil();
-    let call = Call { descriptor: &DESCRIPTOR, step, account, secrets: &[] };
+    let api = Api { descriptor: &DESCRIPTOR, refusals: &TABLE };
+    let call = Call { api, step, account, secrets: &[] };
     (call, refusals::answer(call, status, headers, &body.to_string()))
 }
 
 fn class(step: Step, status: u16, body: &Value) -> ErrorClass {
     let (call, answer) = answer(step, status, &[], body);
-    answer.value::<Value>(call, &TABLE, &SystemClock).unwrap_err().class()
+    answer.value::<Value>(call).unwrap_err().class()
 }
 
 fn refusal(code: i64, subcode: i64) -> Value {
@@ -133,7 +134,7 @@ fn the_token_endpoints_of_instagram_and_threads_say_it_in_their_own_form() {
     });
     assert_eq!(kind(class(Step::SignIn, 400, &body)), "revoked");
     let (call, answer) = answer(Step::SignIn, 400, &[], &body);
-    let error = answer.value::<Value>(call, &TABLE, &SystemClock).unwrap_err().to_string();
+    let error = answer.value::<Value>(call).unwrap_err().to_string();
     assert!(error.contains("Matching code was not found"), "{error}");
 }
 
@@ -143,17 +144,17 @@ fn a_duplicate_is_told_from_other_refusals() {
         [(506, 1455006, true), (506, 0, true), (100, 1366051, true), (100, 0, false)]
     {
         let (call, answer) = answer(Step::Publish, 400, &[], &refusal(code, subcode));
-        assert_eq!(answer.is_taken(call, &TABLE), taken, "{code}/{subcode}");
+        assert_eq!(answer.is_taken(call), taken, "{code}/{subcode}");
     }
     let (call, answer) = answer(Step::Read, 400, &[], &refusal(506, 0));
-    assert!(!answer.is_taken(call, &TABLE), "only a post is a duplicate");
+    assert!(!answer.is_taken(call), "only a post is a duplicate");
 }
 
 #[test]
 fn the_wait_is_the_headers_or_the_tables() {
     let wait = |(code, subcode), headers: Headers<'_>| {
         let (call, answer) = answer(Step::Publish, 400, headers, &refusal(code, subcode));
-        let error = answer.value::<Value>(call, &TABLE, &SystemClock).unwrap_err();
+        let error = answer.value::<Value>(call).unwrap_err();
         match error.class() {
             // It is a moment ago that it was said.
             ErrorClass::RateLimited { until, .. } => {
@@ -197,9 +198,14 @@ fn a_whole_answer_decides_what_becomes_of_the_job() {
     for descriptor in platforms {
         for (step, status, headers, body, expected) in rows {
             let account = uuid::Uuid::nil();
-            let call = Call { descriptor, step: *step, account, secrets: &[] };
+            let call = Call {
+                api: Api { descriptor, refusals: &TABLE },
+                step: *step,
+                account,
+                secrets: &[],
+            };
             let answer = refusals::answer(call, *status, headers, &body.to_string());
-            let error = answer.value::<Value>(call, &TABLE, &SystemClock).unwrap_err();
+            let error = answer.value::<Value>(call).unwrap_err();
             let name = descriptor.name;
             assert_eq!(verdict_on(descriptor, &error), *expected, "{name} {step:?}: {body}");
         }
@@ -237,7 +243,7 @@ fn every_row_of_the_table_is_reached() {
             };
             assert_eq!(class, expected, "{rule:?} for {step:?}");
             let (call, answer) = answer(step, 400, &[], &body);
-            assert_eq!(answer.is_taken(call, &TABLE), rule.verdict == Verdict::Taken, "{rule:?}");
+            assert_eq!(answer.is_taken(call), rule.verdict == Verdict::Taken, "{rule:?}");
         }
     }
 }

@@ -12,7 +12,7 @@ use super::{Graph, TABLE};
 use crate::platforms::call::Step;
 use crate::platforms::http::endpoint;
 use crate::platforms::oauth::{self, Consent, Granted, OAuthClient};
-use crate::platforms::{Account, TokenSet};
+use crate::platforms::{Account, Bearer, TokenSet};
 
 /// Nobody says how long a token that a person pasted is still good. It is renewed by then: it must
 /// be a day old for that.
@@ -54,7 +54,7 @@ impl Graph {
         let secrets: Vec<&SecretString> = std::iter::once(short).chain(our_secret).collect();
         let set = self.grant(Step::SignIn, &account, &secrets, "access_token", &query).await?;
         // The token is there, and is not thrown away for want of a name.
-        let who = self.who(&account, &set.access, grants).await;
+        let who = self.who(account.with(&set.access), grants).await;
         let (id, name, unanswered) = match who {
             Ok((id, name)) => (id, name, None),
             Err(error) => (None, None, Some(error)),
@@ -97,8 +97,8 @@ impl Graph {
             }
             Err(error) => return Err(error),
         };
-        let (id, _) = self.who(account, &set.access, grants).await?;
-        let call = self.call(account, Step::SignIn, std::slice::from_ref(&token));
+        let (id, _) = self.who(account.with(&set.access), grants).await?;
+        let call = account.call(self.api, Step::SignIn, std::slice::from_ref(&token));
         match (&account.remote_id, &id) {
             (Some(known), Some(id)) if known != id => {
                 let words = format!("the token is another account's, {id}");
@@ -111,16 +111,12 @@ impl Graph {
     /// The account's own id and its name.
     async fn who(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         grants: &Grants,
     ) -> Result<(Option<String>, Option<String>), JobError> {
-        let query = [("fields", grants.who), ("access_token", access.expose_secret())];
-        let request = self.request(Method::GET, self.url(account, "me")).query(&query);
-        let secrets = [access];
-        let call = self.call(account, Step::SignIn, &secrets);
-        let answer = self.send(call, request).await?;
-        let who: Who = self.value(call, &answer)?;
+        let query = [("fields", grants.who), ("access_token", by.access.expose_secret())];
+        let request = self.http.request(Method::GET, self.url(by.account, "me")).query(&query);
+        let who: Who = self.http.value(by.call(self.api, Step::SignIn), request).await?;
         Ok((who.user_id.or(who.id), who.username))
     }
 
@@ -136,10 +132,10 @@ impl Graph {
         let asked_at = self.now();
         // These addresses have no version.
         let url = endpoint(&account.base_url, path);
-        let request = self.request(Method::GET, url).query(query);
-        let call = self.call(account, step, secrets);
-        let answer = self.send(call, request).await?;
-        let told = oauth::tokens(&answer, call, &TABLE, self.clock.as_ref())?;
+        let request = self.http.request(Method::GET, url).query(query);
+        let call = account.call(self.api, step, secrets);
+        let answer = self.http.send(call, request).await?;
+        let told = oauth::tokens(&answer, call)?;
         let set = told.into_set(asked_at);
         Ok(TokenSet { refresh: Some(set.access.clone()), ..set })
     }

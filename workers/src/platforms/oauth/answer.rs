@@ -3,14 +3,13 @@
 
 use std::time::Duration;
 
-use postworks::clock::Clock;
 use postworks::job::{JobError, Timestamp};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::platforms::TokenSet;
-use crate::platforms::answer::{Answer, ErrorTable};
+use crate::platforms::answer::Answer;
 use crate::platforms::call::Call;
 
 /// What is told with an access token (RFC 6749 §5.1).
@@ -35,20 +34,15 @@ struct Wire {
 }
 
 /// The tokens of an answer, or what it means that there are none.
-pub(in crate::platforms) fn tokens(
-    answer: &Answer,
-    call: Call<'_>,
-    table: &ErrorTable,
-    clock: &dyn Clock,
-) -> Result<Told, JobError> {
-    let wire: Wire = answer.value(call, table, clock)?;
+pub(in crate::platforms) fn tokens(answer: &Answer, call: Call<'_>) -> Result<Told, JobError> {
+    let wire: Wire = answer.value(call)?;
     let wire = match wire.data {
         Some(within) if wire.access_token.is_none() => *within,
         _ => wire,
     };
     let some = |token: Option<SecretString>| token.filter(|it| !it.expose_secret().is_empty());
     let Some(access) = some(wire.access_token) else {
-        return Err(answer.without("access_token", call, table, clock));
+        return Err(answer.without("access_token", call));
     };
     let (refresh, id_token) = (some(wire.refresh_token), some(wire.id_token));
     Ok(Told { access, refresh, life: wire.expires_in, id_token })

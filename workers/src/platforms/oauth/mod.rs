@@ -34,7 +34,7 @@ use self::answer::Told;
 use self::identity::Identity;
 use self::profile::Client;
 use super::answer::{Answer, ErrorTable, FOR_TOKENS, Rule, Verdict};
-use super::call::{Call, Step};
+use super::call::{Api, Call, Step};
 use super::http::{Http, HttpOptions};
 use super::{Account, Descriptor, TokenSet};
 
@@ -43,7 +43,7 @@ const OUR_FAULT: [&str; 2] = ["invalid_client", "unauthorized_client"];
 
 /// What else is refused at a token endpoint is "wrong and will stay wrong", or "later". A platform that
 /// says it in other words brings a table of its own.
-const TABLE: ErrorTable =
+static TABLE: ErrorTable =
     ErrorTable::plain(&[Rule::new(FOR_TOKENS, 0, "invalid_grant", Verdict::Revoked)]);
 
 /// Whose tokens are is asked for again after these, if the answer gets lost.
@@ -80,7 +80,6 @@ pub struct OAuthClient {
     descriptor: &'static Descriptor,
     profile: Profile,
     http: Http,
-    clock: SharedClock,
 }
 
 impl OAuthClient {
@@ -95,11 +94,11 @@ impl OAuthClient {
         options: &HttpOptions,
         clock: SharedClock,
     ) -> Result<Self, ProfileError> {
-        let http = Http::new(descriptor, options).map_err(ProfileError::Http)?;
+        let http = Http::new(descriptor, options, clock).map_err(ProfileError::Http)?;
         for (key, url) in profile.urls() {
             http.admits(url).map_err(|why| ProfileError::Address { key, why })?;
         }
-        Ok(Self { descriptor, profile, http, clock })
+        Ok(Self { descriptor, profile, http })
     }
 
     /// The server's name for itself, if it is known: what a redirect's `iss` (RFC 9207) must say.
@@ -154,18 +153,18 @@ impl OAuthClient {
     /// The same on a platform whose refusals are of a form of their own.
     pub(super) async fn exchange_by(
         &self,
-        table: &ErrorTable,
+        table: &'static ErrorTable,
         consent: Consent<'_>,
     ) -> Result<Granted, JobError> {
         let Consent { code, verifier, redirect_uri, .. } = consent;
         let secrets = self.with_ours([code, verifier]);
-        let call = self.call(Step::SignIn, Uuid::nil(), &secrets);
+        let call = self.call(table, Step::SignIn, Uuid::nil(), &secrets);
         let mut form = vec![("grant_type", "authorization_code"), ("code", code.expose_secret())];
         if self.profile.pkce {
             form.push(("code_verifier", verifier.expose_secret()));
         }
         form.push(("redirect_uri", redirect_uri));
-        let (told, asked_at) = self.grant(call, table, form).await?;
+        let (told, asked_at) = self.grant(call, form).await?;
         let told_by_token = self.identity(&told);
         let mut tokens = told.into_set(asked_at);
         let (who, unanswered) = self.who(told_by_token, &tokens.access).await;
@@ -200,16 +199,16 @@ impl OAuthClient {
     /// The same on a platform whose refusals are of a form of their own.
     pub(super) async fn renew_by(
         &self,
-        table: &ErrorTable,
+        table: &'static ErrorTable,
         step: Step,
         account: &Account,
         refresh_token: &SecretString,
     ) -> Result<TokenSet, JobError> {
         let secrets = self.with_ours([refresh_token]);
-        let call = self.call(step, account.connector_id, &secrets);
+        let call = self.call(table, step, account.connector_id, &secrets);
         let form =
             vec![("grant_type", "refresh_token"), ("refresh_token", refresh_token.expose_secret())];
-        let (told, asked_at) = self.grant(call, table, form).await?;
+        let (told, asked_at) = self.grant(call, form).await?;
         let id = self.identity(&told).id;
         // Tokens of another account must never be used to publish as this one.
         if let (Some(known), Some(id)) = (&account.remote_id, &id)
@@ -229,22 +228,20 @@ impl OAuthClient {
     pub async fn revoke(&self, account: Uuid, token: &SecretString) -> Result<bool, JobError> {
         let Some(url) = &self.profile.revoke_url else { return Ok(false) };
         let secrets = self.with_ours([token]);
-        let call = self.call(Step::Revoke, account, &secrets);
+        let call = self.call(&TABLE, Step::Revoke, account, &secrets);
         let form = vec![("token", token.expose_secret()), ("token_type_hint", "refresh_token")];
-        let answer = self.post(call, url, form).await?;
-        answer.success(call, &TABLE, self.clock.as_ref()).map(|()| true)
+        self.post(call, url, form).await?.success(call).map(|()| true)
     }
 
     async fn grant<'a>(
         &'a self,
         call: Call<'_>,
-        table: &ErrorTable,
         form: Vec<(&'a str, &'a str)>,
     ) -> Result<(Told, Timestamp), JobError> {
         // Before sending, so that the new token never seems to live longer than it does.
-        let asked_at = self.clock.now();
+        let asked_at = self.http.now();
         let answer = self.post(call, &self.profile.token_url, form).await?;
-        Ok((tokens(&answer, call, table, self.clock.as_ref())?, asked_at))
+        Ok((tokens(&answer, call)?, asked_at))
     }
 
     /// Sends a form, and who we are with it.
@@ -310,15 +307,21 @@ impl OAuthClient {
 
     async fn ask_who(&self, url: &Url, access: &SecretString) -> Result<Value, JobError> {
         let secrets = [access];
-        let call = self.call(Step::Read, Uuid::nil(), &secrets);
+        let call = self.call(&TABLE, Step::Read, Uuid::nil(), &secrets);
         let request = self.http.request(Method::GET, url.clone());
         let request =
             request.header(ACCEPT, "application/json").bearer_auth(access.expose_secret());
-        self.http.send(call, request).await?.value(call, &TABLE, self.clock.as_ref())
+        self.http.value(call, request).await
     }
 
-    fn call<'a>(&self, step: Step, account: Uuid, secrets: &'a [&'a SecretString]) -> Call<'a> {
-        Call { descriptor: self.descriptor, step, account, secrets }
+    fn call<'a>(
+        &self,
+        refusals: &'static ErrorTable,
+        step: Step,
+        account: Uuid,
+        secrets: &'a [&'a SecretString],
+    ) -> Call<'a> {
+        Call { api: Api { descriptor: self.descriptor, refusals }, step, account, secrets }
     }
 
     /// The secrets that a request carries, ours among them.

@@ -14,17 +14,16 @@ use http::Method;
 use postworks::clock::SharedClock;
 use postworks::job::{ErrorClass, JobError, SyncStream};
 use secrecy::{ExposeSecret, SecretString};
-use serde::de::DeserializeOwned;
-use url::Url;
 
 use self::wire::{Created, Figures, NewPost, Page, Person, RefreshGrant, Revocation};
 use super::answer::{ALWAYS, ErrorTable, FOR_TOKENS, Rule, Verdict, WITH_ACCESS};
-use super::call::{Call, Step};
-use super::http::{Http, HttpOptions, RequestBuilder, endpoint};
+use super::call::{Api, Step};
+use super::http::{Http, HttpOptions, endpoint};
 use super::oauth::{self, OAuthClient};
 use super::{
-    Account, Committed, Descriptor, Idempotency, KeyScope, Limits, Numbers, Outgoing, Platform,
-    Prepared, Profile, Published, Reconciled, RemotePost, Secret, Sought, SyncPage, TokenSet,
+    Account, Bearer, Committed, Descriptor, Idempotency, KeyScope, Limits, Numbers, Outgoing,
+    Platform, Prepared, Profile, Published, Reconciled, RemotePost, Secret, Sought, SyncPage,
+    TokenSet,
 };
 
 /// Remembers an idempotency key, as long as the server runs; it can be asked for a reference too.
@@ -52,7 +51,7 @@ const fn describe(name: &'static str, idempotency: Idempotency, reconciles: bool
 }
 
 /// The refusals whose meaning is not in the status alone.
-const TABLE: ErrorTable = ErrorTable::plain(&[
+static TABLE: ErrorTable = ErrorTable::plain(&[
     Rule::new(WITH_ACCESS, 401, "token_expired", Verdict::Expired),
     Rule::new(ALWAYS, 401, "token_revoked", Verdict::Revoked),
     // With an access token it is any 401: RFC 6750 means expired ones by it, too.
@@ -62,11 +61,10 @@ const TABLE: ErrorTable = ErrorTable::plain(&[
 
 /// Speaks to the sandbox.
 pub struct SandboxClient {
-    descriptor: &'static Descriptor,
+    api: Api,
     http: Http,
     /// The servers that the tokens come from, if others than the account's own.
     oauth: Option<Arc<OAuthClient>>,
-    clock: SharedClock,
 }
 
 impl SandboxClient {
@@ -79,29 +77,14 @@ impl SandboxClient {
         options: &HttpOptions,
         clock: SharedClock,
     ) -> Result<Self, reqwest::Error> {
-        Ok(Self { descriptor, http: Http::new(descriptor, options)?, oauth: None, clock })
+        let api = Api { descriptor, refusals: &TABLE };
+        Ok(Self { api, http: Http::new(descriptor, options, clock)?, oauth: None })
     }
 
     /// Gets tokens from these servers; posts go to the account's own server as before.
     #[must_use]
     pub fn with_oauth(self, oauth: Arc<OAuthClient>) -> Self {
         Self { oauth: Some(oauth), ..self }
-    }
-
-    fn call<'a>(&self, account: &Account, step: Step, secrets: &'a [&'a SecretString]) -> Call<'a> {
-        Call { descriptor: self.descriptor, step, account: account.connector_id, secrets }
-    }
-
-    fn request(&self, method: Method, url: Url) -> RequestBuilder {
-        self.http.request(method, url)
-    }
-
-    async fn exchange<T: DeserializeOwned>(
-        &self,
-        call: Call<'_>,
-        request: RequestBuilder,
-    ) -> Result<T, JobError> {
-        self.http.send(call, request).await?.value(call, &TABLE, self.clock.as_ref())
     }
 
     /// The refresh grant of OAuth 2.0 (RFC 6749 §6). Rotation is strict: the token is used up.
@@ -115,33 +98,27 @@ impl SandboxClient {
             return oauth.renew(step, account, token).await;
         }
         // Before sending, so that the new token never seems to live longer than it does.
-        let asked_at = self.clock.now();
+        let asked_at = self.http.now();
         let form =
             RefreshGrant { grant_type: "refresh_token", refresh_token: token.expose_secret() };
         let request =
-            self.request(Method::POST, endpoint(&account.base_url, "oauth/token")).form(&form);
+            self.http.request(Method::POST, endpoint(&account.base_url, "oauth/token")).form(&form);
         let secrets = [token];
-        let call = self.call(account, step, &secrets);
+        let call = account.call(self.api, step, &secrets);
         let answer = self.http.send(call, request).await?;
-        let told = oauth::tokens(&answer, call, &TABLE, self.clock.as_ref())?;
+        let told = oauth::tokens(&answer, call)?;
         Ok(told.into_set(asked_at))
     }
 
     async fn list(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         filters: &[(&str, Option<&str>)],
     ) -> Result<Page, JobError> {
-        let mut url = endpoint(&account.base_url, "posts");
-        url.query_pairs_mut().append_pair("account", owner(account));
-        for (name, value) in filters {
-            if let Some(value) = value {
-                url.query_pairs_mut().append_pair(name, value);
-            }
-        }
-        let request = self.request(Method::GET, url).bearer_auth(access.expose_secret());
-        self.exchange(self.call(account, Step::Read, &[access]), request).await
+        let given = filters.iter().filter_map(|&(name, value)| Some((name, value?)));
+        let query: Vec<_> = [("account", owner(by.account))].into_iter().chain(given).collect();
+        let request = self.http.request_by(by, Method::GET, "posts").query(&query);
+        self.http.value(by.call(self.api, Step::Read), request).await
     }
 
     fn published(account: &Account, id: String) -> Published {
@@ -161,7 +138,7 @@ fn owner(account: &Account) -> &str {
 #[async_trait]
 impl Platform for SandboxClient {
     fn descriptor(&self) -> &'static Descriptor {
-        self.descriptor
+        self.api.descriptor
     }
 
     async fn sign_in(
@@ -190,43 +167,37 @@ impl Platform for SandboxClient {
             return oauth.revoke(account.connector_id, refresh_token).await;
         }
         let secrets = [refresh_token];
-        let call = self.call(account, Step::Revoke, &secrets);
+        let call = account.call(self.api, Step::Revoke, &secrets);
         let form =
             Revocation { token: refresh_token.expose_secret(), token_type_hint: "refresh_token" };
-        let request =
-            self.request(Method::POST, endpoint(&account.base_url, "oauth/revoke")).form(&form);
-        let answer = self.http.send(call, request).await?;
-        answer.success(call, &TABLE, self.clock.as_ref()).map(|()| true)
+        let request = self
+            .http
+            .request(Method::POST, endpoint(&account.base_url, "oauth/revoke"))
+            .form(&form);
+        self.http.done(call, request).await.map(|()| true)
     }
 
     async fn commit(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         post: &Outgoing,
         _: &Prepared,
     ) -> Result<Committed, JobError> {
         let reference = post.publication_id.to_string();
-        let client_ref = self.descriptor.reconciles.then_some(reference.as_str());
+        let client_ref = self.api.descriptor.reconciles.then_some(reference.as_str());
         let mut request = self
-            .request(Method::POST, endpoint(&account.base_url, "posts"))
-            .bearer_auth(access.expose_secret())
+            .http
+            .request_by(by, Method::POST, "posts")
             .json(&NewPost { text: &post.text_with_link(), client_ref });
-        if matches!(self.descriptor.idempotency, Idempotency::ClientKey { .. }) {
+        if matches!(self.api.descriptor.idempotency, Idempotency::ClientKey { .. }) {
             request = request.header("idempotency-key", &reference);
         }
-        let created: Created =
-            self.exchange(self.call(account, Step::Publish, &[access]), request).await?;
-        Ok(Committed::Published(Self::published(account, created.id)))
+        let created: Created = self.http.value(by.call(self.api, Step::Publish), request).await?;
+        Ok(Committed::Published(Self::published(by.account, created.id)))
     }
 
-    async fn posts(
-        &self,
-        account: &Account,
-        access: &SecretString,
-        cursor: Option<&str>,
-    ) -> Result<SyncPage, JobError> {
-        let page = self.list(account, access, &[("cursor", cursor)]).await?;
+    async fn posts(&self, by: Bearer<'_>, cursor: Option<&str>) -> Result<SyncPage, JobError> {
+        let page = self.list(by, &[("cursor", cursor)]).await?;
         let posts = page.items.into_iter().map(|item| RemotePost {
             remote_id: item.id,
             created_at: item.created_at.and_then(|text| text.parse().ok()),
@@ -237,15 +208,12 @@ impl Platform for SandboxClient {
 
     async fn numbers(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         posts: &[String],
     ) -> Result<Vec<(String, Numbers)>, JobError> {
-        let mut url = endpoint(&account.base_url, "posts/numbers");
-        url.query_pairs_mut().append_pair("ids", &posts.join(","));
-        let request = self.request(Method::GET, url).bearer_auth(access.expose_secret());
-        let figures: Figures =
-            self.exchange(self.call(account, Step::Read, &[access]), request).await?;
+        let ids = [("ids", posts.join(","))];
+        let request = self.http.request_by(by, Method::GET, "posts/numbers").query(&ids);
+        let figures: Figures = self.http.value(by.call(self.api, Step::Read), request).await?;
         let numbers = figures.items.into_iter().map(|of| {
             let wire::Figure { id, likes, reposts, replies, views } = of;
             (id, Numbers { likes, reposts, replies, views })
@@ -253,38 +221,34 @@ impl Platform for SandboxClient {
         Ok(numbers.collect())
     }
 
-    async fn profile(&self, account: &Account, access: &SecretString) -> Result<Profile, JobError> {
-        let mut url = endpoint(&account.base_url, "accounts");
+    async fn profile(&self, by: Bearer<'_>) -> Result<Profile, JobError> {
+        let mut url = endpoint(&by.account.base_url, "accounts");
         if let Ok(mut path) = url.path_segments_mut() {
-            path.push(owner(account));
+            path.push(owner(by.account));
         }
-        let request = self.request(Method::GET, url).bearer_auth(access.expose_secret());
-        let person: Person =
-            self.exchange(self.call(account, Step::Read, &[access]), request).await?;
+        let request = self.http.request(Method::GET, url).bearer_auth(by.access.expose_secret());
+        let person: Person = self.http.value(by.call(self.api, Step::Read), request).await?;
         let Person { display_name, description, followers } = person;
         Ok(Profile { display_name, description, followers })
     }
 
     async fn reconcile(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         post: &Outgoing,
         _: &Prepared,
         _: Sought<'_>,
     ) -> Result<Reconciled, JobError> {
-        if !self.descriptor.reconciles {
+        if !self.api.descriptor.reconciles {
             let words = "posts carry no reference that could be looked up";
-            return Err(self
-                .call(account, Step::Read, &[access])
-                .error(ErrorClass::Invalid, words));
+            return Err(by.call(self.api, Step::Read).error(ErrorClass::Invalid, words));
         }
         let reference = post.publication_id.to_string();
-        let page = self.list(account, access, &[("client_ref", Some(&reference))]).await?;
+        let page = self.list(by, &[("client_ref", Some(&reference))]).await?;
         // Newest first: the last is the one that the first attempt made.
         let first = page.items.into_iter().next_back();
         Ok(first.map_or(Reconciled::Absent, |item| {
-            Reconciled::There(Self::published(account, item.id))
+            Reconciled::There(Self::published(by.account, item.id))
         }))
     }
 }

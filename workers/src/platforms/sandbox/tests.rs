@@ -34,9 +34,9 @@ async fn failure(responder: &Responder, client: &SandboxClient, step: Step) -> J
         Step::SignIn => client.sign_in(&account, &secret).await.unwrap_err(),
         Step::Refresh => client.refresh(&account, &secret).await.unwrap_err(),
         Step::Publish => {
-            client.commit(&account, &secret, &post(), &Prepared::NOTHING).await.unwrap_err()
+            client.commit(account.with(&secret), &post(), &Prepared::NOTHING).await.unwrap_err()
         }
-        Step::Read => client.posts(&account, &secret, None).await.unwrap_err(),
+        Step::Read => client.posts(account.with(&secret), None).await.unwrap_err(),
         Step::Upload => panic!("the sandbox takes no uploads"),
         Step::Revoke => panic!("the sandbox takes nothing back"),
     };
@@ -52,7 +52,7 @@ async fn a_publish_carries_the_key_and_the_reference_of_its_kind_of_platform() {
     responder.answer_with(Reply::new(201, r#"{"id":"p/1"}"#));
     for descriptor in [&SANDBOX, &SANDBOX_LOOKUP, &SANDBOX_BLIND] {
         let (client, account) = (client(descriptor), responder.account());
-        let answer = client.commit(&account, &secret(), &post(), &Prepared::NOTHING).await;
+        let answer = client.commit(account.with(&secret()), &post(), &Prepared::NOTHING).await;
         let published = published(answer.unwrap());
         assert_eq!(published.remote_id, "p/1");
         assert_eq!(published.remote_url, Some(format!("{}posts/p%2F1", responder.url)));
@@ -109,7 +109,7 @@ async fn pages_are_asked_for_with_the_cursor_and_read_newest_first() {
     responder.answer_with(Reply::new(200, items));
     let client = client(&SANDBOX);
     let account = Account { remote_id: Some("acc 1".into()), ..responder.account() };
-    let page = client.posts(&account, &secret(), Some("7&x")).await.unwrap();
+    let page = client.posts(account.with(&secret()), Some("7&x")).await.unwrap();
     assert_eq!(page.next.as_deref(), Some("1"));
     assert_eq!(page.posts[0].created_at, Some("2026-03-01T09:30:00Z".parse().unwrap()));
     assert_eq!(page.posts[1].created_at, None, "an odd time does not stop the walk");
@@ -128,7 +128,7 @@ async fn a_post_is_looked_up_by_its_reference() {
     responder.answer_with(Reply::new(200, r#"{"items":[],"next":null}"#));
     let sought = Sought::alone(SystemClock.now(), SystemClock.now());
     let nothing = Prepared::NOTHING;
-    let absent = lookup.reconcile(&account, &secret, &post, &nothing, sought).await.unwrap();
+    let absent = lookup.reconcile(account.with(&secret), &post, &nothing, sought).await.unwrap();
     assert_eq!(absent, Reconciled::Absent);
     insta::assert_snapshot!(responder.take_requests(), @r"
     GET /posts?account=alice&client_ref=0198f2a0-7c3e-7000-8000-000000000001
@@ -136,11 +136,11 @@ async fn a_post_is_looked_up_by_its_reference() {
     ");
 
     responder.answer_with(Reply::new(200, r#"{"items":[{"id":"9","text":"Hello"}],"next":null}"#));
-    let found = lookup.reconcile(&account, &secret, &post, &nothing, sought).await.unwrap();
+    let found = lookup.reconcile(account.with(&secret), &post, &nothing, sought).await.unwrap();
     assert!(matches!(found, Reconciled::There(found) if found.remote_id == "9"));
 
     let blind = client(&SANDBOX_BLIND);
-    let blind = blind.reconcile(&account, &secret, &post, &nothing, sought).await;
+    let blind = blind.reconcile(account.with(&secret), &post, &nothing, sought).await;
     assert_eq!(blind.unwrap_err().class(), ErrorClass::Invalid);
 }
 
@@ -250,7 +250,7 @@ async fn with_a_profile_tokens_come_from_its_servers_and_posts_go_where_they_wen
     let account = posts.account();
     sandbox.sign_in(&account, &secret()).await.unwrap();
     let tokens = sandbox.refresh(&account, &secret()).await.unwrap();
-    sandbox.commit(&account, &tokens.access, &post(), &Prepared::NOTHING).await.unwrap();
+    sandbox.commit(account.with(&tokens.access), &post(), &Prepared::NOTHING).await.unwrap();
     assert_eq!(servers.take_requests().matches("POST /t\n").count(), 2);
     let published = posts.take_requests();
     assert!(published.starts_with("POST /posts\nauthorization: Bearer a2\n"), "{published}");
@@ -266,12 +266,12 @@ async fn numbers_and_profiles_are_read_as_the_sandbox_tells_them() {
     let (client, account) = (client(&SANDBOX), responder.account());
     let items = r#"{"items":[{"id":"b","likes":1,"reposts":2,"replies":3,"views":4},{"id":"a"}]}"#;
     responder.answer_with(Reply::new(200, items));
-    let numbers = client.numbers(&account, &secret(), &["a".into(), "b".into()]).await.unwrap();
+    let numbers = client.numbers(account.with(&secret()), &["a".into(), "b".into()]).await.unwrap();
     let all = Numbers { likes: Some(1), reposts: Some(2), replies: Some(3), views: Some(4) };
     assert_eq!(numbers, [("b".to_owned(), all), ("a".to_owned(), Numbers::default())]);
     assert!(responder.take_requests().contains("GET /posts/numbers?ids=a%2Cb"));
     responder.answer_with(Reply::new(200, r#"{"display_name":"Ann","followers":7}"#));
-    let profile = client.profile(&account, &secret()).await.unwrap();
+    let profile = client.profile(account.with(&secret())).await.unwrap();
     assert_eq!((profile.display_name.as_deref(), profile.followers), (Some("Ann"), Some(7)));
     assert!(responder.take_requests().starts_with("GET /accounts/"));
 }

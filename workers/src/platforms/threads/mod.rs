@@ -19,9 +19,9 @@ use super::http::HttpOptions;
 use super::meta::{Dialect, Grants, Graph, Word};
 use super::oauth::{Consent, Granted, OAuthClient};
 use super::{
-    Account, Committed, Descriptor, Idempotency, ImageKind, ImageLimits, ImageRule, Length, Limits,
-    LinkAs, Numbers, OAuthDefaults, Outgoing, Platform, Preparation, Prepared, Profile, Reconciled,
-    Secret, Sought, SyncPage, TokenSet,
+    Account, Bearer, Committed, Descriptor, Idempotency, ImageKind, ImageLimits, ImageRule, Length,
+    Limits, LinkAs, Numbers, OAuthDefaults, Outgoing, Platform, Preparation, Prepared, Profile,
+    Reconciled, Secret, Sought, SyncPage, TokenSet,
 };
 
 /// The API's version, the only one there is.
@@ -114,8 +114,8 @@ impl ThreadsClient {
         Ok(Self { graph: Graph::new(&DESCRIPTOR, VERSION, options, clock)? })
     }
 
-    fn word<'a>(&'a self, account: &'a Account, access: &'a SecretString) -> Word<'a> {
-        Word { graph: &self.graph, dialect: &DIALECT, account, access }
+    fn word<'a>(&'a self, by: Bearer<'a>) -> Word<'a> {
+        Word { graph: &self.graph, dialect: &DIALECT, by }
     }
 }
 
@@ -151,76 +151,62 @@ impl Platform for ThreadsClient {
 
     async fn prepare(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         post: &Outgoing,
         so_far: Prepared,
     ) -> Result<Preparation, JobError> {
         let text = post.text_with_link();
-        self.word(account, access).prepare(post, &text, &so_far).await
+        self.word(by).prepare(post, &text, &so_far).await
     }
 
     async fn commit(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         _: &Outgoing,
         prepared: &Prepared,
     ) -> Result<Committed, JobError> {
-        self.word(account, access).commit(prepared).await
+        self.word(by).commit(prepared).await
     }
 
-    async fn address(
-        &self,
-        account: &Account,
-        access: &SecretString,
-        remote_id: &str,
-    ) -> Result<Option<String>, JobError> {
-        self.word(account, access).address(remote_id).await
+    async fn address(&self, by: Bearer<'_>, remote_id: &str) -> Result<Option<String>, JobError> {
+        self.word(by).address(remote_id).await
     }
 
     async fn reconcile(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         post: &Outgoing,
         prepared: &Prepared,
         sought: Sought<'_>,
     ) -> Result<Reconciled, JobError> {
         let text = post.text_with_link();
-        self.word(account, access).reconcile::<Thread>(post, &text, prepared, sought).await
+        self.word(by).reconcile::<Thread>(post, &text, prepared, sought).await
     }
 
-    async fn posts(
-        &self,
-        account: &Account,
-        access: &SecretString,
-        cursor: Option<&str>,
-    ) -> Result<SyncPage, JobError> {
-        let list = self.word(account, access).path(DIALECT.make);
-        self.graph.posts::<Thread>(account, access, &list, cursor).await
+    async fn posts(&self, by: Bearer<'_>, cursor: Option<&str>) -> Result<SyncPage, JobError> {
+        let list = self.word(by).path(DIALECT.make);
+        self.graph.posts::<Thread>(by, &list, cursor).await
     }
 
     /// Each post by itself: Threads answers no numbers of several.
     async fn numbers(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         posts: &[String],
     ) -> Result<Vec<(String, Numbers)>, JobError> {
         let mut numbers = Vec::with_capacity(posts.len());
         for id in posts {
             let query = [("metric", Insights::METRICS)];
             let path = format!("{id}/insights");
-            let found: Option<Insights> = self.graph.find(account, access, &path, &query).await?;
+            let found: Option<Insights> = self.graph.find(by, &path, &query).await?;
             numbers.extend(found.map(|insights| (id.clone(), insights.numbers())));
         }
         Ok(numbers)
     }
 
-    async fn profile(&self, account: &Account, access: &SecretString) -> Result<Profile, JobError> {
+    async fn profile(&self, by: Bearer<'_>) -> Result<Profile, JobError> {
         let fields = [("fields", "name,username,threads_biography")];
-        let person: Person = self.graph.read(account, access, "me", &fields).await?;
+        let person: Person = self.graph.read(by, "me", &fields).await?;
         Ok(Profile {
             display_name: person.name.filter(|name| !name.is_empty()).or(person.username),
             description: person.threads_biography,

@@ -47,10 +47,10 @@ async fn a_text_an_answer_and_images_are_containers_first() {
         ]);
         let client = client();
         let asked = prepare(&client, &account, &secret, post, Prepared::NOTHING).await.unwrap();
-        let committed = client.commit(&account, &secret, post, &ready(asked)).await.unwrap();
+        let committed = client.commit(account.with(&secret), post, &ready(asked)).await.unwrap();
         let made = published(committed);
         assert_eq!((made.remote_id.as_str(), made.remote_url), ("1234567", None));
-        let address = client.address(&account, &secret, &made.remote_id).await.unwrap();
+        let address = client.address(account.with(&secret), &made.remote_id).await.unwrap();
         assert!(address.unwrap().ends_with("/post/abcdefg"));
     }
     let asked_for = sent(&responder);
@@ -91,7 +91,7 @@ async fn several_images_are_a_carousel() {
     responder.answer_in_turn([id("1"), id("2"), finished(), finished(), id("3"), finished()]);
     let asked = prepare(&client(), &account, &secret, &post, Prepared::NOTHING).await.unwrap();
     responder.answer_with(id("1234567"));
-    let made = client().commit(&account, &secret, &post, &ready(asked)).await.unwrap();
+    let made = client().commit(account.with(&secret), &post, &ready(asked)).await.unwrap();
     assert_eq!(published(made).remote_id, "1234567");
     insta::assert_snapshot!(sent(&responder), @r"
     POST /v1.0/1234567/threads
@@ -149,7 +149,8 @@ async fn an_answer_is_looked_for_among_answers() {
             Reply::new(200, r#"{"status":"PUBLISHED","id":"1"}"#),
             Reply::new(200, include_str!("fixtures/threads.json")),
         ]);
-        let found = client().reconcile(&account, &secret, &post, &prepared, sought).await.unwrap();
+        let found =
+            client().reconcile(account.with(&secret), &post, &prepared, sought).await.unwrap();
         let Reconciled::Alike(published) = found else { panic!("{found:?}") };
         assert_eq!(published.remote_id, "1234567");
     }
@@ -169,7 +170,7 @@ async fn posts_numbers_and_the_account_are_read() {
     let responder = Responder::start().await;
     let (account, secret) = (account(&responder), SecretString::from(SECRET));
     responder.answer_with(Reply::new(200, include_str!("fixtures/threads.json")));
-    let page = client().posts(&account, &secret, None).await.unwrap();
+    let page = client().posts(account.with(&secret), None).await.unwrap();
     assert_eq!((page.posts.len(), page.next.as_deref()), (2, Some("AFTER_CURSOR")));
     assert_eq!(page.posts[1].created_at, Some("2024-09-12T23:17:39Z".parse().unwrap()));
 
@@ -182,12 +183,12 @@ async fn posts_numbers_and_the_account_are_read() {
         Reply::new(400, gone),
     ]);
     let ids = ["1234567".to_owned(), "1".to_owned()];
-    let numbers = client().numbers(&account, &secret, &ids).await.unwrap();
+    let numbers = client().numbers(account.with(&secret), &ids).await.unwrap();
     let first = Numbers { likes: Some(9), reposts: Some(1), replies: Some(2), views: Some(100) };
     assert_eq!(numbers, [("1234567".to_owned(), first)], "the other one is gone");
     let person = r#"{"id":"1234567","username":"threadsapitestuser","name":"Threads API Test User","threads_biography":"Testing Threads API"}"#;
     responder.answer_with(Reply::new(200, person));
-    let profile = client().profile(&account, &secret).await.unwrap();
+    let profile = client().profile(account.with(&secret)).await.unwrap();
     assert_eq!(profile.display_name.as_deref(), Some("Threads API Test User"));
     assert_eq!(profile.description.as_deref(), Some("Testing Threads API"));
     insta::assert_snapshot!(sent(&responder), @r"

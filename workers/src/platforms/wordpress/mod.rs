@@ -11,8 +11,6 @@ mod html;
 mod place;
 mod wire;
 
-use std::slice;
-
 use async_trait::async_trait;
 use http::Method;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
@@ -25,13 +23,13 @@ use serde_json::Value;
 
 use self::place::Place;
 use self::wire::{Described, Draft, Listed, Media, Post, Publish, User};
-use super::call::{Call, Step};
+use super::call::{Api, Call, Step};
 use super::html::text_of;
 use super::http::{Http, HttpOptions, RequestBuilder, endpoint};
 use super::{
-    Account, Committed, Descriptor, Idempotency, Image, ImageKind, ImageLimits, Length, Limits,
-    LinkAs, Outgoing, Platform, Preparation, Prepared, Profile, Published, RemotePost, Secret,
-    SyncPage, TokenSet,
+    Account, Bearer, Committed, Descriptor, Idempotency, Image, ImageKind, ImageLimits, Length,
+    Limits, LinkAs, Outgoing, Platform, Preparation, Prepared, Profile, Published, RemotePost,
+    Secret, SyncPage, TokenSet,
 };
 
 /// What WordPress is like.
@@ -73,10 +71,11 @@ const TOTAL_PAGES: &str = "x-wp-totalpages";
 /// What a user must be permitted.
 const PUBLISH_POSTS: &str = "publish_posts";
 
+const API: Api = Api { descriptor: &DESCRIPTOR, refusals: &errors::TABLE };
+
 /// Speaks to WordPress.
 pub struct WordPressClient {
     http: Http,
-    clock: SharedClock,
 }
 
 /// A request's parameters, by their names.
@@ -85,8 +84,7 @@ type Query<'a> = &'a [(&'static str, &'a str)];
 /// An account, and what proves that we may use it.
 struct Session<'a> {
     client: &'a WordPressClient,
-    account: &'a Account,
-    secret: &'a SecretString,
+    by: &'a Bearer<'a>,
     call: Call<'a>,
 }
 
@@ -96,18 +94,11 @@ impl WordPressClient {
     /// # Errors
     /// Its HTTP client cannot be built.
     pub fn new(options: &HttpOptions, clock: SharedClock) -> Result<Self, reqwest::Error> {
-        Ok(Self { http: Http::new(&DESCRIPTOR, options)?, clock })
+        Ok(Self { http: Http::new(&DESCRIPTOR, options, clock)? })
     }
 
-    fn session<'a>(
-        &'a self,
-        account: &'a Account,
-        step: Step,
-        secret: &'a &'a SecretString,
-    ) -> Session<'a> {
-        let secrets = slice::from_ref(secret);
-        let call = Call { descriptor: &DESCRIPTOR, step, account: account.connector_id, secrets };
-        Session { client: self, account, secret, call }
+    fn session<'a>(&'a self, by: &'a Bearer<'a>, step: Step) -> Session<'a> {
+        Session { client: self, by, call: by.call(API, step) }
     }
 }
 
@@ -116,16 +107,15 @@ impl Session<'_> {
     /// its posts look like; `/wp-json/` is there only if they are made of words.
     /// <https://developer.wordpress.org/rest-api/key-concepts/>
     fn request(&self, method: Method, route: &str, query: Query<'_>) -> RequestBuilder {
-        let mut url = endpoint(&self.account.base_url, "");
+        let mut url = endpoint(&self.by.account.base_url, "");
         url.set_query(Some(&format!("rest_route=/wp/v2/{route}")));
         url.query_pairs_mut().extend_pairs(query);
         let request = self.client.http.request(method, url);
-        request.basic_auth(&self.account.identifier, Some(self.secret.expose_secret()))
+        request.basic_auth(&self.by.account.identifier, Some(self.by.access.expose_secret()))
     }
 
     async fn exchange<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, JobError> {
-        let answer = self.client.http.send(self.call, request).await?;
-        answer.value(self.call, &errors::TABLE, self.client.clock.as_ref())
+        self.client.http.value(self.call, request).await
     }
 
     async fn me(&self) -> Result<User, JobError> {
@@ -218,7 +208,8 @@ impl Platform for WordPressClient {
         account: &Account,
         secret: &SecretString,
     ) -> Result<TokenSet, JobError> {
-        let session = self.session(account, Step::SignIn, &secret);
+        let by = account.with(secret);
+        let session = self.session(&by, Step::SignIn);
         let user = session.me().await?;
         let refused = |words: &str| Err(session.call.error(ErrorClass::AuthRevoked, words));
         let id = user.id.to_string();
@@ -243,15 +234,14 @@ impl Platform for WordPressClient {
 
     async fn prepare(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         post: &Outgoing,
         so_far: Prepared,
     ) -> Result<Preparation, JobError> {
         if so_far.read::<Held>()?.is_some() {
             return Ok(Preparation::Ready(so_far));
         }
-        let session = self.session(account, Step::Upload, &access);
+        let session = self.session(&by, Step::Upload);
         let slug = format!("p-{}", post.publication_id);
         let draft = match session.left(&slug).await? {
             // Somebody has published it by hand: then it is as it should be.
@@ -263,12 +253,11 @@ impl Platform for WordPressClient {
 
     async fn commit(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         _post: &Outgoing,
         prepared: &Prepared,
     ) -> Result<Committed, JobError> {
-        let session = self.session(account, Step::Publish, &access);
+        let session = self.session(&by, Step::Publish);
         let Some(Held { post: id }) = prepared.read()? else {
             return Err(session.call.error(ErrorClass::Bug, "there is no draft to publish"));
         };
@@ -288,19 +277,14 @@ impl Platform for WordPressClient {
         Ok(Committed::Published(Published { remote_id: post.id.to_string(), remote_url }))
     }
 
-    async fn posts(
-        &self,
-        account: &Account,
-        access: &SecretString,
-        cursor: Option<&str>,
-    ) -> Result<SyncPage, JobError> {
-        let session = self.session(account, Step::Read, &access);
+    async fn posts(&self, by: Bearer<'_>, cursor: Option<&str>) -> Result<SyncPage, JobError> {
+        let session = self.session(&by, Step::Read);
         let place = cursor.map(str::parse).transpose().map_err(|place::Unreadable| {
             session.call.error(ErrorClass::Invalid, "the place in the list cannot be read")
         })?;
         let place: Place = place.unwrap_or_default();
         let (before, seen) = (place.before(), place.seen());
-        let Some(author) = account.remote_id.as_deref() else {
+        let Some(author) = by.account.remote_id.as_deref() else {
             return Err(session.call.error(ErrorClass::Bug, "the user's number is not known"));
         };
         let mut query = vec![
@@ -314,19 +298,16 @@ impl Platform for WordPressClient {
         }
         let request = session.request(Method::GET, "posts", &query);
         let answer = self.http.send(session.call, request).await?;
-        let listed: Vec<Listed> =
-            answer.value(session.call, &errors::TABLE, self.clock.as_ref())?;
+        let listed: Vec<Listed> = answer.value(session.call)?;
         let pages =
             answer.headers.get(TOTAL_PAGES).and_then(|pages| pages.to_str().ok()?.parse().ok());
-        let pages: u64 = pages.ok_or_else(|| {
-            answer.without(TOTAL_PAGES, session.call, &errors::TABLE, self.clock.as_ref())
-        })?;
+        let pages: u64 = pages.ok_or_else(|| answer.without(TOTAL_PAGES, session.call))?;
         let next = (pages > 1).then(|| place.after(&listed).to_string());
         Ok(SyncPage { posts: listed.into_iter().map(remote).collect(), next })
     }
 
-    async fn profile(&self, account: &Account, access: &SecretString) -> Result<Profile, JobError> {
-        let user = self.session(account, Step::Read, &access).me().await?;
+    async fn profile(&self, by: Bearer<'_>) -> Result<Profile, JobError> {
+        let user = self.session(&by, Step::Read).me().await?;
         let said = |text: String| Some(text).filter(|text| !text.is_empty());
         let (display_name, description) = (said(user.name), said(user.description));
         Ok(Profile { display_name, description, followers: None })

@@ -54,7 +54,7 @@ async fn signing_in_asks_who_it_is_and_reading_asks_for_little() {
     GET /?rest_route=/wp/v2/users/me&context=edit&_fields=id%2Cname%2Cdescription%2Ccapabilities
     authorization: Basic YWxpY2U6czNjcjN0LXRva2Vu
     "#);
-    let profile = client.profile(&account, &secret).await.unwrap();
+    let profile = client.profile(account.with(&secret)).await.unwrap();
     assert_eq!(profile.display_name.as_deref(), Some("Alice"));
     assert_eq!(profile.description, None);
     responder.take_requests();
@@ -73,7 +73,7 @@ async fn signing_in_asks_who_it_is_and_reading_asks_for_little() {
     responder.take_requests();
     let listed = include_str!("fixtures/posts.json");
     responder.answer_with(Reply::new(200, listed).header("x-wp-totalpages", "2"));
-    let page = client.posts(&account, &secret, None).await.unwrap();
+    let page = client.posts(account.with(&secret), None).await.unwrap();
     let next = page.next.unwrap();
     assert_eq!(next, "2026-03-01T10:29:59 2 1", "both of that second were listed");
     let read: Vec<_> = page.posts.iter().map(|post| (&*post.remote_id, &*post.text)).collect();
@@ -91,14 +91,14 @@ async fn signing_in_asks_who_it_is_and_reading_asks_for_little() {
     authorization: Basic YWxpY2U6czNjcjN0LXRva2Vu
     "#);
     responder.answer_with(Reply::new(200, "[]").header("x-wp-totalpages", "0"));
-    let page = client.posts(&account, &secret, Some(&next)).await.unwrap();
+    let page = client.posts(account.with(&secret), Some(&next)).await.unwrap();
     assert!(page.posts.is_empty() && page.next.is_none());
     insta::assert_snapshot!(responder.take_requests(), @r#"
     GET /?rest_route=/wp/v2/posts&author=7&per_page=10&context=edit&_fields=id%2Cdate%2Cdate_gmt%2Ctitle%2Ccontent&before=2026-03-01T10%3A30%3A00&exclude=2%2C1
     authorization: Basic YWxpY2U6czNjcjN0LXRva2Vu
     "#);
     responder.answer_with(Reply::new(200, "[]"));
-    let error = client.posts(&account, &secret, None).await.unwrap_err();
+    let error = client.posts(account.with(&secret), None).await.unwrap_err();
     assert_eq!(error.class(), TRANSIENT, "an answer that says nothing of pages ends no walk");
 }
 
@@ -127,7 +127,7 @@ async fn a_post_is_prepared_as_a_draft_and_published_by_its_number() {
         Reply::new(200, r#"{"id":8,"source_url":"https://blog.example/1.png","alt_text":"A dot"}"#),
         Reply::new(201, r#"{"id":9,"status":"draft","link":"https://blog.example/?p=9"}"#),
     ]);
-    let ready = client.prepare(&account, &secret, &post, Prepared::NOTHING).await.unwrap();
+    let ready = client.prepare(account.with(&secret), &post, Prepared::NOTHING).await.unwrap();
     let draft = Prepared(json!({ "post": 9 }));
     assert_eq!(ready, Preparation::Ready(draft.clone()));
     insta::assert_snapshot!(responder.take_requests(), @r#"
@@ -162,11 +162,11 @@ async fn a_post_is_prepared_as_a_draft_and_published_by_its_number() {
     "#);
 
     // What is known to be there is not asked for again.
-    assert_eq!(client.prepare(&account, &secret, &post, draft.clone()).await.unwrap(), ready);
+    assert_eq!(client.prepare(account.with(&secret), &post, draft.clone()).await.unwrap(), ready);
     assert_eq!(responder.take_requests(), "");
     let there = r#"{"id":9,"status":"publish","link":"https://blog.example/hello-more/"}"#;
     responder.answer_with(Reply::new(200, there));
-    let there = published(client.commit(&account, &secret, &post, &draft).await.unwrap());
+    let there = published(client.commit(account.with(&secret), &post, &draft).await.unwrap());
     assert_eq!(there.remote_id, "9");
     assert_eq!(there.remote_url.as_deref(), Some("https://blog.example/hello-more/"));
     insta::assert_snapshot!(responder.take_requests(), @r#"

@@ -19,20 +19,19 @@ use http::Method;
 use postworks::clock::SharedClock;
 use postworks::config::ClientAuth;
 use postworks::job::{ErrorClass, JobError, SyncStream, Timestamp};
-use secrecy::{ExposeSecret as _, SecretString};
-use serde::de::DeserializeOwned;
+use secrecy::SecretString;
 
 use self::uploads::Upload;
 use self::wire::{Created, Envelope, Media, NewPost, Page, Person, Post, Reply, count};
-use super::call::{Call, Step};
-use super::http::{Http, HttpOptions, RequestBuilder, endpoint};
+use super::call::{Api, Step};
+use super::http::{Http, HttpOptions};
 use super::look_back::{Listing, Shown};
 use super::oauth::{Consent, Granted, OAuthClient, asked_again};
 use super::uploads::Uploads;
 use super::{
-    Account, Committed, Descriptor, Idempotency, ImageKind, ImageLimits, ImageRule, Length, Limits,
-    LinkAs, Numbers, OAuthDefaults, Outgoing, Platform, Preparation, Prepared, Price, Profile,
-    Published, Reconciled, RemotePost, Secret, Sought, SyncPage, TokenSet,
+    Account, Bearer, Committed, Descriptor, Idempotency, ImageKind, ImageLimits, ImageRule, Length,
+    Limits, LinkAs, Numbers, OAuthDefaults, Outgoing, Platform, Preparation, Prepared, Price,
+    Profile, Published, Reconciled, RemotePost, Secret, Sought, SyncPage, TokenSet,
 };
 
 /// What X is like.
@@ -92,12 +91,13 @@ const FIELDS: (&str, &str) = ("tweet.fields", "created_at,conversation_id,entiti
 /// left, and whoever takes it then uses the old token up a second time.
 const OWNER_WITHIN: Duration = Duration::from_secs(5);
 
+const API: Api = Api { descriptor: &DESCRIPTOR, refusals: &errors::TABLE };
+
 /// Speaks to X.
 pub struct XClient {
     http: Http,
     /// Our client at X's OAuth 2.0 servers, without which there are no tokens.
     oauth: Option<Arc<OAuthClient>>,
-    clock: SharedClock,
 }
 
 impl XClient {
@@ -106,7 +106,7 @@ impl XClient {
     /// # Errors
     /// Its HTTP client cannot be built.
     pub fn new(options: &HttpOptions, clock: SharedClock) -> Result<Self, reqwest::Error> {
-        Ok(Self { http: Http::new(&DESCRIPTOR, options)?, oauth: None, clock })
+        Ok(Self { http: Http::new(&DESCRIPTOR, options, clock)?, oauth: None })
     }
 
     /// Gets tokens with this client of ours.
@@ -115,55 +115,27 @@ impl XClient {
         Self { oauth: Some(oauth), ..self }
     }
 
-    fn call<'a>(account: &Account, step: Step, secrets: &'a [&'a SecretString]) -> Call<'a> {
-        Call { descriptor: &DESCRIPTOR, step, account: account.connector_id, secrets }
-    }
-
-    fn request(
-        &self,
-        account: &Account,
-        access: &SecretString,
-        method: Method,
-        path: &str,
-    ) -> RequestBuilder {
-        let url = endpoint(&account.base_url, path);
-        self.http.request(method, url).bearer_auth(access.expose_secret())
-    }
-
-    async fn exchange<T: DeserializeOwned>(
-        &self,
-        call: Call<'_>,
-        request: RequestBuilder,
-    ) -> Result<T, JobError> {
-        self.http.send(call, request).await?.value(call, &errors::TABLE, self.clock.as_ref())
-    }
-
-    /// Sends what is answered with nothing of use.
-    async fn finish(&self, call: Call<'_>, request: RequestBuilder) -> Result<(), JobError> {
-        self.http.send(call, request).await?.success(call, &errors::TABLE, self.clock.as_ref())
-    }
-
     /// Whoever has no client of ours there gets no tokens: that is for the operator to repair, and
     /// says nothing against the account.
     fn oauth(&self, account: &Account, step: Step) -> Result<&OAuthClient, JobError> {
         let words = "there is no client_id in [platforms.x.oauth]";
-        let none = || Self::call(account, step, &[]).error(ErrorClass::Invalid, words);
+        let none = || account.call(API, step, &[]).error(ErrorClass::Invalid, words);
         self.oauth.as_deref().ok_or_else(none)
     }
 
-    async fn me(&self, account: &Account, access: &SecretString) -> Result<Person, JobError> {
-        let secrets = [access];
-        let call = Self::call(account, Step::Read, &secrets);
+    async fn me(&self, by: Bearer<'_>) -> Result<Person, JobError> {
+        let call = by.call(API, Step::Read);
         let request = self
-            .request(account, access, Method::GET, "2/users/me")
+            .http
+            .request_by(by, Method::GET, "2/users/me")
             .query(&[("user.fields", "description,public_metrics")]);
-        self.exchange::<Envelope<Person>>(call, request).await.map(|answer| answer.data)
+        self.http.value::<Envelope<Person>>(call, request).await.map(|answer| answer.data)
     }
 
     /// The tokens, and whose they are. Renewed tokens are not thrown away because X does not say: the
     /// old ones are used up.
     async fn owned(&self, account: &Account, tokens: TokenSet) -> Result<TokenSet, JobError> {
-        let asked = asked_again(|| self.me(account, &tokens.access));
+        let asked = asked_again(|| self.me(account.with(&tokens.access)));
         let id = match tokio::time::timeout(OWNER_WITHIN, asked).await {
             Ok(Ok(me)) => me.id,
             Ok(Err(error)) => {
@@ -183,30 +155,25 @@ impl XClient {
                     "the refresh token is another account's, {id}: this one is {known}. It is used \
                      up now; enter one of this account"
                 );
-                Err(Self::call(account, Step::SignIn, &[]).error(ErrorClass::AuthRevoked, &words))
+                Err(account.call(API, Step::SignIn, &[]).error(ErrorClass::AuthRevoked, &words))
             }
             _ => Ok(TokenSet { remote_id: Some(id), ..tokens }),
         }
     }
 
     /// A page of the account's own posts, newest first.
-    async fn list(
-        &self,
-        account: &Account,
-        access: &SecretString,
-        query: &[(&str, &str)],
-    ) -> Result<Page, JobError> {
-        let id = match &account.remote_id {
+    async fn list(&self, by: Bearer<'_>, query: &[(&str, &str)]) -> Result<Page, JobError> {
+        let id = match &by.account.remote_id {
             Some(id) => id.clone(),
-            None => self.me(account, access).await?.id,
+            None => self.me(by).await?.id,
         };
-        let secrets = [access];
-        let call = Self::call(account, Step::Read, &secrets);
+        let call = by.call(API, Step::Read);
         let request = self
-            .request(account, access, Method::GET, &format!("2/users/{id}/tweets"))
+            .http
+            .request_by(by, Method::GET, &format!("2/users/{id}/tweets"))
             .query(&[("exclude", "retweets"), FIELDS])
             .query(query);
-        self.exchange(call, request).await
+        self.http.value(call, request).await
     }
 }
 
@@ -270,26 +237,23 @@ impl Platform for XClient {
     /// Uploads and describes images, one step at a time.
     async fn prepare(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         post: &Outgoing,
         so_far: Prepared,
     ) -> Result<Preparation, JobError> {
         if post.images.is_empty() {
             return Ok(Preparation::Ready(so_far));
         }
-        self.upload_next(account, access, post, &so_far).await
+        self.upload_next(by, post, &so_far).await
     }
 
     async fn commit(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         post: &Outgoing,
         prepared: &Prepared,
     ) -> Result<Committed, JobError> {
-        let secrets = [access];
-        let call = Self::call(account, Step::Publish, &secrets);
+        let call = by.call(API, Step::Publish);
         let uploads = Uploads::<Upload>::all_of(post, prepared)?;
         let media_ids: Vec<&str> = uploads.media.iter().map(|media| media.id.as_str()).collect();
         let new = NewPost {
@@ -297,27 +261,26 @@ impl Platform for XClient {
             media: (!media_ids.is_empty()).then_some(Media { media_ids }),
             reply: post.reply_to.as_deref().map(|id| Reply { in_reply_to_tweet_id: id }),
         };
-        let request = self.request(account, access, Method::POST, "2/tweets").json(&new);
+        let request = self.http.request_by(by, Method::POST, "2/tweets").json(&new);
         let answer = self.http.send(call, request).await?;
-        if answer.is_taken(call, &errors::TABLE) {
+        if answer.is_taken(call) {
             return Ok(Committed::AlreadyThere { remote_id: None });
         }
-        let created: Envelope<Created> = answer.value(call, &errors::TABLE, self.clock.as_ref())?;
+        let created: Envelope<Created> = answer.value(call)?;
         Ok(Committed::Published(published(created.data.id)))
     }
 
     /// Lists the account's posts since then, once: X charges for each that it shows.
     async fn reconcile(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         post: &Outgoing,
         _: &Prepared,
         sought: Sought<'_>,
     ) -> Result<Reconciled, JobError> {
         let from = seconds(sought.from());
         let query = [("max_results", LISTED_POSTS), ("start_time", from.as_str())];
-        let page = self.list(account, access, &query).await?;
+        let page = self.list(by, &query).await?;
         let shown = page.data.into_iter().map(|post| Shown {
             text: text::shown(&post),
             at: time(&post),
@@ -333,15 +296,10 @@ impl Platform for XClient {
         Ok(listing.look_for(&text, answers, sought, as_shown))
     }
 
-    async fn posts(
-        &self,
-        account: &Account,
-        access: &SecretString,
-        cursor: Option<&str>,
-    ) -> Result<SyncPage, JobError> {
+    async fn posts(&self, by: Bearer<'_>, cursor: Option<&str>) -> Result<SyncPage, JobError> {
         let mut query = vec![("max_results", PAGE_POSTS)];
         query.extend(cursor.map(|cursor| ("pagination_token", cursor)));
-        let page = self.list(account, access, &query).await?;
+        let page = self.list(by, &query).await?;
         let posts = page.data.into_iter().map(|post| RemotePost {
             text: text::sent(&post),
             created_at: time(&post),
@@ -352,16 +310,15 @@ impl Platform for XClient {
 
     async fn numbers(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         posts: &[String],
     ) -> Result<Vec<(String, Numbers)>, JobError> {
-        let secrets = [access];
-        let call = Self::call(account, Step::Read, &secrets);
+        let call = by.call(API, Step::Read);
         let request = self
-            .request(account, access, Method::GET, "2/tweets")
+            .http
+            .request_by(by, Method::GET, "2/tweets")
             .query(&[("ids", posts.join(",").as_str()), (FIELDS.0, "public_metrics")]);
-        let page: Page = self.exchange(call, request).await?;
+        let page: Page = self.http.value(call, request).await?;
         let numbers = page.data.into_iter().map(|post| {
             let numbers = post.public_metrics.map(|of| Numbers {
                 likes: count(of.like_count),
@@ -374,8 +331,8 @@ impl Platform for XClient {
         Ok(numbers.collect())
     }
 
-    async fn profile(&self, account: &Account, access: &SecretString) -> Result<Profile, JobError> {
-        let Person { name, description, public_metrics, .. } = self.me(account, access).await?;
+    async fn profile(&self, by: Bearer<'_>) -> Result<Profile, JobError> {
+        let Person { name, description, public_metrics, .. } = self.me(by).await?;
         let followers = public_metrics.and_then(|of| count(of.followers_count));
         Ok(Profile { display_name: name, description, followers })
     }

@@ -6,6 +6,7 @@ mod refusals;
 mod tokens;
 
 use postworks::clock::{Clock as _, SystemClock};
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -69,7 +70,7 @@ async fn a_post_is_sent_with_all_that_it_has() {
     let responder = Responder::start().await;
     let (client, account, secret) = (client(), known(&responder), SecretString::from(SECRET));
     responder.answer_with(Reply::new(201, r#"{"data":{"id":"17","text":"Hello"}}"#));
-    let sent = client.commit(&account, &secret, &post(), &Prepared::NOTHING).await.unwrap();
+    let sent = client.commit(account.with(&secret), &post(), &Prepared::NOTHING).await.unwrap();
     let there = put(sent);
     assert_eq!(there.remote_id, "17");
     assert_eq!(there.remote_url.as_deref(), Some("https://x.com/i/web/status/17"));
@@ -77,7 +78,7 @@ async fn a_post_is_sent_with_all_that_it_has() {
     let upload =
         |id| json!({ "id": id, "ends": "2026-03-01T09:30:00Z", "ready": true, "described": true });
     let prepared = Prepared(json!({ "media": [upload("7"), upload("8")] }));
-    client.commit(&account, &secret, &illustrated(), &prepared).await.unwrap();
+    client.commit(account.with(&secret), &illustrated(), &prepared).await.unwrap();
     insta::assert_snapshot!(responder.take_requests(), @r#"
     POST /2/tweets
     authorization: Bearer [secret]
@@ -99,7 +100,7 @@ async fn a_success_without_a_post_leaves_it_unknown() {
     let (client, account, secret) = (client(), known(&responder), SecretString::from(SECRET));
     for body in [r#"{"errors":[{"title":"Internal Error","type":"about:blank"}]}"#, "{}", ""] {
         responder.answer_with(Reply::new(201, body));
-        let error = client.commit(&account, &secret, &post(), &Prepared::NOTHING).await;
+        let error = client.commit(account.with(&secret), &post(), &Prepared::NOTHING).await;
         assert_eq!(error.unwrap_err().class(), UNKNOWN, "{body}");
     }
 }
@@ -111,7 +112,7 @@ async fn a_text_that_the_account_has_already_is_not_an_error() {
     let said = "You are not allowed to create a Tweet with duplicate content.";
     for body in [problem("", said), coded(187)] {
         responder.answer_with(Reply::new(403, body.to_string()));
-        let sent = client.commit(&account, &secret, &post(), &Prepared::NOTHING).await.unwrap();
+        let sent = client.commit(account.with(&secret), &post(), &Prepared::NOTHING).await.unwrap();
         assert_eq!(sent, Committed::AlreadyThere { remote_id: None });
     }
 }
@@ -126,7 +127,7 @@ async fn reconciled(text: &str, reply_to: Option<&str>, body: &str, others: &Oth
     let [since, until] = ["2021-01-06T18:20:00Z", "2021-01-06T18:45:00Z"];
     let sought = Sought::alone(since.parse().unwrap(), until.parse().unwrap());
     let sought = Sought { others, ..sought };
-    client.reconcile(&account, &secret, &post, &Prepared::NOTHING, sought).await.unwrap()
+    client.reconcile(account.with(&secret), &post, &Prepared::NOTHING, sought).await.unwrap()
 }
 
 #[tokio::test]
@@ -162,7 +163,7 @@ async fn what_an_account_has_is_read_as_x_documents_it() {
     let responder = Responder::start().await;
     let (client, account, secret) = (client(), known(&responder), SecretString::from(SECRET));
     responder.answer_with(Reply::new(200, include_str!("fixtures/timeline.json")));
-    let page = client.posts(&account, &secret, Some("7140dib")).await.unwrap();
+    let page = client.posts(account.with(&secret), Some("7140dib")).await.unwrap();
     let texts: Vec<&str> = page.posts.iter().map(|post| post.text.as_str()).collect();
     assert_eq!(
         texts,
@@ -189,7 +190,7 @@ async fn what_an_account_has_is_read_as_x_documents_it() {
     });
     responder.answer_with(Reply::new(200, numbered.to_string()));
     let ids = ["1", "2", "3"].map(str::to_owned);
-    let numbers = client.numbers(&account, &secret, &ids).await.unwrap();
+    let numbers = client.numbers(account.with(&secret), &ids).await.unwrap();
     let of = |likes, reposts, replies, views| Numbers {
         likes: Some(likes),
         reposts: Some(reposts),
@@ -201,13 +202,13 @@ async fn what_an_account_has_is_read_as_x_documents_it() {
     let me = r#"{"data":{"id":"2244994945","name":"X Dev","username":"XDevelopers",
         "description":"The voice","public_metrics":{"followers_count":513868}}}"#;
     responder.answer_with(Reply::new(200, me));
-    let profile = client.profile(&account, &secret).await.unwrap();
+    let profile = client.profile(account.with(&secret)).await.unwrap();
     assert_eq!(profile.display_name.as_deref(), Some("X Dev"));
     assert_eq!(profile.followers, Some(513_868));
 
     responder.answer_with(Reply::new(200, r#"{"meta":{"result_count":0}}"#));
     let sought = Sought::alone(post().created_at, post().created_at);
-    client.reconcile(&account, &secret, &post(), &Prepared::NOTHING, sought).await.unwrap();
+    client.reconcile(account.with(&secret), &post(), &Prepared::NOTHING, sought).await.unwrap();
     insta::assert_snapshot!(responder.take_requests(), @r"
     GET /2/users/2244994945/tweets?exclude=retweets&tweet.fields=created_at%2Cconversation_id%2Centities&max_results=50&pagination_token=7140dib
     authorization: Bearer [secret]

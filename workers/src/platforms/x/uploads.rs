@@ -9,14 +9,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::Method;
 use postworks::job::{ErrorClass, JobError, Timestamp};
-use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use super::XClient;
 use super::wire::{AltText, Described, Envelope, Metadata, NewMedia, Processing, Uploaded};
+use super::{API, XClient};
 use crate::platforms::call::Step;
 use crate::platforms::uploads::Uploads;
-use crate::platforms::{Account, Image, ImageKind, Outgoing, Preparation, Prepared};
+use crate::platforms::{Bearer, Image, ImageKind, Outgoing, Preparation, Prepared};
 
 /// An upload that ends sooner is made again: there is an attempt to be made with it.
 const MARGIN: Duration = Duration::from_secs(10 * 60);
@@ -50,36 +49,33 @@ enum Progress {
     Failed,
 }
 
-fn failed(account: &Account, at: usize) -> JobError {
+fn failed(by: Bearer<'_>, at: usize) -> JobError {
     let words = format!("X could not make anything of image {} of the post", at + 1);
-    XClient::call(account, Step::Upload, &[]).error(ErrorClass::Invalid, &words)
+    by.call(API, Step::Upload).error(ErrorClass::Invalid, &words)
 }
 
 impl XClient {
     /// Takes the next step towards a post's images being ready.
     pub(super) async fn upload_next(
         &self,
-        account: &Account,
-        access: &SecretString,
+        by: Bearer<'_>,
         post: &Outgoing,
         so_far: &Prepared,
     ) -> Result<Preparation, JobError> {
-        let now = self.clock.now();
+        let now = self.http.now();
         let mut uploads = Uploads::<Upload>::kept(so_far)?;
         for (at, image) in post.images.iter().enumerate() {
             let kept = uploads.media.get(at).filter(|kept| kept.ends > now.after(MARGIN)).cloned();
             let next = match kept {
-                None => self.upload(account, access, image).await?,
-                Some(kept) if !kept.ready => match self.progress(account, access, &kept).await? {
+                None => self.upload(by, image).await?,
+                Some(kept) if !kept.ready => match self.progress(by, &kept).await? {
                     Progress::Done => Upload { ready: true, ..kept },
-                    _ if now.since(kept.made_at) > WORKED_ON => {
-                        self.upload(account, access, image).await?
-                    }
+                    _ if now.since(kept.made_at) > WORKED_ON => self.upload(by, image).await?,
                     Progress::Works(until) => return uploads.so_far(until),
-                    Progress::Failed => return Err(failed(account, at)),
+                    Progress::Failed => return Err(failed(by, at)),
                 },
                 Some(kept) if !kept.described => {
-                    self.describe(account, access, &kept, image).await?;
+                    self.describe(by, &kept, image).await?;
                     Upload { described: true, ..kept }
                 }
                 Some(_) => continue,
@@ -91,20 +87,14 @@ impl XClient {
         uploads.ready()
     }
 
-    async fn upload(
-        &self,
-        account: &Account,
-        access: &SecretString,
-        image: &Image,
-    ) -> Result<Upload, JobError> {
-        let secrets = [access];
-        let call = Self::call(account, Step::Upload, &secrets);
+    async fn upload(&self, by: Bearer<'_>, image: &Image) -> Result<Upload, JobError> {
+        let call = by.call(API, Step::Upload);
         let media_category = if image.kind == ImageKind::Gif { "tweet_gif" } else { "tweet_image" };
         let body = NewMedia { media: STANDARD.encode(&image.bytes), media_category };
         // Before sending, so that an upload never seems to last longer than it does.
-        let asked_at = self.clock.now();
-        let request = self.request(account, access, Method::POST, "2/media/upload").json(&body);
-        let Envelope { data } = self.exchange::<Envelope<Uploaded>>(call, request).await?;
+        let asked_at = self.http.now();
+        let request = self.http.request_by(by, Method::POST, "2/media/upload").json(&body);
+        let Envelope { data } = self.http.value::<Envelope<Uploaded>>(call, request).await?;
         let Uploaded { id, expires_after_secs, processing_info } = data;
         let kept = expires_after_secs.filter(|s| *s > 0).map_or(KEPT, Duration::from_secs);
         Ok(Upload {
@@ -117,40 +107,28 @@ impl XClient {
     }
 
     /// How far an upload is.
-    async fn progress(
-        &self,
-        account: &Account,
-        access: &SecretString,
-        kept: &Upload,
-    ) -> Result<Progress, JobError> {
-        let secrets = [access];
-        let call = Self::call(account, Step::Upload, &secrets);
+    async fn progress(&self, by: Bearer<'_>, kept: &Upload) -> Result<Progress, JobError> {
+        let call = by.call(API, Step::Upload);
         let request = self
-            .request(account, access, Method::GET, "2/media/upload")
+            .http
+            .request_by(by, Method::GET, "2/media/upload")
             .query(&[("command", "STATUS"), ("media_id", &kept.id)]);
-        let Envelope { data } = self.exchange::<Envelope<Uploaded>>(call, request).await?;
+        let Envelope { data } = self.http.value::<Envelope<Uploaded>>(call, request).await?;
         match data.processing_info {
             Some(Processing { state, .. }) if state == "failed" => Ok(Progress::Failed),
             Some(Processing { state, check_after_secs }) if state != "succeeded" => {
                 let wait = check_after_secs.map_or(ASK_AGAIN, Duration::from_secs);
-                Ok(Progress::Works(self.clock.now().after(wait.max(ASK_AGAIN))))
+                Ok(Progress::Works(self.http.now().after(wait.max(ASK_AGAIN))))
             }
             _ => Ok(Progress::Done),
         }
     }
 
-    async fn describe(
-        &self,
-        account: &Account,
-        access: &SecretString,
-        kept: &Upload,
-        image: &Image,
-    ) -> Result<(), JobError> {
-        let secrets = [access];
-        let call = Self::call(account, Step::Upload, &secrets);
+    async fn describe(&self, by: Bearer<'_>, kept: &Upload, image: &Image) -> Result<(), JobError> {
+        let call = by.call(API, Step::Upload);
         let metadata = Metadata { alt_text: AltText { text: &image.alt } };
         let body = Described { id: &kept.id, metadata };
-        let request = self.request(account, access, Method::POST, "2/media/metadata").json(&body);
-        self.finish(call, request).await
+        let request = self.http.request_by(by, Method::POST, "2/media/metadata").json(&body);
+        self.http.done(call, request).await
     }
 }

@@ -143,7 +143,7 @@ async fn a_record_that_refers_to_an_upload_that_is_gone_is_not_written_and_may_b
     let blob = json!({ "$type": "blob", "mimeType": "image/png", "size": 70,
         "ref": { "$link": "bafkreibme22gw2h7y2h7tg2fhqotaqjucnbc24deqo72b6mkl2egezxhvy" } });
     let gone = Prepared(json!({ "uploads": [{ "blob": blob, "at": "2026-03-01T09:30:00Z" }] }));
-    let refused = world.client.commit(&world.account, &tokens.access, &post, &gone).await;
+    let refused = world.client.commit(world.account.with(&tokens.access), &post, &gone).await;
     assert_eq!(class(refused), ErrorClass::Transient);
     assert_eq!(world.records().await, []);
 }
@@ -192,7 +192,7 @@ async fn a_link_is_a_card_and_beside_images_it_stands_in_the_text() {
     assert_eq!(embeds[2].0, "Read\n\nhttps://example.org/page?a=b");
     assert_eq!(embeds[2].1["$type"], "app.bsky.embed.images");
 
-    let page = world.client.posts(&world.account, &tokens.access, None).await.unwrap();
+    let page = world.client.posts(world.account.with(&tokens.access), None).await.unwrap();
     let texts: Vec<&str> = page.posts.iter().map(|post| post.text.as_str()).collect();
     assert!(texts.contains(&"Read") && texts.contains(&"") && texts.len() == 3, "{texts:?}");
 }

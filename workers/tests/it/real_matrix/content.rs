@@ -40,7 +40,8 @@ async fn an_image_is_a_message_with_the_text_as_its_caption() {
     for post in [&captioned, &bare] {
         let prepared = world.prepare(&tokens, post).await.unwrap();
         // Prepared again, it is not uploaded again.
-        let again = world.client.prepare(&world.account, &tokens.access, post, prepared.clone());
+        let again =
+            world.client.prepare(world.account.with(&tokens.access), post, prepared.clone());
         let Preparation::Ready(again) = again.await.unwrap() else { panic!("it waits") };
         assert_eq!(again, prepared);
         commit(&world.client, &world.account, &tokens, post, &again).await.unwrap();
@@ -58,7 +59,7 @@ async fn an_image_is_a_message_with_the_text_as_its_caption() {
     let uri = captioned.content["url"].as_str().unwrap();
     let media = uri.strip_prefix("mxc://").unwrap();
     assert_eq!(world.server.media(&world.owner, media).await, PNG);
-    let page = world.client.posts(&world.account, &tokens.access, None).await.unwrap();
+    let page = world.client.posts(world.account.with(&tokens.access), None).await.unwrap();
     let texts: Vec<_> = page.posts.into_iter().map(|post| post.text).collect();
     assert_eq!(texts, ["", "A point"]);
 }
@@ -125,7 +126,7 @@ async fn messages_are_read_newest_first_in_pages() {
     let mut seen = Vec::new();
     let mut cursor = None::<String>;
     loop {
-        let page = world.client.posts(&world.account, &tokens.access, cursor.as_deref()).await;
+        let page = world.client.posts(world.account.with(&tokens.access), cursor.as_deref()).await;
         let page = page.unwrap();
         seen.extend(page.posts);
         match page.next {
@@ -149,7 +150,7 @@ async fn a_profile_has_the_accounts_name() {
     let path = format!("profile/{}/displayname", world.owner.user_id);
     let name = json!({ "displayname": "Alice's news" });
     assert_eq!(world.server.ask(&world.owner, Method::PUT, &path, &name).await.0, 200);
-    let profile = world.client.profile(&world.account, &tokens.access).await.unwrap();
+    let profile = world.client.profile(world.account.with(&tokens.access)).await.unwrap();
     assert_eq!(profile.display_name.as_deref(), Some("Alice's news"));
     assert_eq!((profile.description, profile.followers), (None, None));
 }

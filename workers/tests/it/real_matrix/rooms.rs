@@ -20,7 +20,7 @@ async fn a_room_is_found_by_its_address_and_entered_once() {
     }
     let texts: Vec<_> = world.messages().await.into_iter().map(|message| message.text).collect();
     assert_eq!(texts, ["Second", "First"]);
-    let page = world.client.posts(&by_alias, &tokens.access, None).await.unwrap();
+    let page = world.client.posts(by_alias.with(&tokens.access), None).await.unwrap();
     assert_eq!(page.posts.len(), 2);
 }
 

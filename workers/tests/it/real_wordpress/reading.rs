@@ -13,7 +13,7 @@ impl World {
         let (mut all, mut cursor) = (Vec::new(), None::<String>);
         loop {
             let page =
-                self.client.posts(&self.account, &self.owner.password, cursor.as_deref()).await;
+                self.client.posts(self.account.with(&self.owner.password), cursor.as_deref()).await;
             let page = page.unwrap();
             all.extend(page.posts);
             cursor = page.next;
@@ -72,7 +72,7 @@ async fn an_edited_post_is_read_as_it_is_now() {
 #[tokio::test]
 async fn an_account_says_who_it_is() {
     let world = World::start().await;
-    let profile = world.client.profile(&world.account, &world.owner.password).await.unwrap();
+    let profile = world.client.profile(world.account.with(&world.owner.password)).await.unwrap();
     let (display_name, description) =
         (Some("alice of the blog".to_owned()), Some("Writes as alice".to_owned()));
     assert_eq!(profile, Profile { display_name, description, followers: None });

@@ -43,13 +43,14 @@ async fn a_password_that_was_taken_back_is_found_by_signing_in() {
         assert_eq!(error.class(), ErrorClass::AuthExpired, "{error}");
         error.to_string()
     };
-    let error = client.prepare(of, access, &rich("After"), Prepared::NOTHING).await.unwrap_err();
+    let error =
+        client.prepare(of.with(access), &rich("After"), Prepared::NOTHING).await.unwrap_err();
     assert!(says(error).contains("400 rest_forbidden_status"));
-    let error = client.commit(of, access, &post("Before"), &kept).await.unwrap_err();
+    let error = client.commit(of.with(access), &post("Before"), &kept).await.unwrap_err();
     assert!(says(error).contains("401 rest_cannot_edit"));
-    let error = client.posts(of, access, None).await.unwrap_err();
+    let error = client.posts(of.with(access), None).await.unwrap_err();
     assert!(says(error).contains("401 rest_forbidden_context"));
-    let error = client.profile(of, access).await.unwrap_err();
+    let error = client.profile(of.with(access)).await.unwrap_err();
     assert!(says(error).contains("401 rest_not_logged_in"));
     let renewed = client.refresh(of, access).await;
     assert_eq!(class(renewed), ErrorClass::AuthRevoked);
@@ -65,7 +66,7 @@ async fn a_plugin_that_names_the_wrong_password_is_understood() {
     let error = world.client.sign_in(&world.account, &wrong).await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::AuthRevoked);
     assert!(error.to_string().contains("401 incorrect_password"), "{error}");
-    let posts = world.client.posts(&world.account, &wrong, None).await;
+    let posts = world.client.posts(world.account.with(&wrong), None).await;
     assert_eq!(class(posts), ErrorClass::AuthExpired);
 }
 
@@ -101,7 +102,7 @@ async fn what_a_blog_will_never_take_is_invalid() {
     };
     let commit = async |prepared: Value| {
         let prepared = Prepared(prepared);
-        world.client.commit(&world.account, access, &post("x"), &prepared).await.unwrap_err()
+        world.client.commit(world.account.with(access), &post("x"), &prepared).await.unwrap_err()
     };
     invalid(commit(json!({ "post": 999 })).await, "404 rest_post_invalid_id");
     world
@@ -116,10 +117,10 @@ async fn what_a_blog_will_never_take_is_invalid() {
     invalid(error, "500 rest_upload_sideload_error");
 
     let nameless = Account { remote_id: Some("alice".into()), ..world.account.clone() };
-    let error = world.client.posts(&nameless, access, None).await.unwrap_err();
+    let error = world.client.posts(nameless.with(access), None).await.unwrap_err();
     invalid(error, "400 rest_invalid_param");
 
-    let error = world.client.posts(&world.account, access, Some("nowhere")).await.unwrap_err();
+    let error = world.client.posts(world.account.with(access), Some("nowhere")).await.unwrap_err();
     invalid(error, "cannot be read");
 }
 
@@ -147,8 +148,8 @@ async fn a_blog_that_fails_is_asked_again() {
     let error = world.client.sign_in(&world.account, access).await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Transient);
     let prepared =
-        world.client.prepare(&world.account, access, &post("y"), Prepared::NOTHING).await;
+        world.client.prepare(world.account.with(access), &post("y"), Prepared::NOTHING).await;
     assert_eq!(class(prepared), ErrorClass::Transient);
-    let commit = world.client.commit(&world.account, access, &post("x"), &kept).await;
+    let commit = world.client.commit(world.account.with(access), &post("x"), &kept).await;
     assert_eq!(class(commit), super::UNKNOWN);
 }

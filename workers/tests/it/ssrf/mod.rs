@@ -80,12 +80,12 @@ async fn ask_everything(platform: &dyn Platform, base_url: &Url) -> Vec<JobError
     let mut failures = vec![
         platform.sign_in(&account, &secret).await.unwrap_err(),
         platform.refresh(&account, &secret).await.unwrap_err(),
-        platform.commit(&account, &secret, &post, &nothing).await.unwrap_err(),
-        platform.posts(&account, &secret, None).await.unwrap_err(),
+        platform.commit(account.with(&secret), &post, &nothing).await.unwrap_err(),
+        platform.posts(account.with(&secret), None).await.unwrap_err(),
     ];
     if platform.descriptor().reconciles {
         let sought = Sought::alone(created_at, created_at);
-        let asked = platform.reconcile(&account, &secret, &post, &nothing, sought).await;
+        let asked = platform.reconcile(account.with(&secret), &post, &nothing, sought).await;
         // Where nothing was prepared there may be nothing to ask for.
         failures.extend(asked.err());
     }

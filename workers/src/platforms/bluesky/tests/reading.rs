@@ -31,7 +31,7 @@ async fn a_session_is_read_as_servers_write_it_and_ended_by_its_refresh_token() 
 async fn posts_are_read_whatever_else_their_records_hold() {
     let (responder, client, account, secret) = start().await;
     responder.answer_with(Reply::new(200, include_str!("../fixtures/records.json")));
-    let page = client.posts(&account, &secret, None).await.unwrap();
+    let page = client.posts(account.with(&secret), None).await.unwrap();
     assert_eq!(page.next.as_deref(), Some("3mfyaaaaaaa2a"));
     let key = |uri: &str| uri.rsplit('/').next().unwrap().to_owned();
     let read: Vec<_> = page
@@ -63,6 +63,6 @@ async fn a_profile_of_other_than_texts_says_nothing() {
     let record =
         r#"{"uri":"at://did:plc:1/c/self","value":{"displayName":7,"description":"Words"}}"#;
     responder.answer_with(Reply::new(200, record));
-    let profile = client.profile(&account, &secret).await.unwrap();
+    let profile = client.profile(account.with(&secret)).await.unwrap();
     assert_eq!((profile.display_name, profile.description.as_deref()), (None, Some("Words")));
 }

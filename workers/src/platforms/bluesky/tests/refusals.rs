@@ -11,9 +11,9 @@ fn refused(step: Step, status: u16, headers: Headers<'_>, body: &str) -> JobErro
     let secret = SecretString::from(SECRET);
     let secrets = [&secret];
     let account = uuid::Uuid::nil();
-    let call = Call { descriptor: &DESCRIPTOR, step, account, secrets: &secrets };
+    let call = Call { api: API, step, account, secrets: &secrets };
     let answer = answer(call, status, headers, body);
-    answer.value::<Written>(call, &errors::TABLE, &SystemClock).err().unwrap()
+    answer.value::<Written>(call).err().unwrap()
 }
 
 fn class(step: Step, status: u16, error: &str) -> ErrorClass {

@@ -9,7 +9,7 @@ const KEPT: &str = "at://did:plc:1/app.bsky.feed.post/3mfygiomvtf5u";
 async fn committed(there: Reply) -> (Result<Committed, JobError>, String) {
     let (responder, client, account, secret) = start().await;
     responder.answer_in_turn([Reply::new(400, TAKEN), there]);
-    let committed = client.commit(&account, &secret, &post(), &Prepared::NOTHING).await;
+    let committed = client.commit(account.with(&secret), &post(), &Prepared::NOTHING).await;
     (committed, responder.take_requests())
 }
 

@@ -37,13 +37,13 @@ async fn a_container_is_made_and_published_once_it_is_finished() {
     let wait = until.since(SystemClock.now()).as_secs();
     assert!((28..=30).contains(&wait), "half a minute: {wait}");
     responder.answer_in_turn([Reply::new(200, FINISHED)]);
-    let prepared = ready(client.prepare(&account, &secret, &post, so_far).await.unwrap());
+    let prepared = ready(client.prepare(account.with(&secret), &post, so_far).await.unwrap());
 
     responder.answer_in_turn([id("17918195224117851"), Reply::new(200, PERMALINK)]);
-    let made = published(client.commit(&account, &secret, &post, &prepared).await.unwrap());
+    let made = published(client.commit(account.with(&secret), &post, &prepared).await.unwrap());
     assert_eq!(made.remote_id, "17918195224117851");
     assert_eq!(made.remote_url, None, "nothing is asked for before the outcome is kept");
-    let address = client.address(&account, &secret, &made.remote_id).await.unwrap();
+    let address = client.address(account.with(&secret), &made.remote_id).await.unwrap();
     assert_eq!(address.as_deref(), Some("https://www.instagram.com/p/D4/"));
     insta::assert_snapshot!(sent(&responder), @r"
     POST /v25.0/17841405793187218/media
@@ -81,7 +81,7 @@ async fn several_images_are_a_carousel() {
     ]);
     let prepared = ready(prepare(&client, &account, &secret, &post, so_far).await.unwrap());
     responder.answer_with(id("17918195224117851"));
-    let made = published(client.commit(&account, &secret, &post, &prepared).await.unwrap());
+    let made = published(client.commit(account.with(&secret), &post, &prepared).await.unwrap());
     assert_eq!(made.remote_id, "17918195224117851");
     insta::assert_snapshot!(sent(&responder), @r"
     POST /v25.0/17841405793187218/media
@@ -123,21 +123,21 @@ async fn a_carousel_goes_on_where_it_was() {
     let (post, client) = (several(), client());
     // One item a run, each kept: the worker ends after the first.
     responder.answer_with(id("1"));
-    let asked = client.prepare(&account, &secret, &post, Prepared::NOTHING).await.unwrap();
+    let asked = client.prepare(account.with(&secret), &post, Prepared::NOTHING).await.unwrap();
     let Preparation::Waits { so_far, until } = asked else { panic!("{asked:?}") };
     assert!(until <= SystemClock.now(), "the next is made at once");
     assert_eq!(so_far.0["items"], serde_json::json!(["1"]));
     assert_eq!(sent(&responder).matches("POST").count(), 1);
 
     responder.answer_with(id("2"));
-    let asked = client.prepare(&account, &secret, &post, so_far).await.unwrap();
+    let asked = client.prepare(account.with(&secret), &post, so_far).await.unwrap();
     let Preparation::Waits { so_far, .. } = asked else { panic!("{asked:?}") };
     assert_eq!(so_far.0["items"], serde_json::json!(["1", "2"]));
     assert_eq!(sent(&responder).matches("POST").count(), 1, "the first is not made again");
 
     // The second expired before the carousel was made: all are made anew.
     responder.answer_in_turn([status("FINISHED"), status("EXPIRED"), id("3")]);
-    let asked = client.prepare(&account, &secret, &post, so_far).await.unwrap();
+    let asked = client.prepare(account.with(&secret), &post, so_far).await.unwrap();
     let Preparation::Waits { so_far, .. } = asked else { panic!("{asked:?}") };
     assert_eq!(so_far.0["items"], serde_json::json!(["3"]));
 }
@@ -161,7 +161,7 @@ async fn a_container_that_came_to_nothing_is_made_anew() {
         assert_eq!(ready(asked).0["container"], "2", "{made_at}");
     }
     responder.answer_in_turn([status(IN_PROGRESS)]);
-    let asked = client.prepare(&account, &secret, &post, kept("1", &now)).await.unwrap();
+    let asked = client.prepare(account.with(&secret), &post, kept("1", &now)).await.unwrap();
     assert!(matches!(asked, Preparation::Waits { so_far, .. } if so_far.0["container"] == "1"));
 }
 
@@ -180,7 +180,7 @@ async fn a_container_that_failed_says_whether_trying_again_helps() {
     for (code, class) in rows.chain(lasting.map(|code| (code, ErrorClass::Invalid))) {
         responder.answer_with(failed(code));
         let kept = kept("1", &now());
-        let error = client().prepare(&account, &secret, &with_image(), kept).await.unwrap_err();
+        let error = client().prepare(account.with(&secret), &with_image(), kept).await.unwrap_err();
         assert_eq!(error.class(), class, "{code}");
         assert!(error.to_string().contains(&format!("error code {code}")), "{error}");
     }
@@ -192,13 +192,13 @@ async fn a_container_that_says_it_is_published_is_never_published_again() {
     let (account, secret) = (account(&responder), SecretString::from(SECRET));
     let (post, client) = (with_image(), client());
     responder.answer_with(status("PUBLISHED"));
-    let asked = client.prepare(&account, &secret, &post, kept("1", &ago(60))).await.unwrap();
+    let asked = client.prepare(account.with(&secret), &post, kept("1", &ago(60))).await.unwrap();
     let prepared = ready(asked);
     assert_eq!(prepared.0["published"], true);
-    let committed = client.commit(&account, &secret, &post, &prepared).await.unwrap();
+    let committed = client.commit(account.with(&secret), &post, &prepared).await.unwrap();
     assert_eq!(committed, Committed::AlreadyThere { remote_id: None });
     // Nor is it asked again, or replaced once it is gone.
-    let again = client.prepare(&account, &secret, &post, prepared.clone()).await.unwrap();
+    let again = client.prepare(account.with(&secret), &post, prepared.clone()).await.unwrap();
     assert_eq!(again, Preparation::Ready(prepared));
     insta::assert_snapshot!(sent(&responder), @r"
     GET /v25.0/1?fields=status_code%2Cstatus&access_token=[secret]
@@ -211,11 +211,11 @@ async fn a_container_that_may_have_been_committed_is_waited_for() {
     let (account, secret) = (account(&responder), SecretString::from(SECRET));
     let (post, client) = (with_image(), client());
     responder.answer_with(status("FINISHED"));
-    let asked = client.prepare(&account, &secret, &post, kept("1", &ago(60))).await.unwrap();
+    let asked = client.prepare(account.with(&secret), &post, kept("1", &ago(60))).await.unwrap();
     let prepared = ready(asked);
     // Whatever became of a commit: one that was never ready would be made anew by now.
     responder.answer_with(status(IN_PROGRESS));
-    let asked = client.prepare(&account, &secret, &post, prepared.clone()).await.unwrap();
+    let asked = client.prepare(account.with(&secret), &post, prepared.clone()).await.unwrap();
     let Preparation::Waits { so_far, .. } = asked else { panic!("{asked:?}") };
     assert_eq!(so_far, prepared);
     responder.answer_in_turn([status("EXPIRED"), id("2"), status("FINISHED")]);
@@ -233,7 +233,7 @@ async fn after_an_unknown_outcome_the_container_says() {
         "2026-03-01T09:30:30Z".parse().unwrap(),
     );
     let ask = async |post: &Outgoing, prepared: &Prepared| {
-        client().reconcile(&account, &secret, post, prepared, sought).await.unwrap()
+        client().reconcile(account.with(&secret), post, prepared, sought).await.unwrap()
     };
     for absent in ["FINISHED", "EXPIRED", "ERROR"] {
         responder.answer_in_turn([status(absent)]);
@@ -271,7 +271,7 @@ async fn the_address_of_an_image_is_in_no_error() {
         [(Prepared::NOTHING, Reply::new(400, refusal)), (kept("1", &now()), Reply::new(200, error))]
     {
         responder.answer_with(answer);
-        let asked = client().prepare(&account, &secret, &with_image(), so_far).await;
+        let asked = client().prepare(account.with(&secret), &with_image(), so_far).await;
         let words = asked.unwrap_err().to_string();
         assert!(words.contains("Cannot fetch [secret]"), "{words}");
     }

@@ -40,7 +40,7 @@ async fn images_are_uploaded_to_where_linkedin_says_and_waited_for() {
     let mut so_far = Prepared::NOTHING;
     for urn in IMAGES {
         responder.answer_in_turn([initialized(&upload_url, urn), Reply::new(201, "")]);
-        let asked = client().prepare(&account, &secret, &post, so_far).await.unwrap();
+        let asked = client().prepare(account.with(&secret), &post, so_far).await.unwrap();
         let Preparation::Waits { so_far: next, until } = asked else { panic!("{asked:?}") };
         assert!(until <= SystemClock.now(), "the next is uploaded at once");
         so_far = next;
@@ -77,7 +77,7 @@ async fn images_are_uploaded_to_where_linkedin_says_and_waited_for() {
     "#);
 
     responder.answer_in_turn([state("AVAILABLE"), state("PROCESSING")]);
-    let asked = client().prepare(&account, &secret, &post, so_far.clone()).await.unwrap();
+    let asked = client().prepare(account.with(&secret), &post, so_far.clone()).await.unwrap();
     assert!(matches!(asked, Preparation::Waits { until, .. } if until > SystemClock.now()));
     insta::assert_snapshot!(sent(&responder), @r"
     GET /rest/images/urn%3Ali%3Aimage%3AC4E10AQFoyyAjHPMQuQ
@@ -92,7 +92,7 @@ async fn images_are_uploaded_to_where_linkedin_says_and_waited_for() {
     ");
     let denied = r#"{"message":"Accessing this image resource is forbidden. Please check your permissions for this resource","status":403}"#;
     responder.answer_with(Reply::new(403, denied));
-    let asked = client().prepare(&account, &secret, &post, so_far.clone()).await.unwrap();
+    let asked = client().prepare(account.with(&secret), &post, so_far.clone()).await.unwrap();
     assert_eq!(asked, Preparation::Ready(so_far), "who may post may not always look");
 }
 
@@ -102,9 +102,9 @@ async fn a_post_has_its_images_and_its_link_in_the_text() {
     let (account, secret) = (organisation(&responder), SecretString::from(SECRET));
     responder.answer_with(created());
     let several = illustrated();
-    client().commit(&account, &secret, &several, &uploaded(&IMAGES, 0)).await.unwrap();
+    client().commit(account.with(&secret), &several, &uploaded(&IMAGES, 0)).await.unwrap();
     let one = Outgoing { images: vec![image(ImageKind::Png, "A cat")], ..post() };
-    client().commit(&account, &secret, &one, &uploaded(&IMAGES[..1], 0)).await.unwrap();
+    client().commit(account.with(&secret), &one, &uploaded(&IMAGES[..1], 0)).await.unwrap();
     insta::assert_snapshot!(sent(&responder), @r#"
     POST /rest/posts
     authorization: Bearer [secret]
@@ -132,19 +132,19 @@ async fn an_image_that_failed_or_was_never_ready_is_uploaded_again_after_an_hour
     let upload_url = format!("{}dms-uploads/1", responder.url);
     responder.answer_in_turn([state("AVAILABLE"), state("PROCESSING_FAILED")]);
     let young = uploaded(&IMAGES, 59);
-    let error = client().prepare(&account, &secret, &post, young).await.unwrap_err();
+    let error = client().prepare(account.with(&secret), &post, young).await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Invalid);
     assert!(error.to_string().contains("image 2 of the post"), "{error}");
     for stays in ["PROCESSING_FAILED", "PROCESSING", "WAITING_UPLOAD"] {
         let again = initialized(&upload_url, "urn:li:image:new");
         responder.answer_in_turn([state("AVAILABLE"), state(stays), again, Reply::new(201, "")]);
         let old = uploaded(&IMAGES, 61);
-        let asked = client().prepare(&account, &secret, &post, old).await.unwrap();
+        let asked = client().prepare(account.with(&secret), &post, old).await.unwrap();
         let Preparation::Waits { so_far, until } = asked else { panic!("{stays}: {asked:?}") };
         assert!(until <= SystemClock.now());
         assert_eq!(urns(&so_far), [IMAGES[0], "urn:li:image:new"], "{stays}");
         responder.answer_in_turn([state("AVAILABLE"), state(stays)]);
-        let asked = client().prepare(&account, &secret, &post, so_far).await;
+        let asked = client().prepare(account.with(&secret), &post, so_far).await;
         match asked {
             Ok(Preparation::Waits { until, .. }) => assert!(until > SystemClock.now(), "{stays}"),
             other => assert_eq!(other.unwrap_err().class(), ErrorClass::Invalid, "{stays}"),
@@ -167,7 +167,7 @@ async fn the_token_goes_to_nobody_but_linkedin() {
         ("dms-uploads/1", "the address for an image is none"),
     ] {
         responder.answer_with(initialized(elsewhere, IMAGES[0]));
-        let asked = client().prepare(&account, &secret, &post, Prepared::NOTHING).await;
+        let asked = client().prepare(account.with(&secret), &post, Prepared::NOTHING).await;
         let error = asked.unwrap_err();
         assert_eq!(error.class(), ErrorClass::Invalid, "{elsewhere}");
         assert!(error.to_string().contains(named), "{elsewhere}: {error}");
@@ -185,7 +185,7 @@ fn images_go_to_linkedins_own_hosts() {
         target: None,
         signed_in_at: None,
     };
-    let call = LinkedInClient::call(&account("https://a.example"), Step::Upload, &[]);
+    let call = account("https://a.example").call(API, Step::Upload, &[]);
     for (base, to) in [
         ("https://api.linkedin.com", "https://www.linkedin.com/dms-uploads/1"),
         ("https://api.linkedin.com", "https://api.linkedin.com/mediaUpload/1"),
@@ -205,7 +205,7 @@ async fn a_post_never_goes_out_without_all_of_its_images() {
         (illustrated(), uploaded(&IMAGES[..1], 0)),
         (post(), uploaded(&IMAGES, 0)),
     ] {
-        let error = client().commit(&account, &secret, &post, &prepared).await.unwrap_err();
+        let error = client().commit(account.with(&secret), &post, &prepared).await.unwrap_err();
         assert_eq!(error.class(), ErrorClass::Bug, "{error}");
     }
     assert_eq!(sent(&responder), "", "nothing was sent");

@@ -3,19 +3,20 @@
 use postworks::job::RateScope;
 
 use super::*;
-use crate::platforms::answer::{ErrorTable, Verdict};
+use crate::platforms::answer::Verdict;
+use crate::platforms::call::Call;
 use crate::platforms::refusals::{Headers, answer, verdict_on};
 
 fn judged(step: Step, status: u16, body: &Value) -> (ErrorClass, bool) {
-    judged_by(&TABLE, step, status, body)
+    judged_by(API, step, status, body)
 }
 
-fn judged_by(table: &ErrorTable, step: Step, status: u16, body: &Value) -> (ErrorClass, bool) {
+fn judged_by(api: Api, step: Step, status: u16, body: &Value) -> (ErrorClass, bool) {
     let account = uuid::Uuid::nil();
-    let call = Call { descriptor: &DESCRIPTOR, step, account, secrets: &[] };
+    let call = Call { api, step, account, secrets: &[] };
     let answer = answer(call, status, &[], &body.to_string());
-    let class = answer.value::<Value>(call, table, &SystemClock).unwrap_err().class();
-    (class, answer.is_taken(call, table))
+    let class = answer.value::<Value>(call).unwrap_err().class();
+    (class, answer.is_taken(call))
 }
 
 #[test]
@@ -55,15 +56,16 @@ fn each_refusal_has_its_class() {
 
 #[test]
 fn every_row_of_the_table_is_reached() {
-    let both = [&TABLE, &TOKENS].map(|table| table.rules.iter().map(move |rule| (table, rule)));
-    for (table, rule) in both.into_iter().flatten() {
+    let tokens = Api { refusals: &TOKENS, ..API };
+    let both = [API, tokens].map(|api| api.refusals.rules.iter().map(move |rule| (api, rule)));
+    for (api, rule) in both.into_iter().flatten() {
         let status = if rule.status == 0 { 400 } else { rule.status };
         let body = match rule.error.parse::<u64>() {
             Ok(number) => json!({ "serviceErrorCode": number, "message": rule.says }),
             Err(_) => json!({ "error": rule.error, "message": rule.says }),
         };
         for &step in rule.steps {
-            let (class, taken) = judged_by(table, step, status, &body);
+            let (class, taken) = judged_by(api, step, status, &body);
             let expected = match rule.verdict {
                 Verdict::Revoked => class == ErrorClass::AuthRevoked,
                 Verdict::Taken => taken,
@@ -100,9 +102,9 @@ fn a_whole_answer_decides_what_becomes_of_the_job() {
     ];
     for &(step, status, headers, body, expected) in rows {
         let account = uuid::Uuid::nil();
-        let call = Call { descriptor: &DESCRIPTOR, step, account, secrets: &[] };
+        let call = Call { api: API, step, account, secrets: &[] };
         let answer = answer(call, status, headers, body);
-        let error = answer.value::<Value>(call, &TABLE, &SystemClock).unwrap_err();
+        let error = answer.value::<Value>(call).unwrap_err();
         assert_eq!(verdict_on(&DESCRIPTOR, &error), expected, "{step:?}: {status} {body}");
     }
 }

@@ -14,7 +14,7 @@ async fn a_status_that_may_be_there_is_looked_for_page_by_page() {
     );
     let post = Outgoing { text: "Something else".into(), ..post() };
     let nothing = Prepared::NOTHING;
-    let told = client.reconcile(&account, &secret, &post, &nothing, sought).await.unwrap();
+    let told = client.reconcile(account.with(&secret), &post, &nothing, sought).await.unwrap();
     assert_eq!(told, Reconciled::Absent);
     insta::assert_snapshot!(responder.take_requests(), @r"
     GET /api/v1/accounts/103641/statuses?limit=40&exclude_reblogs=true
@@ -40,7 +40,7 @@ async fn numbers_are_read_singly_where_a_server_cannot_be_asked_for_several() {
         missing(),
         Reply::new(200, statuses[1].to_string()),
     ]);
-    let numbers = client.numbers(&account, &secret, &ids).await.unwrap();
+    let numbers = client.numbers(account.with(&secret), &ids).await.unwrap();
     let read: Vec<_> = numbers.iter().map(|(id, of)| (id.as_str(), of.likes)).collect();
     let expected = [("108880211901672326", Some(112)), ("103270115826048975", Some(11))];
     assert_eq!(read, expected, "the one that is gone is left out");
@@ -64,7 +64,7 @@ async fn numbers_are_read_singly_where_a_server_cannot_be_asked_for_several() {
     authorization: Bearer [secret]
     ");
     responder.answer_in_turn([missing(), Reply::new(503, "")]);
-    let error = client.numbers(&account, &secret, &ids).await.unwrap_err();
+    let error = client.numbers(account.with(&secret), &ids).await.unwrap_err();
     assert_eq!(error.class(), TRANSIENT, "what was not told is not gone");
 }
 
@@ -77,7 +77,7 @@ async fn a_status_is_not_sent_without_all_of_its_images() {
     let three = [upload("7"), upload("8"), upload("9")];
     for kept in [&three[..0], &three[..1], &three[..]] {
         let prepared = Prepared::of(&json!({ "media": kept })).unwrap();
-        let error = client.commit(&account, &secret, &post, &prepared).await.unwrap_err();
+        let error = client.commit(account.with(&secret), &post, &prepared).await.unwrap_err();
         assert_eq!(error.class(), ErrorClass::Bug, "{} uploads", kept.len());
     }
     assert_eq!(responder.take_requests(), "", "nothing is sent");

@@ -6,9 +6,9 @@ use crate::platforms::refusals::{Headers, answer, verdict};
 fn refused(step: Step, status: u16, headers: Headers<'_>, body: &str) -> JobError {
     let secret = SecretString::from(SECRET);
     let secrets = [&secret];
-    let call = Call { descriptor: &DESCRIPTOR, step, account: Uuid::nil(), secrets: &secrets };
+    let call = Call { api: API, step, account: Uuid::nil(), secrets: &secrets };
     let answer = answer(call, status, headers, body);
-    answer.value::<Status>(call, &errors::TABLE, &SystemClock).err().unwrap()
+    answer.value::<Status>(call).err().unwrap()
 }
 
 #[test]

@@ -12,7 +12,7 @@ async fn found<const N: usize>(id: &str, pages: [Value; N]) -> (Reconciled, Stri
     let post = Outgoing { publication_id: id.parse().unwrap(), ..post() };
     let prepared = Prepared::of(&Ready { room: ROOM.to_owned(), image: None }).unwrap();
     let sought = Sought::alone(SINCE.parse().unwrap(), SINCE.parse().unwrap());
-    let found = client.reconcile(&account, &secret, &post, &prepared, sought).await.unwrap();
+    let found = client.reconcile(account.with(&secret), &post, &prepared, sought).await.unwrap();
     (found, responder.take_requests())
 }
 

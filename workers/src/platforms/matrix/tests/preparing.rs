@@ -30,7 +30,7 @@ async fn a_room_is_found_entered_and_looked_at_and_the_image_uploaded() {
         Reply::new(200, r#"{"content_uri":"mxc://example.org/1"}"#),
     ]);
     let post = Outgoing { images: vec![image("A fox")], ..post() };
-    let ready = client.prepare(&account, &secret, &post, Prepared::NOTHING).await.unwrap();
+    let ready = client.prepare(account.with(&secret), &post, Prepared::NOTHING).await.unwrap();
     assert_eq!(ready, Preparation::Ready(kept(Some("mxc://example.org/1"))));
     insta::assert_snapshot!(responder.take_requests(), @r"
     GET /_matrix/client/v3/directory/room/%23news%2Fof%20all:example.org
@@ -55,8 +55,8 @@ async fn a_room_is_found_entered_and_looked_at_and_the_image_uploaded() {
 
 
     POST /_matrix/media/v3/upload
-    content-type: image/png
     authorization: Bearer [secret]
+    content-type: image/png
 
     png
     ");
@@ -68,7 +68,7 @@ async fn what_was_prepared_is_not_done_again_but_the_account_must_still_be_in_th
     responder.answer_in_turn([membership("join"), missing()]);
     let post = Outgoing { images: vec![image("A fox")], ..post() };
     let before = kept(Some("mxc://example.org/1"));
-    let ready = client.prepare(&account, &secret, &post, before.clone()).await.unwrap();
+    let ready = client.prepare(account.with(&secret), &post, before.clone()).await.unwrap();
     assert_eq!(ready, Preparation::Ready(before));
     insta::assert_snapshot!(responder.take_requests(), @r"
     GET /_matrix/client/v3/rooms/!room:example.org/state/m.room.member/@alice:example.org
@@ -86,7 +86,7 @@ async fn a_post_that_was_begun_enters_its_own_room_though_the_account_has_anothe
     let (responder, client, account, secret) = start().await;
     let account = Account { target: Some("#elsewhere:example.org".into()), ..account };
     responder.answer_in_turn([membership("leave"), room("!room:example.org"), missing()]);
-    let ready = client.prepare(&account, &secret, &post(), kept(None)).await.unwrap();
+    let ready = client.prepare(account.with(&secret), &post(), kept(None)).await.unwrap();
     assert_eq!(ready, Preparation::Ready(kept(None)));
     insta::assert_snapshot!(responder.take_requests(), @r"
     GET /_matrix/client/v3/rooms/!room:example.org/state/m.room.member/@alice:example.org

@@ -13,9 +13,9 @@ const ANY: &[Step] = &[Step::Publish, Step::Upload, Step::Read, Step::SignIn, St
 fn refused(step: Step, status: u16, headers: Headers<'_>, body: &str) -> JobError {
     let secret = SecretString::from(SECRET);
     let secrets = [&secret];
-    let call = Call { descriptor: &DESCRIPTOR, step, account: Uuid::nil(), secrets: &secrets };
+    let call = Call { api: API, step, account: Uuid::nil(), secrets: &secrets };
     let answer = errors::with_wait(answer(call, status, headers, body));
-    answer.value::<Sent>(call, &errors::TABLE, &SystemClock).err().unwrap()
+    answer.value::<Sent>(call).err().unwrap()
 }
 
 fn class(step: Step, status: u16, body: &Value) -> ErrorClass {

@@ -30,7 +30,7 @@ async fn a_draft_that_was_left_is_written_anew_and_its_image_is_not_sent_again()
         Reply::new(200, there("draft")),
     ]);
     let account = responder.account();
-    let ready = client.prepare(&account, &secret, &post, Prepared::NOTHING).await.unwrap();
+    let ready = client.prepare(account.with(&secret), &post, Prepared::NOTHING).await.unwrap();
     assert_eq!(ready, Preparation::Ready(Prepared(json!({ "post": 9 }))));
     insta::assert_snapshot!(responder.take_requests(), @r#"
     GET /?rest_route=/wp/v2/posts&slug=p-0198f2a0-7c3e-7000-8000-000000000001&status=any&orderby=id&order=asc&_fields=id%2Cstatus%2Clink
@@ -64,7 +64,7 @@ async fn an_image_whose_upload_broke_off_is_described_and_one_without_words_is_n
         Reply::new(200, format!("[{media}]")),
         Reply::new(201, there("draft")),
     ]);
-    client.prepare(&responder.account(), &secret, &post, Prepared::NOTHING).await.unwrap();
+    client.prepare(responder.account().with(&secret), &post, Prepared::NOTHING).await.unwrap();
     let requests = responder.take_requests();
     let lines = requests.lines().filter(|line| line.contains("/wp/v2/"));
     let asked: Vec<&str> = lines.filter_map(|line| line.split(['&', '?']).nth(1)).collect();
@@ -88,7 +88,7 @@ async fn a_post_that_somebody_has_published_by_hand_is_not_written_over() {
         let post = Outgoing { images: vec![image("A dot")], ..post() };
         responder.answer_with(Reply::new(200, format!("[{}]", there(status))));
         let account = responder.account();
-        let ready = client.prepare(&account, &secret, &post, Prepared::NOTHING).await.unwrap();
+        let ready = client.prepare(account.with(&secret), &post, Prepared::NOTHING).await.unwrap();
         assert_eq!(ready, Preparation::Ready(Prepared(json!({ "post": 9 }))), "{status}");
         let requests = responder.take_requests();
         assert!(requests.starts_with("GET ") && !requests.contains("POST "), "{requests}");
@@ -102,13 +102,14 @@ async fn a_post_that_the_blog_keeps_back_says_what_a_person_can_do() {
     let draft = Prepared(json!({ "post": 9 }));
     responder.answer_with(Reply::new(200, there("pending")));
     let account = responder.account();
-    let error = client.commit(&account, &secret, &post(), &draft).await.unwrap_err();
+    let error = client.commit(account.with(&secret), &post(), &draft).await.unwrap_err();
     assert_eq!(error.class(), INVALID);
     assert_eq!(
         error.to_string(),
         "publishing on wordpress: the blog keeps the post back, as \"pending\": publish or delete \
          it in the blog"
     );
-    let error = client.commit(&account, &secret, &post(), &Prepared::NOTHING).await.unwrap_err();
+    let error =
+        client.commit(account.with(&secret), &post(), &Prepared::NOTHING).await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Bug, "there is no draft");
 }

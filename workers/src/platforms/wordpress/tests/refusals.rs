@@ -10,9 +10,9 @@ const UNKNOWN: ErrorClass = ErrorClass::Unknown { repeatable: true };
 fn refused(step: Step, status: u16, headers: Headers<'_>, body: &str) -> JobError {
     let secret = SecretString::from(SECRET);
     let secrets = [&secret];
-    let call = Call { descriptor: &DESCRIPTOR, step, account: Uuid::nil(), secrets: &secrets };
+    let call = Call { api: API, step, account: Uuid::nil(), secrets: &secrets };
     let answer = answer(call, status, headers, body);
-    answer.value::<Post>(call, &errors::TABLE, &SystemClock).err().unwrap()
+    answer.value::<Post>(call).err().unwrap()
 }
 
 fn class(step: Step, status: u16, code: &str) -> ErrorClass {

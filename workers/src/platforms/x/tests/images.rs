@@ -25,13 +25,13 @@ async fn images_are_uploaded_and_described_one_step_at_a_time() {
     ];
     for (body, wait) in steps {
         responder.answer_with(Reply::new(200, body));
-        let step = client.prepare(&account, &secret, &post, kept.clone()).await.unwrap();
+        let step = client.prepare(account.with(&secret), &post, kept.clone()).await.unwrap();
         let Preparation::Waits { so_far, until } = step else { panic!("{step:?}") };
         let waits = until.since(SystemClock.now()).as_secs_f64();
         assert!(waits <= f64::from(wait) && waits > f64::from(wait) - 1.5, "{waits} for {wait}");
         kept = so_far;
     }
-    let ready = client.prepare(&account, &secret, &post, kept.clone()).await.unwrap();
+    let ready = client.prepare(account.with(&secret), &post, kept.clone()).await.unwrap();
     assert_eq!(ready, Preparation::Ready(kept.clone()));
     let ids: Vec<String> = kept
         .read::<Uploads<Upload>>()
@@ -77,13 +77,13 @@ async fn an_upload_that_x_forgets_soon_is_made_again() {
     let (client, account, secret) = (client(), known(&responder), SecretString::from(SECRET));
     let post = Outgoing { images: vec![image(ImageKind::Png, "")], ..post() };
     responder.answer_with(Reply::new(200, r#"{"data":{"id":"7","expires_after_secs":60}}"#));
-    let first = client.prepare(&account, &secret, &post, Prepared::NOTHING).await.unwrap();
+    let first = client.prepare(account.with(&secret), &post, Prepared::NOTHING).await.unwrap();
     let Preparation::Waits { so_far, .. } = first else { panic!("{first:?}") };
     responder.answer_with(Reply::new(200, r#"{"data":{"id":"8","expires_after_secs":86400}}"#));
-    let again = client.prepare(&account, &secret, &post, so_far).await.unwrap();
+    let again = client.prepare(account.with(&secret), &post, so_far).await.unwrap();
     let Preparation::Waits { so_far, .. } = again else { panic!("{again:?}") };
     assert_eq!(so_far.read::<Uploads<Upload>>().unwrap().unwrap().media[0].id, "8");
-    let ready = client.prepare(&account, &secret, &post, so_far.clone()).await.unwrap();
+    let ready = client.prepare(account.with(&secret), &post, so_far.clone()).await.unwrap();
     assert_eq!(ready, Preparation::Ready(so_far));
 }
 
@@ -94,12 +94,12 @@ async fn an_upload_that_failed_stays_wrong() {
     let one = Outgoing { images: vec![image(ImageKind::Gif, "")], ..post() };
     let pending = r#"{"data":{"id":"7","processing_info":{"state":"pending"}}}"#;
     responder.answer_with(Reply::new(200, pending));
-    let step = client.prepare(&account, &secret, &one, Prepared::NOTHING).await.unwrap();
+    let step = client.prepare(account.with(&secret), &one, Prepared::NOTHING).await.unwrap();
     let Preparation::Waits { so_far, .. } = step else { panic!("{step:?}") };
     assert!(responder.take_requests().contains("tweet_gif"));
     let failed = r#"{"data":{"id":"7","processing_info":{"state":"failed"}}}"#;
     responder.answer_with(Reply::new(200, failed));
-    let refused = client.prepare(&account, &secret, &one, so_far).await.unwrap_err();
+    let refused = client.prepare(account.with(&secret), &one, so_far).await.unwrap_err();
     assert_eq!(refused.class(), INVALID);
     assert!(refused.to_string().contains("image 1 of the post"), "{refused}");
 }
@@ -122,16 +122,16 @@ async fn an_upload_that_failed_or_was_never_ready_is_made_again_after_an_hour() 
     };
     let young = kept(59);
     responder.answer_with(state("failed"));
-    let refused = client.prepare(&account, &secret, &post, young.clone()).await.unwrap_err();
+    let refused = client.prepare(account.with(&secret), &post, young.clone()).await.unwrap_err();
     assert_eq!(refused.class(), INVALID);
     assert!(refused.to_string().contains("image 2 of the post"), "{refused}");
     responder.answer_with(state("in_progress"));
-    let waits = client.prepare(&account, &secret, &post, young.clone()).await.unwrap();
+    let waits = client.prepare(account.with(&secret), &post, young.clone()).await.unwrap();
     assert!(matches!(waits, Preparation::Waits { so_far, .. } if so_far == young));
     for stays in ["failed", "in_progress"] {
         let again = Reply::new(200, r#"{"data":{"id":"9","expires_after_secs":86400}}"#);
         responder.answer_in_turn([state(stays), again]);
-        let step = client.prepare(&account, &secret, &post, kept(61)).await.unwrap();
+        let step = client.prepare(account.with(&secret), &post, kept(61)).await.unwrap();
         let Preparation::Waits { so_far, .. } = step else { panic!("{step:?}") };
         let media = so_far.read::<Uploads<Upload>>().unwrap().unwrap().media;
         let ids: Vec<&str> = media.iter().map(|media| media.id.as_str()).collect();
@@ -149,7 +149,7 @@ async fn a_post_never_goes_out_without_all_of_its_images() {
     for (post, prepared) in
         [(illustrated(), &Prepared::NOTHING), (illustrated(), &one), (post(), &one)]
     {
-        let error = client.commit(&account, &secret, &post, prepared).await.unwrap_err();
+        let error = client.commit(account.with(&secret), &post, prepared).await.unwrap_err();
         assert_eq!(error.class(), ErrorClass::Bug, "{error}");
     }
     assert_eq!(responder.take_requests(), "", "nothing was sent");

@@ -3,31 +3,28 @@
 use postworks::job::RateScope;
 
 use super::*;
-use crate::platforms::answer::{ErrorTable, Verdict};
+use crate::platforms::answer::Verdict;
+use crate::platforms::call::Call;
 use crate::platforms::refusals::{self, Headers, epoch_seconds, verdict_on};
 
+/// The API that tokens come from.
+const TOKENS: Api = Api { refusals: &errors::TOKENS, ..API };
 const EXPIRED: ErrorClass = ErrorClass::AuthExpired;
 const TRANSIENT: ErrorClass = ErrorClass::Transient;
 /// Steps that X's own table is about; tokens come from the OAuth client.
 const STEPS: [Step; 3] = [Step::Upload, Step::Publish, Step::Read];
 
 fn answer(step: Step, status: u16, headers: Headers<'_>, body: &Value) -> JobError {
-    answer_by(&errors::TABLE, step, status, headers, body)
+    answer_by(API, step, status, headers, body)
 }
 
-fn answer_by(
-    table: &ErrorTable,
-    step: Step,
-    status: u16,
-    headers: Headers<'_>,
-    body: &Value,
-) -> JobError {
+fn answer_by(api: Api, step: Step, status: u16, headers: Headers<'_>, body: &Value) -> JobError {
     let secret = SecretString::from(SECRET);
     let secrets = [&secret];
     let account = Uuid::nil();
-    let call = Call { descriptor: &DESCRIPTOR, step, account, secrets: &secrets };
+    let call = Call { api, step, account, secrets: &secrets };
     let answer = refusals::answer(call, status, headers, &body.to_string());
-    answer.value::<Value>(call, table, &SystemClock).unwrap_err()
+    answer.value::<Value>(call).unwrap_err()
 }
 
 fn class(step: Step, status: u16, body: &Value) -> ErrorClass {
@@ -126,15 +123,15 @@ fn a_whole_answer_decides_what_becomes_of_the_job() {
     ];
     for (step, status, headers, body, expected) in rows {
         let account = Uuid::nil();
-        let call = Call { descriptor: &DESCRIPTOR, step: *step, account, secrets: &[] };
+        let call = Call { api: API, step: *step, account, secrets: &[] };
         let answer = refusals::answer(call, *status, headers, &body.to_string());
-        let read = answer.value::<Envelope<Created>>(call, &errors::TABLE, &SystemClock);
+        let read = answer.value::<Envelope<Created>>(call);
         let error = read.err().unwrap();
         assert_eq!(verdict_on(&DESCRIPTOR, &error), *expected, "{step:?}: {status} {body}");
     }
     let refused = |words: &str| {
         let body = json!({ "error": "invalid_request", "error_description": words });
-        let error = answer_by(&errors::TOKENS, Step::Refresh, 400, &[], &body);
+        let error = answer_by(TOKENS, Step::Refresh, 400, &[], &body);
         verdict_on(&DESCRIPTOR, &error)
     };
     assert_eq!(refused("Value passed for the token was invalid."), "auth_revoked, parked");
@@ -167,7 +164,7 @@ fn every_row_of_the_token_endpoints_table_is_reached() {
             let class = |words: &str| {
                 let body = json!({ "error": rule.error, "error_description": words });
                 let status = if rule.status == 0 { 400 } else { rule.status };
-                answer_by(&errors::TOKENS, step, status, &[], &body).class()
+                answer_by(TOKENS, step, status, &[], &body).class()
             };
             assert_eq!(class(rule.says), REVOKED, "{rule:?} for {step:?}");
             let other = if rule.says.is_empty() { REVOKED } else { INVALID };
