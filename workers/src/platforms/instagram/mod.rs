@@ -8,20 +8,14 @@ mod tests;
 mod wire;
 
 use async_trait::async_trait;
-use postworks::clock::SharedClock;
 use postworks::config::ClientAuth;
 use postworks::job::{JobError, SyncStream};
-use secrecy::SecretString;
 
 use self::wire::{Figures, Media, Person};
-use super::call::Step;
-use super::http::HttpOptions;
-use super::meta::{Dialect, Grants, Graph, Word};
-use super::oauth::{Consent, Granted, OAuthClient};
+use super::meta::{ContainerClient, Dialect, Grants, Speech, Word};
 use super::{
-    Account, Bearer, Committed, Descriptor, Idempotency, ImageKind, ImageLimits, ImageRule, Length,
-    Limits, LinkAs, Numbers, OAuthDefaults, Outgoing, Platform, Preparation, Prepared, Profile,
-    Reconciled, Secret, Sought, SyncPage, TokenSet,
+    Descriptor, Idempotency, ImageKind, ImageLimits, ImageRule, Length, Limits, LinkAs, Numbers,
+    OAuthDefaults, Profile, Secret,
 };
 
 /// The API's version; each is kept for about two years.
@@ -89,105 +83,27 @@ static GRANTS: Grants = Grants {
 };
 
 /// Speaks to Instagram.
-pub struct InstagramClient {
-    graph: Graph,
-}
+pub(super) type InstagramClient = ContainerClient<Instagram>;
 
-impl InstagramClient {
-    /// A client.
-    ///
-    /// # Errors
-    /// Its HTTP client cannot be built.
-    pub fn new(options: &HttpOptions, clock: SharedClock) -> Result<Self, reqwest::Error> {
-        Ok(Self { graph: Graph::new(&DESCRIPTOR, VERSION, options, clock)? })
-    }
-
-    fn word<'a>(&'a self, by: Bearer<'a>) -> Word<'a> {
-        Word { graph: &self.graph, dialect: &DIALECT, by }
-    }
-}
+/// What Instagram has of its own.
+pub(super) struct Instagram;
 
 #[async_trait]
-impl Platform for InstagramClient {
-    fn descriptor(&self) -> &'static Descriptor {
-        &DESCRIPTOR
+impl Speech for Instagram {
+    const DESCRIPTOR: &'static Descriptor = &DESCRIPTOR;
+    const VERSION: &'static str = VERSION;
+    const DIALECT: &'static Dialect = &DIALECT;
+    const GRANTS: &'static Grants = &GRANTS;
+    type Post = Media;
+
+    async fn numbers(word: Word<'_>, posts: &[String]) -> Result<Vec<(String, Numbers)>, JobError> {
+        let list = word.path(DIALECT.make);
+        word.graph.numbers::<Figures>(word.by, &list, posts).await
     }
 
-    async fn sign_in(
-        &self,
-        account: &Account,
-        secret: &SecretString,
-    ) -> Result<TokenSet, JobError> {
-        self.graph.adopt(account, secret, &GRANTS).await
-    }
-
-    async fn exchange_code(
-        &self,
-        oauth: &OAuthClient,
-        consent: Consent<'_>,
-    ) -> Result<Granted, JobError> {
-        self.graph.exchange(oauth, consent, &GRANTS).await
-    }
-
-    async fn refresh(
-        &self,
-        account: &Account,
-        refresh_token: &SecretString,
-    ) -> Result<TokenSet, JobError> {
-        self.graph.renew(Step::Refresh, account, refresh_token, &GRANTS).await
-    }
-
-    async fn prepare(
-        &self,
-        by: Bearer<'_>,
-        post: &Outgoing,
-        so_far: Prepared,
-    ) -> Result<Preparation, JobError> {
-        let text = post.text_with_link();
-        self.word(by).prepare(post, &text, &so_far).await
-    }
-
-    async fn commit(
-        &self,
-        by: Bearer<'_>,
-        _: &Outgoing,
-        prepared: &Prepared,
-    ) -> Result<Committed, JobError> {
-        self.word(by).commit(prepared).await
-    }
-
-    async fn address(&self, by: Bearer<'_>, remote_id: &str) -> Result<Option<String>, JobError> {
-        self.word(by).address(remote_id).await
-    }
-
-    async fn reconcile(
-        &self,
-        by: Bearer<'_>,
-        post: &Outgoing,
-        prepared: &Prepared,
-        sought: Sought<'_>,
-    ) -> Result<Reconciled, JobError> {
-        let text = post.text_with_link();
-        self.word(by).reconcile::<Media>(post, &text, prepared, sought).await
-    }
-
-    async fn posts(&self, by: Bearer<'_>, cursor: Option<&str>) -> Result<SyncPage, JobError> {
-        let list = self.word(by).path(DIALECT.make);
-        self.graph.posts::<Media>(by, &list, cursor).await
-    }
-
-    async fn numbers(
-        &self,
-        by: Bearer<'_>,
-        posts: &[String],
-    ) -> Result<Vec<(String, Numbers)>, JobError> {
-        let list = self.word(by).path(DIALECT.make);
-        self.graph.numbers::<Figures>(by, &list, posts).await
-    }
-
-    async fn profile(&self, by: Bearer<'_>) -> Result<Profile, JobError> {
+    async fn profile(word: Word<'_>) -> Result<Profile, JobError> {
         let fields = [("fields", "name,username,biography,followers_count")];
-        let person: Person = self.graph.read(by, "me", &fields).await?;
+        let person: Person = word.graph.read(word.by, "me", &fields).await?;
         Ok(Profile {
             display_name: person.name.filter(|name| !name.is_empty()).or(person.username),
             description: person.biography,

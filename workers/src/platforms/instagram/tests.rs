@@ -5,13 +5,18 @@ mod containers;
 
 use postworks::clock::{Clock as _, SystemClock};
 use postworks::job::ErrorClass;
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::*;
+use crate::platforms::http::HttpOptions;
 use crate::platforms::limits::testing::{Most, image as image_of, refused, shows};
 use crate::platforms::meta::testing::{image, link, oauth, prepare, ready, sent};
+use crate::platforms::oauth::Consent;
 use crate::platforms::responder::{Reply, Responder, SECRET, post};
-use crate::platforms::{Draft, DraftImage, Image, NetworkPolicy};
+use crate::platforms::{
+    Account, Draft, DraftImage, Image, NetworkPolicy, Outgoing, Platform as _, Preparation,
+    Prepared, Reconciled, Sought,
+};
 
 const ACCOUNT: &str = "17841405793187218";
 const FINISHED: &str = r#"{"status_code":"FINISHED","status":"Finished: Media has been uploaded and it is ready to be published.","id":"17889615691921648"}"#;

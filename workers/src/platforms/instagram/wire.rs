@@ -8,7 +8,7 @@ use crate::platforms::{Numbers, RemotePost};
 
 /// A post in the list of the account's posts.
 #[derive(Deserialize)]
-pub(super) struct Media {
+pub(in crate::platforms) struct Media {
     id: String,
     caption: Option<String>,
     timestamp: Option<String>,

@@ -21,6 +21,7 @@ use crate::platforms::{
 /// How long a container is left alone before it is asked for again. Meta advises once a minute, and
 /// half a minute before the first time; images are mostly ready at once.
 const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(30);
+
 /// How a platform words what all of them do.
 pub(in crate::platforms) struct Dialect {
     /// Where containers are made; posts are listed there, too.
@@ -54,7 +55,6 @@ impl Word<'_> {
     pub(in crate::platforms) async fn prepare(
         &self,
         post: &Outgoing,
-        text: &str,
         so_far: &Prepared,
     ) -> Result<Preparation, JobError> {
         let now = self.graph.now();
@@ -65,7 +65,7 @@ impl Word<'_> {
         }
         let until = match state {
             State::Unmade => {
-                self.make_next(&mut kept, post, text).await?;
+                self.make_next(&mut kept, post).await?;
                 now
             }
             State::Works | State::Expired | State::Gone => now.after(ASKED_AGAIN_AFTER),
@@ -108,7 +108,6 @@ impl Word<'_> {
     pub(in crate::platforms) async fn reconcile<T: Listed>(
         &self,
         post: &Outgoing,
-        text: &str,
         prepared: &Prepared,
         sought: Sought<'_>,
     ) -> Result<Reconciled, JobError> {
@@ -131,7 +130,7 @@ impl Word<'_> {
         let published = |remote_id| Published { remote_id, remote_url: None };
         let shown = posts.into_iter().map(|found| Shown::of(found, published)).collect();
         let listing = Listing { shown, is_whole };
-        Ok(match listing.look_for(text, None, sought, str::to_owned) {
+        Ok(match listing.look_for(&post.text_with_link(), None, sought, str::to_owned) {
             Reconciled::Alike(found) => Reconciled::Alike(found),
             // It is there, as the container says; which one it is nobody knows.
             _ => Reconciled::Unsure(
@@ -149,15 +148,10 @@ impl Word<'_> {
     }
 
     /// Makes what is missing: the next image of several, or the container.
-    async fn make_next(
-        &self,
-        kept: &mut Kept,
-        post: &Outgoing,
-        text: &str,
-    ) -> Result<(), JobError> {
+    async fn make_next(&self, kept: &mut Kept, post: &Outgoing) -> Result<(), JobError> {
         let [of_text, of_image] = self.dialect.kinds;
         let (several, next) = (post.images.len() > 1, post.images.get(kept.items.len()));
-        let children = kept.items.join(",");
+        let (text, children) = (post.text_with_link(), kept.items.join(","));
         let kind = match next {
             Some(_) => of_image,
             None if several => Some("CAROUSEL"),
@@ -179,7 +173,7 @@ impl Word<'_> {
         } else {
             // What belongs to the post as a whole.
             if !text.is_empty() {
-                fields.push((self.dialect.text, text));
+                fields.push((self.dialect.text, &text));
             }
             fields.extend(post.reply_to.as_deref().map(|id| ("reply_to_id", id)));
         }

@@ -1,5 +1,6 @@
 //! What the platforms of Meta have in common: the Graph API's requests, pages and refusals.
 
+mod client;
 mod containers;
 mod errors;
 mod kept;
@@ -18,6 +19,7 @@ use serde::de::DeserializeOwned;
 use url::Url;
 use uuid::Uuid;
 
+pub(super) use self::client::{ContainerClient, Speech};
 pub(super) use self::containers::{Dialect, Word};
 pub(super) use self::errors::TABLE;
 pub(super) use self::tokens::Grants;

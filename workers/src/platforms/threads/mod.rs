@@ -8,20 +8,14 @@ mod tests;
 mod wire;
 
 use async_trait::async_trait;
-use postworks::clock::SharedClock;
 use postworks::config::ClientAuth;
 use postworks::job::{JobError, SyncStream};
-use secrecy::SecretString;
 
 use self::wire::{Insights, Person, Thread};
-use super::call::Step;
-use super::http::HttpOptions;
-use super::meta::{Dialect, Grants, Graph, Word};
-use super::oauth::{Consent, Granted, OAuthClient};
+use super::meta::{ContainerClient, Dialect, Grants, Speech, Word};
 use super::{
-    Account, Bearer, Committed, Descriptor, Idempotency, ImageKind, ImageLimits, ImageRule, Length,
-    Limits, LinkAs, Numbers, OAuthDefaults, Outgoing, Platform, Preparation, Prepared, Profile,
-    Reconciled, Secret, Sought, SyncPage, TokenSet,
+    Descriptor, Idempotency, ImageKind, ImageLimits, ImageRule, Length, Limits, LinkAs, Numbers,
+    OAuthDefaults, Profile, Secret,
 };
 
 /// The API's version, the only one there is.
@@ -101,112 +95,34 @@ const fn is_of_emoji(char: char) -> bool {
 }
 
 /// Speaks to Threads.
-pub struct ThreadsClient {
-    graph: Graph,
-}
+pub(super) type ThreadsClient = ContainerClient<Threads>;
 
-impl ThreadsClient {
-    /// A client.
-    ///
-    /// # Errors
-    /// Its HTTP client cannot be built.
-    pub fn new(options: &HttpOptions, clock: SharedClock) -> Result<Self, reqwest::Error> {
-        Ok(Self { graph: Graph::new(&DESCRIPTOR, VERSION, options, clock)? })
-    }
-
-    fn word<'a>(&'a self, by: Bearer<'a>) -> Word<'a> {
-        Word { graph: &self.graph, dialect: &DIALECT, by }
-    }
-}
+/// What Threads has of its own.
+pub(super) struct Threads;
 
 #[async_trait]
-impl Platform for ThreadsClient {
-    fn descriptor(&self) -> &'static Descriptor {
-        &DESCRIPTOR
-    }
-
-    async fn sign_in(
-        &self,
-        account: &Account,
-        secret: &SecretString,
-    ) -> Result<TokenSet, JobError> {
-        self.graph.adopt(account, secret, &GRANTS).await
-    }
-
-    async fn exchange_code(
-        &self,
-        oauth: &OAuthClient,
-        consent: Consent<'_>,
-    ) -> Result<Granted, JobError> {
-        self.graph.exchange(oauth, consent, &GRANTS).await
-    }
-
-    async fn refresh(
-        &self,
-        account: &Account,
-        refresh_token: &SecretString,
-    ) -> Result<TokenSet, JobError> {
-        self.graph.renew(Step::Refresh, account, refresh_token, &GRANTS).await
-    }
-
-    async fn prepare(
-        &self,
-        by: Bearer<'_>,
-        post: &Outgoing,
-        so_far: Prepared,
-    ) -> Result<Preparation, JobError> {
-        let text = post.text_with_link();
-        self.word(by).prepare(post, &text, &so_far).await
-    }
-
-    async fn commit(
-        &self,
-        by: Bearer<'_>,
-        _: &Outgoing,
-        prepared: &Prepared,
-    ) -> Result<Committed, JobError> {
-        self.word(by).commit(prepared).await
-    }
-
-    async fn address(&self, by: Bearer<'_>, remote_id: &str) -> Result<Option<String>, JobError> {
-        self.word(by).address(remote_id).await
-    }
-
-    async fn reconcile(
-        &self,
-        by: Bearer<'_>,
-        post: &Outgoing,
-        prepared: &Prepared,
-        sought: Sought<'_>,
-    ) -> Result<Reconciled, JobError> {
-        let text = post.text_with_link();
-        self.word(by).reconcile::<Thread>(post, &text, prepared, sought).await
-    }
-
-    async fn posts(&self, by: Bearer<'_>, cursor: Option<&str>) -> Result<SyncPage, JobError> {
-        let list = self.word(by).path(DIALECT.make);
-        self.graph.posts::<Thread>(by, &list, cursor).await
-    }
+impl Speech for Threads {
+    const DESCRIPTOR: &'static Descriptor = &DESCRIPTOR;
+    const VERSION: &'static str = VERSION;
+    const DIALECT: &'static Dialect = &DIALECT;
+    const GRANTS: &'static Grants = &GRANTS;
+    type Post = Thread;
 
     /// Each post by itself: Threads answers no numbers of several.
-    async fn numbers(
-        &self,
-        by: Bearer<'_>,
-        posts: &[String],
-    ) -> Result<Vec<(String, Numbers)>, JobError> {
+    async fn numbers(word: Word<'_>, posts: &[String]) -> Result<Vec<(String, Numbers)>, JobError> {
         let mut numbers = Vec::with_capacity(posts.len());
         for id in posts {
             let query = [("metric", Insights::METRICS)];
             let path = format!("{id}/insights");
-            let found: Option<Insights> = self.graph.find(by, &path, &query).await?;
+            let found: Option<Insights> = word.graph.find(word.by, &path, &query).await?;
             numbers.extend(found.map(|insights| (id.clone(), insights.numbers())));
         }
         Ok(numbers)
     }
 
-    async fn profile(&self, by: Bearer<'_>) -> Result<Profile, JobError> {
+    async fn profile(word: Word<'_>) -> Result<Profile, JobError> {
         let fields = [("fields", "name,username,threads_biography")];
-        let person: Person = self.graph.read(by, "me", &fields).await?;
+        let person: Person = word.graph.read(word.by, "me", &fields).await?;
         Ok(Profile {
             display_name: person.name.filter(|name| !name.is_empty()).or(person.username),
             description: person.threads_biography,

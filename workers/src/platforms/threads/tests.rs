@@ -3,13 +3,17 @@
 
 use postworks::clock::SystemClock;
 use postworks::job::ErrorClass;
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::*;
+use crate::platforms::http::HttpOptions;
 use crate::platforms::limits::testing::{Most, image as image_of, refused, shows};
 use crate::platforms::meta::testing::{image, link, oauth, prepare, ready, sent};
+use crate::platforms::oauth::Consent;
 use crate::platforms::responder::{Reply, Responder, SECRET, post, published};
-use crate::platforms::{Draft, NetworkPolicy};
+use crate::platforms::{
+    Account, Draft, NetworkPolicy, Outgoing, Platform as _, Prepared, Reconciled, Sought,
+};
 
 const FINISHED: &str = r#"{"status":"FINISHED","id":"17889615691921648"}"#;
 const PERMALINK: &str =

@@ -9,7 +9,7 @@ use crate::platforms::{Numbers, RemotePost};
 
 /// A post in a list of the account's posts, or of its answers.
 #[derive(Deserialize)]
-pub(super) struct Thread {
+pub(in crate::platforms) struct Thread {
     id: String,
     text: Option<String>,
     timestamp: Option<String>,

@@ -1,6 +1,7 @@
 //! How containers live, on Instagram as on Threads.
 
 use super::*;
+use crate::platforms::Committed;
 use crate::platforms::responder::published;
 
 const IN_PROGRESS: &str = "IN_PROGRESS";
