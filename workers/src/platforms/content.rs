@@ -2,14 +2,13 @@
 
 use std::fmt;
 
-use bytes::Bytes;
 use postworks::job::{ErrorClass, JobError, Timestamp};
 use serde::{Deserialize, Serialize};
 use url::Url;
 use uuid::Uuid;
 
-use super::LinkAs;
 use super::addresses::addresses;
+use super::{LinkAs, Original};
 
 /// A post as it is sent: the same at every attempt.
 #[derive(Debug, Clone)]
@@ -109,7 +108,7 @@ pub struct Image {
     /// What it is.
     pub kind: ImageKind,
     /// Itself.
-    pub bytes: Bytes,
+    pub bytes: Original,
     /// Pixels across.
     pub width: u32,
     /// Pixels down.
@@ -125,7 +124,7 @@ impl fmt::Debug for Image {
         f.debug_struct("Image")
             .field("id", &self.id)
             .field("kind", &self.kind)
-            .field("bytes", &self.bytes.len())
+            .field("bytes", &self.bytes)
             .finish_non_exhaustive()
     }
 }
@@ -246,7 +245,7 @@ mod tests {
         let image = Image {
             id: Uuid::nil(),
             kind: ImageKind::Png,
-            bytes: Bytes::new(),
+            bytes: "".into(),
             width: 1,
             height: 1,
             alt: String::new(),

@@ -163,7 +163,7 @@ impl<'a> From<&'a Outgoing> for Draft<'a> {
     fn from(post: &'a Outgoing) -> Self {
         let image = |image: &'a super::Image| DraftImage {
             kind: image.kind,
-            bytes: image.bytes.len(),
+            bytes: image.bytes.length(),
             width: image.width,
             height: image.height,
             alt: &image.alt,

@@ -25,6 +25,7 @@ mod meta;
 mod meter;
 mod network;
 pub mod oauth;
+mod original;
 mod price;
 mod publish;
 mod ranges;
@@ -48,6 +49,7 @@ pub use descriptor::{Descriptor, Idempotency, KeyScope, OAuthDefaults, Recourse,
 pub use known::{Platforms, SetupError, UnknownPlatform, all};
 pub use limits::{Draft, DraftImage, ImageLimits, ImageRule, Length, Limits, LinkAs, Refusal};
 pub use network::{NetworkPolicy, check_base_url};
+pub use original::{Original, Originals};
 pub use price::Price;
 pub use publish::{Committed, Others, Preparation, Prepared, Published, Reconciled, Sought};
 pub use resolver::{Lookup, SystemLookup};

@@ -2,9 +2,11 @@
 //! has it, or had it in a revision that a publication may have kept.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use async_trait::async_trait;
 use bytes::Bytes;
-use postworks::job::FieldError;
+use postworks::job::{FieldError, JobError};
 use postworks::ledger::{Tx, until_sure};
 use postworks::{on_db, on_tx};
 use sha2::{Digest as _, Sha256};
@@ -14,7 +16,7 @@ use uuid::Uuid;
 
 use super::{Content, Error, PostImage, Store};
 use crate::images::Measured;
-use crate::platforms::{Draft, DraftImage, Image, ImageKind};
+use crate::platforms::{Draft, DraftImage, Image, ImageKind, Original, Originals};
 
 /// An image, without its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +35,6 @@ pub struct Media {
 
 #[derive(sqlx::FromRow)]
 struct Row {
-    id: Uuid,
     kind: String,
     width: i64,
     height: i64,
@@ -110,8 +111,13 @@ impl Store {
 
     /// An image: what it is, and its bytes.
     pub async fn media(&self, id: Uuid) -> Result<Option<(Media, Bytes)>, Error> {
-        let mut found = self.media_rows(&[id]).await?;
-        Ok(found.remove(&id))
+        const SQL: &str = "SELECT kind, width, height, bytes FROM media WHERE id = $1";
+        let row: Option<Row> =
+            on_db!(&self.db, pool => sqlx::query_as(SQL).bind(id).fetch_optional(pool).await)?;
+        let Some(row) = row else { return Ok(None) };
+        let (kind, width, height) = (kind(&row.kind)?, side(row.width)?, side(row.height)?);
+        let media = Media { id, kind, bytes: row.bytes.len(), width, height };
+        Ok(Some((media, row.bytes.into())))
     }
 
     /// Where anybody who has the address finds an image of this instance, which is found at `public`.
@@ -123,52 +129,48 @@ impl Store {
         Some(url)
     }
 
-    /// The images of a post, whole, in their order; with their addresses if this instance is found at
-    /// `public`.
+    /// The images of a post, in their order; with their addresses if this instance is found at
+    /// `public`. Their bytes are read when they are wanted.
     pub(super) async fn images(
         &self,
         images: &[PostImage],
         public: Option<&Url>,
     ) -> Result<Vec<Image>, Error> {
-        let ids: Vec<Uuid> = images.iter().map(|image| image.media_id).collect();
-        let found = self.media_rows(&ids).await?;
+        if images.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut tx = self.db.begin().await?;
+        let found = shown(&mut tx, images).await?;
+        tx.commit().await?;
+        let keeper: Arc<dyn Originals> = Arc::new(self.clone());
         let image = |PostImage { media_id, alt }: &PostImage| {
-            let gone =
-                || Error::Corrupt(format!("a post with the image {media_id}, which is gone"));
-            let (media, bytes) = found.get(media_id).ok_or_else(gone)?;
+            let id = *media_id;
+            let media = found.0.get(&id).ok_or_else(|| gone(id))?;
+            let keeper = Arc::clone(&keeper);
             Ok(Image {
-                id: *media_id,
+                id,
                 kind: media.kind,
-                bytes: bytes.clone(),
+                bytes: Original::Kept { image: id, length: media.bytes, keeper },
                 width: media.width,
                 height: media.height,
                 alt: alt.clone(),
-                url: public.and_then(|public| self.public_media_url(public, *media_id)),
+                url: public.and_then(|public| self.public_media_url(public, id)),
             })
         };
         images.iter().map(image).collect()
     }
+}
 
-    async fn media_rows(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, (Media, Bytes)>, Error> {
-        if ids.is_empty() {
-            return Ok(HashMap::new());
-        }
-        let rows: Vec<Row> = on_db!(&self.db, pool => {
-            let mut query =
-                QueryBuilder::new("SELECT id, kind, width, height, bytes FROM media WHERE id IN (");
-            let mut list = query.separated(", ");
-            for id in ids {
-                list.push_bind(*id);
-            }
-            query.push(")").build_query_as().fetch_all(pool).await
-        })?;
-        let media = |row: Row| {
-            let (width, height) = (side(row.width)?, side(row.height)?);
-            let (kind, size) = (kind(&row.kind)?, row.bytes.len());
-            let media = Media { id: row.id, kind, bytes: size, width, height };
-            Ok((row.id, (media, Bytes::from(row.bytes))))
-        };
-        rows.into_iter().map(media).collect()
+fn gone(id: Uuid) -> Error {
+    Error::Corrupt(format!("a post with the image {id}, which is gone"))
+}
+
+#[async_trait]
+impl Originals for Store {
+    async fn original(&self, image: Uuid) -> Result<Bytes, JobError> {
+        let found = self.media(image).await.and_then(|found| found.ok_or_else(|| gone(image)));
+        let (_, bytes) = found.map_err(|error| error.into_job_error(self.now()))?;
+        Ok(bytes)
     }
 }
 

@@ -287,7 +287,7 @@ async fn an_image_stays_as_long_as_a_post_has_or_had_it(db: Db) {
     // What the publication froze is still sent.
     let frozen = world.store.freeze(id).await.unwrap();
     let post = world.store.outgoing(id, frozen, None).await.unwrap();
-    assert_eq!(post.images[0].bytes, used);
+    assert_eq!(post.images[0].bytes.read().await.unwrap(), used);
     world.publish(id).await.unwrap();
     assert_eq!(world.row(id).await.state, PublicationState::Published);
     world.advance(181 * DAY_S);
@@ -316,7 +316,8 @@ async fn what_is_sent_has_its_images_in_order_and_where_they_are_found(db: Db) {
     assert_eq!(sent.created_at, frozen.at);
     for (n, (image, asked)) in sent.images.iter().zip(&images).enumerate() {
         assert_eq!((image.id, image.alt.as_str()), (asked.media_id, asked.alt.as_str()));
-        assert_eq!(image.bytes, all[2 - n]);
+        assert_eq!(image.bytes.read().await.unwrap(), all[2 - n]);
+        assert_eq!(image.bytes.length(), all[2 - n].len());
         let url = image.url.as_ref().unwrap().as_str();
         let start = format!("https://app.example/jobs/media/{}/", image.id);
         let signature = url.strip_prefix(&start).unwrap_or_else(|| panic!("{url}"));

@@ -150,7 +150,7 @@ impl BlueskyClient {
         let request = self
             .request_by(by, Method::POST, "com.atproto.repo.uploadBlob")
             .header(CONTENT_TYPE, image.kind.mime())
-            .body(image.bytes.clone());
+            .body(image.bytes.read().await?);
         let uploaded: Uploaded = self.http.value(call, request).await?;
         Ok(Upload { blob: uploaded.blob, at: self.http.now() })
     }

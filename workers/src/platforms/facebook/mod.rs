@@ -113,9 +113,10 @@ impl FacebookClient {
 
     /// Uploads an image that nobody sees yet.
     async fn upload(&self, by: Bearer<'_>, image: &Image) -> Result<String, JobError> {
-        let length = image.bytes.len() as u64;
+        let bytes = image.bytes.read().await?;
+        let length = bytes.len() as u64;
         let name = format!("image.{}", image.kind.extension());
-        let file = Part::stream_with_length(image.bytes.clone(), length).file_name(name);
+        let file = Part::stream_with_length(bytes, length).file_name(name);
         let call = by.call(self.graph.api, Step::Upload);
         let file = file.mime_str(image.kind.mime());
         let file = file.map_err(|_| call.error(ErrorClass::Bug, "an image of no kind"))?;

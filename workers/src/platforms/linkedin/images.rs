@@ -80,7 +80,7 @@ impl LinkedInClient {
             .request(Method::PUT, to)
             .bearer_auth(by.access.expose_secret())
             .header(http::header::CONTENT_TYPE, image.kind.mime())
-            .body(image.bytes.clone());
+            .body(image.bytes.read().await?);
         self.http.done(call, request).await?;
         Ok(Uploaded { urn: value.image, made_at })
     }

@@ -59,8 +59,9 @@ impl MastodonClient {
 
     async fn upload(&self, by: Bearer<'_>, image: &Image) -> Result<Upload, JobError> {
         let call = by.call(API, Step::Upload);
-        let length = image.bytes.len() as u64;
-        let file = Part::stream_with_length(image.bytes.clone(), length)
+        let bytes = image.bytes.read().await?;
+        let length = bytes.len() as u64;
+        let file = Part::stream_with_length(bytes, length)
             .file_name(format!("image.{}", image.kind.extension()))
             .mime_str(image.kind.mime())
             .map_err(|error| {

@@ -166,7 +166,7 @@ impl MatrixClient {
             .http
             .request_by(by, Method::POST, "_matrix/media/v3/upload")
             .header(CONTENT_TYPE, image.kind.mime())
-            .body(image.bytes.clone());
+            .body(image.bytes.read().await?);
         let uploaded: Uploaded = self.exchange(call, request).await?;
         Ok(uploaded.content_uri)
     }
@@ -311,7 +311,7 @@ impl Platform for MatrixClient {
                 url,
                 info: ImageInfo {
                     mimetype: image.kind.mime(),
-                    size: image.bytes.len(),
+                    size: image.bytes.length(),
                     w: image.width,
                     h: image.height,
                 },

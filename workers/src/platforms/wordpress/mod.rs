@@ -161,7 +161,7 @@ impl Session<'_> {
             .request(Method::POST, "media", &[("slug", slug), ("_fields", wire::MEDIA)])
             .header(CONTENT_TYPE, image.kind.mime())
             .header(CONTENT_DISPOSITION, file)
-            .body(image.bytes.clone());
+            .body(image.bytes.read().await?);
         self.exchange(request).await
     }
 

@@ -90,7 +90,7 @@ impl XClient {
     async fn upload(&self, by: Bearer<'_>, image: &Image) -> Result<Upload, JobError> {
         let call = by.call(API, Step::Upload);
         let media_category = if image.kind == ImageKind::Gif { "tweet_gif" } else { "tweet_image" };
-        let body = NewMedia { media: STANDARD.encode(&image.bytes), media_category };
+        let body = NewMedia { media: STANDARD.encode(image.bytes.read().await?), media_category };
         // Before sending, so that an upload never seems to last longer than it does.
         let asked_at = self.http.now();
         let request = self.http.request_by(by, Method::POST, "2/media/upload").json(&body);

@@ -1,0 +1,69 @@
+//! The bytes of images, which are read when a platform is to get them: a worker holds many posts at
+//! once, and most of what it does with one needs none of them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use postworks::job::JobError;
+use uuid::Uuid;
+
+/// Keeps images.
+#[async_trait]
+pub trait Originals: Send + Sync + 'static {
+    /// The bytes of the image with this id.
+    ///
+    /// # Errors
+    /// `Unavailable` if they cannot be read now.
+    async fn original(&self, image: Uuid) -> Result<Bytes, JobError>;
+}
+
+/// The bytes of an image, wherever they are.
+#[derive(Clone)]
+pub enum Original {
+    /// Here.
+    Here(Bytes),
+    /// With whoever keeps them.
+    Kept {
+        /// The image's id there.
+        image: Uuid,
+        /// How many there are.
+        length: usize,
+        /// Who keeps them.
+        keeper: Arc<dyn Originals>,
+    },
+}
+
+impl Original {
+    /// How many there are.
+    pub fn length(&self) -> usize {
+        match self {
+            Self::Here(bytes) => bytes.len(),
+            Self::Kept { length, .. } => *length,
+        }
+    }
+
+    /// All of them.
+    ///
+    /// # Errors
+    /// `Unavailable` if they cannot be read now.
+    pub async fn read(&self) -> Result<Bytes, JobError> {
+        match self {
+            Self::Here(bytes) => Ok(bytes.clone()),
+            Self::Kept { image, keeper, .. } => keeper.original(*image).await,
+        }
+    }
+}
+
+impl<T: Into<Bytes>> From<T> for Original {
+    fn from(bytes: T) -> Self {
+        Self::Here(bytes.into())
+    }
+}
+
+impl fmt::Debug for Original {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.length())
+    }
+}
