@@ -17,6 +17,7 @@ on_both! {
     of_two_that_find_one_post_at_once_one_has_it,
     what_a_look_up_is_told_of_is_the_accounts_own_and_of_that_time,
     a_look_up_that_is_refused_is_no_answer,
+    a_post_that_is_found_gets_its_address,
 }
 
 const UNKNOWN: ErrorClass = ErrorClass::Unknown { repeatable: false };
@@ -130,4 +131,16 @@ async fn a_look_up_that_is_refused_is_no_answer(db: Db) {
     assert_eq!(error.class(), UNKNOWN, "{error}");
     assert!(error.to_string().contains("could not be looked up"), "{error}");
     assert_eq!(world.row(ours).await.state, PublicationState::Sending);
+}
+
+async fn a_post_that_is_found_gets_its_address(db: Db) {
+    let world = World::new(db, &ASKED).await;
+    let ours = with_a_lost_request(&world, "good morning").await;
+    world.advance(SETTLED_S);
+    let address = "https://platform.example/post-9".to_owned();
+    world.platform.server().addresses.insert("post-9".to_owned(), address.clone());
+    will_find(&world, "post-9");
+    world.publish(ours).await.unwrap();
+    let row = world.row(ours).await;
+    assert_eq!((row.state, row.remote_url), (PublicationState::Published, Some(address)));
 }

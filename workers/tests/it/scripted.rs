@@ -74,6 +74,8 @@ pub(crate) struct Server {
     pub(crate) refuse_page: Option<u32>,
     /// How often posts were liked; those that are not here are gone.
     pub(crate) likes: HashMap<String, u64>,
+    /// Where posts are seen that are asked for.
+    pub(crate) addresses: HashMap<String, String>,
     /// The posts of each request for numbers.
     pub(crate) numbers_read: Vec<Vec<String>>,
     pub(crate) numbers_faults: VecDeque<Fault>,
@@ -166,6 +168,7 @@ impl Scripted {
             refuse_page: None,
             likes: HashMap::new(),
             numbers_read: Vec::new(),
+            addresses: HashMap::new(),
             numbers_faults: VecDeque::new(),
             profile: Profile::default(),
             profiles_read: 0,
@@ -335,6 +338,10 @@ impl Platform for Scripted {
             return Err(failure(class));
         }
         Ok(Committed::Published(Published { remote_id, remote_url: None }))
+    }
+
+    async fn address(&self, by: Bearer<'_>, remote_id: &str) -> Result<Option<String>, JobError> {
+        Ok(self.check(by.access)?.addresses.get(remote_id).cloned())
     }
 
     async fn posts(&self, by: Bearer<'_>, cursor: Option<&str>) -> Result<SyncPage, JobError> {

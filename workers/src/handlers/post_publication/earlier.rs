@@ -85,7 +85,11 @@ impl Attempt<'_> {
         let others = &others.map_err(|error| self.fault(error))?;
         let sought = Sought { since, until, named, others };
         let asked = self.platform.reconcile(by, post, prepared, sought);
-        self.cx.breaker.calling(asked).await
+        Ok(match self.cx.breaker.calling(asked).await? {
+            Reconciled::There(post) => Reconciled::There(self.addressed(by, post).await),
+            Reconciled::Alike(post) => Reconciled::Alike(self.addressed(by, post).await),
+            other => other,
+        })
     }
 
     /// Records that a post that reads as this one is this one, unless it is another publication's.

@@ -242,7 +242,10 @@ impl Attempt<'_> {
                 };
                 let published = answer.as_ref().ok().cloned();
                 self.heard(answer)?;
-                self.look_for_address(by, published).await;
+                // That it is there is kept, however this ends.
+                if let Some(published) = published {
+                    self.sending.published(self.addressed(by, published).await);
+                }
                 Ok(())
             }
         };
@@ -335,15 +338,16 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    /// Where people see the post, on platforms that must be asked. That it is there is known already, and
-    /// kept however this ends.
-    async fn look_for_address(&self, by: Bearer<'_>, published: Option<Published>) {
-        let Some(published) = published.filter(|published| published.remote_url.is_none()) else {
-            return;
-        };
+    /// The post with the address where people see it, which some platforms must be asked for.
+    async fn addressed(&self, by: Bearer<'_>, published: Published) -> Published {
+        if published.remote_url.is_some() {
+            return published;
+        }
         let asked = self.platform.address(by, &published.remote_id);
-        if let Ok(Ok(found @ Some(_))) = tokio::time::timeout(ADDRESS_WITHIN, asked).await {
-            self.sending.published(Published { remote_url: found, ..published });
+        match tokio::time::timeout(ADDRESS_WITHIN, asked).await {
+            Ok(Ok(remote_url)) => Published { remote_url, ..published },
+            // It is there all the same.
+            Ok(Err(_)) | Err(_) => published,
         }
     }
 
