@@ -295,7 +295,11 @@ fn effects() -> Vec<Route> {
             .says(Operations, "resolveEffect", "Says what became of a publication")
             .body::<ResolveEffect>(found)
             .ok::<EffectResolved>()
-            .refuses(CONFLICT, "Nothing is unknown about it, or a request may still be under way."),
+            .refuses(
+                CONFLICT,
+                "Nothing is unknown about it, a request may still be under way, or the post is \
+                 another publication's.",
+            ),
         get(Read, "/api/events", routes::events)
             .says(Operations, "listEvents", "Tells what happened to accounts")
             .more(

@@ -3,7 +3,9 @@
 use postworks::job::{FieldError, JobId, State};
 use postworks::ledger::DeadFilter;
 use postworks_workers::platforms::Recourse;
-use postworks_workers::store::{OpenEffect, Publication, PublicationState, Resolution, Resolved};
+use postworks_workers::store::{
+    OpenEffect, Owner, Publication, PublicationState, Resolution, Resolved,
+};
 use uuid::Uuid;
 
 use super::accounts::text;
@@ -96,6 +98,7 @@ impl App {
                     format!("nothing is unknown about publication {id}: it is {}", row.state);
                 Err(Error::Conflict(words))
             }
+            Resolved::Taken { remote_id, by } => Err(taken(&remote_id, by)),
         }
     }
 
@@ -164,9 +167,25 @@ fn missing(id: Uuid) -> Error {
     Error::NotFound(format!("there is no publication {id}"))
 }
 
+fn taken(remote_id: &str, by: Owner) -> Error {
+    let Owner { id, unsure_until } = by;
+    Error::Conflict(match unsure_until {
+        None => format!(
+            "post {remote_id} is publication {id}'s already; look at the account again: if it \
+             shows no second post, say --as absent"
+        ),
+        Some(until) => format!(
+            "post {remote_id} may be publication {id}'s, which has the same text and may be under \
+             way until {until}; look at the account after that"
+        ),
+    })
+}
+
 fn resolution(resolve: &ResolveEffect) -> Result<Resolution, Error> {
     let mut faults = Vec::new();
-    if let Some(remote_id) = &resolve.remote_id {
+    // What is copied from a page comes with white space, and would be another post's id then.
+    let remote_id = resolve.remote_id.as_deref().map(str::trim);
+    if let Some(remote_id) = remote_id {
         text(&mut faults, "/remote_id", remote_id, REMOTE_ID_BYTES_MAX);
         if resolve.outcome == FoundOut::Absent {
             faults.push(FieldError::new("/remote_id", "is for what is published"));
@@ -179,7 +198,7 @@ fn resolution(resolve: &ResolveEffect) -> Result<Resolution, Error> {
         return Err(Error::Invalid(faults));
     }
     Ok(match resolve.outcome {
-        FoundOut::Published => Resolution::Published { remote_id: resolve.remote_id.clone() },
+        FoundOut::Published => Resolution::Published { remote_id: remote_id.map(str::to_owned) },
         FoundOut::Absent => Resolution::Absent,
     })
 }

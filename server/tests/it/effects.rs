@@ -138,7 +138,8 @@ impl Night {
 
     async fn settles_what_is_there(&self) {
         let (id, job) = (self.there.id.as_str(), self.there.job.as_str());
-        let resolve = ["effects", "resolve", id, "--as", "published", "--remote-id", "seen"];
+        // As it is copied from a page.
+        let resolve = ["effects", "resolve", id, "--as", "published", "--remote-id", " seen\n"];
         let resolved = self.json(&resolve).await;
         assert_eq!(
             (&resolved["state"], &resolved["job_state"]),
@@ -151,6 +152,25 @@ impl Night {
         let again = self.run(&resolve).await;
         assert_eq!(again.code, 4, "{}", again.stderr);
         assert!(again.stderr.contains("it is published"), "{}", again.stderr);
+    }
+
+    /// The post of one is not the other's, too.
+    async fn looks_at_the_same_post_twice(&self) {
+        let open = self.json(&["effects", "list"]).await;
+        let words = format!("post seen is publication {}'s already", self.there.id);
+        let resolve = ["effects", "resolve", &self.absent.id, "--as", "published", "--remote-id"];
+        let refused = self.run(&[&resolve[..], &["seen"]].concat()).await;
+        assert_eq!(refused.code, 4, "{}", refused.stderr);
+        for part in [words.as_str(), "say --as absent"] {
+            assert!(refused.stderr.contains(part), "{}", refused.stderr);
+        }
+        let path = format!("/api/effects/{}/resolve", self.absent.id);
+        let body = json!({ "as": "published", "remote_id": "\tseen " });
+        let refused = self.fleet.client.http.post(&path, &body).await.expect(409);
+        assert!(refused["detail"].as_str().unwrap().contains(&words), "{refused}");
+        assert_eq!(self.json(&["effects", "list"]).await, open);
+        let noted = self.json(&["audit", "list", "--action", "effects.resolve"]).await;
+        assert_eq!(noted["items"].as_array().unwrap().len(), 1, "what was settled: {noted}");
     }
 
     async fn settles_what_is_absent(&self, in_one_step: bool) {
@@ -178,6 +198,11 @@ impl Night {
             (&["effects", "resolve", MISSING], 2, "--as"),
             (&["effects", "resolve", MISSING, "--as", "published", "--retry"], 2, "/retry"),
             (&["effects", "resolve", MISSING, "--as", "absent", "--remote-id", "x"], 2, "/remote"),
+            (
+                &["effects", "resolve", MISSING, "--as", "published", "--remote-id", " "],
+                2,
+                "/remote",
+            ),
             (&["effects", "list", "--cursor", "x"], 2, "/cursor"),
         ] {
             let ran = self.run(args).await;
@@ -191,6 +216,7 @@ impl Night {
         self.goes_on().await;
         self.sees_what_is_open().await;
         self.settles_what_is_there().await;
+        self.looks_at_the_same_post_twice().await;
         self.settles_what_is_absent(in_one_step).await;
         self.is_told_what_is_wrong().await;
         assert_eq!(self.json(&["effects", "list"]).await["items"], json!([]));

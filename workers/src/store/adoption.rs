@@ -5,8 +5,8 @@ use postworks::ledger::Tx;
 use postworks::{on_db, on_tx};
 use uuid::Uuid;
 
-use super::effects::{complete_dead, publish};
-use super::{Content, Error, Publication, Store};
+use super::effects::{complete_dead, publish, settled_from};
+use super::{Content, Error, Publication, Store, time};
 use crate::platforms::{Others, Published, with_link};
 
 /// The same account may be connected more than once.
@@ -51,6 +51,16 @@ macro_rules! others {
     };
 }
 
+/// Another publication of the account, whose a post is or may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner {
+    /// The publication.
+    pub id: Uuid,
+    /// Until when it is not known whether it has the post: it has the same text, and its request
+    /// may be under way. `None` if it has it.
+    pub unsure_until: Option<Timestamp>,
+}
+
 impl Store {
     /// What the account's other publications have on the platform that was made between these times,
     /// or may have there.
@@ -91,42 +101,59 @@ impl Store {
     /// is; `false` if another publication has it, or may be about to: it has the same text, and its
     /// request may be under way.
     pub async fn adopt(&self, row: &Publication, published: &Published) -> Result<bool, Error> {
-        const TAKEN: &str = concat!(
-            others!("COUNT(*)"),
-            "AND (o.remote_id = $2 OR (o.state = 'sending' AND o.send_by > $3 \
-             AND o.frozen_text = me.frozen_text))"
-        );
         let (id, mut tx) = (row.id, self.db.begin().await?);
-        lock_account(&mut tx, row.connector_id).await?;
+        lock_account(&mut tx, id).await?;
         let now = self.now();
-        let taken: i64 = on_tx!(&mut tx, conn => sqlx::query_scalar(TAKEN)
-            .bind(id)
-            .bind(&published.remote_id)
-            .bind(self.settled_before().as_millis())
-            .fetch_one(conn)
-            .await)?;
-        if taken > 0 {
+        let Published { remote_id, remote_url } = published;
+        if self.owner(&mut tx, id, remote_id).await?.is_some() {
             tx.rollback().await?;
             return Ok(false);
         }
-        let Published { remote_id, remote_url } = published;
         let ended = publish(&mut tx, id, Some(remote_id), remote_url.as_ref(), now).await?;
         complete_dead(&mut tx, ended.as_ref(), now).await?;
         tx.commit().await?;
         Ok(true)
     }
+
+    /// The other publication that has this post, or may be about to. What it answers is true until
+    /// the end of the transaction only if that has locked the account before.
+    pub(super) async fn owner(
+        &self,
+        tx: &mut Tx,
+        id: Uuid,
+        remote_id: &str,
+    ) -> Result<Option<Owner>, Error> {
+        const SQL: &str = concat!(
+            others!("o.id, CASE WHEN o.remote_id = $2 THEN NULL ELSE o.send_by END"),
+            "AND (o.remote_id = $2 OR (o.state = 'sending' AND o.send_by > $3 \
+             AND o.frozen_text = me.frozen_text)) \
+             ORDER BY CASE WHEN o.remote_id = $2 THEN 0 ELSE 1 END, o.send_by DESC LIMIT 1"
+        );
+        let found: Option<(Uuid, Option<i64>)> = on_tx!(tx, conn => sqlx::query_as(SQL)
+            .bind(id)
+            .bind(remote_id)
+            .bind(self.settled_before().as_millis())
+            .fetch_optional(conn)
+            .await)?;
+        Ok(found.map(|(id, send_by)| Owner {
+            id,
+            unsure_until: send_by.map(|at| settled_from(time(at))),
+        }))
+    }
 }
 
-/// Those who adopt on one account do so one after the other.
-async fn lock_account(tx: &mut Tx, connector: Uuid) -> Result<(), Error> {
+/// Those who say which post of the publication's account is whose do so one after the other. Before
+/// any publication of it is locked.
+pub(super) async fn lock_account(tx: &mut Tx, publication: Uuid) -> Result<(), Error> {
     const SQL: &str = concat!(
-        "SELECT theirs.id FROM connectors mine JOIN connectors theirs ON ",
+        "SELECT theirs.id FROM publications p JOIN connectors mine ON mine.id = p.connector_id \
+         JOIN connectors theirs ON ",
         same_account!("theirs", "mine"),
-        " WHERE mine.id = $1 ORDER BY theirs.id FOR NO KEY UPDATE OF theirs"
+        " WHERE p.id = $1 ORDER BY theirs.id FOR NO KEY UPDATE OF theirs"
     );
     // The embedded database has one writer at a time.
     if let Tx::Postgres(conn) = tx {
-        sqlx::query(SQL).bind(connector).execute(&mut **conn).await?;
+        sqlx::query(SQL).bind(publication).execute(&mut **conn).await?;
     }
     Ok(())
 }

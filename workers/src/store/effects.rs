@@ -87,31 +87,6 @@ pub enum Begun {
     Overtaken,
 }
 
-/// What a person found out about a publication whose outcome was unknown.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Resolution {
-    /// It is on the platform.
-    Published {
-        /// The platform's id of the post, if the person gave it.
-        remote_id: Option<String>,
-    },
-    /// It is not: its job may be put back and sends it.
-    Absent,
-}
-
-/// What became of a [`Resolution`].
-#[derive(Debug, Clone)]
-pub enum Resolved {
-    /// Recorded.
-    Done(Publication),
-    /// There is no such publication.
-    Missing,
-    /// A request may be under way, or not be visible yet, until this time: nothing was changed.
-    InFlight(Timestamp),
-    /// Nothing is unknown about it: nothing was changed.
-    NotOpen(Publication),
-}
-
 /// A publication whose outcome is not known, and the account it is on.
 #[derive(Debug, Clone)]
 pub struct OpenEffect {
@@ -142,7 +117,7 @@ impl Publication {
     /// be: no request can be under way any more, and what arrived is visible. `None` if no
     /// request's outcome is open.
     pub fn proof_from(&self) -> Option<Timestamp> {
-        self.arrived_by().map(|at| at.after(VISIBLE_WITHIN))
+        self.send_by.map(settled_from)
     }
 
     /// When the last request with an unknown outcome has arrived, if it has at all.
@@ -320,53 +295,6 @@ impl Store {
             .collect()
     }
 
-    /// Records what a person found out about a publication whose outcome is not known. If it is
-    /// published, the job that died of it is completed and its letter goes.
-    ///
-    /// What is noted is noted only if it is recorded.
-    pub async fn resolve(
-        &self,
-        id: Uuid,
-        resolution: &Resolution,
-        note: Option<&AuditEntry>,
-    ) -> Result<Resolved, Error> {
-        const OPEN: &str = "UPDATE publications SET version = version + 1 \
-             WHERE id = $1 AND state = 'sending' AND (send_by IS NULL OR send_by <= $2)";
-        const ABSENT: &str = "UPDATE publications SET state = 'scheduled', send_by = NULL, \
-             finished_at = NULL WHERE id = $1";
-        let (now, sent_before) = (self.now(), self.settled_before().as_millis());
-        let mut tx = self.db.begin().await?;
-        let open = on_tx!(&mut tx, conn => sqlx::query(OPEN)
-            .bind(id)
-            .bind(sent_before)
-            .execute(conn)
-            .await
-            .map(|done| done.rows_affected()))?;
-        if open == 1 {
-            match resolution {
-                Resolution::Published { remote_id } => {
-                    let ended = publish(&mut tx, id, remote_id.as_ref(), None, now).await?;
-                    complete_dead(&mut tx, ended.as_ref(), now).await?;
-                }
-                Resolution::Absent => {
-                    on_tx!(&mut tx, conn => {
-                        sqlx::query(ABSENT).bind(id).execute(conn).await.map(drop)
-                    })?;
-                }
-            }
-            if let Some(note) = note {
-                SqlLedger::audit_in(&mut tx, note).await?;
-            }
-        }
-        tx.commit().await?;
-        let Some(row) = self.publication(id).await? else { return Ok(Resolved::Missing) };
-        Ok(match (open == 1, row.state, row.proof_from()) {
-            (true, ..) => Resolved::Done(row),
-            (false, PublicationState::Sending, Some(until)) => Resolved::InFlight(until),
-            _ => Resolved::NotOpen(row),
-        })
-    }
-
     /// Takes away the letters of jobs that died of not knowing that the publication is out; `false`
     /// if it is not.
     pub async fn complete_if_published(
@@ -394,6 +322,11 @@ impl Store {
     pub(super) fn settled_before(&self) -> Timestamp {
         self.now().before(REQUEST_MAX).before(VISIBLE_WITHIN)
     }
+}
+
+/// From when on a request that had to leave by then is over, and what it did is visible.
+pub(super) fn settled_from(send_by: Timestamp) -> Timestamp {
+    send_by.after(REQUEST_MAX).after(VISIBLE_WITHIN)
 }
 
 /// How long a request that was first begun at `begun_at` will be past when one that is begun now

@@ -22,17 +22,17 @@ on_both! {
 
 const UNKNOWN: ErrorClass = ErrorClass::Unknown { repeatable: false };
 /// More than a request and the platform's visibility take.
-const SETTLED_S: u64 = 60;
+pub(crate) const SETTLED_S: u64 = 60;
 
 /// A publication whose request went nowhere, which nobody knows.
-async fn with_a_lost_request(world: &World, text: &str) -> Uuid {
+pub(crate) async fn with_a_lost_request(world: &World, text: &str) -> Uuid {
     let id = world.publication(text).await;
     script(world, Fault::Fails(UNKNOWN));
     world.publish(id).await.unwrap_err();
     id
 }
 
-fn post(id: &str) -> Published {
+pub(crate) fn post(id: &str) -> Published {
     Published { remote_id: id.to_owned(), remote_url: None }
 }
 

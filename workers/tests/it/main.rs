@@ -29,6 +29,7 @@ mod renewals;
 mod renewed_evenly;
 mod replies;
 mod requests;
+mod resolving;
 mod rows;
 mod scripted;
 mod sessions;
