@@ -30,9 +30,10 @@ use crate::job::{Queue, Timestamp, WorkerId};
 /// Every queue is looked at this often even if nothing woke us: a wake-up that a dying worker
 /// took with it costs no more than this.
 pub(super) const FALLBACK: Duration = Duration::from_secs(10);
-/// After an error of broker or ledger, at first and at most.
+/// After an error of broker or ledger, at first and at most. Both know for themselves when to look
+/// for a server that is away, and answer at once until then: what is waited here comes on top.
 pub(super) const RETRY_MIN: Duration = Duration::from_millis(50);
-pub(super) const RETRY_MAX: Duration = Duration::from_millis(500);
+pub(super) const RETRY_MAX: Duration = Duration::from_millis(150);
 
 /// Claims jobs.
 pub(super) struct Fetcher {
