@@ -74,6 +74,18 @@ struct Pause {
     at_most: Duration,
 }
 
+impl Pause {
+    /// A broker that is back is opened by a worker, who calls: that is heeded at once. A ledger that
+    /// is away keeps nobody from calling.
+    fn after(error: &Error) -> Self {
+        let at_least = match error {
+            Error::Broker(_) => BREATH,
+            Error::Ledger(_) => RETRY,
+        };
+        Self { at_least, at_most: RETRY }
+    }
+}
+
 impl Refiller {
     /// Refills until `stop`.
     pub async fn run(self, stop: CancellationToken) {
@@ -93,7 +105,7 @@ impl Refiller {
                         tracing::warn!(error, "cannot fill the windows now; trying again");
                     }
                     failing = true;
-                    Pause { at_least: RETRY, at_most: RETRY }
+                    Pause::after(&error)
                 }
             };
             let woken = async {
@@ -245,4 +257,18 @@ impl Refiller {
 
 fn limit() -> u32 {
     u32::try_from(ledger::BATCH_MAX).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_an_outage_of_the_broker_a_call_is_heeded_at_once() {
+        let away = || std::io::Error::other("away");
+        let broker = Pause::after(&Error::Broker(broker::Error::Unavailable(Box::new(away()))));
+        assert_eq!((broker.at_least, broker.at_most), (BREATH, RETRY));
+        let ledger = Pause::after(&Error::Ledger(ledger::Error::Unavailable(away().into())));
+        assert_eq!((ledger.at_least, ledger.at_most), (RETRY, RETRY));
+    }
 }

@@ -1,6 +1,5 @@
 //! Looks at claimed jobs before they run: what cannot or must not run is judged here.
 
-use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -8,6 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::judge::row_of;
+use super::question::{Answer, Answers};
 use super::registry::{Registry, Route};
 use super::run::{Judgement, Run};
 use super::{BreakerView, EffectSlot, Family, JobContext};
@@ -15,10 +15,10 @@ use crate::broker::{Delivery, Then};
 use crate::clock::SharedClock;
 use crate::gate::watch::Watch;
 use crate::job::{
-    Category, DecodeError, Durability, Edit, Envelope, JobId, NewJob, Reason, SnoozeReason, Tenant,
-    Timestamp, Token, TraceParent, Uniqueness,
+    Category, DecodeError, Durability, Edit, Envelope, NewJob, Reason, SnoozeReason, Tenant,
+    Timestamp, TraceParent, Uniqueness,
 };
-use crate::ledger::{self, Ledger, Next, Standing, Verdict};
+use crate::ledger::{Ledger, Next, Standing, Verdict};
 
 /// A job that was under way when this many workers crashed runs alone: it may be the culprit, or
 /// only a neighbour.
@@ -39,6 +39,9 @@ pub(super) struct Admission {
     pub(super) watch: Arc<Watch>,
 }
 
+/// A claimed job, and the token that cancels it.
+pub(super) type InHand = (Delivery, CancellationToken);
+
 /// What becomes of claimed jobs.
 #[derive(Default)]
 pub(super) struct Admitted {
@@ -57,105 +60,28 @@ struct Candidate {
 }
 
 impl Admission {
-    /// Sorts claimed jobs into those that run and those that do not.
-    ///
-    /// # Errors
-    /// The ledger had to be asked and cannot be reached; nothing was changed, ask again. What it
-    /// has no sensible answer to is put off, and keeps nobody else waiting.
-    pub(super) async fn admit(
-        &self,
-        claimed: &mut Vec<(Delivery, CancellationToken)>,
-    ) -> Result<Admitted, ledger::Error> {
+    /// Sorts claimed jobs into those that run and those that do not, by what the ledger answered
+    /// about those that [need](Self::needs_ledger) it.
+    pub(super) fn admit(&self, claimed: Vec<InHand>, mut answers: Answers) -> Admitted {
         let now = self.clock.now();
-        let asked: Vec<(JobId, Token)> = claimed
-            .iter()
-            .filter(|(delivery, _)| self.needs_ledger(delivery))
-            .map(|(delivery, _)| (delivery.lease.id, delivery.lease.token))
-            .collect();
-        // What the broker handed out was due by its clock. A worker whose own is behind must not
-        // send it back as not yet due, again and again.
-        let run_ats = claimed.iter().filter_map(|(delivery, _)| delivery.envelope.as_ref().ok());
-        let due = run_ats.map(|envelope| envelope.run_at).fold(now, Timestamp::max);
-        let mut known = self.ask(&asked, due).await?;
-        crate::failpoint!(StampDone if !asked.is_empty());
-        for (delivery, _) in claimed.iter_mut() {
-            if matches!(known.get(&delivery.lease.id), Some(Some(Standing::Yours { .. }))) {
-                self.reload(delivery).await?;
-            }
-        }
         let mut admitted = Admitted::default();
-        for (delivery, cancelled) in claimed.drain(..) {
-            match known.remove(&delivery.lease.id) {
-                Some(None) => admitted.judged.push(put_off(delivery, now.after(PARK))),
-                standing => {
-                    self.sort(delivery, cancelled, standing.flatten(), now, &mut admitted);
+        for (mut delivery, cancelled) in claimed {
+            let standing = match answers.remove(&delivery.lease.id) {
+                None => None,
+                Some(Answer { standing: None, .. }) => {
+                    admitted.judged.push(put_off(delivery, now.after(PARK)));
+                    continue;
                 }
-            }
-        }
-        Ok(admitted)
-    }
-
-    /// Stamps claims; a job whose row makes no sense has no standing.
-    async fn ask(
-        &self,
-        claims: &[(JobId, Token)],
-        now: Timestamp,
-    ) -> Result<HashMap<JobId, Option<Standing>>, ledger::Error> {
-        if claims.is_empty() {
-            return Ok(HashMap::new());
-        }
-        let standings = match self.ledger.stamp(claims, now).await {
-            Ok(standings) => standings.into_iter().map(Some).collect(),
-            // One row spoils the answer for all.
-            Err(ledger::Error::Protocol(_)) => self.ask_singly(claims, now).await?,
-            Err(error) => return Err(error),
-        };
-        Ok(claims.iter().map(|(id, _)| *id).zip(standings).collect())
-    }
-
-    async fn ask_singly(
-        &self,
-        claims: &[(JobId, Token)],
-        now: Timestamp,
-    ) -> Result<Vec<Option<Standing>>, ledger::Error> {
-        let mut standings = Vec::with_capacity(claims.len());
-        for claim in claims {
-            match self.ledger.stamp(std::slice::from_ref(claim), now).await {
-                Ok(answer) => standings.push(answer.into_iter().next()),
-                Err(ledger::Error::Protocol(error)) => {
-                    tracing::error!(
-                        job.id = %claim.0, %error,
-                        "the job's row makes no sense to this program; it is put off"
-                    );
-                    standings.push(None);
+                Some(Answer { standing, envelope }) => {
+                    if let Some(envelope) = envelope {
+                        restore(&mut delivery, envelope);
+                    }
+                    standing
                 }
-                Err(error) => return Err(error),
-            }
+            };
+            self.sort(delivery, cancelled, standing, now, &mut admitted);
         }
-        Ok(standings)
-    }
-
-    /// Puts the record's envelope in place of bytes that cannot be read. Those of a newer program
-    /// stay: they are for a newer worker.
-    async fn reload(&self, delivery: &mut Delivery) -> Result<(), ledger::Error> {
-        let Err(DecodeError::Malformed(_) | DecodeError::TooLong(_)) = &delivery.envelope else {
-            return Ok(());
-        };
-        let row = match self.ledger.job(delivery.lease.id).await {
-            // It stays unreadable.
-            Err(ledger::Error::Protocol(_)) => None,
-            row => row?,
-        };
-        if let Some(row) = row
-            && let Ok(envelope) = Envelope::of(&row.job)
-        {
-            tracing::error!(
-                job.id = %delivery.lease.id, job.queue = %delivery.queue,
-                "the broker held bytes that are no envelope; the job runs from the record"
-            );
-            delivery.envelope = Ok(envelope);
-        }
-        Ok(())
+        admitted
     }
 
     /// Every delivery that is not provably the first, and every one of an effect or of a job whose
@@ -312,6 +238,15 @@ impl Candidate {
     }
 }
 
+/// Puts the record's envelope in place of bytes that cannot be read.
+fn restore(delivery: &mut Delivery, envelope: Envelope) {
+    tracing::error!(
+        job.id = %delivery.lease.id, job.queue = %delivery.queue,
+        "the broker held bytes that are no envelope; the job runs from the record"
+    );
+    delivery.envelope = Ok(envelope);
+}
+
 fn judged(delivery: Delivery, next: Option<Next>, then: Then) -> Judgement {
     let verdict = next.map(|then| Verdict {
         id: delivery.lease.id,
@@ -397,6 +332,11 @@ fn for_newer_worker(delivery: Delivery, envelope: Envelope, now: Timestamp) -> J
         return put_off(delivery, now.after(PARK_UNRECORDED));
     }
     judged(delivery, Some(newer_worker(now)), Then::Gone)
+}
+
+/// It goes back as it was claimed, and is due at once.
+pub(super) fn handed_back(delivery: Delivery) -> Judgement {
+    judged(delivery, None, Then::Back)
 }
 
 /// It stays in the broker as it is, at no attempt's cost.

@@ -11,12 +11,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::absolve::absolve;
 use super::admit::Admission;
+use super::asker::Asker;
 use super::backend::{ClaimedJobs, OnEnded, execute};
 use super::blocks::Blocks;
 use super::calls::Calls;
 use super::ends::Ends;
 use super::fetch::Fetcher;
 use super::inflight::InFlight;
+use super::intake::Intake;
 use super::judge::judge;
 use super::lease::Renewer;
 use super::meter::{Meter, watch_slots};
@@ -259,7 +261,12 @@ impl Worker {
         );
         tokio::spawn(self.welcome().run(stop.drain.clone()));
         let spacing = Spacing::new(Arc::clone(&self.broker));
-        let fetcher = self.fetcher(&inflight, &places, judgements.clone(), doubts, stop);
+        let intake = Arc::new(Intake {
+            inflight: Arc::clone(&inflight),
+            places: Arc::clone(&places),
+            judgements: judgements.clone(),
+            clock: Arc::clone(&self.clock),
+        });
         let (spaced, to_settle_spaced) = mpsc::unbounded_channel();
         tokio::spawn(spacing.run(to_settle, spaced));
         let settling = settler.run(to_record, to_settle_spaced, judgements.clone());
@@ -268,7 +275,7 @@ impl Worker {
             places,
             judgements,
             settling: tokio::spawn(settling),
-            fetching: tokio::spawn(fetcher.run()),
+            fetching: tokio::spawn(self.claim(intake, doubts, stop)),
             executor,
         })
     }
@@ -327,14 +334,13 @@ impl Worker {
         }
     }
 
-    fn fetcher(
+    /// Claims jobs, and asks the ledger about those that need it.
+    fn claim(
         self,
-        inflight: &Arc<InFlight>,
-        places: &Arc<Places>,
-        judgements: mpsc::UnboundedSender<Judgement>,
+        intake: Arc<Intake>,
         doubts: mpsc::UnboundedSender<Queue>,
         stop: &Stop,
-    ) -> Fetcher {
+    ) -> impl Future<Output = ()> + use<> {
         let opener = self.opener();
         let waits = Waits {
             broker: Arc::clone(&self.broker),
@@ -342,28 +348,35 @@ impl Worker {
             quotas: self.quotas,
             heedless: self.registry.catalog().heedless().cloned().collect(),
         };
-        Fetcher {
+        let admission = Arc::new(Admission {
+            registry: self.registry,
+            ledger: self.ledger,
+            clock: Arc::clone(&self.clock),
+            watch: Arc::clone(&self.watch),
+        });
+        let asker = Asker::new(Arc::clone(&admission), Arc::clone(&intake));
+        let (asking, to_ask) = mpsc::unbounded_channel();
+        let fetcher = Fetcher {
             broker: self.broker,
             opener,
-            admission: Admission {
-                registry: self.registry,
-                ledger: self.ledger,
-                clock: Arc::clone(&self.clock),
-                watch: Arc::clone(&self.watch),
-            },
+            admission,
             waits,
-            inflight: Arc::clone(inflight),
+            inflight: Arc::clone(&intake.inflight),
+            intake,
+            asking,
+            aside_max: self.options.concurrency,
             clock: self.clock,
             worker: self.options.id,
             queues: self.options.queues,
             lease: self.options.lease,
-            places: Arc::clone(places),
-            judgements,
             watch: self.watch,
             doubts,
             stop: stop.drain.clone(),
             solitude: self.solitude,
             quarantines: HashMap::new(),
+        };
+        async {
+            tokio::join!(fetcher.run(), asker.run(to_ask));
         }
     }
 }

@@ -12,18 +12,17 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::admit::{Admission, Admitted};
+use super::admit::{Admission, InHand};
 use super::inflight::InFlight;
-use super::judge::judge;
+use super::intake::Intake;
 use super::listener::Listener;
 use super::open::Opener;
 use super::pace::Pace;
-use super::places::Places;
-use super::run::{Ended, Judgement, Run};
+use super::question::Answers;
 use super::schedule::Schedule;
 use super::solitude::Solitude;
 use super::waits::Waits;
-use crate::broker::{self, Broker, Delivery, Then};
+use crate::broker::{self, Broker, Delivery};
 use crate::clock::SharedClock;
 use crate::gate::watch::Watch;
 use crate::job::{Queue, Timestamp, WorkerId};
@@ -31,23 +30,27 @@ use crate::job::{Queue, Timestamp, WorkerId};
 /// Every queue is looked at this often even if nothing woke us: a wake-up that a dying worker
 /// took with it costs no more than this.
 pub(super) const FALLBACK: Duration = Duration::from_secs(10);
-/// After an error of broker or ledger, at first and at most.
+/// After an error of broker or ledger, at first and at most. Both know for themselves when to look
+/// for a server that is away, and answer at once until then: what is waited here comes on top.
 pub(super) const RETRY_MIN: Duration = Duration::from_millis(50);
-const RETRY_MAX: Duration = Duration::from_millis(500);
+pub(super) const RETRY_MAX: Duration = Duration::from_millis(150);
 
 /// Claims jobs.
 pub(super) struct Fetcher {
     pub(super) broker: Arc<dyn Broker>,
     pub(super) opener: Opener,
-    pub(super) admission: Admission,
+    pub(super) admission: Arc<Admission>,
+    pub(super) intake: Arc<Intake>,
+    /// Jobs that the ledger must be asked about.
+    pub(super) asking: mpsc::UnboundedSender<Vec<InHand>>,
+    /// So many of them may wait here for a ledger that is away.
+    pub(super) aside_max: usize,
     pub(super) waits: Waits,
     pub(super) inflight: Arc<InFlight>,
     pub(super) clock: SharedClock,
     pub(super) worker: WorkerId,
     pub(super) queues: Vec<Queue>,
     pub(super) lease: Duration,
-    pub(super) places: Arc<Places>,
-    pub(super) judgements: mpsc::UnboundedSender<Judgement>,
     pub(super) watch: Arc<Watch>,
     /// Told of queues that may have lost leases.
     pub(super) doubts: mpsc::UnboundedSender<Queue>,
@@ -173,7 +176,7 @@ impl Fetcher {
         }
         let held = self.hold(claimed.deliveries);
         drop(turn);
-        self.take(held).await;
+        self.take(held, claimed.now).await;
         self.heed_quarantine(&queue, claimed.quarantined, schedule).await
     }
 
@@ -188,75 +191,23 @@ impl Fetcher {
     }
 
     /// Takes claimed jobs in hand: their leases are renewed from here on.
-    pub(super) fn hold(&self, deliveries: Vec<Delivery>) -> Vec<(Delivery, CancellationToken)> {
+    pub(super) fn hold(&self, deliveries: Vec<Delivery>) -> Vec<InHand> {
         let tokens = self.inflight.claimed(&deliveries);
         deliveries.into_iter().zip(tokens).collect()
     }
 
-    /// Admits claimed jobs and hands them on.
-    pub(super) async fn take(&mut self, held: Vec<(Delivery, CancellationToken)>) {
+    /// Admits jobs that were claimed at a time of the broker's, and hands them on. Those that the
+    /// ledger must be asked about wait for it elsewhere.
+    pub(super) async fn take(&mut self, held: Vec<InHand>, now: Timestamp) {
         crate::failpoint!(ClaimHeld if !held.is_empty());
+        let held = self.put_off_surplus(held, now);
         let held = self.put_off_waiting(held).await;
-        // What the ledger need not be asked about does not wait for it.
         let (asking, plain): (Vec<_>, Vec<_>) =
             held.into_iter().partition(|(delivery, _)| self.admission.needs_ledger(delivery));
-        for waiting in [plain, asking] {
-            self.take_in(waiting).await;
+        self.intake.hand_on(self.admission.admit(plain, Answers::new()));
+        if !asking.is_empty() {
+            // It ends after us.
+            let _ = self.asking.send(asking);
         }
     }
-
-    async fn take_in(&mut self, mut waiting: Vec<(Delivery, CancellationToken)>) {
-        let Some(admitted) = self.admit(&mut waiting).await else {
-            for (delivery, _) in waiting {
-                self.hand_back(delivery);
-            }
-            return;
-        };
-        for judgement in admitted.judged {
-            self.inflight.judged_unstarted(&judgement.queue);
-            let _ = self.judgements.send(judgement);
-        }
-        let runs: Vec<Arc<Run>> = admitted.runs.into_iter().map(Arc::new).collect();
-        self.inflight.admitted(&runs);
-        if crate::planted!(AckBeforeRun) {
-            for run in &runs {
-                let _ = self.judgements.send(unearned(run, self.clock.now()));
-            }
-        }
-        self.places.put(runs);
-    }
-
-    /// Asks the ledger until it answers; `None` if the worker drains before.
-    async fn admit(&self, waiting: &mut Vec<(Delivery, CancellationToken)>) -> Option<Admitted> {
-        let mut retry = RETRY_MIN;
-        loop {
-            match self.admission.admit(waiting).await {
-                Ok(admitted) => return Some(admitted),
-                Err(error) => {
-                    if retry == RETRY_MIN {
-                        let error = &error as &dyn std::error::Error;
-                        tracing::warn!(error, "cannot ask the ledger now; claimed jobs wait");
-                    }
-                }
-            }
-            tokio::select! {
-                () = self.stop.cancelled() => return None,
-                () = tokio::time::sleep(retry) => {}
-            }
-            retry = (retry * 2).min(RETRY_MAX);
-        }
-    }
-
-    fn hand_back(&self, delivery: Delivery) {
-        self.inflight.judged_unstarted(&delivery.queue);
-        let Delivery { queue, lease, .. } = delivery;
-        let (verdict, then) = (None, Then::Back);
-        let back = Judgement { queue, lease, verdict, then, retry: None, first_attempt: false };
-        let _ = self.judgements.send(back);
-    }
-}
-
-/// The judgement of a job that did what it should, about one that has not begun: a planted bug.
-fn unearned(run: &Run, now: Timestamp) -> Judgement {
-    judge(run, &Ended::Answered { started_at: now, ended_at: now, result: Ok(()) }, 0.0).0
 }

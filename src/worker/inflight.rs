@@ -31,6 +31,8 @@ pub(super) struct InFlight {
     active: AtomicUsize,
     /// Claimed and not yet handed to a handler.
     buffered: AtomicUsize,
+    /// Claimed, and set aside.
+    aside: AtomicUsize,
     /// Judged, and their handlers have not let go.
     overdue: AtomicUsize,
     /// The same by queue.
@@ -156,6 +158,33 @@ impl InFlight {
                 cancelled
             })
             .collect()
+    }
+
+    /// A claimed job has to wait, and takes no place meanwhile. Its lease is renewed.
+    pub(super) fn set_aside(&self, queue: &Queue) {
+        self.aside.fetch_add(1, Ordering::SeqCst);
+        self.active.fetch_sub(1, Ordering::SeqCst);
+        self.buffered.fetch_sub(1, Ordering::SeqCst);
+        self.lanes.set_aside(queue);
+        self.note_change();
+    }
+
+    /// A job that was set aside is to run after all.
+    pub(super) fn taken_up(&self, queue: &Queue) {
+        self.active.fetch_add(1, Ordering::SeqCst);
+        self.buffered.fetch_add(1, Ordering::SeqCst);
+        self.lanes.claimed(queue);
+        self.left_aside();
+    }
+
+    /// A job that was set aside was judged. It says nothing of how fast jobs of its queue end.
+    pub(super) fn left_aside(&self) {
+        self.aside.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Jobs set aside.
+    pub(super) fn aside(&self) -> usize {
+        self.aside.load(Ordering::SeqCst)
     }
 
     /// The runs that are going on, or wait to.
@@ -334,7 +363,7 @@ impl InFlight {
         if self.solitude.is_taken() {
             return 0;
         }
-        let unsettled = self.len().saturating_sub(self.active());
+        let unsettled = self.len().saturating_sub(self.active() + self.aside());
         let room = UNSETTLED_MAX.saturating_sub(unsettled);
         self.lanes.room(queue, ahead).min(room)
     }

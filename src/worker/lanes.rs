@@ -42,6 +42,14 @@ impl Lanes {
         }
     }
 
+    /// A claimed job of the queue takes no place for a while.
+    pub(super) fn set_aside(&self, queue: &Queue) {
+        if let Some(lane) = self.of(queue) {
+            lane.active.fetch_sub(1, Ordering::SeqCst);
+            lane.buffered.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
     /// A job of the queue is with its handler, or never gets there. Answers whether the fetcher
     /// wants to know.
     pub(super) fn unbuffered(&self, queue: &Queue) -> bool {

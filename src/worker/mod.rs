@@ -1,7 +1,7 @@
 //! Runs jobs: claims them, carries them to their handlers, records what became of them.
 //!
-//! The parts, in the order a job meets them: `fetch` claims, `admit` looks, `backend` hands to
-//! apalis, `stack` surrounds the handler, `judge` decides, `spacing` keeps
+//! The parts, in the order a job meets them: `fetch` claims, `admit` looks, with what `asker` got to
+//! know of the ledger, `intake` hands on, `backend` hands to apalis, `stack` surrounds the handler, `judge` decides, `spacing` keeps
 //! retries apart, `settle` records. Beside them `lease`
 //! keeps what is held, `open` and `reassert` restore it after a broker lost its memory, `inflight`
 //! knows what that is, `blocks` which accounts are to be left alone, `waits` which jobs must wait for
@@ -12,6 +12,7 @@
 
 mod absolve;
 mod admit;
+mod asker;
 mod backend;
 mod blocks;
 mod calls;
@@ -22,6 +23,7 @@ mod engine;
 mod family;
 mod fetch;
 mod inflight;
+mod intake;
 mod judge;
 mod lanes;
 mod lease;
@@ -32,6 +34,7 @@ mod overdue;
 mod pace;
 mod places;
 mod quarantine;
+mod question;
 mod reassert;
 mod registry;
 mod run;

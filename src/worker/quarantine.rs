@@ -71,6 +71,10 @@ impl Fetcher {
                 if !claimed.quarantined || self.solitude.is_out_of_reach() {
                     return Ok(());
                 }
+                // What is in hand ends only when the ledger hears of it: others must not wait as long.
+                if self.admission.ledger.check().await.is_err() {
+                    return Ok(());
+                }
             }
         }
         let claimed = self.broker.claim_alone(queue, &self.worker, 0, self.lease).await?;
@@ -81,7 +85,7 @@ impl Fetcher {
     /// Carries a quarantined job to its end before anything else is claimed.
     pub(super) async fn run_alone(&mut self, claimed: Claimed, turn: Turn) {
         let held = self.hold(claimed.deliveries);
-        self.take(held).await;
+        self.take(held, claimed.now).await;
         tokio::select! {
             () = self.stop.cancelled() => {}
             () = self.inflight.until(|held| held.len() == 0) => {}

@@ -6,10 +6,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::admit::put_off;
+use super::admit::InHand;
 use super::blocks::Blocks;
 use super::fetch::Fetcher;
 use crate::broker::{Broker, Call, Delivery, Room};
@@ -72,10 +71,7 @@ impl Waits {
 
 impl Fetcher {
     /// Puts the jobs off that must wait, and answers the others.
-    pub(super) async fn put_off_waiting(
-        &self,
-        held: Vec<(Delivery, CancellationToken)>,
-    ) -> Vec<(Delivery, CancellationToken)> {
+    pub(super) async fn put_off_waiting(&self, held: Vec<InHand>) -> Vec<InHand> {
         let deliveries: Vec<&Delivery> = held.iter().map(|(delivery, _)| delivery).collect();
         let waits = self.waits.of(&deliveries).await;
         let now = self.clock.now();
@@ -88,8 +84,7 @@ impl Fetcher {
                 continue;
             };
             let until = expires_at.map_or(until, |expires_at| until.min(expires_at));
-            self.inflight.judged_unstarted(&delivery.queue);
-            let _ = self.judgements.send(put_off(delivery, until));
+            self.intake.put_off(delivery, until);
         }
         others
     }

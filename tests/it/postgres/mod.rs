@@ -1,6 +1,7 @@
 //! PostgreSQL at its limits: gone, frozen, full, locked, and an answer that got lost.
 
 mod away;
+mod cut_off;
 mod follow_ups;
 mod limits;
 mod lost_answer;

@@ -133,8 +133,7 @@ async fn only_what_the_ledger_must_learn_of_waits_for_it_and_keeps_its_lease() {
     for _ in 0..JOBS {
         ids.push(world.producer.enqueue_one(&Recorded {}, recorded.clone()).await.unwrap().id);
     }
-    // In their handlers, not merely claimed: a claimed job is begun in the ledger first, and its
-    // worker claims nothing more until that has answered.
+    // In their handlers, not merely claimed: a claimed job is begun in the ledger first.
     let begun = world.hold.begun.acquire_many(JOBS as u32);
     let _begun = tokio::time::timeout(LONG, begun).await.expect("they run").unwrap();
     block_in_place(|| world.server.kill9());

@@ -1,0 +1,243 @@
+//! A worker that is cut off from its ledger: what need not ask it runs, and the rest waits for it.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use postworks::broker::{Broker, Depth, Reap, Settlement, Then, memory::MemoryBroker};
+use postworks::client::Producer;
+use postworks::clock::{SharedClock, SystemClock};
+use postworks::job::{Durability, Job, JobError, JobId, Queue, State};
+use postworks::ledger::Ledger;
+use postworks::testing::broker::{queue, worker};
+use postworks::testing::postgres_server::PostgresServer;
+use postworks::worker::{Drained, Handler, JobContext, Options, Registry, Stop, Worker};
+use serde::{Deserialize, Serialize};
+use tokio::task::{JoinHandle, block_in_place};
+
+use super::{LONG, ledger, until_ok};
+
+const LEASE: Duration = Duration::from_secs(1);
+
+/// The ledger is asked before each run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Post {}
+
+impl Job for Post {
+    const KIND: &'static str = "post";
+    const EFFECT: bool = true;
+}
+
+/// The ledger knows nothing of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Note {}
+
+impl Job for Note {
+    const KIND: &'static str = "note";
+    const DURABILITY: Durability = Durability::Broker;
+}
+
+#[derive(Clone, Default)]
+struct Count {
+    posts: Arc<Mutex<HashMap<JobId, u32>>>,
+    notes: Arc<AtomicUsize>,
+}
+
+#[async_trait]
+impl Handler<Post> for Count {
+    async fn handle(&self, _: Post, cx: &JobContext) -> Result<(), JobError> {
+        *self.posts.lock().unwrap().entry(cx.id).or_default() += 1;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Handler<Note> for Count {
+    async fn handle(&self, _: Note, _: &JobContext) -> Result<(), JobError> {
+        self.notes.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+struct World {
+    server: PostgresServer,
+    ledger: Arc<dyn Ledger>,
+    broker: Arc<dyn Broker>,
+    producer: Producer,
+    clock: SharedClock,
+    registry: Registry,
+    count: Count,
+    stop: Stop,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.stop.now.cancel();
+    }
+}
+
+impl World {
+    /// Stores with open queues; nobody works.
+    async fn start(posts: &Queue, notes: &Queue) -> Self {
+        let server = PostgresServer::launch().await;
+        let (ledger, _) = ledger(&server, 4).await;
+        let ledger: Arc<dyn Ledger> = Arc::new(ledger);
+        let clock: SharedClock = SystemClock::shared();
+        let broker: Arc<dyn Broker> = Arc::new(MemoryBroker::new(Arc::clone(&clock)));
+        for queue in [posts, notes] {
+            broker.open(queue, 1).await.unwrap();
+        }
+        let count = Count::default();
+        let mut registry = Registry::default();
+        registry.add::<Post>(count.clone(), [posts.clone()]).unwrap();
+        registry.add::<Note>(count.clone(), [notes.clone()]).unwrap();
+        let catalog = Arc::new(registry.catalog().clone());
+        let producer =
+            Producer::new(Arc::clone(&ledger), Arc::clone(&broker), catalog, Arc::clone(&clock));
+        let stop = Stop::default();
+        Self { server, ledger, broker, producer, clock, registry, count, stop }
+    }
+
+    fn work(&self, concurrency: usize) -> JoinHandle<Drained> {
+        let options = Options {
+            id: worker("w"),
+            queues: self.registry.queues().cloned().collect(),
+            concurrency,
+            lease: LEASE,
+            renew: LEASE / 5,
+            grace: Duration::ZERO,
+        };
+        let worker = Worker::new(
+            self.registry.clone(),
+            Arc::clone(&self.broker),
+            Arc::clone(&self.ledger),
+            Arc::clone(&self.clock),
+            options,
+            Arc::default(),
+        );
+        let told = self.stop.clone();
+        tokio::spawn(async move { worker.run(told).await.unwrap() })
+    }
+
+    async fn posts(&self, count: usize, to: &Queue) -> Vec<JobId> {
+        let mut ids = Vec::new();
+        for _ in 0..count {
+            ids.push(self.producer.enqueue_one(&Post {}, to.clone()).await.unwrap().id);
+        }
+        self.producer.flush().await;
+        ids
+    }
+
+    /// Runs notes one after the other.
+    async fn run_notes(&self, count: usize, to: &Queue) {
+        for _ in 0..count {
+            let done = self.count.notes.load(Ordering::SeqCst);
+            self.producer.enqueue_one(&Note {}, to.clone()).await.unwrap();
+            self.until("a note runs", async || self.count.notes.load(Ordering::SeqCst) > done)
+                .await;
+        }
+    }
+
+    async fn depth(&self, of: &Queue) -> Depth {
+        self.broker.depth(std::slice::from_ref(of)).await.unwrap()[0].unwrap()
+    }
+
+    async fn until_claimed(&self, jobs: u64, of: &Queue) {
+        self.until("they are claimed", async || self.depth(of).await.running == jobs).await;
+    }
+
+    async fn until(&self, what: &str, mut holds: impl AsyncFnMut() -> bool) {
+        let start = Instant::now();
+        while !holds().await {
+            assert!(start.elapsed() < LONG, "not in time: {what}");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// Each ran once, at no attempt's cost.
+    async fn all_ran(&self, posts: &[JobId]) {
+        for id in posts {
+            self.until("a post is completed", async || {
+                let (row, _) = until_ok("read", async || self.ledger.job(*id).await).await;
+                let row = row.unwrap();
+                row.state == State::Completed && row.job.failed_attempts == 0
+            })
+            .await;
+        }
+        let runs = self.count.posts.lock().unwrap();
+        assert!(posts.iter().all(|id| runs.get(id) == Some(&1)), "{runs:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plain_jobs_go_on_while_others_wait_for_the_ledger_and_keep_their_leases() {
+    let (posts, notes) = (queue("post"), queue("note"));
+    let world = World::start(&posts, &notes).await;
+    let ids = world.posts(5, &posts).await;
+    block_in_place(|| world.server.freeze());
+    world.work(20);
+    world.until_claimed(5, &posts).await;
+    let start = Instant::now();
+    while start.elapsed() < LEASE * 3 {
+        world.run_notes(1, &notes).await;
+        assert_eq!(world.depth(&posts).await.running, 5, "they are held");
+        assert_eq!(world.broker.reap(&posts, Reap::Expired).await.unwrap(), []);
+    }
+    block_in_place(|| world.server.thaw());
+    world.all_ran(&ids).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_that_wait_for_the_ledger_do_not_starve_those_behind_them() {
+    const PLACES: usize = 2;
+    let mixed = queue("mixed");
+    let world = World::start(&mixed, &mixed).await;
+    let ids = world.posts(50, &mixed).await;
+    block_in_place(|| world.server.kill9());
+    world.work(PLACES);
+    world.run_notes(20, &mixed).await;
+    world
+        .until("most wait in the broker", async || {
+            let depth = world.depth(&mixed).await;
+            depth.running == PLACES as u64 && depth.delayed == ids.len() as u64 - depth.running
+        })
+        .await;
+    block_in_place(|| world.server.start());
+    world.all_ran(&ids).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_that_wait_for_the_ledger_are_handed_back_when_the_worker_stops() {
+    let (posts, notes) = (queue("post"), queue("note"));
+    let world = World::start(&posts, &notes).await;
+    world.posts(5, &posts).await;
+    block_in_place(|| world.server.freeze());
+    let working = world.work(20);
+    world.until_claimed(5, &posts).await;
+    world.run_notes(1, &notes).await;
+    world.stop.drain.cancel();
+    let drained = tokio::time::timeout(LONG, working).await.expect("it stops").unwrap();
+    assert_eq!(drained.unsettled, 0);
+    let depth = world.depth(&posts).await;
+    assert_eq!((depth.ready, depth.delayed, depth.running), (5, 0, 0));
+    block_in_place(|| world.server.thaw());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quarantined_job_that_waits_for_the_ledger_keeps_nobody_waiting() {
+    let mixed = queue("mixed");
+    let world = World::start(&mixed, &mixed).await;
+    let ids = world.posts(1, &mixed).await;
+    let claimed = world.broker.claim(&mixed, &worker("other"), 1, LEASE).await.unwrap();
+    let lease = claimed.deliveries[0].lease.clone();
+    let quarantined = [Settlement { lease, then: Then::Quarantine }];
+    world.broker.settle(&mixed, &quarantined).await.unwrap();
+    block_in_place(|| world.server.freeze());
+    world.work(2);
+    // It has nothing in hand, so it takes that job first.
+    world.run_notes(20, &mixed).await;
+    block_in_place(|| world.server.thaw());
+    world.all_ran(&ids).await;
+}
