@@ -354,7 +354,8 @@ impl Worker {
             clock: Arc::clone(&self.clock),
             watch: Arc::clone(&self.watch),
         });
-        let asker = Asker::new(Arc::clone(&admission), Arc::clone(&intake));
+        let asker =
+            Asker::new(Arc::clone(&admission), Arc::clone(&intake), self.options.concurrency);
         let (asking, to_ask) = mpsc::unbounded_channel();
         let fetcher = Fetcher {
             broker: self.broker,

@@ -200,7 +200,7 @@ impl Fetcher {
     /// ledger must be asked about wait for it elsewhere.
     pub(super) async fn take(&mut self, held: Vec<InHand>, now: Timestamp) {
         crate::failpoint!(ClaimHeld if !held.is_empty());
-        let held = self.put_off_surplus(held, now);
+        let (held, was_surplus) = self.put_off_surplus(held, now);
         let held = self.put_off_waiting(held).await;
         let (asking, plain): (Vec<_>, Vec<_>) =
             held.into_iter().partition(|(delivery, _)| self.admission.needs_ledger(delivery));
@@ -208,6 +208,9 @@ impl Fetcher {
         if !asking.is_empty() {
             // It ends after us.
             let _ = self.asking.send(asking);
+        }
+        if was_surplus {
+            self.rest_after_surplus().await;
         }
     }
 }

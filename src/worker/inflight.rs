@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -33,6 +33,8 @@ pub(super) struct InFlight {
     buffered: AtomicUsize,
     /// Claimed, and set aside.
     aside: AtomicUsize,
+    /// The ledger has been away for long, and jobs wait for it.
+    cut_off: AtomicBool,
     /// Judged, and their handlers have not let go.
     overdue: AtomicUsize,
     /// The same by queue.
@@ -185,6 +187,16 @@ impl InFlight {
     /// Jobs set aside.
     pub(super) fn aside(&self) -> usize {
         self.aside.load(Ordering::SeqCst)
+    }
+
+    /// The ledger is away for longer than a moment, or is not any more.
+    pub(super) fn note_cut_off(&self, is_cut_off: bool) {
+        self.cut_off.store(is_cut_off, Ordering::SeqCst);
+    }
+
+    /// Whether jobs wait for a ledger that has been away for longer than a moment.
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.cut_off.load(Ordering::SeqCst)
     }
 
     /// The runs that are going on, or wait to.

@@ -76,10 +76,10 @@ impl Solitude {
         Some(Turn { solitude: self.clone(), keeps_others_out: true })
     }
 
-    /// Whether a handler of this process blocks its thread and does not let go, so that nobody can
-    /// be alone here.
+    /// Whether nobody can be alone here: a handler of this process blocks its thread and does not
+    /// let go, or jobs in hand wait for a ledger that is away.
     pub(super) fn is_out_of_reach(&self) -> bool {
-        self.lock().members().any(|member| member.overdue() > 0)
+        self.lock().members().any(|member| member.overdue() > 0 || member.is_cut_off())
     }
 
     /// How long the longest run of this process takes already.

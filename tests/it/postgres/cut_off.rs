@@ -194,7 +194,7 @@ async fn jobs_that_wait_for_the_ledger_do_not_starve_those_behind_them() {
     const PLACES: usize = 2;
     let mixed = queue("mixed");
     let world = World::start(&mixed, &mixed).await;
-    let ids = world.posts(50, &mixed).await;
+    let ids = world.posts(6, &mixed).await;
     block_in_place(|| world.server.kill9());
     world.work(PLACES);
     world.run_notes(20, &mixed).await;
@@ -204,6 +204,23 @@ async fn jobs_that_wait_for_the_ledger_do_not_starve_those_behind_them() {
             depth.running == PLACES as u64 && depth.delayed == ids.len() as u64 - depth.running
         })
         .await;
+    block_in_place(|| world.server.start());
+    world.all_ran(&ids).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_cut_off_leaves_most_jobs_to_the_others() {
+    const JOBS: usize = 500;
+    let posts = queue("post");
+    let world = World::start(&posts, &queue("note")).await;
+    let ids = world.posts(JOBS, &posts).await;
+    block_in_place(|| world.server.kill9());
+    world.work(2);
+    world.until("it is cut off", async || world.depth(&posts).await.delayed > 0).await;
+    // Time is the subject: it could claim all of them in that of one claim.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let depth = world.depth(&posts).await;
+    assert!(depth.ready > JOBS as u64 / 2, "{depth:?}");
     block_in_place(|| world.server.start());
     world.all_ran(&ids).await;
 }
