@@ -96,8 +96,14 @@ impl BreakerView {
     /// alone, and not by what else it waited for. A handler that never says so is judged by all of
     /// its time.
     pub async fn calling<T>(&self, call: impl Future<Output = T>) -> T {
-        let _timer = self.0.as_deref().map(Timer::start);
+        let _timer = self.0.as_deref().map(Timer::of_call);
         call.await
+    }
+
+    /// Waits, within a call, for something that the platform has nothing to do with.
+    pub async fn not_calling<T>(&self, own: impl Future<Output = T>) -> T {
+        let _timer = self.0.as_deref().map(Timer::of_own);
+        own.await
     }
 
     /// How long the run has waited for the platform, if its handler says so.
@@ -107,28 +113,69 @@ impl BreakerView {
     }
 }
 
-/// Adds its own life to a run's calls, also if the call is given up.
+/// Adds its own life to a run's calls or takes it off, also if what it times is given up.
 struct Timer<'a> {
     seen: &'a Seen,
     started: Instant,
+    is_call: bool,
 }
 
 impl<'a> Timer<'a> {
-    fn start(seen: &'a Seen) -> Self {
+    fn of_call(seen: &'a Seen) -> Self {
         let _ = seen.calling.compare_exchange(NEVER, 0, Ordering::SeqCst, Ordering::SeqCst);
-        Self { seen, started: Instant::now() }
+        Self { seen, started: Instant::now(), is_call: true }
+    }
+
+    fn of_own(seen: &'a Seen) -> Self {
+        Self { seen, started: Instant::now(), is_call: false }
     }
 }
 
 impl Drop for Timer<'_> {
     fn drop(&mut self) {
         let micros = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(NEVER / 2);
-        self.seen.calling.fetch_add(micros, Ordering::SeqCst);
+        // Taken off before the call that it is within is added: the sum wraps, and back.
+        match self.is_call {
+            true => self.seen.calling.fetch_add(micros, Ordering::SeqCst),
+            false => self.seen.calling.fetch_sub(micros, Ordering::SeqCst),
+        };
     }
 }
 
 impl fmt::Debug for BreakerView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BreakerView").field("has_opened", &self.has_opened()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::memory::MemoryBroker;
+    use crate::clock::SystemClock;
+    use crate::gate::breaker::Settings;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn view() -> BreakerView {
+        let broker = Arc::new(MemoryBroker::new(SystemClock::shared()));
+        let watch = Watch::new(broker, Settings::default());
+        BreakerView::new(&watch, &Queue::parse("post.kite").unwrap(), 0)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_call_waits_for_that_is_not_the_platforms_is_taken_off() {
+        let view = view();
+        assert_eq!(view.called_for(), None);
+        let call = async {
+            tokio::time::sleep(2 * SECOND).await;
+            view.not_calling(tokio::time::sleep(30 * SECOND)).await;
+        };
+        view.calling(call).await;
+        assert_eq!(view.called_for(), Some(2 * SECOND));
+        // One that is given up in the middle of it.
+        let endless = view.calling(view.not_calling(std::future::pending::<()>()));
+        assert!(tokio::time::timeout(60 * SECOND, endless).await.is_err());
+        assert_eq!(view.called_for(), Some(2 * SECOND));
     }
 }

@@ -1,6 +1,8 @@
 //! What a publication sends is fixed at its first attempt: the same at every later one, whatever
 //! becomes of the post.
 
+use std::sync::Arc;
+
 use postworks::job::Timestamp;
 use postworks::ledger::Tx;
 use postworks::on_tx;
@@ -8,7 +10,7 @@ use url::Url;
 use uuid::Uuid;
 
 use super::{Content, Error, Store, time};
-use crate::platforms::Outgoing;
+use crate::platforms::{Originals, Outgoing};
 
 /// What is sent, the same at every attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,6 +92,7 @@ impl Store {
         publication_id: Uuid,
         frozen: Frozen,
         public: Option<&Url>,
+        keeper: &Arc<dyn Originals>,
     ) -> Result<Outgoing, Error> {
         let Content { text, title, link, images } = frozen.content;
         Ok(Outgoing {
@@ -97,7 +100,7 @@ impl Store {
             text,
             title,
             link,
-            images: self.images(&images, public).await?,
+            images: self.images(&images, public, keeper).await?,
             reply_to: frozen.reply_to,
             created_at: frozen.at,
         })

@@ -62,7 +62,31 @@ fn side(pixels: i64) -> Result<u32, Error> {
 #[derive(Debug, Default)]
 pub(super) struct Shown(HashMap<Uuid, Media>);
 
+/// Reads the [`Facts`] of images.
+macro_rules! facts {
+    ($images:expr, $executor:expr) => {{
+        let mut query = QueryBuilder::new(
+            "SELECT id, kind, width, height, CAST(length(bytes) AS bigint) AS size FROM media \
+             WHERE id IN (",
+        );
+        let mut list = query.separated(", ");
+        for image in $images {
+            list.push_bind(image.media_id);
+        }
+        query.push(")").build_query_as().fetch_all($executor).await
+    }};
+}
+
 impl Shown {
+    fn of(rows: Vec<Facts>) -> Result<Self, Error> {
+        let media = |row: Facts| {
+            let bytes = usize::try_from(row.size).unwrap_or(usize::MAX);
+            let (kind, width, height) = (kind(&row.kind)?, side(row.width)?, side(row.height)?);
+            Ok((row.id, Media { id: row.id, kind, bytes, width, height }))
+        };
+        Ok(Self(rows.into_iter().map(media).collect::<Result<_, Error>>()?))
+    }
+
     /// The post as platforms' limits look at it.
     pub(super) fn draft<'a>(&self, content: &'a Content, is_reply: bool) -> Draft<'a> {
         let image = |image: &'a PostImage| {
@@ -130,23 +154,22 @@ impl Store {
     }
 
     /// The images of a post, in their order; with their addresses if this instance is found at
-    /// `public`. Their bytes are read when they are wanted.
+    /// `public`. Their bytes are read from `keeper` when they are wanted.
     pub(super) async fn images(
         &self,
         images: &[PostImage],
         public: Option<&Url>,
+        keeper: &Arc<dyn Originals>,
     ) -> Result<Vec<Image>, Error> {
         if images.is_empty() {
             return Ok(Vec::new());
         }
-        let mut tx = self.db.begin().await?;
-        let found = shown(&mut tx, images).await?;
-        tx.commit().await?;
-        let keeper: Arc<dyn Originals> = Arc::new(self.clone());
+        let rows: Vec<Facts> = on_db!(&self.db, pool => facts!(images, pool))?;
+        let found = Shown::of(rows)?;
         let image = |PostImage { media_id, alt }: &PostImage| {
             let id = *media_id;
             let media = found.0.get(&id).ok_or_else(|| gone(id))?;
-            let keeper = Arc::clone(&keeper);
+            let keeper = Arc::clone(keeper);
             Ok(Image {
                 id,
                 kind: media.kind,
@@ -179,21 +202,8 @@ pub(super) async fn shown(tx: &mut Tx, images: &[PostImage]) -> Result<Shown, Er
     if images.is_empty() {
         return Ok(Shown::default());
     }
-    let rows: Vec<Facts> = on_tx!(tx, conn => {
-        let mut query =
-            QueryBuilder::new("SELECT id, kind, width, height, CAST(length(bytes) AS bigint) AS size FROM media WHERE id IN (");
-        let mut list = query.separated(", ");
-        for image in images {
-            list.push_bind(image.media_id);
-        }
-        query.push(")").build_query_as().fetch_all(conn).await
-    })?;
-    let facts = |row: Facts| {
-        let bytes = usize::try_from(row.size).unwrap_or(usize::MAX);
-        let (kind, width, height) = (kind(&row.kind)?, side(row.width)?, side(row.height)?);
-        Ok((row.id, Media { id: row.id, kind, bytes, width, height }))
-    };
-    Ok(Shown(rows.into_iter().map(facts).collect::<Result<_, Error>>()?))
+    let rows: Vec<Facts> = on_tx!(tx, conn => facts!(images, conn))?;
+    Shown::of(rows)
 }
 
 /// Lets a post have these images, in its transaction; from then on none of them goes before it does.

@@ -1,6 +1,7 @@
 //! What posts hold: images, links and titles, what publications keep of them, and which images go.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use postworks::clock::Clock as _;
 use postworks::job::{CleanupScope, DataCleanup, Job as _, PostPublication};
@@ -8,7 +9,7 @@ use postworks::ledger::{AuditEntry, AuditFilter, Db, Ledger as _};
 use postworks_workers::handlers::CleanUp;
 use postworks_workers::images::measure;
 use postworks_workers::platforms::{
-    Descriptor, ImageKind, ImageLimits, Length, Limits, Link, Refusal,
+    Descriptor, ImageKind, ImageLimits, Length, Limits, Link, Originals, Refusal,
 };
 use postworks_workers::store::{
     Content, Error, Post, PostImage, PublicationState, Publish, Revised, Revision, Scheduled,
@@ -52,6 +53,10 @@ pub(crate) static SHOWING: Descriptor = Descriptor {
 };
 
 const DAY_S: u64 = 24 * 3_600;
+
+fn keeper(world: &World) -> Arc<dyn Originals> {
+    Arc::new(world.store.clone())
+}
 
 async fn upload(world: &World, bytes: &[u8]) -> Uuid {
     world.store.add_media(measure(bytes).unwrap(), bytes).await.unwrap().id
@@ -286,7 +291,7 @@ async fn an_image_stays_as_long_as_a_post_has_or_had_it(db: Db) {
     assert_eq!(there().await, (true, false));
     // What the publication froze is still sent.
     let frozen = world.store.freeze(id).await.unwrap();
-    let post = world.store.outgoing(id, frozen, None).await.unwrap();
+    let post = world.store.outgoing(id, frozen, None, &keeper(&world)).await.unwrap();
     assert_eq!(post.images[0].bytes.read().await.unwrap(), used);
     world.publish(id).await.unwrap();
     assert_eq!(world.row(id).await.state, PublicationState::Published);
@@ -311,7 +316,8 @@ async fn what_is_sent_has_its_images_in_order_and_where_they_are_found(db: Db) {
     let id = publish(&world, post, &[]).await[0].publication_id;
     let frozen = world.store.freeze(id).await.unwrap();
     let public = "https://app.example/jobs/".parse().unwrap();
-    let sent = world.store.outgoing(id, frozen.clone(), Some(&public)).await.unwrap();
+    let sent =
+        world.store.outgoing(id, frozen.clone(), Some(&public), &keeper(&world)).await.unwrap();
     assert_eq!((sent.publication_id, sent.text.as_str()), (id, "three"));
     assert_eq!(sent.created_at, frozen.at);
     for (n, (image, asked)) in sent.images.iter().zip(&images).enumerate() {
@@ -325,7 +331,7 @@ async fn what_is_sent_has_its_images_in_order_and_where_they_are_found(db: Db) {
     }
     let kinds: Vec<ImageKind> = sent.images.iter().map(|image| image.kind).collect();
     assert_eq!(kinds, [ImageKind::Webp, ImageKind::Jpeg, ImageKind::Png]);
-    let sent = world.store.outgoing(id, frozen, None).await.unwrap();
+    let sent = world.store.outgoing(id, frozen, None, &keeper(&world)).await.unwrap();
     assert!(sent.images.iter().all(|image| image.url.is_none()));
 }
 

@@ -14,6 +14,7 @@
 //! long the ledger is away, and whatever the run does after it.
 
 mod earlier;
+mod own_time;
 mod sending;
 
 use std::sync::Arc;
@@ -24,11 +25,12 @@ use postworks::job::{ErrorClass, JobError, PostPublication, Timestamp};
 use postworks::worker::{Effect, Handler, JobContext};
 use secrecy::SecretString;
 
+use self::own_time::OwnTime;
 use self::sending::{Sending, missed};
 use super::Services;
 use crate::platforms::{
-    Account, Bearer, Committed, Draft, Outgoing, Platform, Preparation, Prepared, Published,
-    Recourse, Refusal,
+    Account, Bearer, Committed, Draft, Originals, Outgoing, Platform, Preparation, Prepared,
+    Published, Recourse, Refusal,
 };
 use crate::store::{
     Begun, ConnectorState, Earlier, Error, Late, Publication, PublicationState, SEND_WITHIN,
@@ -158,7 +160,9 @@ impl Attempt<'_> {
             return Err(self.failed(JobError::new(ErrorClass::Invalid, words)));
         }
         let public = self.services.public_url.as_ref();
-        let post = store.outgoing(id, frozen, public).await.map_err(|error| self.fault(error))?;
+        let keeper: Arc<dyn Originals> = Arc::new(OwnTime(store.clone(), self.cx.breaker.clone()));
+        let post = store.outgoing(id, frozen, public, &keeper).await;
+        let post = post.map_err(|error| self.fault(error))?;
         postworks::failpoint!(PoisonRun if post.text.starts_with("poison"));
         let mut earlier = Earlier::None;
         if self.publication.state == PublicationState::Sending {

@@ -66,6 +66,8 @@ impl LinkedInClient {
         owner: &str,
         image: &Image,
     ) -> Result<Uploaded, JobError> {
+        // First: an upload that is begun and gets nothing is left over.
+        let bytes = image.bytes.read().await?;
         let made_at = self.http.now();
         let call = by.call(API, Step::Upload);
         let mut url = endpoint(&by.account.base_url, "rest/images");
@@ -80,7 +82,7 @@ impl LinkedInClient {
             .request(Method::PUT, to)
             .bearer_auth(by.access.expose_secret())
             .header(http::header::CONTENT_TYPE, image.kind.mime())
-            .body(image.bytes.read().await?);
+            .body(bytes);
         self.http.done(call, request).await?;
         Ok(Uploaded { urn: value.image, made_at })
     }
