@@ -1,7 +1,8 @@
 //! A person's word for what became of a publication that nobody knew about.
 //!
 //! Of a post that they name, the word counts as little as a look-up does that cannot tell whose it
-//! is: what another publication has is not given to a second one, which would be lost then.
+//! is: what another publication has is not given to a second one, which would be lost then. Only
+//! publications of the person's own tenant are looked at, as everywhere.
 
 use postworks::job::Timestamp;
 use postworks::ledger::{AuditEntry, SqlLedger, Tx};

@@ -69,6 +69,19 @@ impl Attempt<'_> {
         Err(JobError::new(ErrorClass::Unknown { repeatable: false }, words))
     }
 
+    /// Where people see a post that was found.
+    pub(super) async fn look_for_address_of_found(&self, found: Published) {
+        let call = |account: Account, access: SecretString| {
+            let found = found.clone();
+            async move {
+                self.look_for_address(account.with(&access), found).await;
+                Ok(())
+            }
+        };
+        // It is published, whatever becomes of this.
+        let _ = self.services.accounts.with_access(self.publication.connector_id, call).await;
+    }
+
     async fn ask(
         &self,
         by: Bearer<'_>,
@@ -85,11 +98,7 @@ impl Attempt<'_> {
         let others = &others.map_err(|error| self.fault(error))?;
         let sought = Sought { since, until, named, others };
         let asked = self.platform.reconcile(by, post, prepared, sought);
-        Ok(match self.cx.breaker.calling(asked).await? {
-            Reconciled::There(post) => Reconciled::There(self.addressed(by, post).await),
-            Reconciled::Alike(post) => Reconciled::Alike(self.addressed(by, post).await),
-            other => other,
-        })
+        self.cx.breaker.calling(asked).await
     }
 
     /// Records that a post that reads as this one is this one, unless it is another publication's.

@@ -171,7 +171,8 @@ impl Attempt<'_> {
                 Recourse::Repeat => Earlier::Open,
                 Recourse::Reconcile => {
                     if let Some(published) = self.reconcile(&post).await? {
-                        self.sending.published(published);
+                        self.sending.published(published.clone());
+                        self.look_for_address_of_found(published).await;
                         return Ok(());
                     }
                     Earlier::Absent
@@ -246,9 +247,8 @@ impl Attempt<'_> {
                 };
                 let published = answer.as_ref().ok().cloned();
                 self.heard(answer)?;
-                // That it is there is kept, however this ends.
                 if let Some(published) = published {
-                    self.sending.published(self.addressed(by, published).await);
+                    self.look_for_address(by, published).await;
                 }
                 Ok(())
             }
@@ -342,17 +342,17 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    /// The post with the address where people see it, which some platforms must be asked for.
-    async fn addressed(&self, by: Bearer<'_>, published: Published) -> Published {
+    /// Where people see the post, on platforms that must be asked. That it is there is known already, and
+    /// kept however this ends.
+    async fn look_for_address(&self, by: Bearer<'_>, published: Published) {
         if published.remote_url.is_some() {
-            return published;
+            return;
         }
         let asked = self.platform.address(by, &published.remote_id);
-        match tokio::time::timeout(ADDRESS_WITHIN, asked).await {
-            Ok(Ok(remote_url)) => Published { remote_url, ..published },
-            // It is there all the same.
-            Ok(Err(_)) | Err(_) => published,
-        }
+        let Ok(Ok(Some(url))) = tokio::time::timeout(ADDRESS_WITHIN, asked).await else { return };
+        // A post that was adopted is on record already; without this it lacks its address.
+        let _ = self.services.store.keep_address(self.publication.id, &url).await;
+        self.sending.published(Published { remote_url: Some(url), ..published });
     }
 
     /// Keeps what a failure says about the publication.
