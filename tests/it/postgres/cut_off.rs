@@ -6,20 +6,15 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use postworks::broker::{Broker, Depth, Reap, Settlement, Then, memory::MemoryBroker};
-use postworks::client::Producer;
-use postworks::clock::{SharedClock, SystemClock};
+use postworks::broker::{Depth, Reap, Settlement, Then};
 use postworks::job::{Durability, Job, JobError, JobId, Queue, State};
-use postworks::ledger::Ledger;
 use postworks::testing::broker::{queue, worker};
-use postworks::testing::postgres_server::PostgresServer;
-use postworks::worker::{Drained, Handler, JobContext, Options, Registry, Stop, Worker};
+use postworks::worker::{Handler, JobContext, Registry};
 use serde::{Deserialize, Serialize};
-use tokio::task::{JoinHandle, block_in_place};
+use tokio::task::block_in_place;
 
-use super::{LONG, ledger, until_ok};
-
-const LEASE: Duration = Duration::from_secs(1);
+use super::node::{LEASE, Node, until};
+use super::{LONG, until_ok};
 
 /// The ledger is asked before each run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -62,71 +57,26 @@ impl Handler<Note> for Count {
 }
 
 struct World {
-    server: PostgresServer,
-    ledger: Arc<dyn Ledger>,
-    broker: Arc<dyn Broker>,
-    producer: Producer,
-    clock: SharedClock,
-    registry: Registry,
+    node: Node,
     count: Count,
-    stop: Stop,
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        self.stop.now.cancel();
-    }
 }
 
 impl World {
     /// Stores with open queues; nobody works.
     async fn start(posts: &Queue, notes: &Queue) -> Self {
-        let server = PostgresServer::launch().await;
-        let (ledger, _) = ledger(&server, 4).await;
-        let ledger: Arc<dyn Ledger> = Arc::new(ledger);
-        let clock: SharedClock = SystemClock::shared();
-        let broker: Arc<dyn Broker> = Arc::new(MemoryBroker::new(Arc::clone(&clock)));
-        for queue in [posts, notes] {
-            broker.open(queue, 1).await.unwrap();
-        }
         let count = Count::default();
         let mut registry = Registry::default();
         registry.add::<Post>(count.clone(), [posts.clone()]).unwrap();
         registry.add::<Note>(count.clone(), [notes.clone()]).unwrap();
-        let catalog = Arc::new(registry.catalog().clone());
-        let producer =
-            Producer::new(Arc::clone(&ledger), Arc::clone(&broker), catalog, Arc::clone(&clock));
-        let stop = Stop::default();
-        Self { server, ledger, broker, producer, clock, registry, count, stop }
-    }
-
-    fn work(&self, concurrency: usize) -> JoinHandle<Drained> {
-        let options = Options {
-            id: worker("w"),
-            queues: self.registry.queues().cloned().collect(),
-            concurrency,
-            lease: LEASE,
-            renew: LEASE / 5,
-            grace: Duration::ZERO,
-        };
-        let worker = Worker::new(
-            self.registry.clone(),
-            Arc::clone(&self.broker),
-            Arc::clone(&self.ledger),
-            Arc::clone(&self.clock),
-            options,
-            Arc::default(),
-        );
-        let told = self.stop.clone();
-        tokio::spawn(async move { worker.run(told).await.unwrap() })
+        Self { node: Node::start(registry).await, count }
     }
 
     async fn posts(&self, count: usize, to: &Queue) -> Vec<JobId> {
         let mut ids = Vec::new();
         for _ in 0..count {
-            ids.push(self.producer.enqueue_one(&Post {}, to.clone()).await.unwrap().id);
+            ids.push(self.node.producer.enqueue_one(&Post {}, to.clone()).await.unwrap().id);
         }
-        self.producer.flush().await;
+        self.node.producer.flush().await;
         ids
     }
 
@@ -134,33 +84,20 @@ impl World {
     async fn run_notes(&self, count: usize, to: &Queue) {
         for _ in 0..count {
             let done = self.count.notes.load(Ordering::SeqCst);
-            self.producer.enqueue_one(&Note {}, to.clone()).await.unwrap();
-            self.until("a note runs", async || self.count.notes.load(Ordering::SeqCst) > done)
-                .await;
+            self.node.producer.enqueue_one(&Note {}, to.clone()).await.unwrap();
+            until("a note runs", async || self.count.notes.load(Ordering::SeqCst) > done).await;
         }
-    }
-
-    async fn depth(&self, of: &Queue) -> Depth {
-        self.broker.depth(std::slice::from_ref(of)).await.unwrap()[0].unwrap()
     }
 
     async fn until_claimed(&self, jobs: u64, of: &Queue) {
-        self.until("they are claimed", async || self.depth(of).await.running == jobs).await;
-    }
-
-    async fn until(&self, what: &str, mut holds: impl AsyncFnMut() -> bool) {
-        let start = Instant::now();
-        while !holds().await {
-            assert!(start.elapsed() < LONG, "not in time: {what}");
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
+        self.node.until_depth("they are claimed", of, |depth| depth.running == jobs).await;
     }
 
     /// Each ran once, at no attempt's cost.
     async fn all_ran(&self, posts: &[JobId]) {
         for id in posts {
-            self.until("a post is completed", async || {
-                let (row, _) = until_ok("read", async || self.ledger.job(*id).await).await;
+            until("a post is completed", async || {
+                let (row, _) = until_ok("read", async || self.node.ledger.job(*id).await).await;
                 let row = row.unwrap();
                 row.state == State::Completed && row.job.failed_attempts == 0
             })
@@ -176,16 +113,16 @@ async fn plain_jobs_go_on_while_others_wait_for_the_ledger_and_keep_their_leases
     let (posts, notes) = (queue("post"), queue("note"));
     let world = World::start(&posts, &notes).await;
     let ids = world.posts(5, &posts).await;
-    block_in_place(|| world.server.freeze());
-    world.work(20);
+    block_in_place(|| world.node.server.freeze());
+    world.node.work(20);
     world.until_claimed(5, &posts).await;
     let start = Instant::now();
     while start.elapsed() < LEASE * 3 {
         world.run_notes(1, &notes).await;
-        assert_eq!(world.depth(&posts).await.running, 5, "they are held");
-        assert_eq!(world.broker.reap(&posts, Reap::Expired).await.unwrap(), []);
+        assert_eq!(world.node.depth(&posts).await.running, 5, "they are held");
+        assert_eq!(world.node.broker.reap(&posts, Reap::Expired).await.unwrap(), []);
     }
-    block_in_place(|| world.server.thaw());
+    block_in_place(|| world.node.server.thaw());
     world.all_ran(&ids).await;
 }
 
@@ -195,16 +132,14 @@ async fn jobs_that_wait_for_the_ledger_do_not_starve_those_behind_them() {
     let mixed = queue("mixed");
     let world = World::start(&mixed, &mixed).await;
     let ids = world.posts(6, &mixed).await;
-    block_in_place(|| world.server.kill9());
-    world.work(PLACES);
+    block_in_place(|| world.node.server.kill9());
+    world.node.work(PLACES);
     world.run_notes(20, &mixed).await;
-    world
-        .until("most wait in the broker", async || {
-            let depth = world.depth(&mixed).await;
-            depth.running == PLACES as u64 && depth.delayed == ids.len() as u64 - depth.running
-        })
-        .await;
-    block_in_place(|| world.server.start());
+    let jobs = ids.len() as u64;
+    let most_wait =
+        |depth: Depth| depth.running == PLACES as u64 && depth.delayed == jobs - depth.running;
+    world.node.until_depth("most wait in the broker", &mixed, most_wait).await;
+    block_in_place(|| world.node.server.start());
     world.all_ran(&ids).await;
 }
 
@@ -214,14 +149,14 @@ async fn a_worker_that_is_cut_off_leaves_most_jobs_to_the_others() {
     let posts = queue("post");
     let world = World::start(&posts, &queue("note")).await;
     let ids = world.posts(JOBS, &posts).await;
-    block_in_place(|| world.server.kill9());
-    world.work(2);
-    world.until("it is cut off", async || world.depth(&posts).await.delayed > 0).await;
+    block_in_place(|| world.node.server.kill9());
+    world.node.work(2);
+    world.node.until_depth("it is cut off", &posts, |depth| depth.delayed > 0).await;
     // Time is the subject: it could claim all of them in that of one claim.
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let depth = world.depth(&posts).await;
+    let depth = world.node.depth(&posts).await;
     assert!(depth.ready > JOBS as u64 / 2, "{depth:?}");
-    block_in_place(|| world.server.start());
+    block_in_place(|| world.node.server.start());
     world.all_ran(&ids).await;
 }
 
@@ -230,16 +165,16 @@ async fn jobs_that_wait_for_the_ledger_are_handed_back_when_the_worker_stops() {
     let (posts, notes) = (queue("post"), queue("note"));
     let world = World::start(&posts, &notes).await;
     world.posts(5, &posts).await;
-    block_in_place(|| world.server.freeze());
-    let working = world.work(20);
+    block_in_place(|| world.node.server.freeze());
+    let working = world.node.work(20);
     world.until_claimed(5, &posts).await;
     world.run_notes(1, &notes).await;
-    world.stop.drain.cancel();
+    world.node.stop.drain.cancel();
     let drained = tokio::time::timeout(LONG, working).await.expect("it stops").unwrap();
     assert_eq!(drained.unsettled, 0);
-    let depth = world.depth(&posts).await;
+    let depth = world.node.depth(&posts).await;
     assert_eq!((depth.ready, depth.delayed, depth.running), (5, 0, 0));
-    block_in_place(|| world.server.thaw());
+    block_in_place(|| world.node.server.thaw());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -247,14 +182,14 @@ async fn a_quarantined_job_that_waits_for_the_ledger_keeps_nobody_waiting() {
     let mixed = queue("mixed");
     let world = World::start(&mixed, &mixed).await;
     let ids = world.posts(1, &mixed).await;
-    let claimed = world.broker.claim(&mixed, &worker("other"), 1, LEASE).await.unwrap();
+    let claimed = world.node.broker.claim(&mixed, &worker("other"), 1, LEASE).await.unwrap();
     let lease = claimed.deliveries[0].lease.clone();
     let quarantined = [Settlement { lease, then: Then::Quarantine }];
-    world.broker.settle(&mixed, &quarantined).await.unwrap();
-    block_in_place(|| world.server.freeze());
-    world.work(2);
+    world.node.broker.settle(&mixed, &quarantined).await.unwrap();
+    block_in_place(|| world.node.server.freeze());
+    world.node.work(2);
     // It has nothing in hand, so it takes that job first.
     world.run_notes(20, &mixed).await;
-    block_in_place(|| world.server.thaw());
+    block_in_place(|| world.node.server.thaw());
     world.all_ran(&ids).await;
 }

@@ -5,6 +5,7 @@ mod cut_off;
 mod follow_ups;
 mod limits;
 mod lost_answer;
+mod node;
 mod own_transaction;
 mod pool;
 mod tenants;
