@@ -1,19 +1,17 @@
 //! R5: Sentinel makes a replica the master, which does not have everything.
 
-use std::time::Duration;
-
 use tokio::task::block_in_place;
 
 use super::redis::{lost, next_claim};
-use crate::checker::Allowed;
+use crate::checker::{Allowed, Invariant};
 use crate::fleet::{LONG, now_ms};
 use crate::run::Run;
 use crate::world::Plan;
 
 const FLAGS: [&str; 2] = ["--concurrency", "10"];
 
-/// The master is killed under load; later the new one freezes for eight seconds and wakes up as
-/// one that was deposed, with writes that nobody else has.
+/// The master is killed under load; later the new one freezes, until all is done on another, and
+/// wakes up as one that was deposed, with writes that nobody else has.
 pub(crate) async fn failovers(run: Run) {
     let mut world = run.world(Plan { sentinels: true, ..Plan::default() }).await;
     let workers = [world.worker("one", &FLAGS).await, world.worker("two", &FLAGS).await];
@@ -41,9 +39,10 @@ pub(crate) async fn failovers(run: Run) {
     let frozen_ms = now_ms();
     world.journal.publish_many("frozen", 5, &accounts).await;
     block_in_place(|| sentinels.until_master_is(0));
-    // Time is the subject: so long the fleet works on the new master while the old one, which
-    // still believes to be it, may wake up at any moment.
-    tokio::time::sleep(Duration::from_secs(4)).await;
+    // The new master has handed all of them out, which the old one, that still believes to be it,
+    // knows nothing of when it wakes up.
+    let is_done = world.quiet(LONG).await;
+    run.must(is_done, Invariant::I9, "the fleet does nothing on the new master");
     sentinels.servers[1].thaw();
     world.journal.publish_many("thawed", 5, &accounts).await;
     block_in_place(|| sentinels.until_replica_is(1));
