@@ -1,9 +1,11 @@
 //! W2, W5, W8: workers that are killed or replaced in numbers.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use nix::sys::signal::Signal;
+use serde_json::Value;
 
 use crate::checker::{Allowed, Invariant};
 use crate::fleet::{LONG, Process, now_ms, until};
@@ -84,34 +86,42 @@ pub(crate) async fn mass_crash(run: Run) {
     );
 }
 
-/// Replaces every worker, twice, while work goes on.
+/// Replaces every worker, twice, while work goes on; then more of them, until enough was handed back
+/// for a count of attempts to say anything.
 pub(crate) async fn rolling_restart(run: Run) {
+    const PLACES: usize = 5;
     let mut world = run.world(Plan::default()).await;
-    let flags = ["--concurrency", "10", "--grace", "20s"];
+    let flags = ["--concurrency", &PLACES.to_string(), "--grace", "20s", "--queues", QUEUE];
     let mut workers = Vec::new();
     for n in 0..3 {
         workers.push(world.worker(&format!("old-{n}"), &flags).await);
     }
     let accounts = world.connect("sandbox", 10).await;
-    // Long enough that a stopping worker has something to hand back.
     world.fleet.sandbox.slow_down(150).await;
-    let feeding = world.journal.publish_many("rolling", 40, &accounts);
+    let is_over = Cell::new(false);
+    let feeding = async {
+        for n in 0.. {
+            world.journal.publish_many(&format!("rolling {n}"), 4, &accounts).await;
+            if is_over.get() {
+                break;
+            }
+        }
+    };
     let replacing = async {
-        let mut longest = Duration::ZERO;
-        for n in 0..6 {
-            let fresh = world.worker(&format!("new-{n}"), &flags).await;
+        let (mut longest, mut back, mut replaced) = (Duration::ZERO, 0, 0);
+        while replaced < 6 || (back < 3 && replaced < 20) {
+            let fresh = world.worker(&format!("new-{replaced}"), &flags).await;
             let mut old = workers.remove(0);
             workers.push(fresh);
-            let told = Instant::now();
-            old.signal(Signal::SIGTERM);
-            let (status, _) = old.ended(LONG).await;
-            longest = longest.max(told.elapsed());
-            run.must(
-                status.code() == Some(0),
-                Invariant::I9,
-                format!("a drain ended with {status}"),
-            );
+            // A job beyond its places has hardly begun: that is what it hands back.
+            world.holds(&old, QUEUE, PLACES + 1).await;
+            longest = longest.max(drain(&run, &mut old).await);
+            back += handed_back(&old);
+            replaced += 1;
         }
+        is_over.set(true);
+        run.note(format!("{back} jobs handed back by {replaced} workers"));
+        run.must(back > 0, Invariant::I9, "no worker had anything to hand back");
         longest
     };
     let ((), longest) = tokio::join!(feeding, replacing);
@@ -123,6 +133,22 @@ pub(crate) async fn rolling_restart(run: Run) {
     run.figure("rolling restart: attempts burnt", burnt as f64, 0.0, "attempts");
     let calls = history.publish_calls.saturating_sub(history.publications.len() as u64);
     run.figure("rolling restart: requests sent again", calls as f64, 0.0, "requests");
+}
+
+/// Lets a worker end by itself; answers how long that took.
+async fn drain(run: &Run, worker: &mut Process) -> Duration {
+    let told = Instant::now();
+    worker.signal(Signal::SIGTERM);
+    let (status, _) = worker.ended(LONG).await;
+    run.must(status.code() == Some(0), Invariant::I9, format!("a drain ended with {status}"));
+    told.elapsed()
+}
+
+/// How many jobs a worker that has ended says to have handed back.
+fn handed_back(worker: &Process) -> u64 {
+    let log = worker.log();
+    let mut entries = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    entries.find_map(|entry| entry["handed_back"].as_u64()).unwrap_or(0)
 }
 
 /// Starts twenty workers at once, lets them idle, gives them work, and kills all but one.
