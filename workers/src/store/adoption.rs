@@ -115,17 +115,6 @@ impl Store {
         Ok(true)
     }
 
-    /// Keeps where people see a post that is published, unless that is known.
-    pub async fn keep_address(&self, id: Uuid, url: &str) -> Result<(), Error> {
-        const SQL: &str = "UPDATE publications SET remote_url = $2 \
-             WHERE id = $1 AND state = 'published' AND remote_url IS NULL";
-        let mut tx = self.db.begin().await?;
-        on_tx!(&mut tx, conn => {
-            sqlx::query(SQL).bind(id).bind(url).execute(conn).await.map(drop)
-        })?;
-        Ok(tx.commit().await?)
-    }
-
     /// The other publication that has this post, or may be about to. What it answers is true until
     /// the end of the transaction only if that has locked the account before.
     pub(super) async fn owner(

@@ -188,6 +188,9 @@ impl Store {
         let (remote_id, remote_url) = (Some(&published.remote_id), published.remote_url.as_ref());
         let ended = publish(&mut tx, id, remote_id, remote_url, now).await?;
         complete_dead(&mut tx, ended.as_ref(), now).await?;
+        if let (None, Some(url)) = (&ended, remote_url) {
+            keep_address(&mut tx, id, &published.remote_id, url).await?;
+        }
         tx.commit().await?;
         if ended.is_none() {
             self.compare(id, published).await?;
@@ -356,6 +359,15 @@ pub(super) async fn publish(
         .bind(at.as_millis())
         .fetch_optional(conn)
         .await)?)
+}
+
+/// A post that was adopted is on record before it is known where people see it.
+async fn keep_address(tx: &mut Tx, id: Uuid, remote_id: &str, url: &str) -> Result<(), Error> {
+    const SQL: &str = "UPDATE publications SET remote_url = $3 \
+         WHERE id = $1 AND remote_id = $2 AND remote_url IS NULL";
+    Ok(on_tx!(tx, conn => {
+        sqlx::query(SQL).bind(id).bind(remote_id).bind(url).execute(conn).await.map(drop)
+    })?)
 }
 
 pub(super) async fn complete_dead(

@@ -350,8 +350,6 @@ impl Attempt<'_> {
         }
         let asked = self.platform.address(by, &published.remote_id);
         let Ok(Ok(Some(url))) = tokio::time::timeout(ADDRESS_WITHIN, asked).await else { return };
-        // A post that was adopted is on record already; without this it lacks its address.
-        let _ = self.services.store.keep_address(self.publication.id, &url).await;
         self.sending.published(Published { remote_url: Some(url), ..published });
     }
 
