@@ -75,6 +75,8 @@ struct Seen {
     epoch: u64,
     /// How long the run has waited for the platform, in microseconds; [`NEVER`] if it never called.
     calling: AtomicU64,
+    /// How long it waited within calls for something of its own, in microseconds.
+    own: AtomicU64,
 }
 
 const NEVER: u64 = u64::MAX;
@@ -83,7 +85,13 @@ impl BreakerView {
     /// The breaker of a job that was claimed from `queue` in `epoch`.
     pub(super) fn new(watch: &Arc<Watch>, queue: &Queue, epoch: u64) -> Self {
         let (watch, queue) = (Arc::clone(watch), queue.clone());
-        Self(Some(Arc::new(Seen { watch, queue, epoch, calling: AtomicU64::new(NEVER) })))
+        Self(Some(Arc::new(Seen {
+            watch,
+            queue,
+            epoch,
+            calling: AtomicU64::new(NEVER),
+            own: AtomicU64::new(0),
+        })))
     }
 
     /// Whether it has opened since the job was claimed. A handler that has not called the platform
@@ -96,49 +104,45 @@ impl BreakerView {
     /// alone, and not by what else it waited for. A handler that never says so is judged by all of
     /// its time.
     pub async fn calling<T>(&self, call: impl Future<Output = T>) -> T {
-        let _timer = self.0.as_deref().map(Timer::of_call);
+        let _timer = self.0.as_deref().map(|seen| {
+            let _ = seen.calling.compare_exchange(NEVER, 0, Ordering::SeqCst, Ordering::SeqCst);
+            Timer::new(&seen.calling)
+        });
         call.await
     }
 
     /// Waits, within a call, for something that the platform has nothing to do with.
     pub async fn not_calling<T>(&self, own: impl Future<Output = T>) -> T {
-        let _timer = self.0.as_deref().map(Timer::of_own);
+        let _timer = self.0.as_deref().map(|seen| Timer::new(&seen.own));
         own.await
     }
 
     /// How long the run has waited for the platform, if its handler says so.
     pub(super) fn called_for(&self) -> Option<Duration> {
-        let micros = self.0.as_ref()?.calling.load(Ordering::SeqCst);
-        (micros != NEVER).then_some(Duration::from_micros(micros))
+        let seen = self.0.as_ref()?;
+        let calling = seen.calling.load(Ordering::SeqCst);
+        // A call that goes on is not in the sum yet, what it waited for of its own is.
+        let micros = calling.saturating_sub(seen.own.load(Ordering::SeqCst));
+        (calling != NEVER).then_some(Duration::from_micros(micros))
     }
 }
 
-/// Adds its own life to a run's calls or takes it off, also if what it times is given up.
+/// Adds its own life to a sum of microseconds, also if what it times is given up.
 struct Timer<'a> {
-    seen: &'a Seen,
+    sum: &'a AtomicU64,
     started: Instant,
-    is_call: bool,
 }
 
 impl<'a> Timer<'a> {
-    fn of_call(seen: &'a Seen) -> Self {
-        let _ = seen.calling.compare_exchange(NEVER, 0, Ordering::SeqCst, Ordering::SeqCst);
-        Self { seen, started: Instant::now(), is_call: true }
-    }
-
-    fn of_own(seen: &'a Seen) -> Self {
-        Self { seen, started: Instant::now(), is_call: false }
+    fn new(sum: &'a AtomicU64) -> Self {
+        Self { sum, started: Instant::now() }
     }
 }
 
 impl Drop for Timer<'_> {
     fn drop(&mut self) {
         let micros = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(NEVER / 2);
-        // Taken off before the call that it is within is added: the sum wraps, and back.
-        match self.is_call {
-            true => self.seen.calling.fetch_add(micros, Ordering::SeqCst),
-            false => self.seen.calling.fetch_sub(micros, Ordering::SeqCst),
-        };
+        self.sum.fetch_add(micros, Ordering::SeqCst);
     }
 }
 
@@ -170,6 +174,7 @@ mod tests {
         let call = async {
             tokio::time::sleep(2 * SECOND).await;
             view.not_calling(tokio::time::sleep(30 * SECOND)).await;
+            assert_eq!(view.called_for(), Some(Duration::ZERO), "the call goes on");
         };
         view.calling(call).await;
         assert_eq!(view.called_for(), Some(2 * SECOND));
