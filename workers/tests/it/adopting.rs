@@ -1,15 +1,15 @@
 //! Publications of one account whose texts are the same, on a platform where nothing but its text tells
 //! whose a post is: each takes its own, and none is lost or sent twice.
 
+use postworks::clock::Clock as _;
 use postworks::job::{ErrorClass, JobError};
 use postworks::ledger::Db;
 use postworks_workers::platforms::{Published, Reconciled};
 use postworks_workers::store::PublicationState;
-use uuid::Uuid;
 
-use crate::overtaken::{run, script, sent, until_at};
-use crate::scripted::{ASKED, Fault, SECRET};
-use crate::world::{World, on_both};
+use crate::overtaken::{run, sent, until_at, with_a_lost_request};
+use crate::scripted::{ASKED, SECRET};
+use crate::world::{SETTLED_S, World, on_both};
 
 on_both! {
     a_post_that_another_publication_has_is_not_taken_for_ours,
@@ -18,19 +18,11 @@ on_both! {
     what_a_look_up_is_told_of_is_the_accounts_own_and_of_that_time,
     a_look_up_that_is_refused_is_no_answer,
     a_post_that_is_found_gets_its_address,
+    that_a_post_was_found_is_kept_before_its_address_is_asked_for,
+    who_is_short_of_time_does_without_the_address_of_a_post_that_was_found,
 }
 
 const UNKNOWN: ErrorClass = ErrorClass::Unknown { repeatable: false };
-/// More than a request and the platform's visibility take.
-pub(crate) const SETTLED_S: u64 = 60;
-
-/// A publication whose request went nowhere, which nobody knows.
-pub(crate) async fn with_a_lost_request(world: &World, text: &str) -> Uuid {
-    let id = world.publication(text).await;
-    script(world, Fault::Fails(UNKNOWN));
-    world.publish(id).await.unwrap_err();
-    id
-}
 
 pub(crate) fn post(id: &str) -> Published {
     Published { remote_id: id.to_owned(), remote_url: None }
@@ -143,4 +135,32 @@ async fn a_post_that_is_found_gets_its_address(db: Db) {
     world.publish(ours).await.unwrap();
     let row = world.row(ours).await;
     assert_eq!((row.state, row.remote_url), (PublicationState::Published, Some(address)));
+}
+
+async fn that_a_post_was_found_is_kept_before_its_address_is_asked_for(db: Db) {
+    let world = World::new(db, &ASKED).await;
+    let ours = with_a_lost_request(&world, "good morning").await;
+    world.advance(SETTLED_S);
+    // By its key, so that nobody had to adopt it.
+    world.platform.server().reconciliations.push_back(Reconciled::There(post("post-9")));
+    let cx = world.run_of(ours).await;
+    let mut cut_off = run(&world, &cx, ours);
+    until_at(&world.platform.locating, &mut cut_off).await;
+    drop(cut_off);
+    cx.effect.get().unwrap().record().await.unwrap();
+    assert_eq!(world.row(ours).await.state, PublicationState::Published);
+}
+
+async fn who_is_short_of_time_does_without_the_address_of_a_post_that_was_found(db: Db) {
+    let world = World::new(db, &ASKED).await;
+    let ours = with_a_lost_request(&world, "good morning").await;
+    world.advance(SETTLED_S);
+    let address = "https://platform.example/post-9".to_owned();
+    world.platform.server().addresses.insert("post-9".to_owned(), address);
+    will_find(&world, "post-9");
+    let mut cx = world.run_of(ours).await;
+    cx.deadline = world.clock.now();
+    world.publish_in(&cx, ours).await.unwrap();
+    let row = world.row(ours).await;
+    assert_eq!((row.state, row.remote_url), (PublicationState::Published, None));
 }

@@ -75,16 +75,7 @@ async fn found(world: &World, account: Uuid, ids: std::ops::Range<u32>) {
 }
 
 fn note(world: &World) -> AuditEntry {
-    AuditEntry {
-        id: world.store.new_id(),
-        at: world.clock.now(),
-        actor: "cli:ann".to_owned(),
-        action: "tenant.test".to_owned(),
-        subject: String::new(),
-        detail: None,
-        why: None,
-        count: 1,
-    }
+    world.note("tenant.test", "")
 }
 
 async fn keeps(world: &World, tenant: Tenant, scope: CleanupScope, keep: Duration) {

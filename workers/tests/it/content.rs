@@ -2,9 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use async_trait::async_trait;
+use bytes::Bytes;
 use postworks::clock::Clock as _;
-use postworks::job::{CleanupScope, DataCleanup, Job as _, PostPublication};
+use postworks::job::{CleanupScope, DataCleanup, Job as _, JobError, PostPublication};
 use postworks::ledger::{AuditEntry, AuditFilter, Db, Ledger as _};
 use postworks_workers::handlers::CleanUp;
 use postworks_workers::images::measure;
@@ -12,7 +15,7 @@ use postworks_workers::platforms::{
     Descriptor, ImageKind, ImageLimits, Length, Limits, Link, Originals, Refusal,
 };
 use postworks_workers::store::{
-    Content, Error, Post, PostImage, PublicationState, Publish, Revised, Revision, Scheduled,
+    Content, Error, Post, PostImage, PublicationState, Publish, Revised, Revision, Scheduled, Store,
 };
 use postworks_workers::testing::pictures;
 use uuid::Uuid;
@@ -54,8 +57,32 @@ pub(crate) static SHOWING: Descriptor = Descriptor {
 
 const DAY_S: u64 = 24 * 3_600;
 
-fn keeper(world: &World) -> Arc<dyn Originals> {
-    Arc::new(world.store.clone())
+/// Counts how often images are read.
+struct Counting {
+    store: Store,
+    reads: AtomicUsize,
+}
+
+#[async_trait]
+impl Originals for Counting {
+    async fn original(&self, image: Uuid) -> Result<Bytes, JobError> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        self.store.original(image).await
+    }
+}
+
+impl Counting {
+    fn of(world: &World) -> Arc<Self> {
+        Arc::new(Self { store: world.store.clone(), reads: AtomicUsize::new(0) })
+    }
+
+    fn as_keeper(self: &Arc<Self>) -> Arc<dyn Originals> {
+        Arc::clone(self) as Arc<dyn Originals>
+    }
+
+    fn reads(&self) -> usize {
+        self.reads.load(Ordering::SeqCst)
+    }
 }
 
 async fn upload(world: &World, bytes: &[u8]) -> Uuid {
@@ -78,16 +105,7 @@ async fn publish(world: &World, post_id: Uuid, others: &[Uuid]) -> Vec<Scheduled
 }
 
 fn note(world: &World) -> AuditEntry {
-    AuditEntry {
-        id: world.store.new_id(),
-        at: world.clock.now(),
-        actor: "cli:ann".to_owned(),
-        action: "post.revise".to_owned(),
-        subject: String::new(),
-        detail: None,
-        why: None,
-        count: 1,
-    }
+    world.note("post.revise", "")
 }
 
 fn text(text: &str) -> Revision {
@@ -291,7 +309,8 @@ async fn an_image_stays_as_long_as_a_post_has_or_had_it(db: Db) {
     assert_eq!(there().await, (true, false));
     // What the publication froze is still sent.
     let frozen = world.store.freeze(id).await.unwrap();
-    let post = world.store.outgoing(id, frozen, None, &keeper(&world)).await.unwrap();
+    let keeper = Counting::of(&world).as_keeper();
+    let post = world.store.outgoing(id, frozen, None, &keeper).await.unwrap();
     assert_eq!(post.images[0].bytes.read().await.unwrap(), used);
     world.publish(id).await.unwrap();
     assert_eq!(world.row(id).await.state, PublicationState::Published);
@@ -316,14 +335,18 @@ async fn what_is_sent_has_its_images_in_order_and_where_they_are_found(db: Db) {
     let id = publish(&world, post, &[]).await[0].publication_id;
     let frozen = world.store.freeze(id).await.unwrap();
     let public = "https://app.example/jobs/".parse().unwrap();
-    let sent =
-        world.store.outgoing(id, frozen.clone(), Some(&public), &keeper(&world)).await.unwrap();
+    let counting = Counting::of(&world);
+    let keeper = counting.as_keeper();
+    let sent = world.store.outgoing(id, frozen.clone(), Some(&public), &keeper).await.unwrap();
+    let lengths: Vec<usize> = sent.images.iter().map(|image| image.bytes.length()).collect();
+    assert_eq!(lengths, [all[2].len(), all[1].len(), all[0].len()]);
+    assert_eq!(counting.reads(), 0, "a worker holds many posts, and their images are large");
     assert_eq!((sent.publication_id, sent.text.as_str()), (id, "three"));
     assert_eq!(sent.created_at, frozen.at);
     for (n, (image, asked)) in sent.images.iter().zip(&images).enumerate() {
         assert_eq!((image.id, image.alt.as_str()), (asked.media_id, asked.alt.as_str()));
         assert_eq!(image.bytes.read().await.unwrap(), all[2 - n]);
-        assert_eq!(image.bytes.length(), all[2 - n].len());
+        assert_eq!(counting.reads(), n + 1);
         let url = image.url.as_ref().unwrap().as_str();
         let start = format!("https://app.example/jobs/media/{}/", image.id);
         let signature = url.strip_prefix(&start).unwrap_or_else(|| panic!("{url}"));
@@ -331,7 +354,7 @@ async fn what_is_sent_has_its_images_in_order_and_where_they_are_found(db: Db) {
     }
     let kinds: Vec<ImageKind> = sent.images.iter().map(|image| image.kind).collect();
     assert_eq!(kinds, [ImageKind::Webp, ImageKind::Jpeg, ImageKind::Png]);
-    let sent = world.store.outgoing(id, frozen, None, &keeper(&world)).await.unwrap();
+    let sent = world.store.outgoing(id, frozen, None, &keeper).await.unwrap();
     assert!(sent.images.iter().all(|image| image.url.is_none()));
 }
 

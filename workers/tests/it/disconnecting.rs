@@ -31,16 +31,7 @@ on_both! {
 }
 
 fn note(world: &World) -> AuditEntry {
-    AuditEntry {
-        id: Uuid::now_v7(),
-        at: world.clock.now(),
-        actor: "test".to_owned(),
-        action: "connector.remove".to_owned(),
-        subject: world.account.to_string(),
-        detail: None,
-        why: None,
-        count: 1,
-    }
+    world.note("connector.remove", &world.account.to_string())
 }
 
 async fn disconnect(world: &World) -> Disconnected {

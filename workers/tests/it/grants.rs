@@ -162,16 +162,7 @@ pub(crate) fn grant(remote_id: &str, access: &str) -> Grant {
 }
 
 fn note(world: &World) -> AuditEntry {
-    AuditEntry {
-        id: Uuid::now_v7(),
-        at: world.clock.now(),
-        actor: "user:ann@example.org".to_owned(),
-        action: "connector.add".to_owned(),
-        subject: String::new(),
-        detail: None,
-        why: None,
-        count: 1,
-    }
+    world.note("connector.add", "")
 }
 
 pub(crate) async fn keep(world: &World, grant: &Grant) -> Granted {

@@ -47,16 +47,7 @@ fn keyholder(world: &World, node: &str, keys: &[&str]) -> Keyholder {
 }
 
 fn note(world: &World) -> AuditEntry {
-    AuditEntry {
-        id: Uuid::now_v7(),
-        at: world.clock.now(),
-        actor: "cli:ann@desk".to_owned(),
-        action: "keys.rotate".to_owned(),
-        subject: "new".to_owned(),
-        detail: None,
-        why: None,
-        count: 1,
-    }
+    world.note("keys.rotate", "new")
 }
 
 async fn begin(world: &World) -> Result<Rotation, Error> {

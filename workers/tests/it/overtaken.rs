@@ -13,7 +13,7 @@ use sqlx::{Executor as _, PgPool};
 use uuid::Uuid;
 
 use crate::scripted::{ASKED, BLIND, Fault, KEYED, Pause};
-use crate::world::{World, on_both};
+use crate::world::{SETTLED_S, World, on_both};
 
 on_both! {
     a_frozen_run_sends_nothing_after_its_successor_has,
@@ -25,8 +25,6 @@ on_both! {
 }
 
 const UNKNOWN: ErrorClass = ErrorClass::Unknown { repeatable: false };
-/// More than a request and the platform's visibility take.
-const SETTLED_S: u64 = 60;
 
 pub(crate) type Run<'a> = Pin<Box<dyn Future<Output = Result<(), JobError>> + Send + 'a>>;
 
@@ -58,17 +56,17 @@ async fn state(world: &World, id: Uuid) -> PublicationState {
 }
 
 /// A publication whose first request was lost on its way, which nobody knows.
-async fn with_a_lost_request(world: &World) -> Uuid {
-    let id = world.publication("hello").await;
+pub(crate) async fn with_a_lost_request(world: &World, text: &str) -> Uuid {
+    let id = world.publication(text).await;
     script(world, Fault::Fails(UNKNOWN));
     world.publish(id).await.unwrap_err();
-    world.advance(SETTLED_S);
     id
 }
 
 async fn a_frozen_run_sends_nothing_after_its_successor_has(db: Db) {
     let world = World::new(db, &ASKED).await;
-    let id = with_a_lost_request(&world).await;
+    let id = with_a_lost_request(&world, "hello").await;
+    world.advance(SETTLED_S);
     let zombie = world.run_of(id).await;
     let mut frozen = run(&world, &zombie, id);
     // It has learned that nothing is there, and does not get to act on it.
@@ -80,7 +78,8 @@ async fn a_frozen_run_sends_nothing_after_its_successor_has(db: Db) {
 
 async fn a_frozen_run_sends_nothing_while_its_successor_does(db: Db) {
     let world = World::new(db, &ASKED).await;
-    let id = with_a_lost_request(&world).await;
+    let id = with_a_lost_request(&world, "hello").await;
+    world.advance(SETTLED_S);
     let zombie = world.run_of(id).await;
     let mut frozen = run(&world, &zombie, id);
     until_at(&world.platform.looked_up, &mut frozen).await;

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::overtaken::{run, script, sent, until_at};
 use crate::scripted::{ASKED, BLIND, Fault, SIGNED};
-use crate::world::{World, on_both};
+use crate::world::{SETTLED_S, World, on_both};
 
 on_both! {
     what_is_prepared_is_kept_and_gone_on_from,
@@ -26,8 +26,6 @@ on_both! {
 }
 
 const UNKNOWN: ErrorClass = ErrorClass::Unknown { repeatable: false };
-/// More than a request and the platform's visibility take.
-const SETTLED_S: u64 = 60;
 
 fn part(n: u64) -> Prepared {
     Prepared(json!({ "part": n }))

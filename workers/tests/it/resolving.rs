@@ -1,16 +1,15 @@
 //! A person's word that a publication is out as a post which another publication of the account has:
 //! then one of the two was never published, and nobody would know.
 
-use postworks::clock::Clock as _;
 use postworks::ledger::{AuditEntry, AuditFilter, Db, Ledger as _};
 use postworks::on_tx;
 use postworks_workers::store::{Owner, PublicationState, Resolution, Resolved};
 use uuid::Uuid;
 
-use crate::adopting::{SETTLED_S, post, with_a_lost_request};
-use crate::overtaken::{run, until_at};
+use crate::adopting::post;
+use crate::overtaken::{run, until_at, with_a_lost_request};
 use crate::scripted::{ASKED, SECRET};
-use crate::world::{World, on_both};
+use crate::world::{SETTLED_S, World, on_both};
 
 on_both! {
     a_post_that_another_publication_has_is_not_given_to_a_second,
@@ -30,16 +29,7 @@ async fn resolve(world: &World, id: Uuid, remote_id: &str) -> Resolved {
 }
 
 fn note(world: &World, id: Uuid) -> AuditEntry {
-    AuditEntry {
-        id: world.store.new_id(),
-        at: world.clock.now(),
-        actor: "api".to_owned(),
-        action: "effects.resolve".to_owned(),
-        subject: id.to_string(),
-        detail: None,
-        why: None,
-        count: 1,
-    }
+    world.note("effects.resolve", &id.to_string())
 }
 
 async fn noted(world: &World) -> usize {

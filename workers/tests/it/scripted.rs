@@ -138,6 +138,8 @@ pub(crate) struct Scripted {
     pub(crate) preparing: Pause,
     /// Where the answer to a look-up is before it arrives.
     pub(crate) looked_up: Pause,
+    /// Where the question for a post's address is before the platform has it.
+    pub(crate) locating: Pause,
 }
 
 impl Scripted {
@@ -187,6 +189,7 @@ impl Scripted {
             publishing: Pause::new(),
             preparing: Pause::new(),
             looked_up: Pause::new(),
+            locating: Pause::new(),
         })
     }
 
@@ -341,6 +344,7 @@ impl Platform for Scripted {
     }
 
     async fn address(&self, by: Bearer<'_>, remote_id: &str) -> Result<Option<String>, JobError> {
+        self.locating.pass().await;
         Ok(self.check(by.access)?.addresses.get(remote_id).cloned())
     }
 

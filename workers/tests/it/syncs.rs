@@ -138,16 +138,7 @@ async fn the_built_in_schedule_is_made_once_and_kept_as_it_is_configured(db: Db)
     assert_eq!((made.len(), made[0].name.as_str(), made[0].built_in), (1, CLEANUP, true));
     assert!(made[0].next_at.is_some());
     // A node that starts later changes nothing, also not who paused it.
-    let note = postworks::ledger::AuditEntry {
-        id: world.store.new_id(),
-        at: world.clock.now(),
-        actor: "cli:ann".to_owned(),
-        action: "schedule.pause".to_owned(),
-        subject: CLEANUP.to_owned(),
-        detail: None,
-        why: None,
-        count: 1,
-    };
+    let note = world.note("schedule.pause", CLEANUP);
     let holder = Holder { at: world.clock.now(), by: "ann".to_owned(), why: None };
     assert!(schedules.hold(made[0].id, Some(&holder), None, &note).await.unwrap());
     node(nightly).keep().await.unwrap();

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::overtaken::{run, script, sent, until_at};
 use crate::scripted::{ASKED, BLIND, Fault, KEYED};
-use crate::world::{World, on_both};
+use crate::world::{SETTLED_S, World, on_both};
 
 on_both! {
     what_is_late_is_skipped_or_says_so,
@@ -28,8 +28,6 @@ on_both! {
 }
 
 const MINUTE: u64 = 60;
-/// More than a request and the platform's visibility take.
-const SETTLED_S: u64 = 60;
 
 /// A publication that is due now and has a window of a minute.
 async fn windowed(world: &World, late: Late) -> Uuid {

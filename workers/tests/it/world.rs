@@ -11,7 +11,7 @@ use postworks::job::{
     Catalog, ErrorClass, InvalidRequest, Job, JobError, JobId, Kind, NewJob, PostPublication,
     Queue, Request, Tenant, Token, WorkerId,
 };
-use postworks::ledger::{Db, Ledger as _, SqlLedger};
+use postworks::ledger::{AuditEntry, Db, Ledger as _, SqlLedger};
 use postworks::worker::{BreakerView, EffectSlot, Family, Handler, JobContext};
 use postworks_workers::accounts::Accounts;
 use postworks_workers::handlers::{PublishPost, Services};
@@ -27,6 +27,9 @@ use uuid::Uuid;
 use crate::scripted::{SECRET, Scripted};
 
 const KEYS: &str = "test:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
+
+/// More than a request and the platform's visibility take.
+pub(crate) const SETTLED_S: u64 = 60;
 
 /// A key ring that protects nothing.
 pub(crate) fn key_ring() -> KeyRing {
@@ -111,6 +114,20 @@ impl World {
 
     pub(crate) fn advance(&self, seconds: u64) {
         self.clock.advance(Duration::from_secs(seconds));
+    }
+
+    /// What the audit says of something that a person did.
+    pub(crate) fn note(&self, action: &str, subject: &str) -> AuditEntry {
+        AuditEntry {
+            id: self.store.new_id(),
+            at: self.clock.now(),
+            actor: "cli:ann@desk".to_owned(),
+            action: action.to_owned(),
+            subject: subject.to_owned(),
+            detail: None,
+            why: None,
+            count: 1,
+        }
     }
 
     /// Makes jobs as the engine's producer does.

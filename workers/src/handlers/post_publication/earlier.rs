@@ -40,20 +40,25 @@ impl Attempt<'_> {
         self.recourse() != Recourse::Person
     }
 
-    /// Asks whether an earlier attempt's post is there. Its absence proves something only once no
-    /// request of that attempt can still be under way: until then the job waits.
-    pub(super) async fn reconcile(&self, post: &Outgoing) -> Result<Option<Published>, JobError> {
+    /// Asks whether an earlier attempt's post is there, and keeps that if it is. Its absence proves
+    /// something only once no request of that attempt can still be under way: until then the job waits.
+    pub(super) async fn is_found(&self, post: &Outgoing) -> Result<bool, JobError> {
         let asked_at = self.services.now();
         let prepared = &self.publication.prepared;
         let call = |account: Account, access: SecretString| async move {
-            self.ask(account.with(&access), post, prepared, None).await
+            let by = account.with(&access);
+            let published = match self.ask(by, post, prepared, None).await? {
+                Reconciled::There(published) => published,
+                Reconciled::Alike(published) if self.adopts(&published).await? => published,
+                other => return Ok(other),
+            };
+            self.sending.published(published.clone());
+            self.look_for_address(by, published.clone()).await;
+            Ok(Reconciled::There(published))
         };
         let found = self.services.accounts.with_access(self.publication.connector_id, call).await;
         let (words, is_sure) = match unless_refused(found)? {
-            Reconciled::There(published) => return Ok(Some(published)),
-            Reconciled::Alike(published) if self.adopts(&published).await? => {
-                return Ok(Some(published));
-            }
+            Reconciled::There(_) => return Ok(true),
             Reconciled::Alike(_) => return Err(self.later(ANOTHERS)),
             Reconciled::Absent => ("an earlier attempt's post is not there yet".to_owned(), true),
             Reconciled::Unsure(words) => (words, false),
@@ -63,23 +68,10 @@ impl Attempt<'_> {
             return Err(JobError::new(ErrorClass::Unavailable { until }, words));
         }
         if is_sure {
-            return Ok(None);
+            return Ok(false);
         }
         let words = format!("{words}: look at the account");
         Err(JobError::new(ErrorClass::Unknown { repeatable: false }, words))
-    }
-
-    /// Where people see a post that was found.
-    pub(super) async fn look_for_address_of_found(&self, found: Published) {
-        let call = |account: Account, access: SecretString| {
-            let found = found.clone();
-            async move {
-                self.look_for_address(account.with(&access), found).await;
-                Ok(())
-            }
-        };
-        // It is published, whatever becomes of this.
-        let _ = self.services.accounts.with_access(self.publication.connector_id, call).await;
     }
 
     async fn ask(

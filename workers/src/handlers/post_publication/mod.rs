@@ -170,9 +170,7 @@ impl Attempt<'_> {
                 _ if postworks::planted!(BlindResend) => Earlier::Absent,
                 Recourse::Repeat => Earlier::Open,
                 Recourse::Reconcile => {
-                    if let Some(published) = self.reconcile(&post).await? {
-                        self.sending.published(published.clone());
-                        self.look_for_address_of_found(published).await;
+                    if self.is_found(&post).await? {
                         return Ok(());
                     }
                     Earlier::Absent
@@ -245,11 +243,7 @@ impl Attempt<'_> {
                     Ok(Committed::Published(published)) => Ok(published),
                     Err(error) => Err(error),
                 };
-                let published = answer.as_ref().ok().cloned();
-                self.heard(answer)?;
-                if let Some(published) = published {
-                    self.look_for_address(by, published).await;
-                }
+                self.look_for_address(by, self.heard(answer)?).await;
                 Ok(())
             }
         };
@@ -329,27 +323,29 @@ impl Attempt<'_> {
     }
 
     /// Keeps what the platform's answer says about the post.
-    fn heard(&self, answer: Result<Published, JobError>) -> Result<(), JobError> {
-        match answer {
-            Ok(published) => self.sending.published(published),
+    fn heard(&self, answer: Result<Published, JobError>) -> Result<Published, JobError> {
+        match &answer {
+            Ok(published) => self.sending.published(published.clone()),
             Err(error) => {
                 if !matches!(error.class(), ErrorClass::Unknown { .. } | ErrorClass::Bug) {
                     self.sending.not_applied();
                 }
-                return Err(error);
             }
         }
-        Ok(())
+        answer
     }
 
     /// Where people see the post, on platforms that must be asked. That it is there is known already, and
     /// kept however this ends.
     async fn look_for_address(&self, by: Bearer<'_>, published: Published) {
-        if published.remote_url.is_some() {
+        // The attempt must come to its end: one that is cut off counts as failed.
+        let left = self.cx.deadline.since(self.services.now());
+        if published.remote_url.is_some() || left.is_zero() {
             return;
         }
         let asked = self.platform.address(by, &published.remote_id);
-        let Ok(Ok(Some(url))) = tokio::time::timeout(ADDRESS_WITHIN, asked).await else { return };
+        let asked = tokio::time::timeout(ADDRESS_WITHIN.min(left / 2), asked);
+        let Ok(Ok(Some(url))) = asked.await else { return };
         self.sending.published(Published { remote_url: Some(url), ..published });
     }
 
