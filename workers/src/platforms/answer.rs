@@ -170,7 +170,7 @@ impl Answer {
 
     /// What it means that a success lacks what it is asked for: some platforms refuse with 200.
     pub(crate) fn without(&self, what: &str, call: Call<'_>) -> JobError {
-        let error = if self.words(call.api.refusals).name.is_empty() {
+        let error = if self.words(call).name.is_empty() {
             let words = format!("{} with an answer of another form (no {what})", self.status);
             call.error(call.unanswered(), &words)
         } else {
@@ -180,15 +180,9 @@ impl Answer {
         error
     }
 
-    /// The error's name in the body, if there is one.
-    pub(crate) fn error_name(&self, table: &ErrorTable) -> String {
-        self.words(table).name
-    }
-
     /// Whether it refuses a post since the account has one like it.
     pub(crate) fn is_taken(&self, call: Call<'_>) -> bool {
-        !self.status.is_success()
-            && self.verdict(call, &self.words(call.api.refusals)) == Some(Verdict::Taken)
+        !self.status.is_success() && self.verdict(call, &self.words(call)) == Some(Verdict::Taken)
     }
 
     /// How the body is packed, which no platform was asked to do.
@@ -198,7 +192,7 @@ impl Answer {
     }
 
     fn refusal(&self, call: Call<'_>) -> JobError {
-        let words = self.words(call.api.refusals);
+        let words = self.words(call);
         let class = self.class(call, &words);
         let place = self.headers.get(http::header::LOCATION).and_then(|value| value.to_str().ok());
         // What follows the path may be a code, or a token that was sent.
@@ -243,8 +237,13 @@ impl Answer {
         }
     }
 
-    /// The platform's words, as they are: what is shown of them goes through [`printable`].
-    pub(crate) fn words(&self, table: &ErrorTable) -> Words {
+    /// What its API says of a refusal, as it is: what is shown of it goes through [`printable`].
+    pub(crate) fn words(&self, call: Call<'_>) -> Words {
+        self.words_by(call.api.refusals)
+    }
+
+    /// The same of an answer that does not speak as the API does.
+    pub(crate) fn words_by(&self, table: &ErrorTable) -> Words {
         serde_json::from_slice(&self.body).map(|body| (table.words)(&body)).unwrap_or_default()
     }
 }

@@ -6,8 +6,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use postworks::job::JobError;
+use postworks::job::{ErrorClass, JobError};
+use reqwest::multipart::Part;
 use uuid::Uuid;
+
+use super::Image;
+use super::call::Call;
 
 /// Keeps images.
 #[async_trait]
@@ -53,6 +57,19 @@ impl Original {
             Self::Here(bytes) => Ok(bytes.clone()),
             Self::Kept { image, keeper, .. } => keeper.original(*image).await,
         }
+    }
+}
+
+impl Image {
+    /// It as a part of a form.
+    pub(crate) async fn part(&self, call: Call<'_>) -> Result<Part, JobError> {
+        let bytes = self.bytes.read().await?;
+        let length = bytes.len() as u64;
+        let name = format!("image.{}", self.kind.extension());
+        let part = Part::stream_with_length(bytes, length).file_name(name);
+        part.mime_str(self.kind.mime()).map_err(|error| {
+            call.error(ErrorClass::Bug, "a media type of ours is none").because(error)
+        })
     }
 }
 

@@ -128,7 +128,7 @@ impl BlueskyClient {
     ) -> Result<Published, JobError> {
         let request = self.record(by, repo(by.account), key);
         let answer = self.http.send(call, request).await?;
-        if answer.error_name(&errors::TABLE) == errors::RECORD_NOT_FOUND {
+        if answer.words(call).name == errors::RECORD_NOT_FOUND {
             let words = "a record was there and is gone again; writing once more will tell";
             return Err(call.error(call.unanswered(), words));
         }
@@ -268,7 +268,7 @@ impl Platform for BlueskyClient {
         };
         let request = self.request_by(by, Method::POST, "com.atproto.repo.putRecord").json(&put);
         let answer = self.http.send(call, request).await?;
-        if answer.error_name(&errors::TABLE) == errors::INVALID_SWAP {
+        if answer.words(call).name == errors::INVALID_SWAP {
             let found = self.compare(by, call, &record, &key).await?;
             return Ok(Committed::Published(found));
         }
@@ -304,7 +304,7 @@ impl Platform for BlueskyClient {
             ("rkey", PROFILE_KEY),
         ]);
         let answer = self.http.send(call, request).await?;
-        if answer.error_name(&errors::TABLE) == errors::RECORD_NOT_FOUND {
+        if answer.words(call).name == errors::RECORD_NOT_FOUND {
             return Ok(Profile::default());
         }
         let person: Person = answer.value(call)?;

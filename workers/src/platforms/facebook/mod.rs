@@ -16,7 +16,7 @@ use http::Method;
 use postworks::clock::SharedClock;
 use postworks::config::ClientAuth;
 use postworks::job::{ErrorClass, JobError, SyncStream, Timestamp};
-use reqwest::multipart::{Form, Part};
+use reqwest::multipart::Form;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +24,7 @@ use self::wire::{About, Attached, Figures, PageItself, Post};
 use super::call::Step;
 use super::http::HttpOptions;
 use super::look_back::{Listing, Shown};
-use super::meta::{Created, Graph, TABLE};
+use super::meta::{Created, Graph};
 use super::oauth::{Consent, Granted, OAuthClient};
 use super::{
     Account, Bearer, Committed, Descriptor, Idempotency, Image, ImageKind, ImageLimits, Length,
@@ -113,13 +113,8 @@ impl FacebookClient {
 
     /// Uploads an image that nobody sees yet.
     async fn upload(&self, by: Bearer<'_>, image: &Image) -> Result<String, JobError> {
-        let bytes = image.bytes.read().await?;
-        let length = bytes.len() as u64;
-        let name = format!("image.{}", image.kind.extension());
-        let file = Part::stream_with_length(bytes, length).file_name(name);
         let call = by.call(self.graph.api, Step::Upload);
-        let file = file.mime_str(image.kind.mime());
-        let file = file.map_err(|_| call.error(ErrorClass::Bug, "an image of no kind"))?;
+        let file = image.part(call).await?;
         let mut form = Form::new().text("published", "false");
         if !image.alt.is_empty() {
             form = form.text("alt_text_custom", image.alt.clone());
@@ -159,13 +154,12 @@ impl Platform for FacebookClient {
         account: &Account,
         secret: &SecretString,
     ) -> Result<TokenSet, JobError> {
-        let query = [("fields", "id,name,category"), ("access_token", secret.expose_secret())];
-        let request =
-            self.graph.http.request(Method::GET, self.graph.url(account, "me")).query(&query);
-        let call = account.call(self.graph.api, Step::SignIn, std::slice::from_ref(&secret));
-        let answer = self.graph.http.send(call, request).await?;
+        let by = account.with(secret);
+        let call = by.call(self.graph.api, Step::SignIn);
+        let fields = [("fields", "id,name,category")];
+        let answer = self.graph.get(by, Step::SignIn, "me", &fields).await?;
         let page: PageItself = answer.value(call).map_err(|error| {
-            if !answer.words(&TABLE).message.contains(NO_PAGE) {
+            if !answer.words(call).message.contains(NO_PAGE) {
                 return error;
             }
             let words = "the token is a person's: paste the Page's own token";

@@ -28,12 +28,8 @@ pub(super) async fn exchange(
     let account = graph.nobody(oauth);
     let by = account.with(&long);
     let call = by.call(graph.api, Step::SignIn);
-    let request = graph
-        .http
-        .request(Method::GET, graph.url(&account, "me/accounts"))
-        .query(&query)
-        .query(&[("access_token", long.expose_secret())]);
-    let pages: Page<PageAccess> = graph.http.value(call, request).await?;
+    let answer = graph.get(by, Step::SignIn, "me/accounts", &query).await?;
+    let pages: Page<PageAccess> = answer.value(call)?;
     let page = chosen(pages.data, target.as_deref(), call)?;
     let PageAccess { itself: PageItself { id, name }, access_token } = page;
     let Some(access) = access_token else {

@@ -272,7 +272,7 @@ impl Platform for LinkedInClient {
         let request = self.request(by, Method::POST, url).json(&body);
         let answer = self.http.send(call, request).await?;
         if answer.is_taken(call) {
-            let remote_id = post_in(&answer.words(&TABLE).message);
+            let remote_id = post_in(&answer.words(call).message);
             return Ok(Committed::AlreadyThere { remote_id });
         }
         answer.success(call)?;

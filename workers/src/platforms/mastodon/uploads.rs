@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use postworks::job::{ErrorClass, JobError, Timestamp};
-use reqwest::multipart::{Form, Part};
+use postworks::job::{JobError, Timestamp};
+use reqwest::multipart::Form;
 use serde::{Deserialize, Serialize};
 
 use super::wire::Attachment;
@@ -59,15 +59,7 @@ impl MastodonClient {
 
     async fn upload(&self, by: Bearer<'_>, image: &Image) -> Result<Upload, JobError> {
         let call = by.call(API, Step::Upload);
-        let bytes = image.bytes.read().await?;
-        let length = bytes.len() as u64;
-        let file = Part::stream_with_length(bytes, length)
-            .file_name(format!("image.{}", image.kind.extension()))
-            .mime_str(image.kind.mime())
-            .map_err(|error| {
-                call.error(ErrorClass::Bug, "a media type of ours is none").because(error)
-            })?;
-        let mut form = Form::new().part("file", file);
+        let mut form = Form::new().part("file", image.part(call).await?);
         if !image.alt.is_empty() {
             form = form.text("description", image.alt.clone());
         }

@@ -126,10 +126,11 @@ impl Graph {
         endpoint(&account.base_url, &format!("{}/{path}", self.version))
     }
 
-    /// Reads. The token is a parameter, as the vendor's pages have it for all of these platforms.
+    /// Asks. The token is a parameter, as the vendor's pages have it for all of these platforms.
     pub(super) async fn get(
         &self,
         by: Bearer<'_>,
+        step: Step,
         path: &str,
         query: &[(&str, &str)],
     ) -> Result<Answer, JobError> {
@@ -138,7 +139,7 @@ impl Graph {
             .request(Method::GET, self.url(by.account, path))
             .query(query)
             .query(&[("access_token", by.access.expose_secret())]);
-        self.http.send(by.call(self.api, Step::Read), request).await
+        self.http.send(by.call(self.api, step), request).await
     }
 
     pub(super) async fn read<T: DeserializeOwned>(
@@ -147,7 +148,7 @@ impl Graph {
         path: &str,
         query: &[(&str, &str)],
     ) -> Result<T, JobError> {
-        let answer = self.get(by, path, query).await?;
+        let answer = self.get(by, Step::Read, path, query).await?;
         answer.value(by.call(self.api, Step::Read))
     }
 
@@ -233,12 +234,13 @@ impl Graph {
         path: &str,
         query: &[(&str, &str)],
     ) -> Result<Option<T>, JobError> {
-        let answer = self.get(by, path, query).await?;
-        let name = answer.error_name(&TABLE);
+        let call = by.call(self.api, Step::Read);
+        let answer = self.get(by, Step::Read, path, query).await?;
+        let name = answer.words(call).name;
         if errors::NO_SUCH_THING.contains(&name.as_str()) || name == errors::NO_SUCH_MEDIA {
             return Ok(None);
         }
-        answer.value(by.call(self.api, Step::Read)).map(Some)
+        answer.value(call).map(Some)
     }
 }
 

@@ -114,9 +114,8 @@ impl Graph {
         by: Bearer<'_>,
         grants: &Grants,
     ) -> Result<(Option<String>, Option<String>), JobError> {
-        let query = [("fields", grants.who), ("access_token", by.access.expose_secret())];
-        let request = self.http.request(Method::GET, self.url(by.account, "me")).query(&query);
-        let who: Who = self.http.value(by.call(self.api, Step::SignIn), request).await?;
+        let answer = self.get(by, Step::SignIn, "me", &[("fields", grants.who)]).await?;
+        let who: Who = answer.value(by.call(self.api, Step::SignIn))?;
         Ok((who.user_id.or(who.id), who.username))
     }
 

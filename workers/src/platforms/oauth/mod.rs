@@ -264,7 +264,7 @@ impl OAuthClient {
             Client::Public => form.push(("client_id", &self.profile.client_id)),
         }
         let answer = self.http.send(call, request.form(&form)).await?;
-        let name = answer.error_name(&TABLE);
+        let name = answer.words_by(&TABLE).name;
         if !OUR_FAULT.contains(&name.as_str()) {
             return Ok(answer);
         }

@@ -90,10 +90,14 @@ impl XClient {
     async fn upload(&self, by: Bearer<'_>, image: &Image) -> Result<Upload, JobError> {
         let call = by.call(API, Step::Upload);
         let media_category = if image.kind == ImageKind::Gif { "tweet_gif" } else { "tweet_image" };
-        let body = NewMedia { media: STANDARD.encode(image.bytes.read().await?), media_category };
+        let file = image.bytes.read().await?;
         // Before sending, so that an upload never seems to last longer than it does.
         let asked_at = self.http.now();
-        let request = self.http.request_by(by, Method::POST, "2/media/upload").json(&body);
+        // No copy of it is kept but the request's.
+        let request = self
+            .http
+            .request_by(by, Method::POST, "2/media/upload")
+            .json(&NewMedia { media: STANDARD.encode(file), media_category });
         let Envelope { data } = self.http.value::<Envelope<Uploaded>>(call, request).await?;
         let Uploaded { id, expires_after_secs, processing_info } = data;
         let kept = expires_after_secs.filter(|s| *s > 0).map_or(KEPT, Duration::from_secs);
