@@ -213,8 +213,7 @@ fn reply(faults: &mut Vec<FieldError>, publish: &Publish) -> Option<Reply> {
     match (&publish.reply_to, publish.in_reply_to) {
         (None, None) => None,
         (Some(remote_id), None) => {
-            text(faults, "/reply_to", remote_id, REMOTE_ID_BYTES_MAX);
-            Some(Reply::Remote(remote_id.clone()))
+            Some(Reply::Remote(remote_post(faults, "/reply_to", remote_id).to_owned()))
         }
         (None, Some(publication)) => Some(Reply::Publication(publication)),
         (Some(_), Some(_)) => {
@@ -223,6 +222,18 @@ fn reply(faults: &mut Vec<FieldError>, publish: &Publish) -> Option<Reply> {
             None
         }
     }
+}
+
+/// A platform's id of a post, as a person gave it. What is copied from a page comes with white space, and
+/// would be another post's id then.
+pub(super) fn remote_post<'a>(
+    faults: &mut Vec<FieldError>,
+    field: &str,
+    given: &'a str,
+) -> &'a str {
+    let id = given.trim();
+    text(faults, field, id, REMOTE_ID_BYTES_MAX);
+    id
 }
 
 pub(super) fn text(faults: &mut Vec<FieldError>, field: &str, text: &str, bytes_max: usize) {

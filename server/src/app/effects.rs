@@ -8,16 +8,13 @@ use postworks_workers::store::{
 };
 use uuid::Uuid;
 
-use super::accounts::text;
+use super::accounts::remote_post;
 use super::paging::Wanted;
 use super::types::{
     DeadChoice, DeadRetry, EffectResolved, EffectView, FoundOut, Needs, Page, PageQuery,
     ResolveEffect,
 };
 use super::{App, Error};
-
-/// Longest id of a post on a platform, in bytes; some are addresses.
-pub(super) const REMOTE_ID_BYTES_MAX: usize = 2_048;
 
 impl App {
     /// Lists effects whose outcome is not known and whose requests cannot be under way any more.
@@ -183,13 +180,10 @@ fn taken(remote_id: &str, by: Owner) -> Error {
 
 fn resolution(resolve: &ResolveEffect) -> Result<Resolution, Error> {
     let mut faults = Vec::new();
-    // What is copied from a page comes with white space, and would be another post's id then.
-    let remote_id = resolve.remote_id.as_deref().map(str::trim);
-    if let Some(remote_id) = remote_id {
-        text(&mut faults, "/remote_id", remote_id, REMOTE_ID_BYTES_MAX);
-        if resolve.outcome == FoundOut::Absent {
-            faults.push(FieldError::new("/remote_id", "is for what is published"));
-        }
+    let given = resolve.remote_id.as_deref();
+    let remote_id = given.map(|given| remote_post(&mut faults, "/remote_id", given));
+    if remote_id.is_some() && resolve.outcome == FoundOut::Absent {
+        faults.push(FieldError::new("/remote_id", "is for what is published"));
     }
     if resolve.retry && resolve.outcome == FoundOut::Published {
         faults.push(FieldError::new("/retry", "is for what is absent"));

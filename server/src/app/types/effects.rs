@@ -1,12 +1,12 @@
 //! Effects whose outcome is not known.
 
 use postworks::job::{JobId, State, Timestamp};
+use postworks_workers::store::REMOTE_ID_BYTES_MAX;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::words;
-use crate::app::effects::REMOTE_ID_BYTES_MAX;
 
 /// A publication that may be out, which nobody knows.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
