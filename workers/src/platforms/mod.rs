@@ -224,7 +224,8 @@ pub trait Platform: Send + Sync + 'static {
     async fn posts(&self, by: Bearer<'_>, cursor: Option<&str>) -> Result<SyncPage, JobError>;
 
     /// Reads how often these posts of the account, at most [`NUMBERED_MAX`], were liked, and the
-    /// like; those that it does not answer are gone.
+    /// like; those that it does not answer are gone, and one of which it counts nothing keeps the
+    /// numbers it had.
     ///
     /// Only platforms that have [`SyncStream::Metrics`] are asked.
     async fn numbers(

@@ -30,6 +30,13 @@ pub struct NumbersRead {
     pub numbers: Option<Numbers>,
 }
 
+impl NumbersRead {
+    /// What was counted, if anything was.
+    fn counted(&self) -> Option<Numbers> {
+        self.numbers.filter(|numbers| *numbers != Numbers::default())
+    }
+}
+
 fn number(count: Option<u64>) -> Option<i64> {
     count.map(|count| i64::try_from(count).unwrap_or(i64::MAX))
 }
@@ -88,7 +95,7 @@ impl Store {
         self.write_newest(&mut tx, connector_id, read, now).await?;
         let counted: Vec<_> = read
             .iter()
-            .filter_map(|read| Some((read.post.remote_id.as_str(), read.numbers?)))
+            .filter_map(|read| Some((read.post.remote_id.as_str(), read.counted()?)))
             .collect();
         if !counted.is_empty() {
             self.write_readings(&mut tx, connector_id, &counted, now).await?;
@@ -104,7 +111,8 @@ impl Store {
         read: &[NumbersRead],
         now: Timestamp,
     ) -> Result<(), Error> {
-        // A post that is gone keeps the numbers that it had. What a slower reader brings does not count.
+        // A post that is gone, or of which nothing is counted, keeps the numbers that it had. What a
+        // slower reader brings does not count.
         const SET: &str = "UPDATE remote_posts SET metrics_due_at = v.column2, \
              likes = CASE WHEN v.column3 THEN v.column4 ELSE remote_posts.likes END, \
              reposts = CASE WHEN v.column3 THEN v.column5 ELSE remote_posts.reposts END, \
@@ -113,16 +121,17 @@ impl Store {
         Ok(on_tx!(tx, conn => {
             let mut query = sqlx::QueryBuilder::new(SET);
             query.push_bind(now.as_millis()).push(" FROM (");
-            query.push_values(read, |mut row, NumbersRead { post, numbers }| {
+            query.push_values(read, |mut row, read| {
+                let NumbersRead { post, numbers } = read;
                 let due = numbers.and_then(|_| next_reading(post.created_at, now));
-                let counted = numbers.unwrap_or_default();
+                let newest = read.counted().unwrap_or_default();
                 row.push_bind(&post.remote_id)
                     .push_bind(due.map(Timestamp::as_millis))
-                    .push_bind(numbers.is_some())
-                    .push_bind(number(counted.likes))
-                    .push_bind(number(counted.reposts))
-                    .push_bind(number(counted.replies))
-                    .push_bind(number(counted.views));
+                    .push_bind(read.counted().is_some())
+                    .push_bind(number(newest.likes))
+                    .push_bind(number(newest.reposts))
+                    .push_bind(number(newest.replies))
+                    .push_bind(number(newest.views));
             });
             query.push(") AS v WHERE remote_posts.remote_id = v.column1 AND connector_id = ");
             query.push_bind(connector_id).push(" AND (metrics_at IS NULL OR metrics_at <= ");

@@ -73,7 +73,7 @@ pub(crate) struct Server {
     /// After so many more pages one is refused, wherever it is, as by a platform that forgot it.
     pub(crate) refuse_page: Option<u32>,
     /// How often posts were liked; those that are not here are gone.
-    pub(crate) likes: HashMap<String, u64>,
+    pub(crate) likes: HashMap<String, Option<u64>>,
     /// Where posts are seen that are asked for.
     pub(crate) addresses: HashMap<String, String>,
     /// The posts of each request for numbers.
@@ -382,7 +382,7 @@ impl Platform for Scripted {
         }
         let of = |id: &String| {
             let likes = server.likes.get(id).copied()?;
-            Some((id.clone(), Numbers { likes: Some(likes), ..Numbers::default() }))
+            Some((id.clone(), Numbers { likes, ..Numbers::default() }))
         };
         Ok(posts.iter().filter_map(of).collect())
     }

@@ -2,6 +2,7 @@
 
 use postworks::job::{ConnectorSync, ErrorClass, JobError, SyncStream, Timestamp};
 use postworks::ledger::Db;
+use postworks::on_db;
 use postworks::worker::{Handler as _, JobContext};
 use postworks_workers::handlers::SyncConnector;
 use postworks_workers::platforms::{Profile, RemotePost, SyncPage};
@@ -18,6 +19,7 @@ on_both! {
     an_account_that_must_wait_is_not_asked_for_its_other_streams,
     numbers_are_read_less_and_less_often_and_every_reading_is_kept,
     a_post_that_is_gone_is_asked_for_no_more,
+    a_post_of_which_nothing_is_counted_any_more_keeps_its_numbers,
     of_two_runs_over_an_accounts_numbers_one_waits_and_neither_is_lost,
     who_asks_for_a_stream_by_name_has_it_at_once,
     a_profile_is_read_daily,
@@ -44,7 +46,7 @@ impl Wall {
         let mut server = world.platform.server();
         server.pages.clear();
         server.pages_read.clear();
-        server.likes = self.0.iter().map(|post| (post.remote_id.clone(), 1)).collect();
+        server.likes = self.0.iter().map(|post| (post.remote_id.clone(), Some(1))).collect();
         let mut cursor = None;
         let mut left = self.0.as_slice();
         loop {
@@ -229,7 +231,7 @@ async fn numbers_are_read_less_and_less_often_and_every_reading_is_kept(db: Db) 
     Wall::of(&world, 3);
     world.sync(&[]).await.unwrap();
     assert_eq!(numbers_read(&world), [3]);
-    world.platform.server().likes.insert("p2".to_owned(), 7);
+    world.platform.server().likes.insert("p2".to_owned(), Some(7));
     let quarter = HOUR_S / 4;
     let mut readings = Vec::new();
     for quarters in [4 * 20, 4 * 6 * 24, 4 * 24 * 30] {
@@ -263,6 +265,27 @@ async fn a_post_that_is_gone_is_asked_for_no_more(db: Db) {
     world.sync(&[]).await.unwrap();
     assert_eq!(numbers_read(&world), [2, 1]);
     assert_eq!(world.texts().await.len(), 2, "what was found stays");
+}
+
+async fn a_post_of_which_nothing_is_counted_any_more_keeps_its_numbers(db: Db) {
+    const NEWEST: &str = "SELECT likes FROM remote_posts WHERE remote_id = 'p0'";
+    let world = World::new(db, &FOLLOWED).await;
+    Wall::of(&world, 1);
+    world.platform.server().likes.insert("p0".to_owned(), Some(7));
+    world.sync(&[]).await.unwrap();
+    world.platform.server().likes.insert("p0".to_owned(), None);
+    world.advance(2 * HOUR_S);
+    world.sync(&[]).await.unwrap();
+    let newest: Option<i64> =
+        on_db!(&world.db, pool => sqlx::query_scalar(NEWEST).fetch_one(pool).await).unwrap();
+    assert_eq!(newest, Some(7));
+    assert_eq!(world.store.readings(world.account, "p0").await.unwrap().len(), 1);
+    // It may be counted again.
+    world.platform.server().likes.insert("p0".to_owned(), Some(8));
+    world.advance(2 * HOUR_S);
+    world.sync(&[]).await.unwrap();
+    assert_eq!(numbers_read(&world), [1, 1, 1]);
+    assert_eq!(world.store.readings(world.account, "p0").await.unwrap().len(), 2);
 }
 
 async fn of_two_runs_over_an_accounts_numbers_one_waits_and_neither_is_lost(db: Db) {

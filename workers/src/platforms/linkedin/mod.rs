@@ -311,7 +311,7 @@ impl Platform for LinkedInClient {
             Some(Err(_)) => return Err(call.error(ErrorClass::Invalid, "this is no cursor")),
         };
         let answer = self.page(by, &Self::author(by.account)?, start).await?;
-        if cursor.is_none() && Self::is_hidden(by.account, &answer)? {
+        if cursor.is_none() && Self::is_hidden(by, &answer)? {
             return Ok(SyncPage::default());
         }
         let page: Elements<Post> = answer.value(call)?;
@@ -332,9 +332,8 @@ impl Platform for LinkedInClient {
         url.set_query(Some(&format!("ids=List({})", ids.join(","))));
         let call = by.call(API, Step::Read);
         let answer = self.http.send(call, self.request(by, Method::GET, url)).await?;
-        if Self::is_hidden(by.account, &answer)? {
-            // Of these nothing is counted any more; of those that are left out it would be said that
-            // they are gone.
+        if Self::is_hidden(by, &answer)? {
+            // Of those that are left out it would be said that they are gone.
             return Ok(posts.iter().map(|urn| (urn.clone(), Numbers::default())).collect());
         }
         let metadata: Metadata = answer.value(call)?;

@@ -9,7 +9,10 @@ use crate::platforms::answer::Answer;
 use crate::platforms::call::Step;
 use crate::platforms::http::endpoint;
 use crate::platforms::look_back::{Listing, Shown};
-use crate::platforms::{Account, Bearer, Reconciled, RemotePost, Sought};
+use crate::platforms::{Bearer, Reconciled, RemotePost, Sought};
+
+/// "Not enough permissions to access: FINDER-author /posts": of "API Error Details".
+const NO_PERMISSION: &str = "Not enough permissions";
 
 impl LinkedInClient {
     /// Who the member is, by OpenID Connect, which has no versions.
@@ -20,12 +23,13 @@ impl LinkedInClient {
     }
 
     /// Whether an answer says that a member's posts are not to be read: apps may read them only where
-    /// LinkedIn approved it, and post without.
-    pub(super) fn is_hidden(account: &Account, answer: &Answer) -> Result<bool, JobError> {
-        let hidden =
-            answer.status == StatusCode::FORBIDDEN && Self::author(account)?.starts_with(MEMBER);
+    /// LinkedIn approved it, and post without. Any other refusal is an error.
+    pub(super) fn is_hidden(by: Bearer<'_>, answer: &Answer) -> Result<bool, JobError> {
+        let hidden = answer.status == StatusCode::FORBIDDEN
+            && answer.words(by.call(API, Step::Read)).message.starts_with(NO_PERMISSION)
+            && Self::author(by.account)?.starts_with(MEMBER);
         if hidden {
-            let connector_id = account.connector_id;
+            let connector_id = by.account.connector_id;
             tracing::debug!(%connector_id, "this app may not read a member's posts on LinkedIn");
         }
         Ok(hidden)

@@ -299,6 +299,12 @@ async fn a_member_whose_posts_may_not_be_read_has_none_and_an_organisation_is_to
     assert_eq!(error.class(), ErrorClass::Invalid);
     let error = client().numbers(organisation.with(&secret), &ids).await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Invalid);
+    // Not of a permission.
+    responder.answer_with(Reply::new(403, r#"{"message":"This app is blocked","status":403}"#));
+    let error = client().posts(member.with(&secret), None).await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Invalid);
+    let error = client().numbers(member.with(&secret), &ids).await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Invalid);
     responder.answer_with(Reply::new(503, ""));
     let error = client().posts(member.with(&secret), None).await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Transient);
