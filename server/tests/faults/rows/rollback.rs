@@ -49,7 +49,7 @@ pub(crate) async fn power_loss(run: Run) {
         json!({
             "kind": "connector_sync",
             "args": { "connector_id": account.connector },
-            "delay_ms": 3_000 + 1_000 * round,
+            "delay_ms": 5_000 + 1_000 * round,
         })
     };
     let later: Vec<Value> = (0..SYNCS)
