@@ -18,8 +18,8 @@ use super::jobs::parse;
 use super::moving::{time_faults, window};
 use super::paging::Wanted;
 use super::types::{
-    Accepted, AddConnector, Connector, ConnectorsQuery, Created, EnqueueJob, Enqueued, MissedView,
-    Page, Publication, Publications, Publish,
+    Accepted, AddConnector, Connector, ConnectorsQuery, Created, EnqueueJob, Enqueued,
+    FailingStream, MissedView, Page, Publication, Publications, Publish,
 };
 use super::{App, Error};
 
@@ -114,7 +114,7 @@ impl App {
         }
     }
 
-    /// Lists accounts, and how many jobs wait for a person to connect each again.
+    /// Lists accounts, how many jobs wait for a person to connect each again, and which streams fail.
     pub async fn connectors(&self, query: &ConnectorsQuery) -> Result<Page<Connector>, Error> {
         let wanted = Wanted::read(query.limit, query.cursor.as_deref())?;
         let state = parse("/state", query.state.as_deref(), |text| {
@@ -125,8 +125,11 @@ impl App {
         let mut page = wanted.page(found.into_iter().map(Connector::from).collect(), |row| row.id);
         let ids: Vec<Uuid> = page.items.iter().map(|row| row.id).collect();
         let waiting = self.store.waiting_for(&ids).await?;
+        let mut failing = self.store.failing_streams(&ids).await?;
         for row in &mut page.items {
             row.waiting = waiting.get(&row.id).copied().unwrap_or(0);
+            let streams = failing.remove(&row.id).unwrap_or_default();
+            row.failing = streams.into_iter().map(FailingStream::from).collect();
         }
         Ok(page)
     }
@@ -275,8 +278,16 @@ impl From<store::Connector> for Connector {
             state: row.state.to_string(),
             state_reason: row.state_reason,
             waiting: 0,
+            failing: Vec::new(),
             created_at: row.created_at,
         }
+    }
+}
+
+impl From<store::FailingStream> for FailingStream {
+    fn from(failing: store::FailingStream) -> Self {
+        let store::FailingStream { stream, failures, failed_at, last_error } = failing;
+        Self { stream, failures, failed_at, last_error }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::app::types::{AddConnector, Connector, ConnectorsQuery, Page, Why};
 pub(crate) enum ConnectorCommand {
     /// Connect an account, or connect it again
     Add(ConnectorAddArgs),
-    /// List accounts, newest first, and how many jobs wait for a person to connect each again
+    /// List accounts, newest first, with what waits for a person and what cannot be fetched
     List {
         #[arg(long, help = "Only those in this state: active, needs_reauth or disconnecting")]
         state: Option<String>,
@@ -128,9 +128,47 @@ fn page(page: &Page<Connector>) -> String {
             connector.base_url.clone(),
             connector.state.clone(),
             connector.waiting.to_string(),
-            or_dash(connector.state_reason.as_ref()),
+            or_dash(reason(connector).as_ref()),
         ]
     });
     let header = ["ID", "PLATFORM", "IDENTIFIER", "BASE URL", "STATE", "WAITING", "REASON"];
     super::paged(table(&header, rows, "no accounts"), page.next.as_deref())
+}
+
+/// Why it needs a person, and why what is fetched of it is not.
+fn reason(connector: &Connector) -> Option<String> {
+    let failing = connector.failing.iter().map(|failing| {
+        format!("{} fails, {} so far: {}", failing.stream, failing.failures, failing.last_error)
+    });
+    let reasons: Vec<String> = connector.state_reason.iter().cloned().chain(failing).collect();
+    (!reasons.is_empty()).then(|| reasons.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reasons_of_an_account_say_what_fails_how_often_and_why() {
+        let failing = |stream: &str| {
+            let failed_at = "2026-03-01T09:30:00Z";
+            serde_json::json!({
+                "stream": stream, "failures": 3, "failed_at": failed_at, "last_error": "invalid: 403",
+            })
+        };
+        let mut account = serde_json::json!({
+            "id": Uuid::nil(), "platform": "linkedin", "base_url": "https://api.linkedin.com",
+            "identifier": "ann", "state": "active", "state_reason": null,
+            "created_at": "2026-03-01T09:00:00Z",
+        });
+        let reason_of =
+            |account: &serde_json::Value| reason(&serde_json::from_value(account.clone()).unwrap());
+        assert_eq!(reason_of(&account), None);
+        account["failing"] = serde_json::json!([failing("metrics")]);
+        let fails = "metrics fails, 3 so far: invalid: 403";
+        assert_eq!(reason_of(&account).as_deref(), Some(fails));
+        account["state_reason"] = "the token was revoked".into();
+        let both = format!("the token was revoked; {fails}");
+        assert_eq!(reason_of(&account), Some(both));
+    }
 }

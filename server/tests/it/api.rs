@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
-use postworks::job::{Category, JobId};
+use postworks::job::{Category, ErrorClass, JobError, JobId, SyncStream};
 use postworks_server::api;
 use serde_json::{Value, json};
 
@@ -381,4 +381,25 @@ async fn a_body_that_is_far_too_long_is_answered_on_the_wire() {
         let request = request.header("content-type", "application/json").body(body);
         assert_eq!(request.send().await.unwrap().status().as_u16(), 413);
     }
+}
+
+#[tokio::test]
+async fn what_cannot_be_fetched_of_an_account_is_listed_with_it_until_it_can() {
+    let world = World::start().await;
+    let account = world.connector().await;
+    let store = &world.node.store;
+    let listed = async || world.ask("GET", "/api/connectors").await.body["items"][0].clone();
+    assert_eq!(listed().await.get("failing"), None);
+    for reason in ["no connection", "not enough permissions"] {
+        let error = JobError::new(ErrorClass::Invalid, reason);
+        store.note_failure(account, SyncStream::Metrics, &error).await.unwrap();
+    }
+    let failing = &listed().await["failing"];
+    assert_eq!(failing.as_array().unwrap().len(), 1, "{failing}");
+    assert_eq!((&failing[0]["stream"], &failing[0]["failures"]), (&json!("metrics"), &json!(2)));
+    assert_eq!(failing[0]["last_error"], "invalid: not enough permissions");
+    assert!(failing[0]["failed_at"].is_string(), "{failing}");
+    let place = store.cursor(account, SyncStream::Metrics).await.unwrap();
+    assert!(store.keep_numbers(account, &[], &place).await.unwrap());
+    assert_eq!(listed().await.get("failing"), None);
 }

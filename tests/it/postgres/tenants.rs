@@ -186,7 +186,7 @@ async fn tenants_that_take_turns_on_one_connection_never_see_each_others_rows() 
 }
 
 /// Tables that hold no tenant's rows, or that only the engine touches.
-const ENGINES_OWN: [&str; 12] = [
+const ENGINES_OWN: [&str; 11] = [
     "_sqlx_migrations",
     "api_keys",
     "generations",
@@ -196,7 +196,6 @@ const ENGINES_OWN: [&str; 12] = [
     "remote_posts",
     "sealing_keys",
     "sessions",
-    "sync_cursors",
     "tenants",
     "users",
 ];

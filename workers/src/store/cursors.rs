@@ -3,6 +3,8 @@
 //! What a step found and the new place are one transaction, so a walk that crashed goes on at the
 //! page it had not finished, and no page is skipped.
 
+use std::collections::HashMap;
+
 use postworks::job::{JobError, SyncStream, Timestamp};
 use postworks::ledger::Tx;
 use postworks::{on_db, on_tx};
@@ -62,11 +64,15 @@ impl From<Row> for Cursor {
     }
 }
 
-/// A stream's last failure, since it came on.
+/// A stream that fails: it has not come on since.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StreamFailure {
-    /// How often it failed since.
+pub struct FailingStream {
+    /// `posts`, `metrics` or `profile`.
+    pub stream: String,
+    /// How often it failed since it last came on.
     pub failures: u64,
+    /// When it last failed.
+    pub failed_at: Timestamp,
     /// The class, and what went wrong.
     pub last_error: String,
 }
@@ -147,22 +153,31 @@ impl Store {
         Ok(tx.commit().await?)
     }
 
-    /// A stream's failures since it last came on, if there were any.
-    pub async fn stream_failure(
+    /// The streams of these accounts that fail.
+    pub async fn failing_streams(
         &self,
-        connector_id: Uuid,
-        stream: SyncStream,
-    ) -> Result<Option<StreamFailure>, Error> {
-        const SQL: &str = "SELECT failures, last_error FROM sync_cursors \
-             WHERE connector_id = $1 AND stream = $2 AND last_error IS NOT NULL";
-        let row: Option<(i64, String)> = on_db!(&self.db, pool => sqlx::query_as(SQL)
-            .bind(connector_id)
-            .bind(stream.as_str())
-            .fetch_optional(pool)
-            .await)?;
-        Ok(row.map(|(failures, last_error)| StreamFailure {
-            failures: failures.unsigned_abs(),
-            last_error,
-        }))
+        accounts: &[Uuid],
+    ) -> Result<HashMap<Uuid, Vec<FailingStream>>, Error> {
+        let mut failing = HashMap::<_, Vec<_>>::new();
+        if accounts.is_empty() {
+            return Ok(failing);
+        }
+        let rows: Vec<(Uuid, String, i64, i64, String)> = on_db!(&self.db, pool => {
+            let mut query = sqlx::QueryBuilder::new(
+                "SELECT connector_id, stream, failures, failed_at, last_error FROM sync_cursors \
+                 WHERE last_error IS NOT NULL AND connector_id IN (",
+            );
+            let mut list = query.separated(", ");
+            for id in accounts {
+                list.push_bind(*id);
+            }
+            query.push(") ORDER BY stream").build_query_as().fetch_all(pool).await
+        })?;
+        for (id, stream, failures, failed_at, last_error) in rows {
+            let (failures, failed_at) = (failures.unsigned_abs(), time(failed_at));
+            let stream = FailingStream { stream, failures, failed_at, last_error };
+            failing.entry(id).or_default().push(stream);
+        }
+        Ok(failing)
     }
 }

@@ -54,7 +54,7 @@ pub use cadence::reread_after;
 pub use connectors::{Connected, Connector, ConnectorState, NewConnector};
 pub use content::{Content, PostImage, Revision};
 pub use counts::{Over, Unrecorded};
-pub use cursors::{Cursor, StreamFailure};
+pub use cursors::{Cursor, FailingStream};
 pub use disconnect::{Disconnected, LastTokens, ROWS_KEPT};
 pub use due_accounts::{DUE_MAX, Due, TakenDue};
 pub use effects::{Begun, Earlier, OpenEffect, SEND_WITHIN, Sender};

@@ -6,6 +6,7 @@ use postworks::on_db;
 use postworks::worker::{Handler as _, JobContext};
 use postworks_workers::handlers::SyncConnector;
 use postworks_workers::platforms::{Profile, RemotePost, SyncPage};
+use postworks_workers::store::FailingStream;
 
 use crate::scripted::{FOLLOWED, Fault};
 use crate::world::{World, on_both};
@@ -76,6 +77,11 @@ impl World {
     async fn sync_as(&self, streams: &[SyncStream], cx: &JobContext) -> Result<(), JobError> {
         let job = ConnectorSync { connector_id: self.account, streams: streams.to_vec() };
         SyncConnector(self.worker()).handle(job, cx).await
+    }
+
+    async fn failing(&self) -> Vec<FailingStream> {
+        let failing = self.store.failing_streams(&[self.account]).await.unwrap();
+        failing.into_values().flatten().collect()
     }
 
     async fn sync(&self, streams: &[SyncStream]) -> Result<(), JobError> {
@@ -175,14 +181,13 @@ async fn a_place_that_is_refused_in_the_middle_starts_the_walk_anew_and_only_onc
     let error = world.sync(&[SyncStream::Posts]).await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Invalid);
     assert_eq!(pages_read(&world), 2 + 2, "{place}");
-    let failure = world.store.stream_failure(world.account, SyncStream::Posts).await.unwrap();
-    assert!(failure.unwrap().last_error.starts_with("invalid: "));
+    let failing = world.failing().await;
+    assert!(failing.len() == 1 && failing[0].last_error.starts_with("invalid: "), "{failing:?}");
     // Once it knows them again nothing is missing.
     wall.hang(&world, 5);
     world.sync(&[SyncStream::Posts]).await.unwrap();
     assert_eq!(world.texts().await.len(), wall.0.len());
-    let failure = world.store.stream_failure(world.account, SyncStream::Posts).await.unwrap();
-    assert_eq!(failure, None);
+    assert_eq!(world.failing().await, []);
 }
 
 async fn a_stream_that_fails_keeps_none_from_running_and_a_retry_goes_on_with_what_is_left(db: Db) {
@@ -195,12 +200,10 @@ async fn a_stream_that_fails_keeps_none_from_running_and_a_retry_goes_on_with_wh
     assert_eq!(error.class(), ErrorClass::Invalid, "the worst");
     assert_eq!(world.texts().await.len(), 7);
     assert_eq!((pages_read(&world), numbers_read(&world)), (2, vec![7]));
-    for (stream, failed) in
-        [(SyncStream::Posts, 0), (SyncStream::Metrics, 1), (SyncStream::Profile, 1)]
-    {
-        let failure = world.store.stream_failure(world.account, stream).await.unwrap();
-        assert_eq!(failure.map_or(0, |failure| failure.failures), failed, "{stream:?}");
-    }
+    let failing = world.failing().await;
+    let failed: Vec<_> =
+        failing.iter().map(|failing| (failing.stream.as_str(), failing.failures)).collect();
+    assert_eq!(failed, [("metrics", 1), ("profile", 1)]);
     // Another attempt of the same job.
     world.sync_as(&[], &cx).await.unwrap();
     assert_eq!((pages_read(&world), numbers_read(&world)), (0, vec![7]));

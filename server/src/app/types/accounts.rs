@@ -95,9 +95,27 @@ pub struct Connector {
     /// How many jobs wait for a person to connect it again.
     #[serde(default)]
     pub waiting: u64,
+    /// What cannot be fetched of it at the moment.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failing: Vec<FailingStream>,
     /// When it was connected.
     #[schemars(with = "words::Time")]
     pub created_at: Timestamp,
+}
+
+/// A stream of an account that failed and has not come on since.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct FailingStream {
+    /// `posts`, `metrics` or `profile`.
+    #[schemars(with = "words::SyncStream")]
+    pub stream: String,
+    /// How often it failed since it last came on.
+    pub failures: u64,
+    /// When it last failed.
+    #[schemars(with = "words::Time")]
+    pub failed_at: Timestamp,
+    /// The last error's class, and what went wrong.
+    pub last_error: String,
 }
 
 /// The id of something new.
