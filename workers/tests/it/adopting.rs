@@ -6,6 +6,7 @@ use postworks::job::{ErrorClass, JobError};
 use postworks::ledger::Db;
 use postworks_workers::platforms::{Published, Reconciled};
 use postworks_workers::store::PublicationState;
+use uuid::Uuid;
 
 use crate::overtaken::{run, sent, until_at, with_a_lost_request};
 use crate::scripted::{ASKED, SECRET};
@@ -125,16 +126,33 @@ async fn a_look_up_that_is_refused_is_no_answer(db: Db) {
     assert_eq!(world.row(ours).await.state, PublicationState::Sending);
 }
 
-async fn a_post_that_is_found_gets_its_address(db: Db) {
-    let world = World::new(db, &ASKED).await;
-    let ours = with_a_lost_request(&world, "good morning").await;
+/// A publication whose request may have made a post, which the next look-up finds, and the address that
+/// the platform tells when asked.
+async fn with_a_post_to_be_found(world: &World) -> (Uuid, String) {
+    let ours = with_a_lost_request(world, "good morning").await;
     world.advance(SETTLED_S);
     let address = "https://platform.example/post-9".to_owned();
     world.platform.server().addresses.insert("post-9".to_owned(), address.clone());
-    will_find(&world, "post-9");
+    will_find(world, "post-9");
+    (ours, address)
+}
+
+async fn a_post_that_is_found_gets_its_address(db: Db) {
+    let world = World::new(db, &ASKED).await;
+    let (ours, address) = with_a_post_to_be_found(&world).await;
     world.publish(ours).await.unwrap();
     let row = world.row(ours).await;
     assert_eq!((row.state, row.remote_url), (PublicationState::Published, Some(address)));
+}
+
+async fn who_is_short_of_time_does_without_the_address_of_a_post_that_was_found(db: Db) {
+    let world = World::new(db, &ASKED).await;
+    let (ours, _) = with_a_post_to_be_found(&world).await;
+    let mut cx = world.run_of(ours).await;
+    cx.deadline = world.clock.now();
+    world.publish_in(&cx, ours).await.unwrap();
+    let row = world.row(ours).await;
+    assert_eq!((row.state, row.remote_url), (PublicationState::Published, None));
 }
 
 async fn that_a_post_was_found_is_kept_before_its_address_is_asked_for(db: Db) {
@@ -149,18 +167,4 @@ async fn that_a_post_was_found_is_kept_before_its_address_is_asked_for(db: Db) {
     drop(cut_off);
     cx.effect.get().unwrap().record().await.unwrap();
     assert_eq!(world.row(ours).await.state, PublicationState::Published);
-}
-
-async fn who_is_short_of_time_does_without_the_address_of_a_post_that_was_found(db: Db) {
-    let world = World::new(db, &ASKED).await;
-    let ours = with_a_lost_request(&world, "good morning").await;
-    world.advance(SETTLED_S);
-    let address = "https://platform.example/post-9".to_owned();
-    world.platform.server().addresses.insert("post-9".to_owned(), address);
-    will_find(&world, "post-9");
-    let mut cx = world.run_of(ours).await;
-    cx.deadline = world.clock.now();
-    world.publish_in(&cx, ours).await.unwrap();
-    let row = world.row(ours).await;
-    assert_eq!((row.state, row.remote_url), (PublicationState::Published, None));
 }
