@@ -311,3 +311,19 @@ impl From<store::Publication> for Publication {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_id_of_a_post_to_be_answered_is_taken_without_the_white_space_it_was_copied_with() {
+        let asked = json!({"post_id": Uuid::nil(), "connector_ids": [], "reply_to": " 17\n"});
+        let mut faults = Vec::new();
+        let reply = reply(&mut faults, &serde_json::from_value(asked).unwrap());
+        assert_eq!(reply, Some(Reply::Remote("17".to_owned())));
+        assert!(faults.is_empty(), "{faults:?}");
+    }
+}
