@@ -16,7 +16,7 @@ pub fn registry(services: Services) -> Result<Registry, CatalogError> {
     let platforms = services.platforms.clone();
     let mut registry = Registry::default();
     registry.add::<ConnectorSync>(
-        SyncConnector(services.clone()),
+        SyncConnector::new(services.clone()),
         queues::<ConnectorSync>(&platforms)?,
     )?;
     registry.add::<PostPublication>(

@@ -4,6 +4,7 @@
 //! running; the job then fails with the worst of the errors, and its next attempt leaves alone what
 //! has come to its end.
 
+mod under_way;
 mod walk;
 
 use std::ops::RangeInclusive;
@@ -15,6 +16,7 @@ use postworks::job::{ConnectorSync, ErrorClass, JobError, RateScope, SyncStream,
 use postworks::worker::{Handler, JobContext};
 use secrecy::SecretString;
 
+use self::under_way::UnderWay;
 use self::walk::{Step, anew, may_end_here, step};
 use super::Services;
 use crate::platforms::{Account, NUMBERED_MAX, Platform, SyncPage};
@@ -32,13 +34,24 @@ const PROFILE_EVERY: Duration = Duration::from_secs(24 * 3_600);
 const OTHER_WALK_MS: RangeInclusive<u64> = 1_000..=3_000;
 
 /// Handles [`ConnectorSync`].
-pub struct SyncConnector(pub Services);
+pub struct SyncConnector {
+    services: Services,
+    under_way: UnderWay,
+}
+
+impl SyncConnector {
+    /// One for a process: its jobs keep out of each other's way.
+    pub fn new(services: Services) -> Self {
+        Self { services, under_way: UnderWay::default() }
+    }
+}
 
 #[async_trait]
 impl Handler<ConnectorSync> for SyncConnector {
     async fn handle(&self, job: ConnectorSync, cx: &JobContext) -> Result<(), JobError> {
-        let connector = self.0.connector(job.connector_id).await?;
-        let platform = self.0.platform(&connector)?;
+        let Self { services, under_way } = self;
+        let connector = services.connector(job.connector_id).await?;
+        let platform = services.platform(&connector)?;
         let offered = platform.descriptor().streams;
         if let Some(missing) = job.streams.iter().find(|stream| !offered.contains(stream)) {
             let words = format!("{} has no stream {}", connector.platform, missing.as_str());
@@ -51,10 +64,9 @@ impl Handler<ConnectorSync> for SyncConnector {
             if !wanted(&stream) {
                 continue;
             }
-            let run = Run { services: &self.0, cx, connector: &connector, platform: &platform };
+            let run = Run { services, under_way, cx, connector: &connector, platform: &platform };
             let Err(error) = run.stream(stream, named).await else { continue };
-            let noted = self.0.store.note_failure(connector.id, stream, &error).await;
-            noted.map_err(|error| self.0.fault(error))?;
+            run.note(stream, &error).await?;
             let is_over = concerns_account(error.class());
             worst = Some(match worst {
                 Some(worst) if severity(worst.class()) >= severity(error.class()) => worst,
@@ -96,6 +108,7 @@ const fn severity(class: ErrorClass) -> u8 {
 /// A job's run over one account.
 struct Run<'a> {
     services: &'a Services,
+    under_way: &'a UnderWay,
     cx: &'a JobContext,
     connector: &'a Connector,
     platform: &'a Arc<dyn Platform>,
@@ -104,6 +117,9 @@ struct Run<'a> {
 impl Run<'_> {
     /// Runs a stream, unless it is not due, or this job has come to its end before.
     async fn stream(&self, stream: SyncStream, named: bool) -> Result<(), JobError> {
+        let Some(_turn) = self.under_way.take(self.connector.id, stream) else {
+            return Err(self.other_walk());
+        };
         let cursor = self.services.store.cursor(self.connector.id, stream).await;
         let cursor = cursor.map_err(|error| self.services.fault(error))?;
         let done = cursor.done_by == Some(self.cx.id.as_uuid());
@@ -116,6 +132,14 @@ impl Run<'_> {
             SyncStream::Metrics => self.numbers(cursor, named).await,
             SyncStream::Profile => self.profile(cursor).await,
         }
+    }
+
+    /// Notes that a stream failed. One that only has to wait has not.
+    async fn note(&self, stream: SyncStream, error: &JobError) -> Result<(), JobError> {
+        if matches!(error.class(), ErrorClass::Unavailable { .. }) {
+            return Ok(());
+        }
+        self.kept(self.services.store.note_failure(self.connector.id, stream, error).await)
     }
 
     /// Calls the platform.
@@ -227,12 +251,13 @@ impl Run<'_> {
 
     /// Somebody else has moved the stream on: that one is waited for.
     fn moved(&self, moved: bool) -> Result<(), JobError> {
-        if moved {
-            return Ok(());
-        }
+        if moved { Ok(()) } else { Err(self.other_walk()) }
+    }
+
+    fn other_walk(&self) -> JobError {
         let wait = Duration::from_millis(rand::random_range(OTHER_WALK_MS));
         let until = self.services.now().after(wait);
         let words = "another job for this account is under way";
-        Err(JobError::new(ErrorClass::Unavailable { until }, words))
+        JobError::new(ErrorClass::Unavailable { until }, words)
     }
 }

@@ -93,9 +93,12 @@ pub(crate) struct Pause {
     arrived: Semaphore,
 }
 
+/// More calls than a test makes.
+const MANY: usize = 1_000_000;
+
 impl Pause {
     fn new() -> Self {
-        Self { open: Semaphore::new(1_000), arrived: Semaphore::new(0) }
+        Self { open: Semaphore::new(MANY), arrived: Semaphore::new(0) }
     }
 
     async fn pass(&self) {
@@ -111,7 +114,7 @@ impl Pause {
 
     /// Everybody passes from now on, also who waits.
     pub(crate) fn open_wide(&self) {
-        self.open.add_permits(1_000);
+        self.open.add_permits(MANY);
     }
 
     /// Returns once one more has come.
@@ -140,6 +143,8 @@ pub(crate) struct Scripted {
     pub(crate) looked_up: Pause,
     /// Where the question for a post's address is before the platform has it.
     pub(crate) locating: Pause,
+    /// Where the question for a page of posts is before the platform has it.
+    pub(crate) listing: Pause,
 }
 
 impl Scripted {
@@ -190,6 +195,7 @@ impl Scripted {
             preparing: Pause::new(),
             looked_up: Pause::new(),
             locating: Pause::new(),
+            listing: Pause::new(),
         })
     }
 
@@ -349,6 +355,7 @@ impl Platform for Scripted {
     }
 
     async fn posts(&self, by: Bearer<'_>, cursor: Option<&str>) -> Result<SyncPage, JobError> {
+        self.listing.pass().await;
         let mut server = self.check(by.access)?;
         if let Some(Fault::Fails(class) | Fault::LosesTheAnswer(class)) =
             server.page_faults.pop_front()

@@ -76,7 +76,7 @@ impl World {
 
     async fn sync_as(&self, streams: &[SyncStream], cx: &JobContext) -> Result<(), JobError> {
         let job = ConnectorSync { connector_id: self.account, streams: streams.to_vec() };
-        SyncConnector(self.worker()).handle(job, cx).await
+        SyncConnector::new(self.worker()).handle(job, cx).await
     }
 
     async fn failing(&self) -> Vec<FailingStream> {

@@ -2,10 +2,12 @@
 
 use postworks::job::{ConnectorSync, ErrorClass, JobError, SyncStream};
 use postworks::ledger::Db;
+use postworks::worker::Handler as _;
 use postworks_workers::handlers::SyncConnector;
 use postworks_workers::platforms::{RemotePost, SyncPage};
 use postworks_workers::store::Cursor;
 
+use crate::overtaken::{Run, until_at};
 use crate::scripted::{Fault, KEYED};
 use crate::world::{World, on_both};
 
@@ -15,6 +17,8 @@ on_both! {
     a_place_the_platform_forgot_starts_the_walk_anew,
     a_huge_account_is_walked_in_several_jobs,
     of_two_walks_at_once_one_waits,
+    of_many_jobs_for_an_account_one_asks_the_platform_and_those_that_wait_are_no_failure,
+    a_walk_that_is_cut_off_makes_way_for_the_next,
     a_page_may_name_a_post_twice_and_hold_any_text,
 }
 
@@ -38,7 +42,7 @@ fn post(number: u32) -> RemotePost {
 
 async fn sync(world: &World) -> Result<(), JobError> {
     let job = ConnectorSync::of(world.account);
-    world.attempt(SyncConnector(world.worker()), job).await
+    world.attempt(SyncConnector::new(world.worker()), job).await
 }
 
 async fn cursor(world: &World) -> Cursor {
@@ -151,6 +155,49 @@ async fn of_two_walks_at_once_one_waits(db: Db) {
     assert!(!keep(vec![post(9)], next("9")).await, "it has read an older version");
     assert_eq!(found(&world).await, 1);
     assert_eq!(cursor(&world).await.page_token.as_deref(), Some("2"));
+}
+
+/// A run of a job, one of several in this process.
+fn run<'a>(world: &'a World, process: &'a SyncConnector) -> Run<'a> {
+    Box::pin(async {
+        let cx = world.context::<ConnectorSync>();
+        process.handle(ConnectorSync::of(world.account), &cx).await
+    })
+}
+
+async fn of_many_jobs_for_an_account_one_asks_the_platform_and_those_that_wait_are_no_failure(
+    db: Db,
+) {
+    let world = World::new(db, &KEYED).await;
+    pages(&world, 5, 1, 10);
+    let waits = |ended: Result<(), JobError>| {
+        matches!(ended.unwrap_err().class(), ErrorClass::Unavailable { .. })
+    };
+    let process = SyncConnector::new(world.worker());
+    let mut first = run(&world, &process);
+    until_at(&world.platform.listing, &mut first).await;
+    for _ in 0..5 {
+        assert!(waits(run(&world, &process).await));
+    }
+    assert!(read(&world).is_empty(), "they have not asked");
+    // Another process does not know of it; of those two the rows decide.
+    sync(&world).await.unwrap();
+    assert!(waits(first.await));
+    assert_eq!((read(&world).len(), found(&world).await), (2, 5));
+    run(&world, &process).await.unwrap();
+    let failing = world.store.failing_streams(&[world.account]).await.unwrap();
+    assert!(failing.is_empty(), "{failing:?}");
+}
+
+async fn a_walk_that_is_cut_off_makes_way_for_the_next(db: Db) {
+    let world = World::new(db, &KEYED).await;
+    pages(&world, 5, 1, 10);
+    let process = SyncConnector::new(world.worker());
+    let mut cut_off = run(&world, &process);
+    until_at(&world.platform.listing, &mut cut_off).await;
+    drop(cut_off);
+    run(&world, &process).await.unwrap();
+    assert_eq!(found(&world).await, 5);
 }
 
 async fn a_page_may_name_a_post_twice_and_hold_any_text(db: Db) {
