@@ -29,9 +29,9 @@ const PAGES_MAX: usize = 200;
 const NUMBERINGS_MAX: usize = 20;
 /// Between two readings of a profile.
 const PROFILE_EVERY: Duration = Duration::from_secs(24 * 3_600);
-/// A walk that meets another over the same account waits so long for it, in milliseconds: most
-/// walks take less. A span, since of many that wait equally long all but one meet again.
-const OTHER_WALK_MS: RangeInclusive<u64> = 1_000..=3_000;
+/// A job that meets another for the same account waits so long for it, in milliseconds: most take
+/// less. A span, since of many that wait equally long all but one meet again.
+const OTHER_JOB_MS: RangeInclusive<u64> = 1_000..=3_000;
 
 /// Handles [`ConnectorSync`].
 pub struct SyncConnector {
@@ -57,27 +57,28 @@ impl Handler<ConnectorSync> for SyncConnector {
             let words = format!("{} has no stream {}", connector.platform, missing.as_str());
             return Err(JobError::new(ErrorClass::Invalid, words));
         }
+        let Some(_turn) = under_way.take(connector.id) else {
+            return Err(other_job(services.now()));
+        };
+        let run = Run { services, cx, connector: &connector, platform: &platform };
         let named = !job.streams.is_empty();
-        let wanted = |stream: &SyncStream| !named || job.streams.contains(stream);
-        let mut worst: Option<JobError> = None;
-        for stream in SyncStream::ALL.into_iter().filter(|stream| offered.contains(stream)) {
-            if !wanted(&stream) {
-                continue;
-            }
-            let run = Run { services, under_way, cx, connector: &connector, platform: &platform };
-            let Err(error) = run.stream(stream, named).await else { continue };
-            run.note(stream, &error).await?;
-            let is_over = concerns_account(error.class());
-            worst = Some(match worst {
-                Some(worst) if severity(worst.class()) >= severity(error.class()) => worst,
-                _ => error,
-            });
-            if is_over {
-                break;
-            }
-        }
-        worst.map_or(Ok(()), Err)
+        run.streams(if named { &job.streams } else { offered }, named).await
     }
+}
+
+/// How a run over a stream ended that did not fail.
+enum End {
+    /// It has come as far as it wanted.
+    Reached,
+    /// A job of another process has moved the stream on, and goes on with it.
+    Overtaken,
+}
+
+/// The account's other job is waited for. That is no failure of a stream.
+fn other_job(now: Timestamp) -> JobError {
+    let until = now.after(Duration::from_millis(rand::random_range(OTHER_JOB_MS)));
+    let words = "another job for this account is under way";
+    JobError::new(ErrorClass::Unavailable { until }, words)
 }
 
 /// Whether the account's other streams would hear the same: then they are not tried.
@@ -108,38 +109,49 @@ const fn severity(class: ErrorClass) -> u8 {
 /// A job's run over one account.
 struct Run<'a> {
     services: &'a Services,
-    under_way: &'a UnderWay,
     cx: &'a JobContext,
     connector: &'a Connector,
     platform: &'a Arc<dyn Platform>,
 }
 
 impl Run<'_> {
+    /// Runs these streams, each as if it were alone. `named`: the job names them, so they are due.
+    async fn streams(&self, wanted: &[SyncStream], named: bool) -> Result<(), JobError> {
+        let Services { store, .. } = self.services;
+        let mut worst: Option<JobError> = None;
+        for stream in SyncStream::ALL.into_iter().filter(|stream| wanted.contains(stream)) {
+            let error = match self.stream(stream, named).await {
+                Ok(End::Reached) => continue,
+                Ok(End::Overtaken) => return Err(other_job(self.services.now())),
+                Err(error) => error,
+            };
+            self.kept(store.note_failure(self.connector.id, stream, &error).await)?;
+            let is_over = concerns_account(error.class());
+            worst = Some(match worst {
+                Some(worst) if severity(worst.class()) >= severity(error.class()) => worst,
+                _ => error,
+            });
+            if is_over {
+                break;
+            }
+        }
+        worst.map_or(Ok(()), Err)
+    }
+
     /// Runs a stream, unless it is not due, or this job has come to its end before.
-    async fn stream(&self, stream: SyncStream, named: bool) -> Result<(), JobError> {
-        let Some(_turn) = self.under_way.take(self.connector.id, stream) else {
-            return Err(self.other_walk());
-        };
+    async fn stream(&self, stream: SyncStream, named: bool) -> Result<End, JobError> {
         let cursor = self.services.store.cursor(self.connector.id, stream).await;
         let cursor = cursor.map_err(|error| self.services.fault(error))?;
         let done = cursor.done_by == Some(self.cx.id.as_uuid());
         let waits = !named && cursor.due_at.is_some_and(|due| due > self.services.now());
         if done || waits {
-            return Ok(());
+            return Ok(End::Reached);
         }
         match stream {
             SyncStream::Posts => self.posts(cursor).await,
             SyncStream::Metrics => self.numbers(cursor, named).await,
             SyncStream::Profile => self.profile(cursor).await,
         }
-    }
-
-    /// Notes that a stream failed. One that only has to wait has not.
-    async fn note(&self, stream: SyncStream, error: &JobError) -> Result<(), JobError> {
-        if matches!(error.class(), ErrorClass::Unavailable { .. }) {
-            return Ok(());
-        }
-        self.kept(self.services.store.note_failure(self.connector.id, stream, error).await)
     }
 
     /// Calls the platform.
@@ -155,7 +167,7 @@ impl Run<'_> {
         self.services.accounts.with_access(self.connector.id, call).await
     }
 
-    async fn posts(&self, mut cursor: Cursor) -> Result<(), JobError> {
+    async fn posts(&self, mut cursor: Cursor) -> Result<End, JobError> {
         let Services { store, sync, .. } = self.services;
         let follow = self.platform.descriptor().streams.contains(&SyncStream::Metrics);
         let mut anew_before = false;
@@ -181,13 +193,15 @@ impl Run<'_> {
             let is_over = ended || n == PAGES_MAX;
             next.done_by = is_over.then_some(self.cx.id.as_uuid());
             let kept = store.keep_page(self.connector.id, &posts, follow, &next).await;
-            self.moved(self.kept(kept)?)?;
+            if !self.kept(kept)? {
+                return Ok(End::Overtaken);
+            }
             if is_over {
                 break;
             }
             cursor = Cursor { version: next.version + 1, ..next };
         }
-        Ok(())
+        Ok(End::Reached)
     }
 
     async fn page(&self, cursor: &Cursor) -> Result<SyncPage, JobError> {
@@ -198,7 +212,7 @@ impl Run<'_> {
         .await
     }
 
-    async fn numbers(&self, mut cursor: Cursor, named: bool) -> Result<(), JobError> {
+    async fn numbers(&self, mut cursor: Cursor, named: bool) -> Result<End, JobError> {
         const FAR: Timestamp = Timestamp::from_millis(i64::MAX);
         let store = &self.services.store;
         // Who asks for it has all posts read that are read at all, each once.
@@ -211,13 +225,15 @@ impl Run<'_> {
             let read = if posts.is_empty() { Vec::new() } else { self.read_numbers(posts).await? };
             cursor.done_by = is_over.then_some(self.cx.id.as_uuid());
             let kept = store.keep_numbers(self.connector.id, &read, &cursor).await;
-            self.moved(self.kept(kept)?)?;
+            if !self.kept(kept)? {
+                return Ok(End::Overtaken);
+            }
             if is_over {
                 break;
             }
             cursor.version += 1;
         }
-        Ok(())
+        Ok(End::Reached)
     }
 
     async fn read_numbers(&self, posts: Vec<DueNumbers>) -> Result<Vec<NumbersRead>, JobError> {
@@ -234,7 +250,7 @@ impl Run<'_> {
         Ok(read.collect())
     }
 
-    async fn profile(&self, cursor: Cursor) -> Result<(), JobError> {
+    async fn profile(&self, cursor: Cursor) -> Result<End, JobError> {
         let profile = self.call(|platform, account, access| async move {
             platform.profile(account.with(&access)).await
         });
@@ -242,22 +258,10 @@ impl Run<'_> {
         let due_at = Some(self.services.now().after(PROFILE_EVERY));
         let next = Cursor { due_at, done_by: Some(self.cx.id.as_uuid()), ..cursor };
         let kept = self.services.store.keep_profile(self.connector.id, &profile, &next).await;
-        self.moved(self.kept(kept)?)
+        Ok(if self.kept(kept)? { End::Reached } else { End::Overtaken })
     }
 
     fn kept<T>(&self, result: Result<T, crate::store::Error>) -> Result<T, JobError> {
         result.map_err(|error| self.services.fault(error))
-    }
-
-    /// Somebody else has moved the stream on: that one is waited for.
-    fn moved(&self, moved: bool) -> Result<(), JobError> {
-        if moved { Ok(()) } else { Err(self.other_walk()) }
-    }
-
-    fn other_walk(&self) -> JobError {
-        let wait = Duration::from_millis(rand::random_range(OTHER_WALK_MS));
-        let until = self.services.now().after(wait);
-        let words = "another job for this account is under way";
-        JobError::new(ErrorClass::Unavailable { until }, words)
     }
 }

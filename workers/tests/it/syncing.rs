@@ -8,7 +8,7 @@ use postworks_workers::platforms::{RemotePost, SyncPage};
 use postworks_workers::store::Cursor;
 
 use crate::overtaken::{Run, until_at};
-use crate::scripted::{Fault, KEYED};
+use crate::scripted::{FOLLOWED, Fault, KEYED};
 use crate::world::{World, on_both};
 
 on_both! {
@@ -168,7 +168,7 @@ fn run<'a>(world: &'a World, process: &'a SyncConnector) -> Run<'a> {
 async fn of_many_jobs_for_an_account_one_asks_the_platform_and_those_that_wait_are_no_failure(
     db: Db,
 ) {
-    let world = World::new(db, &KEYED).await;
+    let world = World::new(db, &FOLLOWED).await;
     pages(&world, 5, 1, 10);
     let waits = |ended: Result<(), JobError>| {
         matches!(ended.unwrap_err().class(), ErrorClass::Unavailable { .. })
@@ -176,14 +176,18 @@ async fn of_many_jobs_for_an_account_one_asks_the_platform_and_those_that_wait_a
     let process = SyncConnector::new(world.worker());
     let mut first = run(&world, &process);
     until_at(&world.platform.listing, &mut first).await;
+    let calls = || world.platform.server().calls;
+    let before = calls();
     for _ in 0..5 {
         assert!(waits(run(&world, &process).await));
     }
-    assert!(read(&world).is_empty(), "they have not asked");
+    assert_eq!(calls(), before, "they have not asked, for any stream");
     // Another process does not know of it; of those two the rows decide.
     sync(&world).await.unwrap();
+    let (before, pages_read) = (calls(), read(&world).len());
     assert!(waits(first.await));
-    assert_eq!((read(&world).len(), found(&world).await), (2, 5));
+    assert_eq!((pages_read, read(&world).len(), found(&world).await), (1, 1, 5));
+    assert_eq!(calls(), before + 1, "it leaves the other streams to who has overtaken it");
     run(&world, &process).await.unwrap();
     let failing = world.store.failing_streams(&[world.account]).await.unwrap();
     assert!(failing.is_empty(), "{failing:?}");
