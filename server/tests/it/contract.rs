@@ -3,9 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Stdio;
-use std::time::Duration;
 
-use crate::fleet::until;
+use crate::fleet::{LONG, until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -61,7 +60,7 @@ impl Up {
 
     async fn until_completed(&self, id: &str) -> Value {
         let mut job = Value::Null;
-        until(&format!("job {id} has not completed"), Duration::from_secs(10), async || {
+        until(&format!("job {id} has not completed"), LONG, async || {
             job = self.ask("GET", &format!("/api/jobs/{id}"), None).await.1;
             job["state"] == "completed"
         })
@@ -222,7 +221,7 @@ async fn metrics_have_the_contracts_names_and_counters_start_at_zero() {
     up.until_completed(accepted["id"].as_str().unwrap()).await;
     // A job is counted just after its end is on record.
     let mut after = samples(&up.metrics().await);
-    until("the job is not counted", Duration::from_secs(2), async || {
+    until("the job is not counted", LONG, async || {
         after = samples(&up.metrics().await);
         after.contains_key("postworks_job_total_seconds_count{kind=\"data_cleanup\"}")
     })
