@@ -17,7 +17,7 @@ use postworks::job::{
     Catalog, Durability, Job, JobError, JobId, Kind, NewJob, Queue, Tenant, Timestamp, Uniqueness,
     WorkerId,
 };
-use postworks::ledger::{Db, Ledger, Next, SqlLedger, Verdict};
+use postworks::ledger::{Db, Ledger, Next, Settled, SqlLedger, Verdict};
 use postworks::testing::broker::worker;
 use postworks::testing::redis_server::RedisServer;
 use postworks::worker::{Calls, Handler, JobContext, Options, Registry, Stop, Worker};
@@ -157,7 +157,8 @@ impl World {
         self.producer.flush().await;
     }
 
-    /// Claims up to `limit` jobs and ends them; answers which, in the order in which they came.
+    /// Claims up to `limit` jobs and ends them; answers which, in the order in which they came. A job
+    /// that was over before, which a worker is told before it starts it, is not among them.
     async fn work(&self, limit: usize) -> Vec<JobId> {
         let claimed = self.broker.claim(&queue(), &worker("w"), limit, LEASE).await.unwrap();
         if claimed.beyond != Beyond::Nothing {
@@ -172,10 +173,11 @@ impl World {
             failed: None,
         };
         let verdicts: Vec<Verdict> = leases().map(verdict).collect();
-        self.ledger.settle(&verdicts).await.unwrap();
+        let settled = self.ledger.settle(&verdicts).await.unwrap();
         let gone: Vec<_> = leases().map(|lease| Settlement { lease, then: Then::Gone }).collect();
         self.broker.settle(&queue(), &gone).await.unwrap();
-        leases().map(|lease| lease.id).collect()
+        let ended = leases().zip(settled).filter(|(_, settled)| *settled == Settled::Done);
+        ended.map(|(lease, _)| lease.id).collect()
     }
 
     /// Works until so many jobs have ended; answers which, in order.
@@ -280,6 +282,8 @@ async fn an_embedded_backlog_is_filled_again_after_the_broker_lost_everything() 
     world.open(2).await;
     done.extend(world.work_off(4_000).await);
     assert!(world.held().await <= 200);
+    // A page that was on its way to the old memory comes first in the new one, and perhaps twice.
+    done[1_000..].sort_unstable();
     assert_eq!(done, ids(&jobs));
 }
 
