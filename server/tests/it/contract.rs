@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Stdio;
+use std::time::Duration;
 
-use crate::fleet::{LONG, until};
+use crate::fleet::until;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -60,7 +61,7 @@ impl Up {
 
     async fn until_completed(&self, id: &str) -> Value {
         let mut job = Value::Null;
-        until(&format!("job {id} has not completed"), LONG, async || {
+        until(&format!("job {id} has not completed"), Duration::from_secs(10), async || {
             job = self.ask("GET", &format!("/api/jobs/{id}"), None).await.1;
             job["state"] == "completed"
         })
@@ -221,7 +222,7 @@ async fn metrics_have_the_contracts_names_and_counters_start_at_zero() {
     up.until_completed(accepted["id"].as_str().unwrap()).await;
     // A job is counted just after its end is on record.
     let mut after = samples(&up.metrics().await);
-    until("the job is not counted", LONG, async || {
+    until("the job is not counted", Duration::from_secs(2), async || {
         after = samples(&up.metrics().await);
         after.contains_key("postworks_job_total_seconds_count{kind=\"data_cleanup\"}")
     })

@@ -188,9 +188,9 @@ async fn of_many_jobs_for_an_account_one_asks_the_platform_and_those_that_wait_a
     assert!(waits(first.await));
     assert_eq!((pages_read, read(&world).len(), found(&world).await), (1, 1, 5));
     assert_eq!(calls(), before + 1, "it leaves the other streams to who has overtaken it");
-    run(&world, &process).await.unwrap();
     let failing = world.store.failing_streams(&[world.account]).await.unwrap();
     assert!(failing.is_empty(), "{failing:?}");
+    run(&world, &process).await.unwrap();
 }
 
 async fn a_walk_that_is_cut_off_makes_way_for_the_next(db: Db) {
