@@ -264,6 +264,6 @@ async fn a_failure_of_the_mock_is_unknown_on_a_publish_and_later_on_a_read() {
     let post = post("Hello?");
     let late = publish(&impatient, &account, &world.token, &post).await;
     assert_eq!(class(late), ErrorClass::Unknown { repeatable: true });
-    publish(&impatient, &account, &world.token, &post).await.unwrap();
+    publish(&world.client, &account, &world.token, &post).await.unwrap();
     assert_eq!(world.texts().await, ["Hello?"]);
 }
