@@ -175,8 +175,9 @@ fn waits(row: &JobRow, facts: &Facts) -> WhyView {
             answer("breaker_open", detail, eta)
         };
     }
+    // Whoever was told so itself comes back at that time.
     if let Room::Blocked(until) = facts.room
-        && until > due
+        && until >= due
     {
         let detail = format!("the platform told its account to wait until {until}");
         return answer("account_window", detail, Some(until));

@@ -94,13 +94,17 @@ async fn a_job_of_an_account_that_must_wait_says_until_when() {
     let queue = Queue::parse("connector_sync.sandbox").unwrap();
     world.node.broker.serves(&[queue]);
     let account = world.connector().await;
-    let job = json!({"kind": "connector_sync", "args": {"connector_id": account}});
-    let job = world.post("/api/jobs", job).await.body;
-    world.node.producer.flush().await;
     let until = SystemClock.now().after(Duration::from_secs(90));
     world.node.broker.block(account, until).await.unwrap();
-    let told = why(&world, serde_json::from_value(job["id"].clone()).unwrap()).await;
-    assert_eq!((&told["reason"], &told["eta"]), (&json!("account_window"), &json!(until)));
+    let waits = json!({"kind": "connector_sync", "args": {"connector_id": account}});
+    let mut told_itself = waits.clone();
+    told_itself["run_at"] = json!(until);
+    for job in [waits, told_itself] {
+        let job = world.post("/api/jobs", job).await.body;
+        world.node.producer.flush().await;
+        let told = why(&world, serde_json::from_value(job["id"].clone()).unwrap()).await;
+        assert_eq!((&told["reason"], &told["eta"]), (&json!("account_window"), &json!(until)));
+    }
 }
 
 #[tokio::test]

@@ -98,12 +98,13 @@ async fn posts_over_a_real_limit_wait_for_its_reset_and_hold_nobody_else_up() {
     const POSTS: usize = 5;
     let world = World::start().await;
     let client = &world.fleet.client;
-    let (alice, bob) = (world.connect("alice").await, world.connect("bob").await);
     // One place, so that nothing else is on its way to the server when it says no.
     let _worker = world.fleet.worker(&["--concurrency", "1"]).await;
     // What an account needs before its first post takes no time that is looked at below.
+    let bob = world.connect("bob").await;
     let mut others = client.publish("before", from_ref(&bob.connector)).await;
     client.until_published(&others, LONG).await;
+    let alice = world.connect("alice").await;
     let many = client.publish_many(POSTS, from_ref(&alice.connector)).await;
     let reset = world.until_told(&many).await;
     let told = client.jobs("delayed").await;
