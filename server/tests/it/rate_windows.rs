@@ -197,7 +197,7 @@ async fn three_workers_make_no_call_inside_a_window_that_one_of_them_was_told_of
     }
     for job in tomorrow.iter().map(|(_, publication)| &publication.job).chain(&syncs[limited - 1..])
     {
-        let told = fleet.client.http.get(&format!("/api/jobs/{job}/why")).await.expect(200);
+        let told = fleet.client.why(job).await;
         // As times: one that ends in a zero is written in two ways.
         let eta: Timestamp = told["eta"].as_str().unwrap().parse().unwrap();
         assert_eq!(eta, ends[limited - 1], "{told}");

@@ -4,12 +4,13 @@
 use std::slice::from_ref;
 use std::time::Duration;
 
+use postworks::clock::{Clock as _, SystemClock};
 use postworks::job::Timestamp;
 use postworks_workers::testing::lossy_proxy::{Loss, LossyProxy};
 use postworks_workers::testing::synapse::{Allowance, SynapseOptions, SynapseServer, SynapseUser};
 use serde_json::json;
 
-use crate::fleet::{Fleet, LONG, Publication, now_ms, until};
+use crate::fleet::{Fleet, LONG, Publication, until};
 
 /// The request that publishes.
 const SEND: &str = "/send/m.room.message/";
@@ -60,18 +61,17 @@ impl World {
         let mut reset = Timestamp::from_millis(0);
         until("the server refuses nothing", LONG, async || {
             for post in posts {
-                let path = format!("/api/jobs/{}/why", post.job);
-                let why = self.fleet.client.http.get(&path).await.expect(200);
+                let why = self.fleet.client.why(&post.job).await;
                 if why["reason"] == "account_window" {
                     let eta: Timestamp = why["eta"].as_str().unwrap().parse().unwrap();
                     reset = reset.max(eta);
                 }
             }
             // The first wait may be nearly over: the limit counts from when the room was made.
-            reset.since(now()) > EACH / 2
+            reset.since(SystemClock.now()) > EACH / 2
         })
         .await;
-        assert!(reset.since(now()) <= EACH, "until {reset}");
+        assert!(reset.since(SystemClock.now()) <= EACH, "until {reset}");
         reset
     }
 
@@ -79,10 +79,6 @@ impl World {
         let messages = self.server.messages(&member.user, &member.room).await;
         messages.into_iter().map(|message| message.text).collect()
     }
-}
-
-fn now() -> Timestamp {
-    Timestamp::from_millis(now_ms())
 }
 
 /// A user that is connected.
@@ -110,12 +106,15 @@ async fn posts_over_a_real_limit_wait_for_its_reset_and_hold_nobody_else_up() {
     let told = client.jobs("delayed").await;
     assert!(!told.is_empty(), "whoever was refused comes back at its time");
     for job in told {
+        let until: Timestamp = job["run_at"].as_str().unwrap().parse().unwrap();
+        let wait = until.since(SystemClock.now());
+        assert!(wait > Duration::ZERO && wait <= EACH, "{wait:?}: {job}");
         assert_eq!(job["attempt"], 0, "to be told to wait is no failure: {job}");
     }
 
-    others.extend(client.publish("meanwhile", from_ref(&bob.connector)).await);
+    others.extend(client.publish_many(2, from_ref(&bob.connector)).await);
     client.until_published(&others, LONG).await;
-    assert!(now() < reset, "the other account's post took until {reset}");
+    assert!(SystemClock.now() < reset, "the other account's posts took until {reset}");
     assert_eq!(bob.proxy.forwarded(SEND), others.len(), "the other account was told to wait, too");
     let out = alice.proxy.forwarded(SEND);
 

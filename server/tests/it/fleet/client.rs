@@ -253,6 +253,11 @@ impl Client {
         self.http.get(&format!("/api/jobs/{id}")).await.expect(200)
     }
 
+    /// What a job waits for.
+    pub(crate) async fn why(&self, id: &str) -> Value {
+        self.http.get(&format!("/api/jobs/{id}/why")).await.expect(200)
+    }
+
     /// Waits until a job is in a state; answers the job.
     pub(crate) async fn until_job(&self, id: &str, state: &str, within: Duration) -> Value {
         let mut job = Value::Null;

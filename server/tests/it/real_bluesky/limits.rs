@@ -27,8 +27,7 @@ async fn until_put_off(
     until("jobs that are not put off", LONG, async || {
         put_off.clear();
         for publication in publications {
-            let path = format!("/api/jobs/{}/why", publication.job);
-            let why = world.fleet.client.http.get(&path).await.expect(200);
+            let why = world.fleet.client.why(&publication.job).await;
             let eta: Option<Timestamp> = why["eta"].as_str().and_then(|eta| eta.parse().ok());
             if let Some(eta) = eta.filter(|eta| *eta > soon) {
                 put_off.push((world.fleet.client.job(&publication.job).await, eta));
